@@ -1,0 +1,31 @@
+//! What every part of unefois agrees on: identifiers, reasons, the catalogue, the directory, the release
+//! decision, ledger entries and commitments.
+//!
+//! Text comes in, values go out. Nothing here does I/O, waits, reads a clock or draws randomness; those that need
+//! an instant or random bytes take them as arguments ([`Clock`], [`Random`]). A value that exists is checked: a
+//! [`Siret`] has its check digit, an [`Entry`] decodes to what was encoded.
+//!
+//! One exchange, in the types of this crate: a person's grant fixes [`AuthorizationDetails`]; the authority turns
+//! them into an [`AccessTokenClaims`] for one [`Handle`]; the consumer's call has a canonical [`FetchCore`], whose
+//! hash both ledgers carry in their [`Entry`]; a producer that refuses says why with one [`Reason`].
+
+mod digest;
+mod handle;
+mod id;
+mod random;
+mod reason;
+mod siren;
+mod time;
+mod vocabulary;
+
+pub use digest::Sha256;
+pub use handle::{Handle, InvalidHandle};
+pub use id::{
+    DatatypeId, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, InvalidId, ParticipantId,
+    UnitName,
+};
+pub use random::Random;
+pub use reason::{Reason, Side, UnknownReason};
+pub use siren::{InvalidSiren, InvalidSiret, Siren, Siret};
+pub use time::{Boot, Clock, InvalidInstant, Micros, Month};
+pub use vocabulary::{Acr, Capacity, Event, LegalBasis, Outcome, SubjectKind, UnknownWord, Way};
