@@ -12,7 +12,8 @@ use crate::{Siren, Siret};
 pub struct InvalidId(&'static str);
 
 impl InvalidId {
-    pub(crate) const fn new(form: &'static str) -> Self {
+    /// An error whose message is `form`: what a valid text looks like.
+    pub const fn new(form: &'static str) -> Self {
         Self(form)
     }
 }
@@ -103,6 +104,11 @@ pub struct UnitName(String);
 #[serde(into = "String", try_from = "String")]
 pub struct DemarcheId(String);
 
+/// The short name of a body whose data it is, as the catalogue writes it: `cnaf`, `msa`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct HolderId(String);
+
 /// The number of a habilitation, chosen by whoever drew it up (a DataPass number is fine): up to 64 characters of
 /// `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -165,6 +171,16 @@ impl FromStr for UnitName {
     }
 }
 
+impl FromStr for HolderId {
+    type Err = InvalidId;
+
+    fn from_str(s: &str) -> Result<Self, InvalidId> {
+        slug(s, 32)
+            .then(|| Self(s.to_owned()))
+            .ok_or(InvalidId("a holder is a short name in lower case"))
+    }
+}
+
 impl FromStr for DemarcheId {
     type Err = InvalidId;
 
@@ -221,7 +237,14 @@ macro_rules! display_of_string {
         }
     )* };
 }
-display_of_string!(DatatypeId, UnitName, DemarcheId, HabilitationId, DossierRef);
+display_of_string!(
+    DatatypeId,
+    UnitName,
+    DemarcheId,
+    HolderId,
+    HabilitationId,
+    DossierRef
+);
 
 macro_rules! serde_as_text {
     ($($type:ty),*) => { $(
@@ -246,6 +269,7 @@ serde_as_text!(
     DatatypeRev,
     UnitName,
     DemarcheId,
+    HolderId,
     HabilitationId,
     DossierRef
 );
@@ -265,6 +289,7 @@ debug_as_text!(
     DatatypeRev,
     UnitName,
     DemarcheId,
+    HolderId,
     HabilitationId
 );
 

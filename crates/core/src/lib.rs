@@ -9,23 +9,38 @@
 //! them into an [`AccessTokenClaims`] for one [`Handle`]; the consumer's call has a canonical [`FetchCore`], whose
 //! hash both ledgers carry in their [`Entry`]; a producer that refuses says why with one [`Reason`].
 
+pub mod authorization;
+mod claims;
+pub mod commitment;
 mod digest;
+pub mod entry;
 mod handle;
 mod id;
+mod period;
+mod person;
 mod random;
 mod reason;
+mod request;
 mod siren;
 mod time;
 mod vocabulary;
 
+pub use authorization::AuthorizationDetails;
+pub use claims::{AccessTokenClaims, Cnf, RevocationView};
 pub use digest::Sha256;
+pub use entry::Entry;
 pub use handle::{Handle, InvalidHandle};
 pub use id::{
-    DatatypeId, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, InvalidId, ParticipantId,
-    UnitName,
+    DatatypeId, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, HolderId, InvalidId,
+    ParticipantId, UnitName,
+};
+pub use period::Period;
+pub use person::{
+    BirthDate, Cog, Gender, InvalidPivot, Pivot, SealedSubject, check_form, compare_key, given_names_match,
 };
 pub use random::Random;
 pub use reason::{Reason, Side, UnknownReason};
+pub use request::FetchCore;
 pub use siren::{InvalidSiren, InvalidSiret, Siren, Siret};
 pub use time::{Boot, Clock, InvalidInstant, Micros, Month};
 pub use vocabulary::{Acr, Capacity, Event, LegalBasis, Outcome, SubjectKind, UnknownWord, Way};

@@ -1,0 +1,475 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::{InvalidId, Siren};
+
+/// The identity that travels, sealed, from the authority to one producer: only the attributes that the datatype needs.
+///
+/// Names are as the identity provider gave them (NFC); comparison goes through [`compare_key`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pivot {
+    /// Birth name.
+    pub family_name: String,
+    /// All first names, in order.
+    pub given_names: Vec<String>,
+    /// Birth date, as precise as it is known.
+    pub birthdate: BirthDate,
+    /// Sex of the civil register.
+    pub gender: Gender,
+    /// COG code of the commune of birth; absent for births abroad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birthplace: Option<Cog>,
+    /// COG code of the country of birth, 99100 for France.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birthcountry: Option<Cog>,
+    /// Name in use, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+}
+
+/// Who an attestation is about, as sealed to the producer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SealedSubject {
+    /// The person who granted; for a household too.
+    Person(Pivot),
+    /// A child, and the person who granted for it: the producer matches both and their link.
+    Child {
+        /// The child.
+        child: Pivot,
+        /// The person who granted.
+        asker: Pivot,
+    },
+    /// A company or association.
+    Entity(Siren),
+}
+
+/// An attribute of an identity is not what its kind allows; the value is never shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} of the identity is invalid")]
+pub struct InvalidPivot(&'static str);
+
+/// Sex in the civil register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gender {
+    /// Female.
+    Female,
+    /// Male.
+    Male,
+    /// Not stated.
+    Unspecified,
+}
+
+/// A code of INSEE's geographical register: a commune, or a country (`99xxx`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Cog(String);
+
+/// A birth date that may lack its day, or day and month: registers abroad are not always complete.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct BirthDate {
+    year: u16,
+    month: Option<u8>,
+    day: Option<u8>,
+}
+
+impl BirthDate {
+    /// The date, if it exists in the calendar; a day needs its month.
+    pub fn new(year: u16, month: Option<u8>, day: Option<u8>) -> Result<Self, InvalidPivot> {
+        let invalid = InvalidPivot("birthdate");
+        let exists = match (month, day) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(m), None) => (1..=12).contains(&m),
+            (Some(m), Some(d)) => time::Month::try_from(m)
+                .is_ok_and(|m| time::Date::from_calendar_date(i32::from(year), m, d).is_ok()),
+        };
+        if !exists || !(1800..=2199).contains(&year) {
+            return Err(invalid);
+        }
+        Ok(Self { year, month, day })
+    }
+
+    /// The year.
+    pub const fn year(&self) -> u16 {
+        self.year
+    }
+
+    /// The month, 1 to 12, if known.
+    pub const fn month(&self) -> Option<u8> {
+        self.month
+    }
+
+    /// The day, if known.
+    pub const fn day(&self) -> Option<u8> {
+        self.day
+    }
+
+    /// Whether both may be the same day: equal as far as both are known. A provider turns an unknown month or day
+    /// into 1, so a first of January matches its bare year and no other month.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let agree = |a: Option<u8>, b: Option<u8>| a.zip(b).is_none_or(|(a, b)| a == b);
+        self.year == other.year && agree(self.month, other.month) && agree(self.day, other.day)
+    }
+
+    /// This date, then itself without its day, then without its month: the precisions at which a form may hold it.
+    pub fn precisions(&self) -> impl Iterator<Item = Self> {
+        let month = Self { day: None, ..*self };
+        let year = Self { month: None, ..month };
+        [Some(*self), self.day.map(|_| month), self.month.map(|_| year)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl fmt::Display for BirthDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:04}-{:02}-{:02}",
+            self.year,
+            self.month.unwrap_or(0),
+            self.day.unwrap_or(0)
+        )
+    }
+}
+
+impl FromStr for BirthDate {
+    type Err = InvalidPivot;
+
+    /// Reads `YYYY-MM-DD`, `YYYY-MM-00`, `YYYY-00-00`, `YYYY-MM` and `YYYY`.
+    fn from_str(s: &str) -> Result<Self, InvalidPivot> {
+        let invalid = InvalidPivot("birthdate");
+        let mut parts = s.split('-');
+        let mut number = |len: usize| match parts.next() {
+            None => Ok(0),
+            Some(p) if p.len() == len && p.bytes().all(|c| c.is_ascii_digit()) => {
+                p.parse().map_err(|_| invalid)
+            }
+            Some(_) => Err(invalid),
+        };
+        let (year, month, day): (u16, u16, u16) = (number(4)?, number(2)?, number(2)?);
+        let known = |n: u16| (n != 0).then(|| u8::try_from(n).unwrap_or(u8::MAX));
+        if parts.next().is_some() {
+            return Err(invalid);
+        }
+        Self::new(year, known(month), known(day))
+    }
+}
+
+impl From<BirthDate> for String {
+    fn from(date: BirthDate) -> Self {
+        date.to_string()
+    }
+}
+
+impl TryFrom<String> for BirthDate {
+    type Error = InvalidPivot;
+
+    fn try_from(s: String) -> Result<Self, InvalidPivot> {
+        s.parse()
+    }
+}
+
+impl Cog {
+    /// The five characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is France, as a country.
+    pub fn is_france(&self) -> bool {
+        self.0 == "99100"
+    }
+}
+
+impl FromStr for Cog {
+    type Err = InvalidId;
+
+    fn from_str(s: &str) -> Result<Self, InvalidId> {
+        let (department, rest) = s.split_at_checked(2).unwrap_or(("", ""));
+        let digits = |s: &str| s.bytes().all(|c| c.is_ascii_digit());
+        let valid = s.len() == 5 && digits(rest) && (digits(department) || matches!(department, "2A" | "2B"));
+        valid
+            .then(|| Self(s.to_owned()))
+            .ok_or(InvalidId::new("a COG code is five digits, or 2A or 2B and three"))
+    }
+}
+
+impl From<Cog> for String {
+    fn from(cog: Cog) -> Self {
+        cog.0
+    }
+}
+
+impl TryFrom<String> for Cog {
+    type Error = InvalidId;
+
+    fn try_from(s: String) -> Result<Self, InvalidId> {
+        s.parse()
+    }
+}
+
+/// The form in which names are compared: compatibility decomposition, marks stripped, ligatures opened, upper case,
+/// hyphens, apostrophes and runs of space as one space, nothing at the ends.
+pub fn compare_key(name: &str) -> String {
+    let mut key = String::with_capacity(name.len());
+    let mut gap = false;
+    for c in name.nfkd().filter(|c| !is_combining_mark(*c)) {
+        if c.is_whitespace() || matches!(c, '-' | '\'' | '\u{2019}' | '\u{2010}' | '\u{2011}' | '\u{02bc}') {
+            gap = true;
+            continue;
+        }
+        if gap && !key.is_empty() {
+            key.push(' ');
+        }
+        gap = false;
+        match c {
+            'œ' | 'Œ' => key.push_str("OE"),
+            'æ' | 'Æ' => key.push_str("AE"),
+            'ß' | 'ẞ' => key.push_str("SS"),
+            c => key.extend(c.to_uppercase()),
+        }
+    }
+    key
+}
+
+/// Whether one ordered list of first names is a beginning of the other, compared by [`compare_key`], word by word.
+/// Never « any first name »: a sibling shares a second one often enough.
+pub fn given_names_match(asked: &[String], held: &[String]) -> bool {
+    let words = |names: &[String]| -> Vec<String> {
+        names
+            .iter()
+            .flat_map(|n| compare_key(n).split(' ').map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    };
+    let (asked, held) = (words(asked), words(held));
+    let shared = asked.len().min(held.len());
+    shared > 0 && asked[..shared] == held[..shared] && asked.iter().all(|w| !w.is_empty())
+}
+
+impl Pivot {
+    /// Checks what the type cannot hold: names that are not empty, at most 128 characters each and at most 20 first
+    /// names, none with a control or direction character.
+    ///
+    /// # Errors
+    /// Names the attribute, never its value.
+    pub fn checked(self) -> Result<Self, InvalidPivot> {
+        let sound = |name: &str| {
+            let chars = name.chars().count();
+            (1..=128).contains(&chars) && !compare_key(name).is_empty() && !name.chars().any(hidden)
+        };
+        if !sound(&self.family_name) {
+            return Err(InvalidPivot("family_name"));
+        }
+        if self.given_names.is_empty()
+            || self.given_names.len() > 20
+            || !self.given_names.iter().all(|n| sound(n))
+        {
+            return Err(InvalidPivot("given_names"));
+        }
+        if self.preferred_username.as_deref().is_some_and(|n| !sound(n)) {
+            return Err(InvalidPivot("preferred_username"));
+        }
+        Ok(self)
+    }
+
+    /// The bytes that name this person at one node or authority, whatever the spelling: birth name, first names, birth
+    /// date, sex, place where born in France, country. They are the input of a keyed hash, never stored.
+    pub fn canonical(&self) -> Vec<u8> {
+        let country = self.birthcountry.as_ref().map_or("", Cog::as_str);
+        let place = match (&self.birthplace, &self.birthcountry) {
+            (Some(place), Some(country)) if country.is_france() => place.as_str(),
+            _ => "",
+        };
+        let gender = match self.gender {
+            Gender::Female => "F",
+            Gender::Male => "M",
+            Gender::Unspecified => "U",
+        };
+        let names: Vec<String> = self.given_names.iter().map(|n| compare_key(n)).collect();
+        let parts = [
+            &compare_key(&self.family_name),
+            &names.join(" "),
+            &self.birthdate.to_string(),
+            gender,
+            place,
+            country,
+        ];
+        parts.join("\u{1f}").into_bytes()
+    }
+
+    /// The form under which a consumer binds a dossier to a person (`subject_check`): birth name, first given name,
+    /// birth date with the precision that it holds.
+    pub fn check_form(&self, birthdate: &BirthDate) -> Vec<u8> {
+        check_form(
+            &self.family_name,
+            self.given_names.first().map_or("", String::as_str),
+            birthdate,
+        )
+    }
+}
+
+/// The bytes under a `subject_check`; see [`Pivot::check_form`].
+pub fn check_form(family_name: &str, first_given_name: &str, birthdate: &BirthDate) -> Vec<u8> {
+    [
+        compare_key(family_name),
+        compare_key(first_given_name),
+        birthdate.to_string(),
+    ]
+    .join("\u{1f}")
+    .into_bytes()
+}
+
+/// Control, zero-width and direction characters, which let a name look like another.
+fn hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+macro_rules! hidden_in_debug {
+    ($($type:ident),*) => { $(
+        /// Personal data never shows in a log.
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($type), "(…)"))
+            }
+        }
+    )* };
+}
+hidden_in_debug!(Pivot, SealedSubject, BirthDate, Cog);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn angela() -> Pivot {
+        Pivot {
+            family_name: "DUBOIS".into(),
+            given_names: names(&["Angela", "Claire", "Louise"]),
+            birthdate: "1962-08-24".parse().unwrap(),
+            gender: Gender::Female,
+            birthplace: Some("75107".parse().unwrap()),
+            birthcountry: Some("99100".parse().unwrap()),
+            preferred_username: None,
+        }
+    }
+
+    #[test]
+    fn refuses_dates_that_do_not_exist() {
+        for text in [
+            "",
+            "62-08-24",
+            "1962-13-01",
+            "1962-02-30",
+            "1962-00-05",
+            "1962-8-24",
+            "1962-08-24-01",
+            "0000",
+            "１962",
+        ] {
+            assert!(text.parse::<BirthDate>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_agree_by_precision() {
+        let full: BirthDate = "1992-01-01".parse().unwrap();
+        assert!(full.agrees_with(&"1992-00-00".parse().unwrap()));
+        assert!(full.agrees_with(&"1992-01".parse().unwrap()));
+        assert!(!full.agrees_with(&"1992-02-00".parse().unwrap()));
+        assert!(!full.agrees_with(&"1991".parse().unwrap()));
+        let texts: Vec<String> = full.precisions().map(|d| d.to_string()).collect();
+        assert_eq!(texts, ["1992-01-01", "1992-01-00", "1992-00-00"]);
+    }
+
+    #[test]
+    fn first_names_match_as_a_beginning_never_any() {
+        let held = names(&["Angela", "Claire", "Louise"]);
+        assert!(!given_names_match(&names(&["Claire"]), &held));
+        assert!(!given_names_match(&names(&["Angela", "Louise"]), &held));
+        assert!(!given_names_match(&[], &held));
+        assert!(!given_names_match(&names(&["Ange"]), &held));
+        assert!(given_names_match(&names(&["ANGELA"]), &held));
+        assert!(given_names_match(&held, &names(&["angela claire"])));
+        assert!(given_names_match(
+            &names(&["Jean-Philippe"]),
+            &names(&["Jean Philippe", "Pierre"])
+        ));
+    }
+
+    #[test]
+    fn names_compare_without_accents_ligatures_and_punctuation() {
+        for (a, b) in [
+            ("Joëlle", "JOELLE"),
+            ("CŒUR", "coeur"),
+            ("ANO'NYMOS-LONS", "Ano’nymos  lons"),
+            (" Weiß ", "WEISS"),
+        ] {
+            assert_eq!(compare_key(a), compare_key(b), "{a}");
+        }
+        assert_ne!(compare_key("DUBOIS"), compare_key("DUBOIX"));
+    }
+
+    #[test]
+    fn hidden_characters_and_empty_names_are_refused() {
+        for name in [
+            "",
+            " ",
+            "DU\u{202e}BOIS",
+            "DU\u{200b}BOIS",
+            "DU\nBOIS",
+            &"x".repeat(129),
+        ] {
+            assert_eq!(
+                Pivot {
+                    family_name: name.into(),
+                    ..angela()
+                }
+                .checked(),
+                Err(InvalidPivot("family_name"))
+            );
+        }
+        assert!(
+            Pivot {
+                given_names: vec![],
+                ..angela()
+            }
+            .checked()
+            .is_err()
+        );
+        assert!(
+            "7510".parse::<Cog>().is_err()
+                && "2C001".parse::<Cog>().is_err()
+                && "é7510".parse::<Cog>().is_err()
+        );
+        assert!(angela().checked().is_ok());
+    }
+
+    #[test]
+    fn one_person_has_one_canonical_form_and_no_debug_text() {
+        let respelled = Pivot {
+            family_name: "Dubois".into(),
+            given_names: names(&["ANGELA", "CLAIRE", "LOUISE"]),
+            ..angela()
+        };
+        assert_eq!(respelled.canonical(), angela().canonical());
+        let twin = Pivot {
+            given_names: names(&["Angele", "Claire", "Louise"]),
+            ..angela()
+        };
+        assert_ne!(twin.canonical(), angela().canonical());
+        assert_eq!(format!("{:?}", angela()), "Pivot(…)");
+    }
+}
