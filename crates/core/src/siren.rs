@@ -54,7 +54,7 @@ impl FromStr for Siren {
 
     fn from_str(s: &str) -> Result<Self, InvalidSiren> {
         let digits = digits(s).ok_or(InvalidSiren)?;
-        (luhn(&digits) % 10 == 0)
+        (luhn(&digits).is_multiple_of(10))
             .then_some(Self(digits))
             .ok_or(InvalidSiren)
     }
@@ -67,7 +67,8 @@ impl FromStr for Siret {
         let digits: [u8; 14] = digits(s).ok_or(InvalidSiret)?;
         let la_poste = digits.starts_with(LA_POSTE);
         let sum: u32 = digits.iter().map(|d| u32::from(d - b'0')).sum();
-        let valid = luhn(&digits[..9]) % 10 == 0 && (luhn(&digits) % 10 == 0 || la_poste && sum % 5 == 0);
+        let valid = luhn(&digits[..9]).is_multiple_of(10)
+            && (luhn(&digits).is_multiple_of(10) || la_poste && sum.is_multiple_of(5));
         valid.then_some(Self(digits)).ok_or(InvalidSiret)
     }
 }
