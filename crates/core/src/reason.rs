@@ -38,7 +38,6 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $name:literal, $side:ident, $retryable:literal, $fr:literal;)*) => {
         /// Why a call was refused: the one list that the wire, the ledger, the metrics and the command line share.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
         #[repr(u8)]
         pub enum Reason {
             $($(#[$doc])* $variant = $code,)*

@@ -1,1 +1,26 @@
-//! Placeholder.
+//! How processes of the mesh meet: mutual TLS listeners and connectors, who the peer is, what it may ask for, and
+//! how a refusal is told.
+//!
+//! - A [`Peer`] exists only once its certificate has been verified, revocation included (invariant I9: a stale CRL
+//!   refuses everybody), and names the key that holds the connection, so that a token bound to another key is
+//!   useless (I5). It is never read from a message or a header.
+//! - Certificates, roots and CRLs change without a restart and without a refused call; what a reload takes away is
+//!   taken away from live connections too.
+//! - This crate holds the only readings of the system's clocks ([`SystemClock`]) and random generator
+//!   ([`SystemRandom`]).
+//!
+//! A call comes in: [`Listener`] accepts the socket, [`Trust`] judges the chain and the CRL, a [`PeerGate`] asks the
+//! directory, the [`Peer`] rides in the request's extensions, handlers read it with [`Peer::of`] and answer or refuse
+//! with [`status::refused`]. A call goes out: [`Connector::channel`] opens a channel to one participant and to no
+//! other, whatever the address.
+
+mod clock;
+mod peer;
+mod refusal;
+mod rng;
+pub mod status;
+
+pub use clock::SystemClock;
+pub use peer::{InvalidPeerId, Peer, PeerId, Serial};
+pub use refusal::{PeerRefusal, Refusals};
+pub use rng::SystemRandom;
