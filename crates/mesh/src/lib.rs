@@ -21,6 +21,6 @@ mod rng;
 pub mod status;
 
 pub use clock::SystemClock;
-pub use peer::{InvalidPeerId, Peer, PeerId, Serial};
+pub use peer::{InvalidPeerId, InvalidSerial, Peer, PeerId, Serial};
 pub use refusal::{PeerRefusal, Refusals};
 pub use rng::SystemRandom;

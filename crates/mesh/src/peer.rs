@@ -87,6 +87,35 @@ impl fmt::Display for Serial {
     }
 }
 
+/// The text is not a serial number in lower-case hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a serial number is 1 to 20 bytes in lower-case hexadecimal")]
+pub struct InvalidSerial;
+
+impl FromStr for Serial {
+    type Err = InvalidSerial;
+
+    fn from_str(s: &str) -> Result<Self, InvalidSerial> {
+        let digits = s.as_bytes();
+        let valid = digits.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+        if !valid || digits.is_empty() || digits.len() > 40 || !digits.len().is_multiple_of(2) {
+            return Err(InvalidSerial);
+        }
+        let value = |c: u8| {
+            if c.is_ascii_digit() {
+                c - b'0'
+            } else {
+                c - b'a' + 10
+            }
+        };
+        let bytes: Vec<u8> = digits
+            .chunks_exact(2)
+            .map(|pair| value(pair[0]) << 4 | value(pair[1]))
+            .collect();
+        Ok(Self::from_bytes(&bytes))
+    }
+}
+
 impl fmt::Debug for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -202,6 +231,10 @@ mod tests {
     fn a_serial_number_counts_no_leading_zero() {
         assert_eq!(Serial::from_bytes(&[0, 0x80, 1]), Serial::from_bytes(&[0x80, 1]));
         assert_eq!(Serial::from_bytes(&[0, 0]).as_bytes(), b"");
+        for text in ["", "0", "AB", "gg", "é", &"00".repeat(21)] {
+            assert_eq!(text.parse::<Serial>(), Err(InvalidSerial), "{text}");
+        }
+        assert_eq!("008001".parse(), Ok(Serial::from_bytes(&[0x80, 1])));
     }
 
     #[test]

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The program: command line, certificate authority, configuration and the roles it serves.
+
+pub mod ca;
