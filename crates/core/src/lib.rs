@@ -13,14 +13,18 @@ pub mod authorization;
 mod claims;
 pub mod commitment;
 mod digest;
+pub mod directory;
 pub mod entry;
+mod habilitation;
 mod handle;
 mod id;
+pub mod payload;
 mod period;
 mod person;
 mod random;
 mod reason;
 mod request;
+pub mod revocation;
 mod siren;
 mod time;
 mod vocabulary;
@@ -28,7 +32,9 @@ mod vocabulary;
 pub use authorization::AuthorizationDetails;
 pub use claims::{AccessTokenClaims, Cnf, RevocationView};
 pub use digest::Sha256;
+pub use directory::Directory;
 pub use entry::Entry;
+pub use habilitation::{HabilitatedDatatype, Habilitation};
 pub use handle::{Handle, InvalidHandle};
 pub use id::{
     DatatypeId, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, HolderId, InvalidId,
