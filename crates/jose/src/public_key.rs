@@ -244,20 +244,24 @@ mod tests {
     #[test]
     fn refuses_what_is_no_point_of_the_curve() {
         let zero = base64url::encode([0; 32]);
-        // p itself: the coordinate 0 in a second spelling.
+        // y where x is 0; and p, which is 0 in a second spelling.
+        let y0 = "ZkhceA4vg9ckM71dhKBrtlQcKvMdrocXKL-FahdPk_Q";
         let mut p = [0xff; 32];
-        p[4..8].fill(0);
-        p[8..20].fill(0);
+        p[4..20].fill(0);
         p[7] = 1;
         let p = base64url::encode(p);
-        for (x, y) in [(X, X), (Y, X), (&zero, &zero), (X, &zero), (&p, &zero), (&p, Y)] {
+        for (x, y) in [(X, X), (Y, X), (&zero, &zero), (X, &zero), (&p, y0)] {
             assert_eq!(jwk("EC", "P-256", x, y, ""), Err(Error::Key));
         }
+        assert!(jwk("EC", "P-256", &zero, y0, "").is_ok());
         assert_eq!(PublicKey::from_point(&[0; 1]), Err(Error::Key));
         assert_eq!(PublicKey::from_point(&[0; 65]), Err(Error::Key));
-        let mut compressed = jwk("EC", "P-256", X, Y, "").unwrap().point()[..33].to_vec();
-        compressed[0] = 3;
-        assert_eq!(PublicKey::from_point(&compressed), Err(Error::Key));
+        // Compressed and hybrid forms (SEC 1, 2.3.3; X9.62); y is odd.
+        let mut point = *jwk("EC", "P-256", X, Y, "").unwrap().point();
+        point[0] = 3;
+        assert_eq!(PublicKey::from_point(&point[..33]), Err(Error::Key));
+        point[0] = 7;
+        assert_eq!(PublicKey::from_point(&point), Err(Error::Key));
     }
 
     #[test]
