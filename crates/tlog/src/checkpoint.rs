@@ -99,9 +99,10 @@ impl Checkpoint {
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(Error::CheckpointLines);
         };
+        let origin = origin.parse()?;
         let size = decimal(size).ok_or(Error::CheckpointSize)?;
         let root = root.parse().map_err(|_| Error::CheckpointRoot)?;
-        lines.try_fold(Self::new(origin.parse()?, size, root)?, |checkpoint, line| {
+        lines.try_fold(Self::new(origin, size, root)?, |checkpoint, line| {
             checkpoint.with_extension(line)
         })
     }
