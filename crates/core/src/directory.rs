@@ -10,8 +10,8 @@ mod window;
 
 pub(crate) use document::rfc3339;
 pub use document::{
-    Auditor, AuthorityRow, DirectoryDocument, IdentityProvider, KeyStatus, LogRow, Name, ParticipantKind,
-    ParticipantRow, Quota, TlsKey, WindowRow,
+    Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, KeyStatus, LogRow,
+    ParticipantKind, ParticipantRow, Quota, TlsKey, WindowRow,
 };
 pub use jwk::{InvalidJwk, Jwk};
 pub use window::{ClosedWindow, Day, InvalidWindow, WallTime, paris_offset};

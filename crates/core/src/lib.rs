@@ -10,6 +10,7 @@
 //! hash both ledgers carry in their [`Entry`]; a producer that refuses says why with one [`Reason`].
 
 pub mod authorization;
+pub mod catalogue;
 mod claims;
 pub mod commitment;
 mod digest;
@@ -25,11 +26,13 @@ mod random;
 mod reason;
 mod request;
 pub mod revocation;
+pub mod schema;
 mod siren;
 mod time;
 mod vocabulary;
 
 pub use authorization::AuthorizationDetails;
+pub use catalogue::Catalogue;
 pub use claims::{AccessTokenClaims, Cnf, RevocationView};
 pub use digest::Sha256;
 pub use directory::Directory;

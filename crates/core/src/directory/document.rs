@@ -46,7 +46,7 @@ pub struct DirectoryDocument {
 /// A text in both languages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Name {
+pub struct Bilingual {
     /// French.
     pub fr: String,
     /// English.
@@ -72,7 +72,7 @@ pub struct ParticipantRow {
     /// Its name everywhere.
     pub id: ParticipantId,
     /// Its name for people.
-    pub name: Name,
+    pub name: Bilingual,
     /// What it is.
     pub kind: ParticipantKind,
     /// Where its node listens on the mesh, `host:port` for each replica; empty for one that only calls.

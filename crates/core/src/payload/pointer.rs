@@ -35,6 +35,14 @@ impl Pointer {
         &self.0
     }
 
+    /// Its steps: a key, or `None` for `*`.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Each => None,
+        })
+    }
+
     /// This pointer followed by a key.
     pub fn key(&self, key: &str) -> Self {
         self.with(Segment::Key(key.to_owned()))
