@@ -14,13 +14,32 @@
 //! with [`status::refused`]. A call goes out: [`Connector::channel`] opens a channel to one participant and to no
 //! other, whatever the address.
 
+mod acceptor;
 mod clock;
+mod config;
+mod connector;
+mod error;
+mod https;
+mod identity;
+mod limits;
+mod listener;
+pub mod metrics;
 mod peer;
 mod refusal;
 mod rng;
 pub mod status;
+mod tls;
+mod trust;
+pub mod web;
 
 pub use clock::SystemClock;
+pub use config::Limits;
+pub use connector::{ConnectError, Connector, Target};
+pub use error::Error;
+pub use https::{HttpsClient, HttpsError, HttpsResponse};
+pub use identity::{Credential, Identity};
+pub use listener::Listener;
 pub use peer::{InvalidPeerId, InvalidSerial, Peer, PeerId, Serial};
 pub use refusal::{PeerRefusal, Refusals};
 pub use rng::SystemRandom;
+pub use trust::{PeerGate, Trust};
