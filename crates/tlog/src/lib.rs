@@ -2,7 +2,7 @@
 //!
 //! Leaves are opaque bytes. Nothing here reads a clock, a file or a socket, or draws a random number.
 //!
-//! - [`Hash`]: RFC 6962 leaf and node hashes.
+//! - [`struct@Hash`]: RFC 6962 leaf and node hashes.
 //! - [`Tree`]: the right edge of a growing log, and the proofs it gives.
 //! - [`TileId`], [`Tile`], [`Tiles`]: tlog-tiles, where tiles are and what they hold.
 //! - [`inclusion_proof`], [`consistency_proof`] from any source of hashes; [`verify_inclusion`],

@@ -250,21 +250,16 @@ impl Tree {
         }
     }
 
-    /// Adds to a row the nodes whose two children are now in the row below.
+    /// Adds to a row, if the tree has it, the nodes whose two children are now in the row below.
     fn fill_row(&mut self, level: usize) {
         let Some((below, [row, ..])) = self.rows.split_at_mut_checked(level) else {
             return;
         };
-        let Some(below) = below.last() else { return };
-        // The first child that has no parent yet; both rows start at the same leaf, or at tiles' borders.
-        let known = row.first + row.hashes.len() as u64;
-        let Some(skip) = (2 * known)
-            .checked_sub(below.first)
-            .and_then(|skip| usize::try_from(skip).ok())
-        else {
-            return;
-        };
-        let (pairs, _) = below.hashes.get(skip..).unwrap_or_default().as_chunks::<2>();
+        let below = below.last().expect("no row of leaves is filled from below");
+        // The row below holds the children of all that is in this one, and those that have no parent yet.
+        let children = 2 * (row.first + row.hashes.len() as u64);
+        let skip = usize::try_from(children - below.first).expect("they are in memory");
+        let (pairs, _) = below.hashes[skip..].as_chunks::<2>();
         row.hashes
             .extend(pairs.iter().map(|[left, right]| Hash::of_node(left, right)));
     }
@@ -288,17 +283,10 @@ impl Tree {
     fn full_tiles(&self) -> Vec<Tile> {
         let mut tiles = Vec::new();
         for (row, level) in self.rows.iter().step_by(usize::from(TILE_HEIGHT)).zip(0_u8..) {
-            let from = row.first >> TILE_HEIGHT;
-            for (hashes, index) in row
-                .hashes
-                .as_chunks::<{ TILE_WIDTH as usize }>()
-                .0
-                .iter()
-                .zip(from..)
-            {
-                if let Ok(id) = TileId::full(level, index) {
-                    tiles.extend(Tile::new(id, hashes.to_vec()));
-                }
+            let (full, _) = row.hashes.as_chunks::<{ TILE_WIDTH as usize }>();
+            for (hashes, index) in full.iter().zip(row.first >> TILE_HEIGHT..) {
+                let id = TileId::full(level, index).expect("the tree has this tile");
+                tiles.push(Tile::new(id, hashes.to_vec()).expect("a chunk is as wide as a tile"));
             }
         }
         tiles
