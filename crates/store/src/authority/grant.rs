@@ -1,0 +1,375 @@
+//! Grants, their elements (a handle each), the codes and refresh tokens that lead to them.
+
+use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
+
+use super::person::uid_of;
+use super::{GrantId, PersonUid, word};
+use crate::{Db, Error, Tx, on, read, to_array, to_u64};
+
+/// What a person gave, save its elements.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its name.
+    pub id: GrantId,
+    /// Who gave it.
+    pub person: PersonUid,
+    /// To whom.
+    pub client: ParticipantId,
+    /// The publisher that hosts the client.
+    pub act_client: Option<ParticipantId>,
+    /// In what capacity.
+    pub capacity: Capacity,
+    /// How sure the identity was.
+    pub acr: Acr,
+    /// When the person had logged in, seconds.
+    pub auth_time: i64,
+    /// Which identity provider had said so.
+    pub idp_iss: String,
+    /// Which of the person's identities it is about.
+    pub pivot_digest: Sha256,
+    /// Why the identity was not checked against the dossier.
+    pub subject_unbound: Option<String>,
+    /// When it was given.
+    pub granted_at: Micros,
+    /// When it ends by itself.
+    pub ends_at: Micros,
+}
+
+/// One element of a grant.
+#[derive(Clone, Debug)]
+pub struct Element {
+    /// Its handle.
+    pub handle: Handle,
+    /// What was granted, as JSON.
+    pub details: String,
+    /// Its withdrawal, if it was withdrawn.
+    pub withdrawn: Option<Withdrawn>,
+}
+
+/// How an element was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// When.
+    pub at: Micros,
+    /// By whom.
+    pub by: String,
+    /// By which record of the withdrawal log.
+    pub place: RevocationView,
+}
+
+/// A grant with its elements, in order.
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    /// The grant.
+    pub grant: Grant,
+    /// Its elements.
+    pub elements: Vec<Element>,
+}
+
+/// Writes a grant and its elements.
+pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> Result<(), Error> {
+    const GRANT: &str = "INSERT INTO person_grant \
+         (id, person_uid, client, act_client, capacity, acr, auth_time, idp_iss, pivot_digest, subject_unbound, \
+         granted_at, ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    const ELEMENT: &str =
+        "INSERT INTO grant_element (handle, grant_id, position, details) VALUES ($1, $2, $3, $4)";
+    let (id, person) = (&grant.id.as_bytes()[..], &grant.person.as_bytes()[..]);
+    let (client, act_client) = (grant.client.to_string(), grant.act_client.map(|c| c.to_string()));
+    let pivot = &grant.pivot_digest.as_bytes()[..];
+    on!(tx, c => sqlx::query(GRANT)
+        .bind(id)
+        .bind(person)
+        .bind(&client)
+        .bind(&act_client)
+        .bind(grant.capacity.as_str())
+        .bind(grant.acr.as_str())
+        .bind(grant.auth_time)
+        .bind(&grant.idp_iss)
+        .bind(pivot)
+        .bind(&grant.subject_unbound)
+        .bind(grant.granted_at.get())
+        .bind(grant.ends_at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    for (position, element) in (0_i64..).zip(elements) {
+        let handle = &element.handle.as_bytes()[..];
+        on!(tx, c => sqlx::query(ELEMENT)
+            .bind(handle)
+            .bind(id)
+            .bind(position)
+            .bind(&element.details)
+            .execute(c)
+            .await?
+            .rows_affected());
+    }
+    Ok(())
+}
+
+/// Keeps an authorization code.
+pub async fn code_insert(
+    tx: &mut Tx,
+    code_hash: &Sha256,
+    grant: &GrantId,
+    client: &ParticipantId,
+    code: &Code,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO authorization_code \
+         (code_hash, grant_id, client, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    let (hash, id, client) = (
+        &code_hash.as_bytes()[..],
+        &grant.as_bytes()[..],
+        client.to_string(),
+    );
+    on!(tx, c => sqlx::query(SQL)
+        .bind(hash)
+        .bind(id)
+        .bind(&client)
+        .bind(&code.redirect_uri)
+        .bind(&code.challenge.as_bytes()[..])
+        .bind(code.expires_at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// What a code was issued under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Where it was sent.
+    pub redirect_uri: String,
+    /// The PKCE challenge (S256).
+    pub challenge: Sha256,
+    /// When it expires.
+    pub expires_at: Micros,
+}
+
+/// What became of a code that was presented.
+#[derive(Clone, Debug)]
+pub enum CodeUse {
+    /// The first time, by its client: it is used from now on.
+    First(GrantId, Code),
+    /// It had been used before, or by another client: the grant behind it is to be withdrawn.
+    Again(GrantId),
+    /// There is no such code of this client.
+    Unknown,
+}
+
+/// Uses a code. Whether it was the first time is decided by one write, so that two requests at once cannot both win.
+pub async fn code_use(
+    tx: &mut Tx,
+    code_hash: &Sha256,
+    client: &ParticipantId,
+    at: Micros,
+) -> Result<CodeUse, Error> {
+    const USE: &str = "UPDATE authorization_code SET used_at = $3 \
+         WHERE code_hash = $1 AND client = $2 AND used_at IS NULL \
+         RETURNING grant_id, redirect_uri, challenge, expires_at";
+    const USED: &str = "SELECT grant_id FROM authorization_code WHERE code_hash = $1 AND client = $2";
+    type Row = (Vec<u8>, String, Vec<u8>, i64);
+    let (hash, client) = (&code_hash.as_bytes()[..], client.to_string());
+    let row = on!(tx, c => {
+        sqlx::query_as::<_, Row>(USE).bind(hash).bind(&client).bind(at.get()).fetch_optional(c).await?
+    });
+    if let Some((grant, redirect_uri, challenge, expires_at)) = row {
+        let code = Code {
+            redirect_uri,
+            challenge: Sha256::from_bytes(to_array(challenge, "authorization_code.challenge")?),
+            expires_at: Micros::new(expires_at),
+        };
+        return Ok(CodeUse::First(grant_id(grant)?, code));
+    }
+    let used = on!(tx, c => {
+        sqlx::query_scalar::<_, Vec<u8>>(USED).bind(hash).bind(&client).fetch_optional(c).await?
+    });
+    match used {
+        Some(grant) => Ok(CodeUse::Again(grant_id(grant)?)),
+        None => Ok(CodeUse::Unknown),
+    }
+}
+
+/// Keeps a refresh token.
+pub async fn refresh_insert(
+    tx: &mut Tx,
+    token_hash: &Sha256,
+    grant: &GrantId,
+    client: &ParticipantId,
+    expires_at: Micros,
+) -> Result<(), Error> {
+    const SQL: &str =
+        "INSERT INTO refresh_token (token_hash, grant_id, client, expires_at) VALUES ($1, $2, $3, $4)";
+    let (hash, id, client) = (
+        &token_hash.as_bytes()[..],
+        &grant.as_bytes()[..],
+        client.to_string(),
+    );
+    on!(tx, c => {
+        sqlx::query(SQL).bind(hash).bind(id).bind(&client).bind(expires_at.get()).execute(c).await?.rows_affected()
+    });
+    Ok(())
+}
+
+/// The grant behind a refresh token of `client` that has not expired.
+pub async fn refresh_find(
+    db: &Db,
+    token_hash: &Sha256,
+    client: &ParticipantId,
+    now: Micros,
+) -> Result<Option<GrantId>, Error> {
+    const SQL: &str =
+        "SELECT grant_id FROM refresh_token WHERE token_hash = $1 AND client = $2 AND expires_at > $3";
+    let (hash, client) = (&token_hash.as_bytes()[..], client.to_string());
+    let grant = read!(db, pool => {
+        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(hash).bind(&client).bind(now.get()).fetch_optional(pool).await?
+    });
+    grant.map(grant_id).transpose()
+}
+
+/// Deletes codes and refresh tokens that expired before `before`. A used code is kept until then, so that its reuse is
+/// seen.
+pub async fn token_sweep(tx: &mut Tx, before: Micros) -> Result<u64, Error> {
+    const CODES: &str = "DELETE FROM authorization_code WHERE expires_at < $1";
+    const TOKENS: &str = "DELETE FROM refresh_token WHERE expires_at < $1";
+    let codes = on!(tx, c => sqlx::query(CODES).bind(before.get()).execute(c).await?.rows_affected());
+    let tokens = on!(tx, c => sqlx::query(TOKENS).bind(before.get()).execute(c).await?.rows_affected());
+    Ok(codes + tokens)
+}
+
+macro_rules! select {
+    ($more:literal, $rest:literal) => {
+        concat!(
+            "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
+            "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
+            "e.handle, e.details, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq",
+            $more,
+            " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
+            $rest
+        )
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Vec<u8>,
+    person_uid: Vec<u8>,
+    client: String,
+    act_client: Option<String>,
+    capacity: String,
+    acr: String,
+    auth_time: i64,
+    idp_iss: String,
+    pivot_digest: Vec<u8>,
+    subject_unbound: Option<String>,
+    granted_at: i64,
+    ends_at: i64,
+    handle: Vec<u8>,
+    details: String,
+    withdrawn_at: Option<i64>,
+    withdrawn_by: Option<String>,
+    withdrawn_epoch: Option<i64>,
+    withdrawn_seq: Option<i64>,
+}
+
+impl Row {
+    fn split(self) -> Result<(Grant, Element), Error> {
+        let withdrawn = match (
+            self.withdrawn_at,
+            self.withdrawn_by,
+            self.withdrawn_epoch,
+            self.withdrawn_seq,
+        ) {
+            (Some(at), Some(by), Some(epoch), Some(seq)) => Some(Withdrawn {
+                at: Micros::new(at),
+                by,
+                place: RevocationView {
+                    epoch: to_u64(epoch, "grant_element.withdrawn_epoch")?,
+                    seq: to_u64(seq, "grant_element.withdrawn_seq")?,
+                },
+            }),
+            (None, None, None, None) => None,
+            _ => return Err(Error::Corrupt("grant_element.withdrawn")),
+        };
+        let act_client = self.act_client.map(|c| word(&c, "person_grant.act_client"));
+        let grant = Grant {
+            id: grant_id(self.id)?,
+            person: uid_of(self.person_uid)?,
+            client: word(&self.client, "person_grant.client")?,
+            act_client: act_client.transpose()?,
+            capacity: word(&self.capacity, "person_grant.capacity")?,
+            acr: word(&self.acr, "person_grant.acr")?,
+            auth_time: self.auth_time,
+            idp_iss: self.idp_iss,
+            pivot_digest: Sha256::from_bytes(to_array(self.pivot_digest, "person_grant.pivot_digest")?),
+            subject_unbound: self.subject_unbound,
+            granted_at: Micros::new(self.granted_at),
+            ends_at: Micros::new(self.ends_at),
+        };
+        let element = Element {
+            handle: Handle::from_bytes(to_array(self.handle, "grant_element.handle")?),
+            details: self.details,
+            withdrawn,
+        };
+        Ok((grant, element))
+    }
+}
+
+fn group(rows: Vec<Row>) -> Result<Vec<GrantRow>, Error> {
+    let mut grants: Vec<GrantRow> = Vec::new();
+    for row in rows {
+        let (grant, element) = row.split()?;
+        match grants.last_mut().filter(|last| last.grant.id == grant.id) {
+            Some(last) => last.elements.push(element),
+            None => grants.push(GrantRow {
+                grant,
+                elements: vec![element],
+            }),
+        }
+    }
+    Ok(grants)
+}
+
+#[derive(sqlx::FromRow)]
+struct RowAtHead {
+    head_epoch: i64,
+    head_seq: i64,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
+/// A grant, and the head of the withdrawal log at the same moment: one statement reads both, so that a withdrawal
+/// either shows in the grant or lies after the head.
+pub async fn grant_at_head(db: &Db, id: &GrantId) -> Result<Option<(GrantRow, RevocationView)>, Error> {
+    const SQL: &str = select!(
+        ", h.epoch AS head_epoch, h.seq AS head_seq",
+        "CROSS JOIN revocation_head h WHERE g.id = $1 ORDER BY e.position"
+    );
+    let id = &id.as_bytes()[..];
+    let rows = read!(db, pool => sqlx::query_as::<_, RowAtHead>(SQL).bind(id).fetch_all(pool).await?);
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let head = RevocationView {
+        epoch: to_u64(first.head_epoch, "revocation_head.epoch")?,
+        seq: to_u64(first.head_seq, "revocation_head.seq")?,
+    };
+    let grant = group(rows.into_iter().map(|r| r.row).collect())?.pop();
+    Ok(grant.map(|grant| (grant, head)))
+}
+
+/// A person's grants given since `since`, newest first, 1,000 at most.
+pub async fn grant_list(db: &Db, person: &PersonUid, since: Micros) -> Result<Vec<GrantRow>, Error> {
+    const SQL: &str = select!(
+        "",
+        "WHERE g.person_uid = $1 AND g.granted_at >= $2 ORDER BY g.granted_at DESC, g.id, e.position LIMIT 1000"
+    );
+    let person = &person.as_bytes()[..];
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, Row>(SQL).bind(person).bind(since.get()).fetch_all(pool).await?
+    });
+    group(rows)
+}
+
+fn grant_id(bytes: Vec<u8>) -> Result<GrantId, Error> {
+    to_array(bytes, "grant_id").map(GrantId::from_bytes)
+}

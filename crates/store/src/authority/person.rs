@@ -1,0 +1,77 @@
+//! Accounts: who an identity provider names, and the identities each person ever had.
+
+use unefois_core::{Micros, Sha256};
+
+use super::PersonUid;
+use crate::{Db, Error, Tx, on, read, to_array};
+
+/// The account that an identity provider's subject leads to.
+pub async fn identity_find(tx: &mut Tx, iss: &str, sub: &str) -> Result<Option<PersonUid>, Error> {
+    const SQL: &str = "SELECT person_uid FROM person_identity WHERE iss = $1 AND sub = $2";
+    let uid =
+        on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(iss).bind(sub).fetch_optional(c).await?);
+    uid.map(uid_of).transpose()
+}
+
+/// The accounts, two at most, that ever had the identity with this keyed digest.
+pub async fn pivot_find(tx: &mut Tx, digest: &Sha256) -> Result<Vec<PersonUid>, Error> {
+    const SQL: &str = "SELECT person_uid FROM person_pivot WHERE digest = $1 LIMIT 2";
+    let digest = &digest.as_bytes()[..];
+    let uids = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(digest).fetch_all(c).await?);
+    uids.into_iter().map(uid_of).collect()
+}
+
+/// Makes an account.
+pub async fn person_insert(tx: &mut Tx, uid: &PersonUid, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO person (uid, created_at) VALUES ($1, $2)";
+    let uid = &uid.as_bytes()[..];
+    on!(tx, c => sqlx::query(SQL).bind(uid).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Leads an identity provider's subject to an account; `false` if it leads somewhere already.
+pub async fn identity_insert(
+    tx: &mut Tx,
+    iss: &str,
+    sub: &str,
+    uid: &PersonUid,
+    at: Micros,
+) -> Result<bool, Error> {
+    const SQL: &str = "INSERT INTO person_identity (iss, sub, person_uid, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (iss, sub) DO NOTHING";
+    let uid = &uid.as_bytes()[..];
+    let rows = on!(tx, c => {
+        sqlx::query(SQL).bind(iss).bind(sub).bind(uid).bind(at.get()).execute(c).await?.rows_affected()
+    });
+    Ok(rows == 1)
+}
+
+/// Keeps an identity, sealed, or notes that it was seen again.
+pub async fn pivot_put(
+    tx: &mut Tx,
+    uid: &PersonUid,
+    digest: &Sha256,
+    sealed: &[u8],
+    at: Micros,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO person_pivot (person_uid, digest, sealed, seen_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (person_uid, digest) DO UPDATE SET sealed = excluded.sealed, seen_at = excluded.seen_at";
+    let (uid, digest) = (&uid.as_bytes()[..], &digest.as_bytes()[..]);
+    on!(tx, c => {
+        sqlx::query(SQL).bind(uid).bind(digest).bind(sealed).bind(at.get()).execute(c).await?.rows_affected()
+    });
+    Ok(())
+}
+
+/// One identity of a person, sealed.
+pub async fn pivot_sealed(db: &Db, uid: &PersonUid, digest: &Sha256) -> Result<Option<Vec<u8>>, Error> {
+    const SQL: &str = "SELECT sealed FROM person_pivot WHERE person_uid = $1 AND digest = $2";
+    let (uid, digest) = (&uid.as_bytes()[..], &digest.as_bytes()[..]);
+    Ok(read!(db, pool => {
+        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(uid).bind(digest).fetch_optional(pool).await?
+    }))
+}
+
+pub(super) fn uid_of(bytes: Vec<u8>) -> Result<PersonUid, Error> {
+    to_array(bytes, "person_uid").map(PersonUid::from_bytes)
+}

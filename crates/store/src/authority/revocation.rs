@@ -1,0 +1,234 @@
+//! The log of withdrawals. Epoch and head are one row; who does not hold the epoch writes nothing.
+
+use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
+use unefois_core::{Handle, Micros, ParticipantId, RevocationView, Sha256};
+
+use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
+
+type HeadRow = (i64, i64, Vec<u8>);
+
+fn head_of((epoch, seq, chain): HeadRow) -> Result<Head, Error> {
+    Ok(Head {
+        epoch: to_u64(epoch, "revocation_head.epoch")?,
+        seq: to_u64(seq, "revocation_head.seq")?,
+        chain: Sha256::from_bytes(to_array(chain, "revocation_head.chain")?),
+    })
+}
+
+/// Takes the next epoch: every older process is superseded from the commit on.
+pub async fn epoch_take(tx: &mut Tx, at: Micros) -> Result<Head, Error> {
+    const FIRST: &str = "INSERT INTO revocation_head (id, epoch, seq, chain, heartbeat_at) VALUES (1, 0, 0, $1, $2) \
+         ON CONFLICT (id) DO NOTHING";
+    const TAKE: &str = "UPDATE revocation_head SET epoch = epoch + 1, heartbeat_at = $1 WHERE id = 1 \
+         RETURNING epoch, seq, chain";
+    let empty = Head::empty();
+    let zero = &empty.chain.as_bytes()[..];
+    on!(tx, c => sqlx::query(FIRST).bind(zero).bind(at.get()).execute(c).await?.rows_affected());
+    let row = on!(tx, c => sqlx::query_as::<_, HeadRow>(TAKE).bind(at.get()).fetch_one(c).await?);
+    head_of(row)
+}
+
+/// Shows that this process still holds the epoch; `false` if it was superseded.
+pub async fn heartbeat(tx: &mut Tx, epoch: u64, at: Micros) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE revocation_head SET heartbeat_at = $2 WHERE epoch = $1";
+    let epoch = to_i64(epoch)?;
+    let rows = on!(tx, c => sqlx::query(SQL).bind(epoch).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// Withdraws handles: marks the elements and writes one record a handle, in the caller's transaction.
+///
+/// The records written, those of handles withdrawn before left out, and the head after them; `None` if this process
+/// does not hold the epoch, and then the caller rolls back.
+pub async fn withdraw(
+    tx: &mut Tx,
+    epoch: u64,
+    handles: &[Handle],
+    by: &str,
+    at: Micros,
+) -> Result<Option<(Vec<Record>, Head)>, Error> {
+    const MARK: &str = "UPDATE grant_element SET withdrawn_at = $2, withdrawn_by = $3 \
+         WHERE handle = $1 AND withdrawn_at IS NULL";
+    const PLACE: &str = "UPDATE grant_element SET withdrawn_epoch = $2, withdrawn_seq = $3 WHERE handle = $1";
+    let mut fresh = Vec::new();
+    for handle in handles {
+        let key = &handle.as_bytes()[..];
+        let rows = on!(tx, c => sqlx::query(MARK).bind(key).bind(at.get()).bind(by).execute(c).await?.rows_affected());
+        if rows == 1 {
+            fresh.push(Withdrawal::Grant(*handle));
+        }
+    }
+    let Some((records, head)) = record(tx, epoch, fresh, at).await? else {
+        return Ok(None);
+    };
+    for record in &records {
+        if let Withdrawal::Grant(handle) = &record.withdrawal {
+            let key = &handle.as_bytes()[..];
+            let (epoch, seq) = (to_i64(record.place.epoch)?, to_i64(record.place.seq)?);
+            on!(tx, c => sqlx::query(PLACE).bind(key).bind(epoch).bind(seq).execute(c).await?.rows_affected());
+        }
+    }
+    Ok(Some((records, head)))
+}
+
+/// Appends records to the log; `None` if this process does not hold the epoch.
+pub async fn record(
+    tx: &mut Tx,
+    epoch: u64,
+    withdrawals: Vec<Withdrawal>,
+    at: Micros,
+) -> Result<Option<(Vec<Record>, Head)>, Error> {
+    // Never a sequence: numbers are given in the order of commits, since the row stays locked until then.
+    const NEXT: &str =
+        "UPDATE revocation_head SET seq = seq + $2 WHERE epoch = $1 RETURNING epoch, seq, chain";
+    const CHAIN: &str = "UPDATE revocation_head SET chain = $2 WHERE epoch = $1";
+    const RECORD: &str =
+        "INSERT INTO revocation_record (seq, epoch, kind, record_key, at) VALUES ($1, $2, $3, $4, $5)";
+    let mine = to_i64(epoch)?;
+    let count = withdrawals.len() as u64;
+    let added = to_i64(count)?;
+    let row =
+        on!(tx, c => sqlx::query_as::<_, HeadRow>(NEXT).bind(mine).bind(added).fetch_optional(c).await?);
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let mut head = head_of(row)?;
+    let mut records = Vec::with_capacity(withdrawals.len());
+    for (seq, withdrawal) in (head.seq - count + 1..).zip(withdrawals) {
+        let record = Record {
+            place: RecordPlace { epoch, seq },
+            withdrawal,
+            at,
+        };
+        head.chain = chain(&head.chain, &record);
+        let (kind, key) = parts(&record.withdrawal);
+        let seq = to_i64(seq)?;
+        on!(tx, c => sqlx::query(RECORD)
+            .bind(seq)
+            .bind(mine)
+            .bind(kind)
+            .bind(&key)
+            .bind(at.get())
+            .execute(c)
+            .await?
+            .rows_affected());
+        records.push(record);
+    }
+    let chain = &head.chain.as_bytes()[..];
+    on!(tx, c => sqlx::query(CHAIN).bind(mine).bind(chain).execute(c).await?.rows_affected());
+    Ok(Some((records, head)))
+}
+
+/// The head, and every record.
+pub async fn log(tx: &mut Tx) -> Result<(Head, Vec<Record>), Error> {
+    // The head first: what commits between the two reads is cut off below.
+    const HEAD: &str = "SELECT epoch, seq, chain FROM revocation_head WHERE id = 1";
+    const RECORDS: &str =
+        "SELECT epoch, seq, kind, record_key, at FROM revocation_record WHERE seq <= $1 ORDER BY seq";
+    type Row = (i64, i64, String, String, i64);
+    let head = head_of(on!(tx, c => sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(c).await?))?;
+    let last = to_i64(head.seq)?;
+    let rows = on!(tx, c => sqlx::query_as::<_, Row>(RECORDS).bind(last).fetch_all(c).await?);
+    let records = rows.into_iter().map(|(epoch, seq, kind, key, at)| {
+        Ok(Record {
+            place: RecordPlace {
+                epoch: to_u64(epoch, "revocation_record.epoch")?,
+                seq: to_u64(seq, "revocation_record.seq")?,
+            },
+            withdrawal: withdrawal(&kind, key)?,
+            at: Micros::new(at),
+        })
+    });
+    Ok((head, records.collect::<Result<_, Error>>()?))
+}
+
+fn parts(withdrawal: &Withdrawal) -> (&'static str, String) {
+    match withdrawal {
+        Withdrawal::Grant(handle) => ("GRANT", handle.to_string()),
+        Withdrawal::Client(client) => ("CLIENT", client.to_string()),
+        Withdrawal::ClientCert(x5t) => ("CLIENT_CERT", x5t.clone()),
+        Withdrawal::SigningKey(kid) => ("SIGNING_KEY", kid.clone()),
+        Withdrawal::AllBefore => ("ALL_BEFORE", String::new()),
+    }
+}
+
+fn withdrawal(kind: &str, key: String) -> Result<Withdrawal, Error> {
+    const COLUMN: &str = "revocation_record.record_key";
+    match kind {
+        "GRANT" => key
+            .parse()
+            .map(Withdrawal::Grant)
+            .map_err(|_| Error::Corrupt(COLUMN)),
+        "CLIENT" => key
+            .parse()
+            .map(Withdrawal::Client)
+            .map_err(|_| Error::Corrupt(COLUMN)),
+        "CLIENT_CERT" => Ok(Withdrawal::ClientCert(key)),
+        "SIGNING_KEY" => Ok(Withdrawal::SigningKey(key)),
+        "ALL_BEFORE" => Ok(Withdrawal::AllBefore),
+        _ => Err(Error::Corrupt("revocation_record.kind")),
+    }
+}
+
+/// A producing process that holds a lease, by the epoch that its log took at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseKey {
+    /// Whose process.
+    pub participant: ParticipantId,
+    /// Its log.
+    pub origin: String,
+    /// The start.
+    pub boot: u64,
+}
+
+/// Keeps the last place that a process says is in force there; it never goes back.
+pub async fn acknowledge(
+    tx: &mut Tx,
+    lease: &LeaseKey,
+    place: RevocationView,
+    checkpoint: &str,
+    at: Micros,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO revocation_lease \
+         (participant, origin, boot, epoch, seq, checkpoint, acknowledged_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (participant, origin, boot) DO UPDATE \
+         SET epoch = excluded.epoch, seq = excluded.seq, checkpoint = excluded.checkpoint, \
+         acknowledged_at = excluded.acknowledged_at \
+         WHERE (revocation_lease.epoch, revocation_lease.seq) < (excluded.epoch, excluded.seq)";
+    let participant = lease.participant.to_string();
+    let (boot, epoch, seq) = (to_i64(lease.boot)?, to_i64(place.epoch)?, to_i64(place.seq)?);
+    on!(tx, c => sqlx::query(SQL)
+        .bind(&participant)
+        .bind(&lease.origin)
+        .bind(boot)
+        .bind(epoch)
+        .bind(seq)
+        .bind(checkpoint)
+        .bind(at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// The last place that a process acknowledged.
+pub async fn acknowledged(db: &Db, lease: &LeaseKey) -> Result<Option<RevocationView>, Error> {
+    const SQL: &str =
+        "SELECT epoch, seq FROM revocation_lease WHERE participant = $1 AND origin = $2 AND boot = $3";
+    let (participant, boot) = (lease.participant.to_string(), to_i64(lease.boot)?);
+    let row = read!(db, pool => {
+        sqlx::query_as::<_, (i64, i64)>(SQL)
+            .bind(&participant)
+            .bind(&lease.origin)
+            .bind(boot)
+            .fetch_optional(pool)
+            .await?
+    });
+    row.map(|(epoch, seq)| {
+        Ok(RevocationView {
+            epoch: to_u64(epoch, "revocation_lease.epoch")?,
+            seq: to_u64(seq, "revocation_lease.seq")?,
+        })
+    })
+    .transpose()
+}
