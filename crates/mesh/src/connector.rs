@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Authority;
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::AlertDescription;
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -19,6 +18,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use unefois_core::{Clock, ParticipantId};
 
+use crate::link::Link;
 use crate::trust::{Admission, End, from_tls};
 use crate::{Credential, HttpsClient, Identity, PeerGate, PeerRefusal, Trust, tls};
 
@@ -194,7 +194,13 @@ impl Connector {
             expected: Some(target.peer),
         };
         Dial {
-            tls: TlsConnector::from(tls::client(Arc::clone(&self.credential), admission, &self.clock)),
+            tls: TlsConnector::from(tls::client(
+                Arc::clone(&self.credential),
+                admission.clone(),
+                &self.clock,
+            )),
+            admission,
+            clock: Arc::clone(&self.clock),
             target: target.clone(),
         }
     }
@@ -213,11 +219,10 @@ pub(crate) fn origin(authority: &Authority) -> Uri {
 #[derive(Clone)]
 pub(crate) struct Dial {
     tls: TlsConnector,
+    admission: Admission,
+    clock: Arc<dyn Clock>,
     target: Target,
 }
-
-/// hyper-rustls's type, for it says that HTTP/2 was negotiated.
-pub(crate) type Link = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 impl tower::Service<Uri> for Dial {
     type Response = Link;
@@ -263,7 +268,16 @@ impl Dial {
         match tokio::time::timeout(FIRST_WORD, stream.fill_buf()).await {
             Ok(Ok([])) => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
             Ok(Err(error)) => Err(failed(error)),
-            Ok(Ok(_)) | Err(_) => Ok(Link::from(stream)),
+            Ok(Ok(_)) | Err(_) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let chain = chain.iter().cloned().map(CertificateDer::into_owned).collect();
+                Ok(Link::new(
+                    stream.into(),
+                    chain,
+                    self.admission.clone(),
+                    Arc::clone(&self.clock),
+                ))
+            }
         }
     }
 

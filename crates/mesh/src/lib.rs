@@ -22,6 +22,7 @@ mod error;
 mod https;
 mod identity;
 mod limits;
+mod link;
 mod listener;
 pub mod metrics;
 mod peer;

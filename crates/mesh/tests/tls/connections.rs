@@ -84,6 +84,35 @@ async fn i9_a_stale_crl_cuts_too() {
     assert_eq!(world.refusals.of(PeerRefusal::StaleCrl), 1);
 }
 
+/// A client drops its server too, before the next byte.
+#[tokio::test]
+async fn a_revoked_server_is_dropped() {
+    let world = world().await;
+    let stream = watch(&world, &world.member(1)).await;
+    let crl = world.authority.crl(&[world.identity.current().serial.clone()]);
+    world
+        .client_trust
+        .replace_pem(&world.authority.cert, &crl)
+        .unwrap();
+    world
+        .health
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+    cut(stream).await;
+}
+
+#[tokio::test]
+async fn i9_a_client_whose_crl_is_stale_drops_its_server() {
+    let world = world().await;
+    let stream = watch(&world, &world.member(1)).await;
+    world.clock.advance_ms(DAY_MS + 1_000);
+    world
+        .health
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+    cut(stream).await;
+}
+
 #[tokio::test]
 async fn a_reload_that_fails_changes_nothing() {
     let world = world().await;
