@@ -36,6 +36,7 @@ pub struct Catalogue {
     demarches: BTreeMap<DemarcheId, Demarche>,
     producers: BTreeMap<HolderId, Producer>,
     bytes: Vec<u8>,
+    hash: Sha256,
 }
 
 /// Something wrong in a catalogue file.
@@ -158,8 +159,8 @@ impl Catalogue {
     }
 
     /// SHA-256 of the compiled form.
-    pub fn hash(&self) -> Sha256 {
-        Sha256::of(&self.bytes)
+    pub const fn hash(&self) -> Sha256 {
+        self.hash
     }
 
     /// A revision of a datatype.
@@ -234,6 +235,7 @@ impl Catalogue {
             datatypes: built,
             demarches,
             producers,
+            hash: Sha256::of(&bytes),
             bytes,
         })
     }

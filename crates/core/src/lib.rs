@@ -13,6 +13,7 @@ pub mod authorization;
 pub mod catalogue;
 mod claims;
 pub mod commitment;
+pub mod decision;
 mod digest;
 pub mod directory;
 pub mod entry;

@@ -99,7 +99,7 @@ fn read<T: DeserializeOwned>(file: &str, text: &str, problems: &mut Vec<Problem>
             report(
                 "yaml",
                 error.location().unwrap_or(Location::UNKNOWN),
-                short(&error),
+                format!("YAML illisible : {}", short(&error)),
             );
             return None;
         }
@@ -133,17 +133,18 @@ fn read<T: DeserializeOwned>(file: &str, text: &str, problems: &mut Vec<Problem>
             report(
                 "shape",
                 error.location().unwrap_or(Location::UNKNOWN),
-                short(&error),
+                format!("forme inattendue : {}", short(&error)),
             );
             None
         }
     }
 }
 
-/// The parser's message on one line, without the excerpt that it draws.
+/// The parser's message on one line, without the excerpt that it draws and the place that is given beside it.
 fn short(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 enum Node {

@@ -1,0 +1,406 @@
+//! Who may ask for what: the producer's decision to release, and the authority's to put a request before a person.
+//!
+//! Both are pure: everything they rest on is an argument, and what they refuse names the field at fault. A
+//! [`Permit`] is made only here, so whatever a producer releases was asked for, granted, habilitated and in the
+//! catalogue (I4).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::authorization::{MAX_ELEMENTS, ModeKind, Need};
+use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, Presence, UnitSet};
+use crate::directory::{Directory, Freshness, ParticipantKind};
+use crate::{
+    Acr, AuthorizationDetails, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason, UnitName,
+    Way,
+};
+
+/// Why the answer is no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason, as on the wire.
+    pub reason: Reason,
+    /// The field at fault, `units[1].unit`; no value of it.
+    pub field: String,
+}
+
+impl Refusal {
+    fn new(reason: Reason, field: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: field.into(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason.as_str(), self.field)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Who stands behind a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Requester {
+    /// The consumer.
+    pub consumer: ParticipantId,
+    /// The publisher that acts for it.
+    pub publisher: Option<ParticipantId>,
+}
+
+/// What decisions rest on: a directory that has not expired, the catalogue that it names, and the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    catalogue: &'a Catalogue,
+    directory: &'a Directory,
+    now: Micros,
+}
+
+/// A right to ask that is in force; not yet a right to release.
+#[derive(Clone, Copy, Debug)]
+pub struct Entitlement<'a> {
+    ground: Ground<'a>,
+    element: &'a AuthorizationDetails,
+    datatype: &'a Datatype,
+    habilitation: &'a Habilitation,
+    demarche: &'a Demarche,
+    datum: &'a Datum,
+}
+
+/// The right to release some units of one datatype, once.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit<'a> {
+    datatype: &'a Datatype,
+    habilitation: &'a Habilitation,
+    demarche: &'a Demarche,
+    units: UnitSet,
+}
+
+impl<'a> Permit<'a> {
+    /// The datatype.
+    pub const fn datatype(&self) -> &'a Datatype {
+        self.datatype
+    }
+
+    /// The habilitation that it rests on.
+    pub const fn habilitation(&self) -> &'a Habilitation {
+        self.habilitation
+    }
+
+    /// The démarche that it is for.
+    pub const fn demarche(&self) -> &'a Demarche {
+        self.demarche
+    }
+
+    /// The units that may leave, and no other.
+    pub const fn units(&self) -> UnitSet {
+        self.units
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// The ground at `now`; DIRECTORY_STALE if the directory has expired or names another catalogue (I9).
+    pub fn new(catalogue: &'a Catalogue, directory: &'a Directory, now: Micros) -> Result<Self, Refusal> {
+        if directory.freshness(now) == Freshness::Expired {
+            return Err(Refusal::new(Reason::DirectoryStale, "directory"));
+        }
+        if *directory.catalogue_hash() != catalogue.hash() {
+            return Err(Refusal::new(Reason::DirectoryStale, "catalogue"));
+        }
+        Ok(Self {
+            catalogue,
+            directory,
+            now,
+        })
+    }
+
+    /// Whether the consumer may ask at all: habilitation in force, revision answered, law not against it. It comes
+    /// before retry, quota and closed window in the producer's order of checks.
+    pub fn entitle(
+        &self,
+        operator: &ParticipantId,
+        requester: &Requester,
+        element: &'a AuthorizationDetails,
+    ) -> Result<Entitlement<'a>, Refusal> {
+        if element.operator() != operator {
+            return Err(Refusal::new(Reason::TokenInvalid, "locations"));
+        }
+        self.entitlement(requester, element)
+    }
+
+    fn entitlement(
+        &self,
+        requester: &Requester,
+        element: &'a AuthorizationDetails,
+    ) -> Result<Entitlement<'a>, Refusal> {
+        let not_entitled = |field: &str| Refusal::new(Reason::NotEntitled, field);
+        let Self {
+            catalogue,
+            directory,
+            now,
+        } = *self;
+
+        let row = directory
+            .participant(&requester.consumer)
+            .ok_or_else(|| not_entitled("client_id"))?;
+        let publisher = requester.publisher.as_ref().unwrap_or(&requester.consumer);
+        if !directory.acts_for(publisher, &requester.consumer) {
+            return Err(not_entitled("act_client"));
+        }
+        let habilitation = directory
+            .habilitation(&element.habilitation)
+            .filter(|h| h.in_force(now));
+        let habilitation = habilitation.ok_or_else(|| not_entitled("habilitation"))?;
+        if habilitation.consumer != requester.consumer || habilitation.producer != *element.operator() {
+            return Err(not_entitled("habilitation"));
+        }
+        if habilitation.publisher.is_some_and(|only| only != *publisher) {
+            return Err(not_entitled("act_client"));
+        }
+        if habilitation.demarche != element.demarche {
+            return Err(not_entitled("demarche"));
+        }
+        if habilitation.units(element.datatype()).is_none() {
+            return Err(not_entitled("datatypes"));
+        }
+
+        let datatype = catalogue
+            .datatype(element.datatype())
+            .filter(|d| d.sheet().in_use(now));
+        let datatype = datatype.ok_or_else(|| Refusal::new(Reason::UnsupportedRevision, "datatypes"))?;
+        if datatype.operator() != element.operator() {
+            return Err(Refusal::new(Reason::UnsupportedRevision, "locations"));
+        }
+        let demarche = catalogue
+            .demarche(&element.demarche)
+            .ok_or_else(|| not_entitled("demarche"))?;
+        if !demarche.participants.contains(&row.kind) {
+            return Err(not_entitled("demarche"));
+        }
+        let datum = demarche
+            .datum(element.datatype())
+            .ok_or_else(|| not_entitled("datatypes"))?;
+        if datatype.sheet().subject(element.subject.kind).is_none() {
+            return Err(not_entitled("subject.kind"));
+        }
+
+        let basis = &element.legal_basis;
+        let lawful = datatype.sheet().legal_bases.contains(basis)
+            && demarche.legal_bases.contains(basis)
+            && habilitation.legal_bases.contains(basis)
+            && (row.kind != ParticipantKind::Prive || *basis == LegalBasis::Consent);
+        if !lawful {
+            return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
+        }
+        Ok(Entitlement {
+            ground: *self,
+            element,
+            datatype,
+            habilitation,
+            demarche,
+            datum,
+        })
+    }
+}
+
+impl<'a> Entitlement<'a> {
+    /// The datatype asked for.
+    pub const fn datatype(&self) -> &'a Datatype {
+        self.datatype
+    }
+
+    /// Whether this very fetch may be answered: the identity assured well enough by an issuer entitled to, and what is
+    /// asked for within what was granted. `acr` and `issuer` are the token's.
+    pub fn release(&self, fetch: &FetchCore, acr: Acr, issuer: &str) -> Result<Permit<'a>, Refusal> {
+        let Self {
+            ground,
+            element,
+            datatype,
+            habilitation,
+            demarche,
+            datum,
+        } = *self;
+        if acr < datatype.sheet().assurance || !ground.directory.issuer_entitled(issuer, acr) {
+            return Err(Refusal::new(Reason::AcrTooLow, "acr"));
+        }
+        let not_granted = |field: &str| Err(Refusal::new(Reason::UnitNotGranted, field));
+        if element.gh != Some(fetch.handle) {
+            return Err(Refusal::new(Reason::TokenInvalid, "gh"));
+        }
+        if fetch.datatype != *element.datatype() {
+            return not_granted("datatype");
+        }
+        if fetch.demarche != element.demarche {
+            return not_granted("demarche");
+        }
+        if fetch.dossier != element.dossier_ref {
+            return not_granted("dossier");
+        }
+        if fetch.period != element.period {
+            return not_granted("period");
+        }
+
+        let asked = datatype
+            .unit_set(&fetch.units)
+            .map_err(|name| Refusal::new(Reason::InvalidRequest, field("units", &fetch.units, name)))?;
+        if asked.is_empty() {
+            return Err(Refusal::new(Reason::InvalidRequest, "units"));
+        }
+        let granted = datatype.known_units(element.units.iter().map(|u| &u.unit));
+        let habilitated = datatype.known_units(habilitation.units(datatype.rev()).into_iter().flatten());
+        let allowed = datatype.known_units(datum.fixed.iter().chain(&datum.free));
+        if !asked.is_subset(granted) {
+            return not_granted("units");
+        }
+        if !asked.is_subset(habilitated & allowed) {
+            return Err(Refusal::new(Reason::NotEntitled, "units"));
+        }
+        Ok(Permit {
+            datatype,
+            habilitation,
+            demarche,
+            units: asked,
+        })
+    }
+}
+
+fn field(list: &str, names: &[UnitName], name: &UnitName) -> String {
+    let place = names.iter().position(|n| n == name).unwrap_or_default();
+    format!("{list}[{place}]")
+}
+
+/// Whether a pushed request may be put before a person: each element within habilitation, catalogue and démarche, and
+/// all of them together enough for the démarche. Fields are named `authorization_details[0].units[1].unit`.
+pub fn authorizable(
+    ground: &Ground<'_>,
+    requester: &Requester,
+    way: Way,
+    elements: &[AuthorizationDetails],
+) -> Result<(), Refusal> {
+    if elements.is_empty() || elements.len() > MAX_ELEMENTS {
+        return Err(Refusal::new(Reason::InvalidRequest, "authorization_details"));
+    }
+    for (n, element) in elements.iter().enumerate() {
+        one(ground, requester, way, element).map_err(|refusal| Refusal {
+            field: format!("authorization_details[{n}].{}", refusal.field),
+            ..refusal
+        })?;
+        let same = |other: &AuthorizationDetails| {
+            other.datatypes == element.datatypes
+                && other.subject == element.subject
+                && other.period == element.period
+        };
+        if elements[..n].iter().any(same) {
+            return Err(invalid(format!("authorization_details[{n}].datatypes")));
+        }
+        // One page, one démarche, one file: the person decides on one matter at a time.
+        if element.demarche != elements[0].demarche {
+            return Err(invalid(format!("authorization_details[{n}].demarche")));
+        }
+        if element.dossier_ref != elements[0].dossier_ref {
+            return Err(invalid(format!("authorization_details[{n}].dossier_ref")));
+        }
+    }
+    let asked: BTreeSet<_> = elements.iter().map(|e| e.datatype().id()).collect();
+    let alternatives = ground
+        .catalogue
+        .demarche(&elements[0].demarche)
+        .map(|d| &d.mandatory.any_of);
+    let enough = alternatives.is_none_or(|any_of| {
+        any_of.is_empty() || any_of.iter().any(|ids| ids.iter().all(|id| asked.contains(id)))
+    });
+    enough
+        .then_some(())
+        .ok_or_else(|| invalid("authorization_details"))
+}
+
+fn invalid(field: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::InvalidRequest, field)
+}
+
+fn one(
+    ground: &Ground<'_>,
+    requester: &Requester,
+    way: Way,
+    element: &AuthorizationDetails,
+) -> Result<(), Refusal> {
+    if element.gh.is_some() {
+        return Err(invalid("gh"));
+    }
+    let Entitlement {
+        datatype,
+        habilitation,
+        demarche,
+        datum,
+        ..
+    } = ground.entitlement(requester, element)?;
+
+    if way == Way::Automatic && demarche.presence != Presence::None {
+        return Err(Refusal::new(Reason::LegalBlock, "demarche"));
+    }
+    if element.legal_basis == LegalBasis::Proactive && way != Way::Automatic {
+        return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
+    }
+    if element.legal_basis == LegalBasis::Consent && matches!(way, Way::Agent | Way::Automatic) {
+        return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
+    }
+
+    let habilitated = habilitation.units(datatype.rev());
+    let mut seen = BTreeSet::new();
+    for (n, asked) in element.units.iter().enumerate() {
+        let at = |member: &str| format!("units[{n}].{member}");
+        if datatype.unit(&asked.unit).is_none() || !seen.insert(&asked.unit) {
+            return Err(invalid(at("unit")));
+        }
+        if !habilitated.is_some_and(|units| units.contains(&asked.unit)) {
+            return Err(Refusal::new(Reason::NotEntitled, at("unit")));
+        }
+        // What the démarche fixes is required; what it leaves free stays the person's choice.
+        let need = match (
+            datum.fixed.contains(&asked.unit),
+            datum.free.contains(&asked.unit),
+        ) {
+            (true, _) => Need::Required,
+            (false, true) => Need::Optional,
+            (false, false) => return Err(Refusal::new(Reason::NotEntitled, at("unit"))),
+        };
+        if asked.need != need {
+            return Err(invalid(at("need")));
+        }
+    }
+    if seen.is_empty() || !datum.fixed.iter().all(|unit| seen.contains(unit)) {
+        return Err(invalid("units"));
+    }
+    if !datatype.sheet().period.allows(element.period, ground.now) {
+        return Err(invalid("period"));
+    }
+    if element.data_life_days > demarche.data_life_days {
+        return Err(invalid("data_life_days"));
+    }
+    let mode = &element.mode;
+    match (mode.kind, demarche.standing) {
+        (ModeKind::Once, _) => {
+            if mode.max_count.is_some() || mode.min_interval_s.is_some() {
+                return Err(invalid("mode"));
+            }
+        }
+        (ModeKind::Standing, None) => return Err(invalid("mode.kind")),
+        (ModeKind::Standing, Some(standing)) => {
+            if !mode
+                .max_count
+                .is_some_and(|n| (1..=standing.max_count).contains(&n))
+            {
+                return Err(invalid("mode.max_count"));
+            }
+            if mode.min_interval_s.is_none_or(|s| s < standing.min_interval_s) {
+                return Err(invalid("mode.min_interval_s"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
