@@ -16,6 +16,7 @@
 
 pub mod access_token;
 mod base64url;
+pub mod directory;
 mod document;
 mod error;
 pub mod id_token;

@@ -14,6 +14,11 @@ impl SystemRandom {
     pub fn new() -> Self {
         Self(Ring::new())
     }
+
+    /// The same generator, as ring's signatures and key agreements take it.
+    pub const fn ring(&self) -> &Ring {
+        &self.0
+    }
 }
 
 impl Default for SystemRandom {

@@ -1,0 +1,87 @@
+use unefois_core::entry::InvalidEntry;
+
+/// Why a log is not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process that serves the log did not answer, or refused.
+    #[error("the log cannot be read: {}", .0.message())]
+    Call(#[source] Box<tonic::Status>),
+    /// The head is malformed, or not signed by the log's key.
+    #[error("the head of the log is not valid")]
+    Head(#[source] unefois_tlog::Error),
+    /// The head is that of another log.
+    #[error("the head is that of {got}, not of {wanted}")]
+    OtherLog {
+        /// The log asked for.
+        wanted: String,
+        /// The log that the head names.
+        got: String,
+    },
+    /// The head changed its size between two pages of one reading.
+    #[error("a page came with a head of size {got}, the reading began with {wanted}")]
+    MovingHead {
+        /// The size that the reading is bound to.
+        wanted: u64,
+        /// The size that came.
+        got: u64,
+    },
+    /// Fewer entries came than the head counts, or more.
+    #[error("the log was served with {got} entries, its head counts {wanted}")]
+    Count {
+        /// What the head counts.
+        wanted: u64,
+        /// What came.
+        got: u64,
+    },
+    /// The entries do not hash to the signed root.
+    #[error("the entries served do not hash to the signed root of size {size}")]
+    Root {
+        /// The size of the head.
+        size: u64,
+    },
+    /// The log does not extend the head known before.
+    #[error("the log of size {new} does not extend the head of size {old} seen before")]
+    Forked {
+        /// The size seen before.
+        old: u64,
+        /// The size now.
+        new: u64,
+        /// What the proof lacks.
+        #[source]
+        source: unefois_tlog::Error,
+    },
+    /// An entry is not one.
+    #[error("entry {index} is not a ledger entry")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong.
+        #[source]
+        source: InvalidEntry,
+    },
+    /// An entry is dated before the one that precedes it.
+    #[error("entry {index} is dated before the entry that precedes it")]
+    TimeWentBack {
+        /// Its index.
+        index: u64,
+    },
+    /// The view of withdrawals of an entry lies before the one of the entry that precedes it.
+    #[error("entry {index} was written under an older view of withdrawals than the entry that precedes it")]
+    ViewWentBack {
+        /// Its index.
+        index: u64,
+    },
+}
+
+impl From<tonic::Status> for Error {
+    fn from(status: tonic::Status) -> Self {
+        Self::Call(Box::new(status))
+    }
+}
+
+impl Error {
+    /// Whether the log could not be read at all, so that nothing is said about it.
+    pub const fn unread(&self) -> bool {
+        matches!(self, Self::Call(_))
+    }
+}
