@@ -1,1 +1,2 @@
-//! Placeholder.
+//! A node.
+pub mod producer;
