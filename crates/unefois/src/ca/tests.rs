@@ -221,3 +221,85 @@ fn a_text_that_is_no_certificate_is_said_so() {
         );
     }
 }
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl unefois_core::Clock for FixedClock {
+    fn now(&self) -> Micros {
+        now()
+    }
+
+    fn boottime(&self) -> unefois_core::Boot {
+        unefois_core::Boot::new(0)
+    }
+}
+
+#[tokio::test]
+async fn the_mesh_accepts_what_is_issued_and_refuses_what_is_revoked() {
+    use std::sync::Arc;
+    use unefois_mesh::{
+        ConnectError, Connector, Credential, Identity, Limits, Listener, PeerGate, Target, Trust,
+    };
+
+    let mut ca = ca();
+    let identity = |issued: &Issued| {
+        Arc::new(Identity::new(
+            Credential::from_pem(&issued.cert_pem, &issued.key_pem).unwrap(),
+        ))
+    };
+    let server = ca.issue(&node(), &random()).unwrap();
+    let auditor = LeafRequest {
+        profile: Profile::Auditor,
+        identity: "urn:unefois:auditor:cour".parse().ok(),
+        names: vec![],
+        ..node()
+    };
+    let client = ca.issue(&auditor, &random()).unwrap();
+    let crl = ca.crl(now(), now().plus_ms(1_000)).unwrap();
+    let trust = Arc::new(Trust::from_pem(ca.cert_pem(), &crl).unwrap());
+    let gate: PeerGate = Arc::new(|_| Ok(()));
+    let clock: Arc<dyn unefois_core::Clock> = Arc::new(FixedClock);
+
+    let any_port = ([127, 0, 0, 1], 0).into();
+    let server = identity(&server);
+    let listener = Listener::mesh(
+        any_port,
+        &server,
+        &trust,
+        Arc::clone(&gate),
+        &clock,
+        Limits::default(),
+    );
+    let listener = listener.await.unwrap();
+    let target = Target {
+        peer: "urn:unefois:participant:13000495500014".parse().unwrap(),
+        authority: listener.local_addr().unwrap().to_string().parse().unwrap(),
+    };
+    let tasks = tokio_util::task::TaskTracker::new();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let router = axum::Router::new().route("/", axum::routing::get(|| async { "ici" }));
+    tasks.spawn(listener.serve(router, shutdown.clone()));
+    let connector = Connector::new(Arc::clone(&trust), gate, identity(&client), clock);
+    let url: http::Uri = format!("https://{}/", target.authority).parse().unwrap();
+    let ask = async || {
+        let (get, wait) = (http::Method::GET, std::time::Duration::from_secs(10));
+        let https = connector.https(&target);
+        https
+            .request(get, &url, http::HeaderMap::new(), Default::default(), wait, 64)
+            .await
+    };
+    assert_eq!(ask().await.unwrap().body, "ici");
+
+    ca.revoke(&client.serial, now()).unwrap();
+    let crl = ca.crl(now(), now().plus_ms(1_000)).unwrap();
+    trust.replace_pem(ca.cert_pem(), &crl).unwrap();
+    let refused = ask().await.expect_err("revoked");
+    assert!(
+        matches!(refused.connect_error(), Some(ConnectError::RefusedByPeer { .. })),
+        "{refused:?}"
+    );
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
