@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The logs of one process: the sequencer, the claims, and the receipts without which nothing leaves.
+//!
+//! - I1: a [`DurableReceipt`] exists only once its entry is committed, and only the sequencer makes one; whoever
+//!   asks for one before sending cannot send too early.
+//! - I2: one request alone claims a one-shot handle: the claim and its entry are one transaction, whose own result
+//!   says whether it was won, over all replicas of a database.
+//! - I11: a crash leaves both or neither.
+//!
+//! One release: [`Ledger::begin`] registers the [`Attempt`] and refuses early what cannot be answered; the source is
+//! asked; [`Ledger::release`] queues the draft, the sequencer takes it into its next batch, claims the handle, asks
+//! the guard, writes the leaf and the head in one transaction and answers after the commit; if the guard then says
+//! that the grant was withdrawn meanwhile, [`Ledger::withhold`] records that nothing left.
+//!
+//! What no transaction told is unknown: the sequencer takes a new epoch, reads the head and acknowledges only what is
+//! there. A process that another one replaced writes nothing more ([`Error::Fenced`]).
+
+mod attempt;
+mod batch;
+mod claims;
+mod draft;
+mod error;
+mod log;
+mod read;
+mod receipt;
+mod sequencer;
+mod tally;
+
+pub use attempt::{Attempt, ClaimMode, ClaimRequest};
+pub use draft::{About, Draft, Gate, GateState, ReleaseDraft};
+pub use error::Error;
+pub use log::{Begin, Keys, Ledger};
+pub use receipt::{DurableReceipt, Head, Release};

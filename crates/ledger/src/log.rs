@@ -1,0 +1,488 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use unefois_core::commitment::{GrantSecret, NodeKey, Salt};
+use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView};
+use unefois_store::Db;
+use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
+use unefois_store::entry::{entry_of_party, entry_range};
+use unefois_store::head::{self, head_take};
+use unefois_store::index::{Index, Mac, index_lookup, secret_read};
+use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
+
+use crate::Error;
+use crate::attempt::{Attempt, ClaimRequest, Registry};
+use crate::batch::{Item, Leaf, State, commit_evidence, released};
+use crate::claims::{Verdict, judge};
+use crate::draft::{Draft, ReleaseDraft, withheld};
+use crate::read::{tiles, tree_at};
+use crate::receipt::{DurableReceipt, Head, Release};
+use crate::sequencer::{Published, Sequencer};
+use crate::tally::Tally;
+
+/// How many items wait at most.
+const QUEUE: usize = 4_096;
+/// How long a caller waits for its entry to be durable.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
+const MAX_PERSONS: usize = 256;
+const MAX_EVIDENCE_BYTES: usize = 1 << 20;
+/// A claim outlives every token of a one-shot handle (refresh tokens: 75 min; tokens: 60 s; resumption: 1 h).
+const CLAIM_KEPT_MS: i64 = 24 * 3_600_000;
+/// A payload may be sent again for 120 s, a document resumed for 1 h.
+const MAC_KEPT_MS: i64 = 3_600_000;
+/// No grant lives longer than 12 months.
+const USES_KEPT_MS: i64 = 400 * 24 * 3_600_000;
+
+/// The keys of one log.
+#[derive(Debug)]
+pub struct Keys {
+    /// Signs the log's heads; its name is the log's origin, `<participant>/<shard>`.
+    pub signer: SignerKey,
+    /// Keys the erasable indexes and the payload MACs; shared by the participant's replicas.
+    pub node_key: NodeKey,
+}
+
+/// One log of this process: the only way to write it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    pub(crate) log: i32,
+    origin: Origin,
+    signer: Arc<SignerKey>,
+    node_key: NodeKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    queue: mpsc::Sender<Item>,
+    published: watch::Receiver<Arc<Published>>,
+    writable: Arc<AtomicBool>,
+    attempts: Registry,
+    pub(crate) tally: Tally,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How a request stands before its source is asked.
+#[derive(Debug)]
+pub enum Begin {
+    /// Nobody holds the handle.
+    First(Attempt),
+    /// The same request holds it and may be answered again, with the same payload.
+    Again(Attempt),
+    /// It cannot be answered; nothing is written yet.
+    Refused(Reason),
+}
+
+impl Ledger {
+    /// Opens the log that `keys.signer` signs, in a new epoch: whoever wrote it before writes nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what is stored is not what the signed head says, or was signed by another key;
+    /// [`Error::Store`].
+    pub async fn open(
+        db: Db,
+        keys: Keys,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, Error> {
+        let origin: Origin = keys.signer.verifier().name().as_str().parse()?;
+        let holder = random.uuid_v4();
+        let mut tx = db.begin().await?;
+        let head = head_take(&mut tx, origin.as_str(), holder).await?;
+        tx.commit().await?;
+
+        let signer = Arc::new(keys.signer);
+        let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+        let (queue, items) = mpsc::channel(QUEUE);
+        let first = Published {
+            head: state.head(),
+            tree: Arc::clone(&state.tree),
+        };
+        let (publish, published) = watch::channel(Arc::new(first));
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let writable = Arc::new(AtomicBool::new(true));
+        let sequencer = Sequencer {
+            db: db.clone(),
+            holder,
+            clock: Arc::clone(&clock),
+            state,
+            queue: items,
+            published: publish,
+            writable: Arc::clone(&writable),
+            closing: closing.clone(),
+        };
+        tasks.spawn(sequencer.run());
+        tasks.close();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                log: head.log,
+                origin,
+                signer,
+                node_key: keys.node_key,
+                clock,
+                random,
+                queue,
+                published,
+                writable,
+                attempts: Registry::default(),
+                tally: Tally::default(),
+                closing,
+                tasks,
+            }),
+        })
+    }
+
+    /// Appends an entry; it survives a crash once this returns.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], [`Error::TooMuch`], [`Error::Fenced`]; after [`Error::Unavailable`] the entry may be
+    /// there or come later.
+    pub async fn append(&self, draft: Draft) -> Result<DurableReceipt, Error> {
+        let leaf = Box::new(self.leaf(draft)?);
+        self.queued(|reply| Item::Append { leaf, reply }).await
+    }
+
+    /// Registers an attempt and says how its request stands, so that a source is not asked in vain. It decides
+    /// nothing: [`Ledger::release`] does.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn begin(&self, request: ClaimRequest) -> Result<Begin, Error> {
+        let Some(attempt) = self.inner.attempts.begin(request) else {
+            return Ok(Begin::Refused(Reason::InProgress));
+        };
+        let request = attempt.request();
+        let claim = claim_peek(&self.inner.db, &request.key()).await?;
+        let uses = uses_peek(&self.inner.db, &request.handle).await?;
+        let now = self.inner.clock.now();
+        Ok(match judge(request, claim.as_ref(), uses.as_ref(), None, now) {
+            Verdict::First => Begin::First(attempt),
+            Verdict::Again => Begin::Again(attempt),
+            Verdict::Refused(reason) => Begin::Refused(reason),
+        })
+    }
+
+    /// Claims the handle and writes the entry that says how that ended, in one durable write (I1, I2).
+    ///
+    /// The attempt stays registered until it is dropped: keep it as long as the answer is on its way.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`]; on any of them nothing may leave, and a claim that was made stays made.
+    pub async fn release(&self, attempt: &Attempt, release: ReleaseDraft) -> Result<Release, Error> {
+        let ReleaseDraft {
+            mut draft,
+            payload,
+            gate,
+        } = release;
+        let request = attempt.request().clone();
+        draft.entry = released(draft.entry);
+        let payload_mac = self.inner.node_key.payload_mac(&request.request_id, &payload);
+        let leaf = Box::new(self.leaf(draft)?);
+        self.queued(|reply| Item::Release {
+            leaf,
+            request,
+            payload_mac,
+            gate,
+            reply,
+        })
+        .await
+    }
+
+    /// Records that not one byte of this release left, and gives back what it held: its own attempt, no other.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`]; [`Error::OutOfRange`] for the receipt of an entry that is no release. The claim then
+    /// stays as it was.
+    pub async fn withhold(&self, release: DurableReceipt, reason: Reason) -> Result<DurableReceipt, Error> {
+        let held = release.held.ok_or(Error::OutOfRange)?;
+        let leaf = Box::new(Leaf {
+            entry: withheld(&release.entry, reason),
+            handle_key: held.handle_key,
+            secret: None,
+            person_keys: held.person_keys,
+            evidence: None,
+        });
+        let request = held.request;
+        self.queued(|reply| Item::Withhold { leaf, request, reply }).await
+    }
+
+    /// Writes down the view of the withdrawal log that the process has applied, once every item queued before is
+    /// committed; the head that holds it.
+    ///
+    /// After this no release is decided under a lower view, in this process or a later one (authority.md, « Guard »).
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn observe(&self, view: RevocationView) -> Result<Head, Error> {
+        self.queued(|reply| Item::Observe { view, reply }).await
+    }
+
+    /// Stops taking items, writes those queued and joins the sequencer.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.wait().await;
+    }
+
+    /// The committed head.
+    pub fn head(&self) -> Head {
+        self.inner.published.borrow().head.clone()
+    }
+
+    /// Tells each new head.
+    pub async fn changed(&self, since: u64) -> Head {
+        let mut published = self.inner.published.clone();
+        let newer = published.wait_for(|p| p.head.size > since).await;
+        // The sequencer outlives its readers' interest only at shutdown; the last head is then the answer.
+        newer.map_or_else(|_| self.head(), |p| p.head.clone())
+    }
+
+    /// Whether this process still may write: `false` once another one took the log.
+    pub fn is_writable(&self) -> bool {
+        self.inner.writable.load(Ordering::Acquire) && !self.inner.closing.is_cancelled()
+    }
+
+    /// The log's origin.
+    pub fn origin(&self) -> &Origin {
+        &self.inner.origin
+    }
+
+    /// The key that verifies the log's heads.
+    pub fn verifier(&self) -> &VerifierKey {
+        self.inner.signer.verifier()
+    }
+
+    /// The key of the erasable indexes and the payload MACs.
+    pub fn node_key(&self) -> &NodeKey {
+        &self.inner.node_key
+    }
+
+    /// The signed checkpoint of `size`, at most the head's.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Corrupt`].
+    pub async fn checkpoint(&self, size: u64) -> Result<Arc<SignedCheckpoint>, Error> {
+        let head = self.head();
+        if size == head.size {
+            return Ok(head.checkpoint);
+        }
+        if size > head.size {
+            return Err(Error::OutOfRange);
+        }
+        // One size has one root, so the signature is the one made then (Ed25519 is deterministic).
+        let tree = tree_at(&self.inner.db, self.inner.log, size).await?;
+        let checkpoint = Checkpoint::new(self.inner.origin.clone(), size, tree.root())?;
+        Ok(Arc::new(checkpoint.sign(&self.inner.signer)?))
+    }
+
+    /// The proof that the log of size `new` starts with that of size `old`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Proof`].
+    pub async fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Error> {
+        let published = Arc::clone(&self.inner.published.borrow());
+        if old > new || new > published.head.size {
+            return Err(Error::OutOfRange);
+        }
+        let needed = published.tree.consistency_tiles(old, new)?;
+        let tiles = tiles(&self.inner.db, self.inner.log, &needed).await?;
+        Ok(published.tree.consistency_proof(old, new, &tiles)?)
+    }
+
+    /// The proof of entry `index` under the present head.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Proof`].
+    pub async fn proof(&self, index: u64) -> Result<Receipt, Error> {
+        let published = Arc::clone(&self.inner.published.borrow());
+        let size = published.head.size;
+        if index >= size {
+            return Err(Error::OutOfRange);
+        }
+        let needed = published.tree.inclusion_tiles(index, size)?;
+        let tiles = tiles(&self.inner.db, self.inner.log, &needed).await?;
+        let proof = published.tree.inclusion_proof(index, size, &tiles)?;
+        Ok(Receipt::new(
+            index,
+            proof,
+            SignedCheckpoint::clone(&published.head.checkpoint),
+        )?)
+    }
+
+    /// The leaves from `start` up to but not including `end`, cut at the committed size.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Corrupt`].
+    pub async fn entries(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, Error> {
+        let end = end.min(self.head().size);
+        let rows = entry_range(&self.inner.db, self.inner.log, start, end.max(start)).await?;
+        let expected = start..;
+        if !rows.iter().map(|(idx, _)| *idx).eq(expected.take(rows.len()))
+            || rows.len() as u64 != end.saturating_sub(start)
+        {
+            return Err(Error::Corrupt("an entry is missing"));
+        }
+        Ok(rows.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// The entries below `end` from `start` on in which `party` is requester or provider, at most `limit`, with
+    /// their places.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn entries_of(
+        &self,
+        party: unefois_core::ParticipantId,
+        (start, end): (u64, u64),
+        limit: u32,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let end = end.min(self.head().size);
+        let siret = party.siret().to_string();
+        Ok(entry_of_party(&self.inner.db, self.inner.log, (start, end), &siret, limit).await?)
+    }
+
+    /// The places of the entries about a handle, in order.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn by_handle(&self, handle: &Handle) -> Result<Vec<u64>, Error> {
+        self.lookup(Index::Handle, &self.inner.node_key.handle_key(handle))
+            .await
+    }
+
+    /// The places of the entries about a person, in order; `person` as in [`About`](crate::About).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn by_person(&self, person: &[u8]) -> Result<Vec<u64>, Error> {
+        self.lookup(Index::Person, &self.inner.node_key.person_key(person))
+            .await
+    }
+
+    async fn lookup(&self, index: Index, key: &Mac) -> Result<Vec<u64>, Error> {
+        let size = self.head().size;
+        Ok(index_lookup(&self.inner.db, index, self.inner.log, key, size).await?)
+    }
+
+    /// The secrets of a handle that are kept for the months from `first` to `last`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn secrets(
+        &self,
+        handle: &Handle,
+        first: Month,
+        last: Month,
+    ) -> Result<Vec<GrantSecret>, Error> {
+        let key = self.inner.node_key.handle_key(handle);
+        Ok(secret_read(&self.inner.db, &key, (first, last)).await?)
+    }
+
+    /// Deletes claims that no token can meet any more and blanks the payload MACs of those too old to be answered
+    /// again; how many rows.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn purge(&self, now: Micros) -> Result<u64, Error> {
+        let before = |ms: i64| now.plus_ms(-ms);
+        let mut tx = self.inner.db.begin().await?;
+        let rows = claim_purge(
+            &mut tx,
+            before(CLAIM_KEPT_MS),
+            before(MAC_KEPT_MS),
+            before(USES_KEPT_MS),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    fn leaf(&self, draft: Draft) -> Result<Leaf, Error> {
+        let Draft {
+            mut entry,
+            about,
+            evidence,
+        } = draft;
+        let bytes = evidence.as_ref().map_or(0, Vec::len);
+        if about.persons.len() > MAX_PERSONS || bytes > MAX_EVIDENCE_BYTES {
+            return Err(Error::TooMuch);
+        }
+        let node_key = &self.inner.node_key;
+        let evidence = evidence.map(|body| (Salt::draw(&*self.inner.random), body));
+        commit_evidence(&mut entry, evidence.as_ref());
+        let mut person_keys: Vec<Mac> = about.persons.iter().map(|p| node_key.person_key(p)).collect();
+        person_keys.sort_unstable();
+        person_keys.dedup();
+        Ok(Leaf {
+            entry,
+            handle_key: about.handle.as_ref().map(|handle| node_key.handle_key(handle)),
+            secret: about.secret,
+            person_keys,
+            evidence,
+        })
+    }
+
+    async fn queued<T>(
+        &self,
+        item: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Item,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.queue.try_send(item(reply)).map_err(|e| match e {
+            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Closed(_) => Error::Unavailable,
+        })?;
+        match tokio::time::timeout(ACKNOWLEDGED_WITHIN, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Error::Unavailable),
+        }
+    }
+}
+
+/// Rebuilds the writer's state from what is stored and checks it against the signed head.
+async fn restore(db: &Db, head: &head::Head, origin: Origin, signer: Arc<SignerKey>) -> Result<State, Error> {
+    let tree = tree_at(db, head.log, head.size).await?;
+    if tree.root() != head.root {
+        return Err(Error::Corrupt(
+            "the last entries or tiles do not make the stored root",
+        ));
+    }
+    let expected = Checkpoint::new(origin.clone(), head.size, head.root)?;
+    let checkpoint = if head.size == 0 {
+        expected.sign(&signer)?
+    } else {
+        let stored = SignedCheckpoint::parse(head.checkpoint.as_bytes())
+            .map_err(|_| Error::Corrupt("the stored checkpoint does not parse"))?;
+        match stored.verify(signer.verifier()) {
+            Ok(said) if *said == expected => stored,
+            Ok(_) => return Err(Error::Corrupt("the stored checkpoint is of another head")),
+            Err(_) => {
+                return Err(Error::Corrupt(
+                    "the stored checkpoint is not signed by this log's key",
+                ));
+            }
+        }
+    };
+    Ok(State {
+        log: head.log,
+        origin,
+        signer,
+        epoch: head.epoch,
+        tree: Arc::new(tree),
+        at: head.at,
+        view: head.view,
+        checkpoint: Arc::new(checkpoint),
+    })
+}

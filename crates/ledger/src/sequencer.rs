@@ -1,0 +1,231 @@
+//! The one task that writes a log.
+//!
+//! It takes what is queued the moment the last commit returned, and writes it in one transaction. When it does not know
+//! whether that transaction took effect, it writes nothing more before it has taken a new epoch and read the head:
+//! only what is there is acknowledged. It is never cancelled in the middle of a transaction: a write that hangs may
+//! still succeed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use unefois_core::Clock;
+use unefois_store::Db;
+use unefois_store::head::{self, head_advance, head_retake};
+use unefois_tlog::Tree;
+use uuid::Uuid;
+
+use crate::Error;
+use crate::attempt::ClaimRequest;
+use crate::batch::{Batch, Item, State};
+use crate::claims::Book;
+use crate::receipt::Head;
+
+/// The most items that one transaction writes. Every entry is under 1 KiB and most are under half of that.
+const MAX_BATCH: usize = 2_048;
+/// How long to wait between two attempts at learning the outcome of a transaction.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+
+/// What readers of this process see of the log: only what is committed.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) head: Head,
+    pub(crate) tree: Arc<Tree>,
+}
+
+pub(crate) struct Sequencer {
+    pub(crate) db: Db,
+    pub(crate) holder: Uuid,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) state: State,
+    pub(crate) queue: mpsc::Receiver<Item>,
+    pub(crate) published: watch::Sender<Arc<Published>>,
+    pub(crate) writable: Arc<AtomicBool>,
+    pub(crate) closing: CancellationToken,
+}
+
+/// What became of a transaction.
+enum Outcome {
+    Applied,
+    NotApplied,
+    /// Another process took the log, or it is not what it was: this one never writes again.
+    Lost,
+    /// The process ends before the database answered.
+    Unknown,
+}
+
+impl Sequencer {
+    pub(crate) async fn run(mut self) {
+        let mut later = Vec::new();
+        while let Some(items) = self.take(later).await {
+            later = if self.writable.load(Ordering::Acquire) {
+                self.process(items).await
+            } else {
+                items.into_iter().for_each(|item| item.fail(Error::Fenced));
+                Vec::new()
+            };
+        }
+    }
+
+    /// What is queued now, at least one item; `None` once the queue is closed and empty.
+    async fn take(&mut self, mut items: Vec<Item>) -> Option<Vec<Item>> {
+        if items.is_empty() {
+            let first = tokio::select! {
+                biased;
+                item = self.queue.recv() => item,
+                () = self.closing.cancelled() => {
+                    self.queue.close();
+                    self.queue.recv().await
+                }
+            };
+            items.push(first?);
+        }
+        while items.len() < MAX_BATCH
+            && let Ok(item) = self.queue.try_recv()
+        {
+            items.push(item);
+        }
+        Some(items)
+    }
+
+    /// Writes one batch and answers its callers; the items to try again.
+    async fn process(&mut self, mut items: Vec<Item>) -> Vec<Item> {
+        let (mut batch, mut later) = (None, Vec::new());
+        let written = self.transact(&mut items, &mut batch, &mut later).await;
+        let outcome = match written {
+            Ok(()) => Outcome::Applied,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a batch was not acknowledged by the database"
+                );
+                self.settle(batch.as_ref()).await
+            }
+        };
+        match (outcome, batch) {
+            (Outcome::Applied, Some(batch)) => {
+                self.state.tree = Arc::clone(&batch.tree);
+                self.state.at = batch.at;
+                self.state.view = batch.view;
+                self.state.checkpoint = Arc::clone(&batch.checkpoint);
+                let head = self.publish();
+                batch.acknowledge(&head, items);
+            }
+            (Outcome::Applied | Outcome::NotApplied | Outcome::Unknown, _) => {
+                items.into_iter().for_each(|item| item.fail(Error::Unavailable));
+            }
+            (Outcome::Lost, _) => {
+                self.writable.store(false, Ordering::Release);
+                items.into_iter().for_each(|item| item.fail(Error::Fenced));
+            }
+        }
+        later
+    }
+
+    /// One transaction: claims, leaves, head under its fence, commit.
+    ///
+    /// `items` becomes those that `batch` decides, in its order, `later` the others.
+    async fn transact(
+        &self,
+        items: &mut Vec<Item>,
+        batch: &mut Option<Batch>,
+        later: &mut Vec<Item>,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let claims = items.iter().filter_map(Item::claim);
+        let claims: Vec<ClaimRequest> = claims.cloned().collect();
+        let mut book = Book::open(&mut tx, claims.iter()).await?;
+
+        let (built, kept, carried) =
+            Batch::build(&self.state, std::mem::take(items), &mut book, self.clock.now())?;
+        (*items, *later) = (kept, carried);
+        let built = batch.insert(built);
+        if !built.changes(&self.state) {
+            return Ok(());
+        }
+        if !book.write(&mut tx).await? {
+            return Err(Error::Corrupt("a claim changed under its lock"));
+        }
+        built.write(&mut tx, self.state.log, items).await?;
+        let next = head::Head {
+            log: self.state.log,
+            epoch: self.state.epoch,
+            size: built.tree.size(),
+            root: built.tree.root(),
+            at: built.at,
+            view: built.view,
+            checkpoint: built.stored_checkpoint(),
+        };
+        if !head_advance(&mut tx, self.state.tree.size(), &next).await? {
+            return Err(Error::Fenced);
+        }
+        tx.commit().await?;
+        // A commit to a SQLite file that is gone is no commit.
+        self.db.check_file()?;
+        Ok(())
+    }
+
+    /// Takes a new epoch and compares the head with what was tried. The row's lock makes this wait for a transaction
+    /// that is still open, so what it reads is the outcome.
+    async fn settle(&mut self, batch: Option<&Batch>) -> Outcome {
+        let mut tick = tokio::time::interval(SETTLE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let closing = tokio::select! {
+                _ = tick.tick() => false,
+                () = self.closing.cancelled() => true,
+            };
+            match self.retake().await {
+                Ok(Some(found)) => {
+                    self.state.epoch = found.epoch;
+                    let is = |tree: &Tree| found.size == tree.size() && found.root == tree.root();
+                    return match batch {
+                        // An applied batch without leaves has its own view, not its own root.
+                        Some(batch) if is(&batch.tree) && found.view == batch.view => Outcome::Applied,
+                        Some(_) | None if is(&self.state.tree) => Outcome::NotApplied,
+                        Some(_) | None => {
+                            tracing::error!(
+                                "the log is neither what it was nor what was written: it stays closed"
+                            );
+                            Outcome::Lost
+                        }
+                    };
+                }
+                Ok(None) => {
+                    tracing::error!("another process took this log");
+                    return Outcome::Lost;
+                }
+                Err(unefois_store::Error::Replaced) => return Outcome::Lost,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the outcome of a batch is unknown"
+                    );
+                    if closing {
+                        return Outcome::Unknown;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn retake(&self) -> Result<Option<head::Head>, unefois_store::Error> {
+        let mut tx = self.db.begin().await?;
+        let head = head_retake(&mut tx, self.state.log, self.holder).await?;
+        tx.commit().await?;
+        Ok(head)
+    }
+
+    /// Shows the committed state to readers.
+    fn publish(&self) -> Head {
+        let head = self.state.head();
+        self.published.send_replace(Arc::new(Published {
+            head: head.clone(),
+            tree: Arc::clone(&self.state.tree),
+        }));
+        head
+    }
+}

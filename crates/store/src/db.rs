@@ -1,0 +1,108 @@
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
+
+use crate::Error;
+
+/// An open database; clones share it.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// A PostgreSQL database, which other replicas may use too.
+    Postgres(PgPool),
+    /// A SQLite file, which this process alone uses.
+    Sqlite(Sqlite),
+}
+
+/// A SQLite file: one connection that writes, several that read.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    pub(crate) rw: SqlitePool,
+    pub(crate) ro: SqlitePool,
+    pub(crate) path: PathBuf,
+    /// Device and inode of the file when it was opened.
+    pub(crate) inode: (u64, u64),
+    /// Held locked as long as the database is open; `None` for a reader's handle.
+    pub(crate) lock: Option<Arc<File>>,
+}
+
+impl Sqlite {
+    pub(crate) const fn readers(&self) -> &SqlitePool {
+        &self.ro
+    }
+
+    /// SQLite goes on acknowledging commits to a file that was deleted or replaced: nobody would ever read them.
+    fn check_file(&self) -> Result<(), Error> {
+        match std::fs::metadata(&self.path) {
+            Ok(file) if (file.dev(), file.ino()) == self.inode => Ok(()),
+            Ok(_) | Err(_) => Err(Error::Replaced),
+        }
+    }
+}
+
+/// A transaction; dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On PostgreSQL, at `READ COMMITTED`.
+    Postgres(Transaction<'static, Postgres>),
+    /// On SQLite, the only writer.
+    Sqlite(Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Db {
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// [`Error::Database`]; [`Error::Replaced`] on SQLite.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        match self {
+            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Sqlite(sqlite) => {
+                sqlite.check_file()?;
+                Ok(Tx::Sqlite(sqlite.rw.begin_with("BEGIN IMMEDIATE").await?))
+            }
+        }
+    }
+
+    /// Whether what was committed is where a later start will read it: on SQLite, that the file is still the one
+    /// that was opened.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`].
+    pub fn check_file(&self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.check_file(),
+        }
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(sqlite) => {
+                sqlite.ro.close().await;
+                sqlite.rw.close().await;
+                if let Some(lock) = &sqlite.lock {
+                    // Closing the file would free it too; clones of this handle may live on.
+                    let _freed = lock.unlock();
+                }
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Commits. Once this returns `Ok`, what was written survives a crash.
+    ///
+    /// # Errors
+    /// After [`Error::Database`] nobody knows whether the transaction took effect.
+    pub async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(tx) => Ok(tx.commit().await?),
+            Self::Sqlite(tx) => Ok(tx.commit().await?),
+        }
+    }
+}

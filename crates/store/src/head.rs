@@ -1,0 +1,110 @@
+//! The one row of each log that changes: its fence, its size and its signed head.
+
+use unefois_core::{Micros, RevocationView};
+use unefois_tlog::Hash;
+use uuid::Uuid;
+
+use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
+
+/// What `ledger_head` says of one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The log's number in this database.
+    pub log: i32,
+    /// Its epoch: one more each time a process takes the log.
+    pub epoch: u64,
+    /// How many entries it has.
+    pub size: u64,
+    /// Their root.
+    pub root: Hash,
+    /// Instant of the last entry.
+    pub at: Micros,
+    /// The view of the withdrawal log that the writer held last; it never decreases.
+    pub view: RevocationView,
+    /// The signed checkpoint of this size; empty before the first entry.
+    pub checkpoint: String,
+}
+
+type Row = (i32, i64, i64, Vec<u8>, i64, i64, i64, String);
+
+fn head((log, epoch, size, root, at, view_epoch, view_seq, checkpoint): Row) -> Result<Head, Error> {
+    Ok(Head {
+        log,
+        epoch: to_u64(epoch, "ledger_head.epoch")?,
+        size: to_u64(size, "ledger_head.size")?,
+        root: Hash::new(to_array(root, "ledger_head.root")?),
+        at: Micros::new(at),
+        view: RevocationView {
+            epoch: to_u64(view_epoch, "ledger_head.view_epoch")?,
+            seq: to_u64(view_seq, "ledger_head.view_seq")?,
+        },
+        checkpoint,
+    })
+}
+
+/// Takes the log of `origin` for the process that drew `holder`, in a new epoch; a log not seen before is made.
+///
+/// Every earlier holder is fenced off once this commits.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn head_take(tx: &mut Tx, origin: &str, holder: Uuid) -> Result<Head, Error> {
+    const INSERT: &str = "INSERT INTO ledger_head (origin, epoch, holder, size, root, at, view_epoch, view_seq, checkpoint) \
+         VALUES ($1, 0, $2, 0, $3, $4, 0, 0, '') ON CONFLICT (origin) DO NOTHING";
+    const TAKE: &str = "UPDATE ledger_head SET epoch = epoch + 1, holder = $2 WHERE origin = $1 \
+         RETURNING log, epoch, size, root, at, view_epoch, view_seq, checkpoint";
+    let root = Hash::EMPTY.as_bytes().to_vec();
+    on!(tx, c => sqlx::query(INSERT).bind(origin).bind(holder).bind(root).bind(i64::MIN).execute(c).await.map(drop)?);
+    let row = on!(tx, c => sqlx::query_as::<_, Row>(TAKE).bind(origin).bind(holder).fetch_one(c).await?);
+    head(row)
+}
+
+/// Takes a new epoch of a log that `holder` still holds; `None` if another process took it.
+///
+/// On PostgreSQL this waits for a transaction of unknown outcome that still holds the row, so that what it returns is
+/// the outcome.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn head_retake(tx: &mut Tx, log: i32, holder: Uuid) -> Result<Option<Head>, Error> {
+    const RETAKE: &str = "UPDATE ledger_head SET epoch = epoch + 1 WHERE log = $1 AND holder = $2 \
+         RETURNING log, epoch, size, root, at, view_epoch, view_seq, checkpoint";
+    let row = on!(tx, c => sqlx::query_as::<_, Row>(RETAKE).bind(log).bind(holder).fetch_optional(c).await?);
+    row.map(head).transpose()
+}
+
+/// Moves a log's head from `size` to `next`; `false` if `next.epoch` is no longer the log's, or the size another.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Range`].
+pub async fn head_advance(tx: &mut Tx, size: u64, next: &Head) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE ledger_head SET size = $4, root = $5, at = $6, view_epoch = $7, view_seq = $8, checkpoint = $9 \
+         WHERE log = $1 AND epoch = $2 AND size = $3";
+    let (epoch, old, new) = (to_i64(next.epoch)?, to_i64(size)?, to_i64(next.size)?);
+    let (view_epoch, view_seq) = (to_i64(next.view.epoch)?, to_i64(next.view.seq)?);
+    let done = on!(tx, c => sqlx::query(SQL)
+        .bind(next.log).bind(epoch).bind(old).bind(new)
+        .bind(next.root.as_bytes().to_vec())
+        .bind(next.at.get()).bind(view_epoch).bind(view_seq).bind(next.checkpoint.as_str())
+        .execute(c).await?.rows_affected());
+    Ok(done == 1)
+}
+
+/// The committed head of the log of `origin`.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn head_read(db: &Db, origin: &str) -> Result<Option<Head>, Error> {
+    const SQL: &str = "SELECT log, epoch, size, root, at, view_epoch, view_seq, checkpoint FROM ledger_head WHERE origin = $1";
+    let row = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(origin).fetch_optional(pool).await?);
+    row.map(head).transpose()
+}
+
+/// The origins of the logs that this database holds, sorted.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn origins(db: &Db) -> Result<Vec<String>, Error> {
+    const SQL: &str = "SELECT origin FROM ledger_head ORDER BY origin";
+    Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL).fetch_all(pool).await?))
+}

@@ -1,0 +1,176 @@
+//! The erasable indexes beside the logs, and the secrets that open their commitments.
+
+use unefois_core::Month;
+use unefois_core::commitment::GrantSecret;
+
+use crate::{Db, Error, Tx, on, read, rows, to_array, to_i64, to_u64};
+
+/// Entries a bucket of an index: within one, keys are random; the buckets grow to the right.
+const BUCKET_BITS: u32 = 16;
+
+/// The key of a handle or a person in an index: an HMAC under the node's key.
+pub type Mac = [u8; 32];
+
+/// One of the two indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// By handle.
+    Handle,
+    /// By person.
+    Person,
+}
+
+/// Notes which handles or persons the entries of a batch are about.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Range`].
+pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u64)]) -> Result<(), Error> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let pairs = pairs
+        .iter()
+        .map(|(mac, idx)| Ok((to_i64(*idx >> BUCKET_BITS)?, mac.to_vec(), to_i64(*idx)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    match tx {
+        Tx::Postgres(tx) => {
+            let sql = match index {
+                Index::Handle => {
+                    "INSERT INTO handle_index (log, bucket, mac, idx) \
+                     SELECT $1, * FROM UNNEST($2::bigint[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                }
+                Index::Person => {
+                    "INSERT INTO person_index (log, bucket, mac, idx) \
+                     SELECT $1, * FROM UNNEST($2::bigint[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                }
+            };
+            let (mut buckets, mut macs, mut idx) = (Vec::new(), Vec::new(), Vec::new());
+            for (bucket, mac, i) in pairs {
+                buckets.push(bucket);
+                macs.push(mac);
+                idx.push(i);
+            }
+            sqlx::query(sql)
+                .bind(log)
+                .bind(buckets)
+                .bind(macs)
+                .bind(idx)
+                .execute(&mut **tx)
+                .await?;
+        }
+        Tx::Sqlite(tx) => {
+            let head = match index {
+                Index::Handle => "INSERT INTO handle_index (log, bucket, mac, idx) VALUES",
+                Index::Person => "INSERT INTO person_index (log, bucket, mac, idx) VALUES",
+            };
+            rows::insert(
+                tx,
+                (head, "ON CONFLICT DO NOTHING"),
+                4,
+                &pairs,
+                |query, (bucket, mac, idx)| query.bind(log).bind(*bucket).bind(mac.clone()).bind(*idx),
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The entries, below `size`, that the index holds under `mac`, in order.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn index_lookup(db: &Db, index: Index, log: i32, mac: &Mac, size: u64) -> Result<Vec<u64>, Error> {
+    let sql = match index {
+        Index::Handle => {
+            "WITH RECURSIVE b (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
+             SELECT h.idx FROM b JOIN handle_index h ON h.log = $1 AND h.bucket = b.n AND h.mac = $3 \
+             WHERE h.idx < $4 ORDER BY h.idx"
+        }
+        Index::Person => {
+            "WITH RECURSIVE b (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
+             SELECT h.idx FROM b JOIN person_index h ON h.log = $1 AND h.bucket = b.n AND h.mac = $3 \
+             WHERE h.idx < $4 ORDER BY h.idx"
+        }
+    };
+    let (last, size) = (to_i64(size >> BUCKET_BITS)?, to_i64(size)?);
+    let found = read!(db, pool => sqlx::query_scalar::<_, i64>(sql)
+        .bind(log).bind(last).bind(&mac[..]).bind(size).fetch_all(pool).await?);
+    found
+        .into_iter()
+        .map(|idx| to_u64(idx, "handle_index.idx"))
+        .collect()
+}
+
+/// Keeps the secret of a handle for a month; one already kept stays.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -> Result<(), Error> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    match tx {
+        Tx::Postgres(tx) => {
+            const SQL: &str = "INSERT INTO grant_secret (month, mac, secret) \
+                 SELECT * FROM UNNEST($1::int[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING";
+            let months: Vec<i32> = secrets.iter().map(|(month, ..)| month.ordinal()).collect();
+            let macs: Vec<&[u8]> = secrets.iter().map(|(_, mac, _)| &mac[..]).collect();
+            let values: Vec<&[u8]> = secrets
+                .iter()
+                .map(|(.., secret)| &secret.as_bytes()[..])
+                .collect();
+            sqlx::query(SQL)
+                .bind(months)
+                .bind(macs)
+                .bind(values)
+                .execute(&mut **tx)
+                .await?;
+        }
+        Tx::Sqlite(tx) => {
+            const HEAD: &str = "INSERT INTO grant_secret (month, mac, secret) VALUES";
+            rows::insert(
+                tx,
+                (HEAD, "ON CONFLICT DO NOTHING"),
+                3,
+                secrets,
+                |query, (month, mac, secret)| {
+                    query
+                        .bind(month.ordinal())
+                        .bind(mac.to_vec())
+                        .bind(secret.as_bytes().to_vec())
+                },
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The secrets kept for a handle.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn secret_read(
+    db: &Db,
+    mac: &Mac,
+    (first, last): (Month, Month),
+) -> Result<Vec<GrantSecret>, Error> {
+    const SQL: &str =
+        "SELECT secret FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
+    let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
+        .bind(first.ordinal()).bind(last.ordinal()).bind(&mac[..]).fetch_all(pool).await?);
+    found
+        .into_iter()
+        .map(|secret| Ok(GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?)))
+        .collect()
+}
+
+/// Destroys the secrets of `month` and before; how many.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn secret_erase(tx: &mut Tx, month: Month) -> Result<u64, Error> {
+    const SQL: &str = "DELETE FROM grant_secret WHERE month <= $1";
+    Ok(on!(tx, c => sqlx::query(SQL).bind(month.ordinal()).execute(c).await?.rows_affected()))
+}

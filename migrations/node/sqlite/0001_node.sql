@@ -1,0 +1,1 @@
+-- The tables of the node's own, beside those of its ledger.
