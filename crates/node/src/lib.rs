@@ -1,2 +1,3 @@
 //! A node.
+pub mod lease;
 pub mod producer;

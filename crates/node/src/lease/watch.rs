@@ -1,0 +1,251 @@
+//! The task that keeps the lease: one stream to the authority, opened again whenever it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use unefois_core::revocation::Head;
+use unefois_core::{Entry, Event, Micros, Random, Reason, Sha256};
+use unefois_ledger::{Draft, Ledger};
+use unefois_mesh::{Connector, DirectoryFollower, status};
+use unefois_proto::pb::revocation::v1 as pb;
+use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServiceClient;
+use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
+use unefois_proto::pb::revocation::v1::watch_response::Message as Told;
+
+use super::{Due, Lease};
+
+const PING_EVERY: Duration = Duration::from_millis(200);
+/// How often a lapse is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long to wait before the stream is opened again.
+const REOPEN: Duration = Duration::from_millis(200);
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Largest message of the authority.
+const MAX_MESSAGE_BYTES: usize = super::MAX_RECORDS_BYTES + 1024;
+const QUEUE: usize = 16;
+
+/// What keeps a lease: the stream needs a ledger to acknowledge with, and to write lapses to.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The lease that is kept.
+    pub lease: Arc<Lease>,
+    /// Where `lapsed`, `resumed` and the applied view are written.
+    pub ledger: Ledger,
+    /// Who the authority is, and which keys sign withdrawals.
+    pub directory: Arc<DirectoryFollower>,
+    /// How it is reached.
+    pub connector: Connector,
+    /// Where the nonces of pings come from.
+    pub random: Arc<dyn Random>,
+}
+
+impl Keeper {
+    /// Keeps the lease until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.watch_lapses() => {}
+            () = self.keep_streams() => {}
+        }
+    }
+
+    /// Writes `lapsed` as soon as a lapse is noticed; pings stay away until it is durable.
+    async fn watch_lapses(&self) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            if self.lease.due() == Due::Lapsed {
+                tracing::warn!("the withdrawal lease lapsed: nothing is released until it is fresh again");
+                if self.write(Event::Lapsed).await {
+                    self.lease.lapse_recorded();
+                }
+            }
+        }
+    }
+
+    async fn keep_streams(&self) {
+        let mut reopen = tokio::time::interval(REOPEN);
+        reopen.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = false;
+        loop {
+            reopen.tick().await;
+            let ended = self.stream(&mut told).await;
+            self.lease.stream_ended();
+            // Once for each time that it worked, so that an authority that is away fills no log.
+            if let Err(error) = ended
+                && !std::mem::replace(&mut told, true)
+            {
+                tracing::warn!(error = status::chain(&error), "the stream of withdrawals ended");
+            }
+        }
+    }
+
+    /// One stream, until it ends.
+    async fn stream(&self, told: &mut bool) -> Result<(), Status> {
+        let authority = self.directory.authority();
+        let authority = authority
+            .ok_or_else(|| Status::unavailable("the directory names no address of the authority"))?;
+        let mut client = RevocationServiceClient::new(self.connector.channel(&authority, DEADLINE))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let (ask, asked) = mpsc::channel(QUEUE);
+        let head = self.ledger.head();
+        let open = pb::Open {
+            origin: self.ledger.origin().as_str().to_owned(),
+            boot: head.epoch,
+            position: Some(self.position(head.view)),
+        };
+        send(&ask, Ask::Open(open)).await?;
+        let mut answers = client.watch(ReceiverStream::new(asked)).await?.into_inner();
+
+        let mut ping = tokio::time::interval(PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut snapshot = false;
+        loop {
+            let answer = tokio::select! {
+                _ = ping.tick(), if snapshot => {
+                    self.ping(&ask).await?;
+                    continue;
+                }
+                answer = answers.message() => answer?,
+            };
+            let Some(answer) = answer else {
+                return Err(Status::unavailable("the authority ended the stream"));
+            };
+            match answer.message {
+                Some(Told::Snapshot(records)) => {
+                    self.apply(&records.jws, &ask).await?;
+                    snapshot = true;
+                    *told = false;
+                    // The first lease need not wait for the next tick.
+                    ping.reset_immediately();
+                }
+                Some(Told::Batch(records)) if snapshot => self.apply(&records.jws, &ask).await?,
+                Some(Told::Pong(pong)) if snapshot => self.pong(&pong).await?,
+                Some(Told::Batch(_) | Told::Pong(_)) | None => {
+                    return Err(Status::invalid_argument("a snapshot comes first"));
+                }
+            }
+        }
+    }
+
+    /// Applies records, writes the view down, then acknowledges: after that no release under an older view is in this
+    /// log at or beyond the size told.
+    async fn apply(&self, jws: &str, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
+        let applied = self
+            .lease
+            .apply(jws, &self.directory.edition())
+            .map_err(refused)?;
+        match self.ledger.observe(applied.view()).await {
+            Ok(head) => {
+                let acknowledgement = pb::Acknowledgement {
+                    position: Some(position(&applied)),
+                    checkpoint: head.checkpoint.as_str().to_owned(),
+                };
+                send(ask, Ask::Acknowledgement(acknowledgement)).await
+            }
+            // Outcome unknown: no acknowledgement, and the authority's deadline counts.
+            Err(error) => {
+                tracing::error!(
+                    error = status::chain(&error),
+                    "the view of withdrawals was not written down"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn ping(&self, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
+        let nonce = u64::from_be_bytes(self.random.bytes());
+        let lease_ms = self.directory.edition().directory.lease_ms();
+        if self.lease.ping(nonce, lease_ms).is_none() {
+            return Ok(());
+        }
+        let head = self.ledger.head();
+        let ping = pb::Ping {
+            nonce,
+            log_size: head.size,
+            log_root: head.root.as_bytes().to_vec(),
+        };
+        send(ask, Ask::Ping(ping)).await
+    }
+
+    async fn pong(&self, pong: &pb::Pong) -> Result<(), Status> {
+        let said = pong.head.clone().unwrap_or_default();
+        // No record yet: an empty chain is that of the empty log.
+        let chain = match <[u8; 32]>::try_from(said.chain.as_slice()) {
+            Ok(chain) => Sha256::from_bytes(chain),
+            Err(_) if said.chain.is_empty() => Sha256::default(),
+            Err(_) => return Err(Status::invalid_argument("a chain is 32 bytes")),
+        };
+        let head = Head {
+            epoch: said.epoch,
+            seq: said.seq,
+            chain,
+        };
+        let fresh = self
+            .lease
+            .pong(pong.nonce, head, Micros::new(pong.server_time_us))
+            .map_err(refused)?;
+        if fresh && (!self.lease.resumption_needed() || self.write(Event::Resumed).await) {
+            self.lease.resumed();
+        }
+        Ok(())
+    }
+
+    /// Appends an entry of the lease; whether it is durable.
+    async fn write(&self, event: Event) -> bool {
+        // The sequencer sets the instant and the view.
+        let mut entry = Entry::new(event, Micros::new(0));
+        entry.directory_version = self.directory.edition().directory.version();
+        if event == Event::Lapsed {
+            entry.reason = Some(Reason::RevocationStateStale);
+        }
+        match self.ledger.append(Draft::new(entry)).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(error = status::chain(&error), %event, "the lease's entry is not durable");
+                false
+            }
+        }
+    }
+
+    fn position(&self, floor: unefois_core::RevocationView) -> pb::Position {
+        let head = self.lease.head();
+        match head.view() < floor {
+            // An earlier start knew more than this one has applied.
+            true => pb::Position {
+                epoch: floor.epoch,
+                seq: floor.seq,
+                chain: Vec::new(),
+            },
+            false => position(&head),
+        }
+    }
+}
+
+fn position(head: &Head) -> pb::Position {
+    pb::Position {
+        epoch: head.epoch,
+        seq: head.seq,
+        chain: head.chain.as_bytes().to_vec(),
+    }
+}
+
+async fn send(ask: &mpsc::Sender<pb::WatchRequest>, message: Ask) -> Result<(), Status> {
+    let message = pb::WatchRequest {
+        message: Some(message),
+    };
+    ask.send(message)
+        .await
+        .map_err(|_| Status::unavailable("the stream of withdrawals is closed"))
+}
+
+fn refused(error: super::NotApplied) -> Status {
+    Status::failed_precondition(error.to_string())
+}
