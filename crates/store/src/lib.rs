@@ -40,6 +40,7 @@ pub mod entry;
 pub mod evidence;
 pub mod head;
 pub mod index;
+pub mod node;
 pub mod peer;
 pub mod tile;
 
