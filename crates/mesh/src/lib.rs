@@ -29,6 +29,7 @@ pub mod metrics;
 mod peer;
 mod refusal;
 mod rng;
+pub mod spans;
 pub mod status;
 mod tls;
 mod trust;

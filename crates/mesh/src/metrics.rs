@@ -9,6 +9,8 @@ use crate::PeerRefusal;
 
 /// Time to answer a call, seconds (OpenTelemetry RPC conventions).
 pub const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
+/// Time to answer an HTTP request, seconds (OpenTelemetry HTTP conventions).
+pub const HTTP_SERVER_REQUEST_DURATION: &str = "http.server.request.duration";
 /// Exchanges, by peer, datatype, direction and outcome.
 pub const EXCHANGE_COUNT: &str = "unefois.exchange.count";
 /// Refusals, by reason.
@@ -52,6 +54,8 @@ pub const OUTCOME: &str = "unefois.outcome";
 pub const REASON: &str = "unefois.reason";
 /// Attribute: the stage of an exchange, as its span is called.
 pub const STAGE: &str = "unefois.stage";
+/// Attribute: which of the roles of a process, `node` or `authority`.
+pub const ROLE: &str = "unefois.role";
 
 /// Bounds of the buckets of durations, seconds, from 0.25 ms.
 pub const DURATION_BUCKETS: [f64; 14] = [
@@ -81,8 +85,6 @@ pub struct ExchangeInstruments {
     pub refusals: Counter<u64>,
     /// [`STAGE_DURATION`].
     pub stage: Histogram<f64>,
-    /// [`RPC_SERVER_CALL_DURATION`].
-    pub call: Histogram<f64>,
 }
 
 impl ExchangeInstruments {
@@ -92,7 +94,6 @@ impl ExchangeInstruments {
             count: meter().u64_counter(EXCHANGE_COUNT).build(),
             refusals: meter().u64_counter(REFUSALS).build(),
             stage: duration(STAGE_DURATION),
-            call: duration(RPC_SERVER_CALL_DURATION),
         }
     }
 }
