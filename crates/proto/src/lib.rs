@@ -4,10 +4,15 @@
 //! fault; nothing behind this crate sees an unchecked string. Attestations, entries and proofs travel as bytes, for
 //! their own codecs to judge.
 
+mod backoffice;
 mod exchange;
 mod invalid;
 mod ledger;
 
+pub use backoffice::{
+    AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, GrantsCall, HandleCall, SessionToken,
+    StandingCall, SubjectBinding,
+};
 pub use exchange::FetchCall;
 pub use invalid::{InvalidMessage, Violation};
 pub use ledger::handles;
