@@ -1,0 +1,198 @@
+//! The history of a person: what the ledgers of both ends say under their handles, asked live, each entry proved.
+
+mod pair;
+
+pub(crate) use pair::{Exchange, pair};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use unefois_core::commitment::{Field, GrantSecret};
+use unefois_core::{Entry, Handle, Micros, ParticipantId};
+use unefois_mesh::{status, target};
+use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
+use unefois_store::authority::grant::GrantRow;
+use unefois_tlog::{Hash, Receipt, VerifierKey};
+
+use crate::Error;
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// How long one administration may take to answer.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Handles in one question.
+const HANDLES: usize = 64;
+/// Largest answer: 1,000 entries with their proofs.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// One entry that its log's key, its place in the tree and its commitment to the handle all vouch for.
+#[derive(Clone, Debug)]
+pub(crate) struct Proved {
+    pub(crate) entry: Entry,
+    /// Whose log it stands in.
+    pub(crate) keeper: ParticipantId,
+    pub(crate) origin: String,
+    pub(crate) handle: Handle,
+    /// The leaf.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) receipt: Receipt,
+    /// Whether the consumer's next call confirmed this release.
+    pub(crate) acknowledged: bool,
+}
+
+/// What the administrations answered.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// How many were asked.
+    pub(crate) asked: usize,
+    /// Those that did not answer, or not with proofs that hold.
+    pub(crate) silent: Vec<ParticipantId>,
+    /// Newest first.
+    pub(crate) exchanges: Vec<Exchange>,
+}
+
+impl Authority {
+    /// Asks every administration that may hold an entry under these grants, all at once, each within its deadline.
+    pub(crate) async fn history(&self, grants: &[GrantRow], since: Micros) -> Result<Collected, Error> {
+        let edition = self.published.edition();
+        let mut asked: BTreeMap<ParticipantId, Vec<Handle>> = BTreeMap::new();
+        for row in grants {
+            // A publisher keeps the logs of the bodies that it hosts.
+            let consumer = row.grant.act_client.unwrap_or(row.grant.client);
+            for element in &row.elements {
+                let details = crate::oauth::details_of(element)?;
+                for keeper in [*details.operator(), consumer] {
+                    let handles = asked.entry(keeper).or_default();
+                    if !handles.contains(&element.handle) {
+                        handles.push(element.handle);
+                    }
+                }
+            }
+        }
+        let secrets = self.secrets(grants, since).await?;
+        let answers = asked
+            .iter()
+            .map(|(keeper, handles)| self.ask(&edition, *keeper, handles, since, &secrets));
+        let answers = join_all(answers).await;
+        let mut collected = Collected {
+            asked: asked.len(),
+            ..Collected::default()
+        };
+        let mut entries = Vec::new();
+        for (keeper, answer) in asked.keys().zip(answers) {
+            match answer {
+                Ok(found) => entries.extend(found),
+                Err(error) => {
+                    tracing::warn!(peer = %keeper, error = error.to_string(), "no history from this participant");
+                    collected.silent.push(*keeper);
+                }
+            }
+        }
+        collected.exchanges = pair(entries, &collected.silent);
+        Ok(collected)
+    }
+
+    /// The months' secrets of each handle, which open the commitments of its entries.
+    async fn secrets(
+        &self,
+        grants: &[GrantRow],
+        since: Micros,
+    ) -> Result<BTreeMap<Handle, Vec<GrantSecret>>, Error> {
+        let now = self.clock.now();
+        let mut secrets = BTreeMap::new();
+        for element in grants.iter().flat_map(|row| &row.elements) {
+            let found = self.journal.ledger.secrets(&element.handle, since.month(), now.month());
+            secrets.insert(element.handle, found.await.map_err(Error::Ledger)?);
+        }
+        Ok(secrets)
+    }
+
+    async fn ask(
+        &self,
+        edition: &Arc<Edition>,
+        keeper: ParticipantId,
+        handles: &[Handle],
+        since: Micros,
+        secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
+    ) -> Result<Vec<Proved>, NoAnswer> {
+        let target = target(&edition.directory, &keeper).ok_or(NoAnswer::NoAddress)?;
+        let channel = self.connector.channel(&target, DEADLINE);
+        let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let mut found = Vec::new();
+        for some in handles.chunks(HANDLES) {
+            let question = pb::HistoryRequest {
+                handles: some.iter().map(|handle| handle.as_bytes().to_vec()).collect(),
+                since_us: since.get(),
+            };
+            let answer = tokio::time::timeout(DEADLINE, client.history(question)).await;
+            let answer = answer.map_err(|_| NoAnswer::Late)?;
+            let answer = answer.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
+            for entry in answer.into_inner().entries {
+                found.push(verify(edition, keeper, some, entry, secrets)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Why a participant counts as silent.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("the directory names no address")]
+    NoAddress,
+    #[error("no answer in time")]
+    Late,
+    #[error("refused: {0}")]
+    Refused(String),
+    #[error("an entry is not proved: {0}")]
+    Unproved(&'static str),
+}
+
+/// Judges one entry: a log of this participant's, a handle that was asked for, a leaf under its signed head, and a
+/// commitment that this handle's secret opens.
+fn verify(
+    edition: &Edition,
+    keeper: ParticipantId,
+    handles: &[Handle],
+    sent: pb::ProvedEntry,
+    secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
+) -> Result<Proved, NoAnswer> {
+    let handle = sent.handle.try_into().map(Handle::from_bytes);
+    let handle = handle
+        .ok()
+        .filter(|handle| handles.contains(handle))
+        .ok_or(NoAnswer::Unproved("another handle"))?;
+    let (row, log) = edition
+        .directory
+        .log(&sent.origin)
+        .ok_or(NoAnswer::Unproved("an unknown log"))?;
+    if row.id != keeper && !edition.directory.acts_for(&keeper, &row.id) {
+        return Err(NoAnswer::Unproved("another participant's log"));
+    }
+    let key: VerifierKey = log.vkey.parse().map_err(|_| NoAnswer::Unproved("the log's key"))?;
+    let receipt: Receipt = sent.proof.parse().map_err(|_| NoAnswer::Unproved("the proof's form"))?;
+    receipt
+        .verify(&Hash::of_leaf(&sent.entry), &key)
+        .map_err(|_| NoAnswer::Unproved("the proof"))?;
+    let entry = Entry::decode(&sent.entry).map_err(|_| NoAnswer::Unproved("the entry's form"))?;
+    let exchange = entry.exchange_id.ok_or(NoAnswer::Unproved("no exchange"))?;
+    let opens = secrets.get(&handle).is_some_and(|secrets| {
+        let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
+        secrets.iter().any(|secret| commits(secret) == entry.grant_commit)
+    });
+    if !opens {
+        return Err(NoAnswer::Unproved("the commitment to the handle"));
+    }
+    Ok(Proved {
+        keeper: row.id,
+        origin: sent.origin,
+        handle,
+        bytes: sent.entry,
+        receipt,
+        acknowledged: sent.acknowledged,
+        entry,
+    })
+}

@@ -1,0 +1,158 @@
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::{aead, hkdf, hmac};
+use serde::Deserialize;
+use unefois_core::commitment::NodeKey;
+use unefois_core::{ParticipantId, Pivot, Random, Sha256};
+use unefois_jose::{Pkcs8, SigningKey, SystemRandom};
+use unefois_store::authority::PersonUid;
+use zeroize::Zeroizing;
+
+/// `[keys]`: files of private keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFiles {
+    /// Signs access tokens: PKCS#8, P-256.
+    pub token: PathBuf,
+    /// Signs withdrawals: PKCS#8, P-256.
+    pub withdrawal: PathBuf,
+    /// 32 secret bytes (raw, or 64 hexadecimal digits) behind pairwise names and identity digests. Never rotated while
+    /// a grant lives.
+    pub subject: PathBuf,
+    /// 32 secret bytes behind what is stored sealed: identities, ID tokens.
+    pub storage: PathBuf,
+    /// 32 secret bytes behind the ledger's erasable indexes.
+    pub node: PathBuf,
+}
+
+/// A key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the key file {path} cannot be used: {what}")]
+pub struct KeyFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+/// What the authority keeps secret.
+pub(crate) struct Keys {
+    pub(crate) token: SigningKey,
+    pub(crate) withdrawal: SigningKey,
+    pub(crate) node: NodeKey,
+    subject: hmac::Key,
+    identity: hmac::Key,
+    storage: aead::LessSafeKey,
+}
+
+impl Keys {
+    /// Reads the files.
+    pub(crate) fn load(files: &KeyFiles, rng: &SystemRandom) -> Result<Self, KeyFileError> {
+        let signing = |path: &Path| {
+            let bytes = Zeroizing::new(read(path)?);
+            Pkcs8::from_file(bytes)
+                .and_then(|key| SigningKey::from_pkcs8(&key, rng))
+                .map_err(|_| broken(path, "not a P-256 private key in PKCS#8"))
+        };
+        let subject = secret(&files.subject)?;
+        let storage = secret(&files.storage)?;
+        Ok(Self {
+            token: signing(&files.token)?,
+            withdrawal: signing(&files.withdrawal)?,
+            node: NodeKey::new(&*secret(&files.node)?),
+            subject: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"pairwise")),
+            identity: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"identity")),
+            storage: aead::LessSafeKey::new(
+                aead::UnboundKey::new(&aead::AES_256_GCM, &*derive(&storage, b"at rest"))
+                    .expect("32 bytes make an AES-256 key"),
+            ),
+        })
+    }
+
+    /// The person's name for one consumer: HMAC(K, "c1" ‖ SIREN ‖ person). Two consumers cannot join on it.
+    pub(crate) fn pairwise(&self, client: &ParticipantId, person: &PersonUid) -> String {
+        let message = [b"c1", client.siren().as_str().as_bytes(), &person.as_bytes()[..]].concat();
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.subject, &message))
+    }
+
+    /// The digest under which an identity is found again.
+    pub(crate) fn identity_digest(&self, pivot: &Pivot) -> Sha256 {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(hmac::sign(&self.identity, &pivot.canonical()).as_ref());
+        Sha256::from_bytes(digest)
+    }
+
+    /// Seals what is stored: AES-256-GCM under a fresh nonce, bound to `purpose` and `owner`.
+    pub(crate) fn seal(&self, purpose: &str, owner: &[u8], plain: &[u8], random: &dyn Random) -> Vec<u8> {
+        let nonce: [u8; aead::NONCE_LEN] = random.bytes();
+        let mut sealed = plain.to_vec();
+        self.storage
+            .seal_in_place_append_tag(
+                aead::Nonce::assume_unique_for_key(nonce),
+                aead::Aad::from(binding(purpose, owner)),
+                &mut sealed,
+            )
+            .expect("what is sealed here is far below the limit of AES-GCM");
+        [nonce.as_slice(), &sealed].concat()
+    }
+
+    /// Opens what [`Keys::seal`] made for the same purpose and owner; `None` for anything else.
+    pub(crate) fn open(&self, purpose: &str, owner: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_at_checked(aead::NONCE_LEN)?;
+        let nonce = aead::Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = Zeroizing::new(sealed.to_vec());
+        let plain = self
+            .storage
+            .open_in_place(nonce, aead::Aad::from(binding(purpose, owner)), &mut text)
+            .ok()?
+            .len();
+        text.truncate(plain);
+        Some(text)
+    }
+}
+
+fn binding(purpose: &str, owner: &[u8]) -> Vec<u8> {
+    [purpose.as_bytes(), &[0], owner].concat()
+}
+
+/// One key of several from one secret (RFC 5869).
+fn derive(secret: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"unefois/authority/v1")
+        .extract(secret)
+        .expand(&[label], hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut *key))
+        .expect("32 bytes are one block of HKDF-SHA-256");
+    key
+}
+
+fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    let bytes = Zeroizing::new(read(path)?);
+    if let Ok(raw) = <[u8; 32]>::try_from(bytes.as_slice()) {
+        return Ok(Zeroizing::new(raw));
+    }
+    let hex: Option<Sha256> = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse().ok());
+    hex.map(|secret| Zeroizing::new(*secret.as_bytes()))
+        .ok_or_else(|| broken(path, "neither 32 bytes nor 64 hexadecimal digits"))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    std::fs::read(path).map_err(|_| broken(path, "it cannot be read"))
+}
+
+fn broken(path: &Path, what: &'static str) -> KeyFileError {
+    KeyFileError {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(…)")
+    }
+}

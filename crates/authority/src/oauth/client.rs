@@ -1,0 +1,75 @@
+use unefois_core::ParticipantId;
+use unefois_mesh::Peer;
+
+use crate::Error;
+use crate::form::Form;
+use crate::journal::Fact;
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// A client that its certificate has authenticated (`tls_client_auth`, RFC 8705, 2.1).
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    pub(super) id: ParticipantId,
+    /// The publisher that holds the connection, where it is not the client itself.
+    pub(super) publisher: Option<ParticipantId>,
+}
+
+impl Client {
+    /// The participant of the certificate, by name and key of its directory row, or the tenant that it acts for.
+    /// `client_id` may be left out by one that acts for itself.
+    pub(super) fn authenticate(peer: &Peer, form: &mut Form, edition: &Edition) -> Result<Self, Error> {
+        let holder = peer.id.participant().ok_or(Error::Client)?;
+        if !edition.directory.peer_allowed(&holder, &peer.spki_sha256) {
+            return Err(Error::Client);
+        }
+        let id = match form.take("client_id") {
+            Some(text) => text.parse().map_err(|_| Error::Client)?,
+            None => holder,
+        };
+        if id == holder {
+            return Ok(Self { id, publisher: None });
+        }
+        match edition.directory.acts_for(&holder, &id) {
+            true => Ok(Self {
+                id,
+                publisher: Some(holder),
+            }),
+            false => Err(Error::Client),
+        }
+    }
+
+    /// What entries about this client say.
+    pub(super) fn fact<'a>(&self, edition: &'a Edition) -> Fact<'a> {
+        Fact {
+            edition,
+            client: self.id,
+            publisher: self.publisher,
+            details: None,
+            handle: None,
+            capacity: None,
+            acr: None,
+        }
+    }
+}
+
+impl Authority {
+    /// Records that a known client's call was refused, then hands the error on; what is our own fault is no refusal.
+    pub(super) async fn refused(&self, client: &Client, edition: &Edition, error: Error) -> Error {
+        let Some(reason) = error.reason().filter(|_| !matches!(error, Error::Ledger(_))) else {
+            return error;
+        };
+        match self.journal.refused(reason, client.fact(edition)).await {
+            Ok(_) => error,
+            Err(ledger) => ledger,
+        }
+    }
+
+    /// Lets `peer` go on, within its rate.
+    pub(super) fn admit_peer(&self, peer: &Peer) -> Result<(), Error> {
+        match self.peers.admit(peer.id.clone(), self.clock.boottime()) {
+            true => Ok(()),
+            false => Err(Error::TooManyRequests),
+        }
+    }
+}

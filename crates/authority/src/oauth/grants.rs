@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use unefois_core::{AuthorizationDetails, Event, Handle, Sha256};
+use unefois_mesh::Peer;
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{GrantRow, grant_at_head, refresh_find};
+
+use super::client::Client;
+use super::mint::details_of;
+use super::no_store;
+use crate::Error;
+use crate::form::Form;
+use crate::journal::Fact;
+use crate::service::Authority;
+
+/// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant. An unknown one is already void.
+pub(crate) async fn revoke(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.admit_peer(&peer)?;
+    let edition = authority.published.edition();
+    let mut form = Form::parse(&body)?;
+    let client = Client::authenticate(&peer, &mut form, &edition)?;
+    let token = form.required("token", 16 * 1024)?;
+    let now = authority.clock.now();
+    if let Some(grant) = refresh_find(&authority.db, &Sha256::of(token.as_bytes()), &client.id, now).await? {
+        authority.end_grant(&grant, "consumer").await?;
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+#[derive(Serialize)]
+struct Shown {
+    grant_id: String,
+    granted_at_us: i64,
+    ends_at_us: i64,
+    /// The elements still standing.
+    authorization_details: Vec<AuthorizationDetails>,
+}
+
+/// `GET /as/grants/{id}`: what still stands of a grant (Grant Management for OAuth, `query`).
+pub(crate) async fn show_grant(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let row = authority.own_grant(&peer, &id).await?;
+    let standing = row.elements.iter().filter(|e| e.withdrawn.is_none());
+    Ok(no_store(Shown {
+        grant_id: id,
+        granted_at_us: row.grant.granted_at.get(),
+        ends_at_us: row.grant.ends_at.get(),
+        authorization_details: standing.map(details_of).collect::<Result<_, _>>()?,
+    }))
+}
+
+/// `DELETE /as/grants/{id}`: the consumer gives a grant back (`revoke`).
+pub(crate) async fn delete_grant(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let row = authority.own_grant(&peer, &id).await?;
+    authority.end_grant(&row.grant.id, "consumer").await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+impl Authority {
+    /// A grant of the client that the certificate names, or of a tenant that it acts for.
+    async fn own_grant(&self, peer: &Peer, id: &str) -> Result<GrantRow, Error> {
+        self.admit_peer(peer)?;
+        let edition = self.published.edition();
+        let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
+        let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
+        let mut form = Form::default();
+        let holder = Client::authenticate(peer, &mut form, &edition)?.id;
+        match edition.directory.acts_for(&holder, &row.grant.client) {
+            true => Ok(row),
+            false => Err(Error::NotFound),
+        }
+    }
+
+    /// Ends every element of a grant that still stands: the record is announced, the entry `withdrawn` durable, when
+    /// it returns.
+    pub(crate) async fn end_grant(&self, id: &GrantId, by: &'static str) -> Result<(), Error> {
+        let (row, _) = grant_at_head(&self.db, id).await?.ok_or(Error::NotFound)?;
+        let handles: Vec<Handle> = row.elements.iter().map(|e| e.handle).collect();
+        self.withdraw(&row, &handles, by).await
+    }
+
+    /// Ends these elements of a grant; those that ended before stay as they are.
+    pub(crate) async fn withdraw(&self, row: &GrantRow, handles: &[Handle], by: &'static str) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.revocation.withdraw(handles, by, now).await?;
+        let edition = self.published.edition();
+        let view = self.revocation.view();
+        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
+        for element in &row.elements {
+            if element.withdrawn.is_some() || !handles.contains(&element.handle) {
+                continue;
+            }
+            let details = details_of(element)?;
+            let fact = Fact {
+                edition: &edition,
+                client: row.grant.client,
+                publisher: row.grant.act_client,
+                details: Some(&details),
+                handle: Some(element.handle),
+                capacity: Some(row.grant.capacity),
+                acr: Some(row.grant.acr),
+            };
+            self.journal.write(Event::Withdrawn, fact).await?;
+        }
+        Ok(())
+    }
+}
+
+/// 16 bytes as 22 characters of base64url.
+pub(crate) fn text_of(bytes: &[u8; 16]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The 16 bytes of such a text.
+pub(crate) fn bytes_of(text: &str) -> Option<[u8; 16]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}

@@ -1,0 +1,211 @@
+use serde::Serialize;
+use unefois_core::authorization::ModeKind;
+use unefois_core::catalogue::{Birthplace, DatatypeSheet, PivotAttribute};
+use unefois_core::decision::Requester;
+use unefois_core::{
+    AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject, Sha256,
+    SubjectKind,
+};
+use unefois_jose::{EncryptionKey, PublicKey, access_token, jwe};
+use unefois_mesh::Peer;
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{Element, GrantRow, grant_at_head};
+use zeroize::Zeroizing;
+
+use super::client::Client;
+use super::grants::text_of;
+use crate::Error;
+use crate::journal::Fact;
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// Life of a token under a one-shot handle.
+const ONCE_S: i64 = 60;
+/// Life of a token under a standing handle.
+const STANDING_S: i64 = 300;
+
+/// Which element of a grant a token is asked for.
+pub(super) struct Wanted {
+    pub(super) resource: Option<ParticipantId>,
+    pub(super) handle: Option<Handle>,
+}
+
+/// What the token endpoint answers.
+#[derive(Serialize)]
+pub(super) struct Minted {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    grant_id: String,
+    /// What was granted: all of it with a code, this token's element with a refresh token.
+    authorization_details: Vec<AuthorizationDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_token: Option<String>,
+    pivot_jwe: String,
+    #[serde(skip)]
+    pub(super) ends_at: Micros,
+}
+
+impl Authority {
+    /// Mints one access token under a grant: grant and habilitation are read again, and the entry `minted` is durable
+    /// before the token exists for anybody else.
+    pub(super) async fn mint(
+        &self,
+        edition: &Edition,
+        client: &Client,
+        peer: &Peer,
+        grant: &GrantId,
+        wanted: &Wanted,
+        first: bool,
+    ) -> Result<Minted, Error> {
+        let epoch = self.revocation.epoch()?;
+        let (row, rvk) = grant_at_head(&self.db, grant).await?.ok_or(Error::Grant)?;
+        if rvk.epoch != epoch {
+            return Err(Error::Superseded);
+        }
+        let now = self.clock.now();
+        if now >= row.grant.ends_at {
+            return Err(Error::GrantRevoked);
+        }
+        let (element, details) = pick(&row, wanted)?;
+        let requester = Requester {
+            consumer: client.id,
+            publisher: client.publisher,
+        };
+        let ground = edition.ground(now)?;
+        let entitlement = ground
+            .entitle(details.operator(), &requester, &details)
+            .map_err(|refusal| Error::Details {
+                path: refusal.field,
+                what: "not within the habilitation any more".into(),
+                reason: refusal.reason,
+            })?;
+        if !edition.directory.issuer_entitled(&row.grant.idp_iss, row.grant.acr) {
+            return Err(Error::AcrUnknown);
+        }
+
+        let sheet = entitlement.datatype().sheet();
+        let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
+        let pivot_jwe = self.seal_pivot(edition, sheet, &details, pivot)?;
+        let life = match details.mode.kind {
+            ModeKind::Once => ONCE_S,
+            ModeKind::Standing => STANDING_S,
+        };
+        let handle = element.handle;
+        let claims = AccessTokenClaims {
+            iss: self.issuer.clone(),
+            aud: *details.operator(),
+            sub: self.keys.pairwise(&client.id, &row.grant.person),
+            client_id: client.id,
+            act_client: client.publisher,
+            iat: now.secs(),
+            nbf: now.secs(),
+            exp: now.secs() + life,
+            jti: text_of(&self.random.bytes()),
+            acr: row.grant.acr,
+            auth_time: row.grant.auth_time,
+            idp_iss: row.grant.idp_iss.clone(),
+            cnf: Cnf {
+                x5t_s256: peer.x5t_s256(),
+            },
+            gh: handle,
+            authorization_details: [details.clone()],
+            capacity: row.grant.capacity,
+            pivot_hash: base64url(Sha256::of(pivot_jwe.as_bytes()).as_bytes()),
+            gs: self.journal.secret(&handle, now).await?,
+            rvk,
+            subject_unbound: row.grant.subject_unbound.clone(),
+        };
+        let token = access_token::sign(&self.keys.token, &claims).map_err(Error::Key)?;
+        let fact = Fact {
+            details: Some(&details),
+            handle: Some(handle),
+            capacity: Some(row.grant.capacity),
+            acr: Some(row.grant.acr),
+            ..client.fact(edition)
+        };
+        self.journal.write(Event::Minted, fact).await?;
+        Ok(Minted {
+            access_token: token,
+            token_type: "Bearer",
+            expires_in: life,
+            grant_id: text_of(grant.as_bytes()),
+            authorization_details: match first {
+                true => row.elements.iter().map(details_of).collect::<Result<_, _>>()?,
+                false => vec![details],
+            },
+            refresh_token: None,
+            pivot_jwe,
+            ends_at: row.grant.ends_at,
+        })
+    }
+
+    /// Seals what the producer needs of an identity to its key, and nothing more.
+    fn seal_pivot(
+        &self,
+        edition: &Edition,
+        sheet: &DatatypeSheet,
+        details: &AuthorizationDetails,
+        pivot: Pivot,
+    ) -> Result<String, Error> {
+        let subject = match details.subject.kind {
+            SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
+            SubjectKind::Child | SubjectKind::Entity => return Err(Error::NotImplemented("subject.kind")),
+        };
+        let row = edition.directory.participant(details.operator());
+        let jwk = row.and_then(|row| row.pivot_keys.first()).ok_or(Error::Target)?;
+        let key = PublicKey::from_point(&jwk.sec1()).map_err(Error::Key)?;
+        let json = Zeroizing::new(serde_json::to_string(&subject).map_err(|_| Error::Stored)?);
+        jwe::seal_pivot(&EncryptionKey::new(key), &json, &self.rng).map_err(Error::Key)
+    }
+}
+
+/// The element that a token is for: the one named, otherwise the first still standing.
+fn pick(row: &GrantRow, wanted: &Wanted) -> Result<(Element, AuthorizationDetails), Error> {
+    let mut named = false;
+    for element in &row.elements {
+        let details = details_of(element)?;
+        let meant = wanted.handle.is_none_or(|handle| handle == element.handle)
+            && wanted
+                .resource
+                .is_none_or(|resource| resource == *details.operator());
+        if !meant {
+            continue;
+        }
+        named = true;
+        if element.withdrawn.is_none() {
+            return Ok((element.clone(), details));
+        }
+    }
+    Err(match named {
+        true => Error::GrantRevoked,
+        false => Error::Target,
+    })
+}
+
+/// What was granted, with its handle.
+pub(crate) fn details_of(element: &Element) -> Result<AuthorizationDetails, Error> {
+    serde_json::from_str(&element.details).map_err(|_| Error::Stored)
+}
+
+/// Leaves out what the datatype does not need; names, birth date and sex always go.
+fn needed(sheet: &DatatypeSheet, pivot: Pivot) -> Pivot {
+    let attributes = sheet.pivot.any_of.first().map_or(&[][..], Vec::as_slice);
+    let asked = |attribute| attributes.contains(&attribute);
+    let born_in_france = pivot.birthcountry.as_ref().is_some_and(|country| country.is_france());
+    let place = sheet.pivot.birthplace == Birthplace::IfFrance && born_in_france;
+    Pivot {
+        birthplace: pivot.birthplace.filter(|_| place),
+        // Without the country, the place could not be told from one abroad.
+        birthcountry: pivot.birthcountry.filter(|_| place || asked(PivotAttribute::Birthcountry)),
+        preferred_username: pivot
+            .preferred_username
+            .filter(|_| asked(PivotAttribute::PreferredUsername)),
+        ..pivot
+    }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}

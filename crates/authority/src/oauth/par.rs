@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use unefois_core::Sha256;
+use unefois_mesh::Peer;
+use unefois_store::authority::request::pushed_insert;
+
+use super::client::Client;
+use super::{PushedRequest, draw_secret, no_store};
+use crate::Error;
+use crate::form::Form;
+use crate::service::Authority;
+
+/// How long a `request_uri` may wait for a browser.
+const LIFE_S: i64 = 60;
+const URN: &str = "urn:ietf:params:oauth:request_uri:";
+
+#[derive(Serialize)]
+struct Pushed {
+    request_uri: String,
+    expires_in: i64,
+}
+
+/// `POST /as/par` (RFC 9126).
+pub(crate) async fn par(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.admit_peer(&peer)?;
+    let edition = authority.published.edition();
+    let mut form = Form::parse(&body)?;
+    let client = Client::authenticate(&peer, &mut form, &edition)?;
+    let now = authority.clock.now();
+    let pushed = match PushedRequest::check(form, client.id, client.publisher, &edition, now) {
+        Ok(pushed) => pushed,
+        Err(error) => return Err(authority.refused(&client, &edition, error).await),
+    };
+    let body = serde_json::to_string(&pushed).map_err(|_| Error::Stored)?;
+    let request_uri = format!("{URN}{}", draw_secret(&*authority.random));
+    let mut tx = authority.db.begin().await?;
+    let expires_at = now.plus_ms(LIFE_S * 1_000);
+    pushed_insert(&mut tx, &Sha256::of(request_uri.as_bytes()), &client.id, &body, expires_at).await?;
+    tx.commit().await?;
+    let answer = Pushed {
+        request_uri,
+        expires_in: LIFE_S,
+    };
+    Ok((StatusCode::CREATED, no_store(answer)).into_response())
+}

@@ -1,0 +1,359 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use unefois_core::decision::{Requester, authorizable};
+use unefois_core::{
+    Acr, AuthorizationDetails, Capacity, Micros, ParticipantId, Pivot, Reason, Sha256, SubjectKind, Way,
+};
+use unefois_jose::strict_json;
+
+use crate::Error;
+use crate::form::Form;
+use crate::published::Edition;
+
+/// Largest `authorization_details`.
+const MAX_DETAILS_BYTES: usize = 32 * 1024;
+/// Longest reason of an unchecked identity, in characters.
+const MAX_REASON: usize = 200;
+
+/// What a consumer pushed (RFC 9126), checked: it may be put before a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PushedRequest {
+    pub(crate) client: ParticipantId,
+    pub(crate) publisher: Option<ParticipantId>,
+    pub(crate) redirect_uri: String,
+    pub(crate) state: String,
+    /// PKCE, S256: the SHA-256 of the verifier (RFC 7636, 4.2).
+    pub(crate) challenge: String,
+    pub(crate) way: Way,
+    pub(crate) capacity: Capacity,
+    pub(crate) elements: Vec<AuthorizationDetails>,
+    pub(crate) binding: Binding,
+}
+
+/// How the grant is tied to the consumer's file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Binding {
+    /// The file's identity, as an HMAC under 32 bytes that the consumer drew.
+    Check(SubjectCheck),
+    /// None, for this reason, where the démarche allows it.
+    Unbound(String),
+}
+
+/// `subject_check`: HMAC-SHA-256 under `salt` of the canonical form that the consumer holds; both 32 bytes, base64url.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubjectCheck {
+    salt: String,
+    hmac: String,
+}
+
+impl SubjectCheck {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let check: Self = strict_json::from_slice(text.as_bytes())
+            .map_err(|_| Error::request("subject_check is {\"salt\", \"hmac\"}"))?;
+        let long = |text: &str| URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32);
+        match long(&check.salt) && long(&check.hmac) {
+            true => Ok(check),
+            false => Err(Error::request("subject_check holds 32 bytes of base64url each")),
+        }
+    }
+
+    /// Whether this is the person: the date is tried at each precision at which a file may hold it.
+    pub(crate) fn is(&self, pivot: &Pivot) -> bool {
+        let (Ok(salt), Ok(mac)) = (URL_SAFE_NO_PAD.decode(&self.salt), URL_SAFE_NO_PAD.decode(&self.hmac)) else {
+            return false;
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &salt);
+        pivot
+            .birthdate
+            .precisions()
+            .any(|date| hmac::verify(&key, &pivot.check_form(&date), &mac).is_ok())
+    }
+}
+
+impl PushedRequest {
+    /// Checks the parameters of a client that has been authenticated.
+    ///
+    /// # Errors
+    /// Names the parameter, or the member of `authorization_details`, at fault.
+    pub(crate) fn check(
+        mut form: Form,
+        client: ParticipantId,
+        publisher: Option<ParticipantId>,
+        edition: &Edition,
+        now: Micros,
+    ) -> Result<Self, Error> {
+        // RFC 9126, 2.1 and RFC 9101: neither a reference to another request nor a request object.
+        for refused in ["request_uri", "request"] {
+            if form.has(refused) {
+                return Err(Error::request(format!("{refused} is not allowed here")));
+            }
+        }
+        if form.required("response_type", 16)? != "code" {
+            return Err(Error::request("response_type must be code"));
+        }
+        let redirect_uri = form.required("redirect_uri", 2_048)?;
+        let listed = edition
+            .directory
+            .participant(&client)
+            .is_some_and(|row| row.redirect_uris.contains(&redirect_uri));
+        if !listed {
+            return Err(Error::request("redirect_uri is not one of the client's"));
+        }
+        let state = form.required("state", 512)?;
+        if !state.bytes().all(|c| matches!(c, 0x20..=0x7e)) {
+            return Err(Error::request("state must be printable ASCII"));
+        }
+        if form.required("code_challenge_method", 16)? != "S256" {
+            return Err(Error::request("code_challenge_method must be S256"));
+        }
+        let challenge = form.required("code_challenge", 128)?;
+        if !URL_SAFE_NO_PAD.decode(&challenge).is_ok_and(|hash| hash.len() == 32) {
+            return Err(Error::request("code_challenge must be 43 characters of base64url"));
+        }
+
+        let way = word(form.take("way"), "way", Way::Present)?;
+        let capacity = word(form.take("capacity"), "capacity", Capacity::SelfPerson)?;
+        match way {
+            Way::Present => {}
+            Way::Link => return Err(Error::NotImplemented("way=link")),
+            Way::Agent => return Err(Error::NotImplemented("way=agent")),
+            Way::Automatic => return Err(Error::NotImplemented("way=automatic")),
+        }
+        match capacity {
+            Capacity::SelfPerson => {}
+            Capacity::Child => return Err(Error::NotImplemented("capacity=child")),
+            Capacity::Entity => return Err(Error::NotImplemented("capacity=entity")),
+            Capacity::Helper => return Err(Error::NotImplemented("capacity=helper")),
+            Capacity::Agent => return Err(Error::NotImplemented("capacity=agent")),
+            Capacity::Automatic => return Err(Error::NotImplemented("capacity=automatic")),
+        }
+
+        let text = form.required("authorization_details", MAX_DETAILS_BYTES)?;
+        let elements = elements(&text)?;
+        let requester = Requester {
+            consumer: client,
+            publisher,
+        };
+        let ground = edition.ground(now)?;
+        authorizable(&ground, &requester, way, &elements).map_err(|refusal| Error::Details {
+            path: refusal.field,
+            what: "not allowed, or not within what may be asked".into(),
+            reason: refusal.reason,
+        })?;
+        for (n, element) in elements.iter().enumerate() {
+            match element.subject.kind {
+                SubjectKind::SelfPerson | SubjectKind::Household => {}
+                SubjectKind::Child | SubjectKind::Entity => {
+                    return Err(Error::Details {
+                        path: format!("authorization_details[{n}].subject.kind"),
+                        what: "not served".into(),
+                        reason: Reason::NotImplemented,
+                    });
+                }
+            }
+        }
+        let binding = binding(&mut form, edition, &elements[0])?;
+        Ok(Self {
+            client,
+            publisher,
+            redirect_uri,
+            state,
+            challenge,
+            way,
+            capacity,
+            elements,
+            binding,
+        })
+    }
+
+    /// Checks again, at the moment of the grant, that the request may be put before a person.
+    pub(crate) fn still_authorizable(&self, edition: &Edition, now: Micros) -> Result<(), Error> {
+        let requester = Requester {
+            consumer: self.client,
+            publisher: self.publisher,
+        };
+        let ground = edition.ground(now)?;
+        authorizable(&ground, &requester, self.way, &self.elements).map_err(|refusal| Error::Details {
+            path: refusal.field,
+            what: "not allowed any more".into(),
+            reason: refusal.reason,
+        })
+    }
+
+    /// The least assurance that all its elements need.
+    pub(crate) fn level(&self, edition: &Edition) -> Acr {
+        let levels = self.elements.iter().filter_map(|element| {
+            let datatype = edition.catalogue.datatype(element.datatype())?;
+            Some(datatype.sheet().assurance)
+        });
+        levels.max().unwrap_or(Acr::Eidas3)
+    }
+
+    /// What names the dossier where tries are counted; nothing of it can be read back without the database's key.
+    pub(crate) fn dossier_hash(&self) -> Sha256 {
+        let dossier = self.elements.first().map_or("", |e| e.dossier_ref.as_str());
+        Sha256::of_parts(&[self.client.to_string().as_bytes(), b"\x1f", dossier.as_bytes()])
+    }
+
+    /// Where the browser goes back to, with these parameters and the issuer (RFC 9207).
+    pub(crate) fn back(&self, issuer: &str, parameters: &[(&str, &str)]) -> Result<String, Error> {
+        let mut url = url::Url::parse(&self.redirect_uri).map_err(|_| Error::Stored)?;
+        url.query_pairs_mut()
+            .extend_pairs(parameters)
+            .append_pair("state", &self.state)
+            .append_pair("iss", issuer);
+        Ok(url.into())
+    }
+}
+
+fn word<T: std::str::FromStr>(text: Option<String>, name: &'static str, default: T) -> Result<T, Error> {
+    match text {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .map_err(|_| Error::request(format!("{name} is not one of its words"))),
+    }
+}
+
+fn elements(text: &str) -> Result<Vec<AuthorizationDetails>, Error> {
+    const NAME: &str = "authorization_details";
+    strict_json::check(text.as_bytes())
+        .map_err(|_| details(NAME.to_owned(), "an array of objects, no member named twice"))?;
+    let raw: Vec<&serde_json::value::RawValue> = serde_json::from_str(text)
+        .map_err(|_| details(NAME.to_owned(), "an array of objects"))?;
+    if raw.is_empty() || raw.len() > unefois_core::authorization::MAX_ELEMENTS {
+        return Err(details(NAME.to_owned(), "1 to 8 elements"));
+    }
+    let read = raw.into_iter().enumerate().map(|(n, element)| {
+        serde_json::from_str(element.get()).map_err(|error| {
+            // serde's text names members that are unknown or missing; values it would quote are cut off.
+            let text = error.to_string();
+            let member = ["unknown field `", "missing field `"]
+                .iter()
+                .find_map(|start| text.strip_prefix(start))
+                .and_then(|rest| rest.split('`').next());
+            match member {
+                Some(member) if member.len() <= 64 && member.bytes().all(|c| c.is_ascii_graphic()) => {
+                    let what = match text.starts_with("unknown") {
+                        true => "not a member of this type",
+                        false => "missing",
+                    };
+                    details(format!("{NAME}[{n}].{member}"), what)
+                }
+                Some(_) | None => details(format!("{NAME}[{n}]"), "not of type urn:unefois:justificatif:1"),
+            }
+        })
+    });
+    read.collect()
+}
+
+fn details(path: String, what: &'static str) -> Error {
+    Error::Details {
+        path,
+        what: what.into(),
+        reason: Reason::InvalidRequest,
+    }
+}
+
+fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> Result<Binding, Error> {
+    match (form.take("subject_check"), form.take("subject_unbound")) {
+        (Some(check), None) => {
+            if check.len() > 256 {
+                return Err(Error::request("subject_check is too long"));
+            }
+            SubjectCheck::parse(&check).map(Binding::Check)
+        }
+        (None, Some(reason)) => {
+            let allowed = edition
+                .catalogue
+                .demarche(&first.demarche)
+                .is_some_and(|demarche| demarche.subject_unbound);
+            if !allowed {
+                return Err(Error::request("this démarche allows no unchecked identity: send subject_check"));
+            }
+            let sound = reason.chars().count() <= MAX_REASON && !reason.chars().any(char::is_control);
+            match sound {
+                true => Ok(Binding::Unbound(reason)),
+                false => Err(Error::request("subject_unbound is one line of at most 200 characters")),
+            }
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Error::request("either subject_check or subject_unbound is needed"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pivot() -> Pivot {
+        serde_json::from_str(
+            r#"{"family_name":"DUBOIS","given_names":["Angela","Claire"],"birthdate":"1962-08-24","gender":"female"}"#,
+        )
+        .unwrap()
+    }
+
+    fn check(family: &str, given: &str, date: &str) -> SubjectCheck {
+        let salt = [7; 32];
+        let form = unefois_core::check_form(family, given, &date.parse().unwrap());
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), &form);
+        SubjectCheck {
+            salt: URL_SAFE_NO_PAD.encode(salt),
+            hmac: URL_SAFE_NO_PAD.encode(mac),
+        }
+    }
+
+    #[test]
+    fn another_person_is_not_the_dossier_s() {
+        for (family, given, date) in [
+            ("DURAND", "Angela", "1962-08-24"),
+            ("DUBOIS", "Claire", "1962-08-24"),
+            ("DUBOIS", "Angela", "1962-08-25"),
+            ("DUBOIS", "Angela", "1963"),
+        ] {
+            assert!(!check(family, given, date).is(&pivot()), "{family} {given} {date}");
+        }
+        for (family, given, date) in [
+            ("Dubois", "angéla", "1962-08-24"),
+            ("DUBOIS", "Angela", "1962-08"),
+            ("DUBOIS", "Angela", "1962"),
+        ] {
+            assert!(check(family, given, date).is(&pivot()), "{family} {given} {date}");
+        }
+    }
+
+    #[test]
+    fn a_subject_check_is_two_times_32_bytes() {
+        for text in [
+            "{}",
+            "[]",
+            r#"{"salt":"AA","hmac":"AA"}"#,
+            r#"{"salt":"","hmac":"","x":1}"#,
+        ] {
+            assert!(SubjectCheck::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_element_names_its_member_and_no_value() {
+        for (text, path) in [
+            (r#"[{"type":"x"}]"#, "authorization_details[0]"),
+            (r#"[]"#, "authorization_details"),
+            (r#"{}"#, "authorization_details"),
+            (r#"[{"a":1,"a":2}]"#, "authorization_details"),
+            (r#"[{"secret_member":1}]"#, "authorization_details[0].secret_member"),
+            ("[{},{},{},{},{},{},{},{},{}]", "authorization_details"),
+        ] {
+            match elements(text) {
+                Err(Error::Details { path: at, .. }) => assert_eq!(at, path, "{text}"),
+                Ok(_) | Err(_) => panic!("{text} was taken"),
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use unefois_core::authorization::ModeKind;
+use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, Sha256};
+use unefois_mesh::Peer;
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{CodeUse, code_use, refresh_find, refresh_insert};
+
+use super::client::Client;
+use super::mint::Wanted;
+use super::no_store;
+use crate::Error;
+use crate::form::Form;
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// How long a code may wait.
+pub(crate) const CODE_MS: i64 = 30_000;
+/// How long a one-shot grant may be used: a document may be resumed for an hour.
+const ONCE_MS: i64 = 75 * 60_000;
+/// The longest life of a standing grant.
+const STANDING_MS: i64 = 365 * 24 * 3_600_000;
+
+/// `POST /as/token`: a code, or a refresh token, becomes one access token.
+pub(crate) async fn token(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.admit_peer(&peer)?;
+    let edition = authority.published.edition();
+    let mut form = Form::parse(&body)?;
+    let client = Client::authenticate(&peer, &mut form, &edition)?;
+    match exchange(&authority, &edition, &client, &peer, form).await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(authority.refused(&client, &edition, error).await),
+    }
+}
+
+async fn exchange(
+    authority: &Authority,
+    edition: &Edition,
+    client: &Client,
+    peer: &Peer,
+    mut form: Form,
+) -> Result<Response, Error> {
+    let grant_type = form.required("grant_type", 128)?;
+    let wanted = Wanted {
+        resource: resource(&mut form)?,
+        handle: handle(&mut form)?,
+    };
+    let minted = match grant_type.as_str() {
+        "authorization_code" => {
+            let grant = by_code(authority, client, &mut form).await?;
+            let mut answer = authority.mint(edition, client, peer, &grant, &wanted, true).await?;
+            answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
+            answer
+        }
+        "refresh_token" => {
+            let text = form.required("refresh_token", 128)?;
+            let now = authority.clock.now();
+            let grant = refresh_find(&authority.db, &Sha256::of(text.as_bytes()), &client.id, now).await?;
+            let grant = grant.ok_or(Error::Grant)?;
+            authority.mint(edition, client, peer, &grant, &wanted, false).await?
+        }
+        "urn:unefois:grant-type:automatic" => return Err(Error::NotImplemented("way=automatic")),
+        _ => return Err(Error::GrantType),
+    };
+    Ok(no_store(minted))
+}
+
+/// The grant that a code stands for. A code that comes a second time may have been stolen: its grant is withdrawn
+/// (RFC 6749, 4.1.2).
+async fn by_code(authority: &Authority, client: &Client, form: &mut Form) -> Result<GrantId, Error> {
+    let code = form.required("code", 128)?;
+    let redirect_uri = form.required("redirect_uri", 2_048)?;
+    let verifier = form.required("code_verifier", 128)?;
+    let now = authority.clock.now();
+    let mut tx = authority.db.begin().await?;
+    let used = code_use(&mut tx, &Sha256::of(code.as_bytes()), &client.id, now).await?;
+    tx.commit().await?;
+    match used {
+        CodeUse::Unknown => Err(Error::Grant),
+        CodeUse::Again(grant) => {
+            authority.end_grant(&grant, "code_reuse").await?;
+            Err(Error::Grant)
+        }
+        CodeUse::First(grant, code) => {
+            let proved = Sha256::of(verifier.as_bytes()) == code.challenge;
+            match proved && code.redirect_uri == redirect_uri && now < code.expires_at {
+                true => Ok(grant),
+                false => Err(Error::Grant),
+            }
+        }
+    }
+}
+
+async fn refresh_token(
+    authority: &Authority,
+    client: &Client,
+    grant: &GrantId,
+    ends_at: Micros,
+) -> Result<String, Error> {
+    let text = draw_secret(&*authority.random);
+    let mut tx = authority.db.begin().await?;
+    refresh_insert(&mut tx, &Sha256::of(text.as_bytes()), grant, &client.id, ends_at).await?;
+    tx.commit().await?;
+    Ok(text)
+}
+
+/// When a grant of these elements ends by itself.
+pub(crate) fn ends_at(elements: &[AuthorizationDetails], granted_at: Micros) -> Micros {
+    let standing = elements.iter().any(|e| e.mode.kind == ModeKind::Standing);
+    granted_at.plus_ms(match standing {
+        true => STANDING_MS,
+        false => ONCE_MS,
+    })
+}
+
+/// A name of 256 random bits: a code, a refresh token, a request URI.
+pub(crate) fn draw_secret(random: &dyn Random) -> String {
+    URL_SAFE_NO_PAD.encode(random.bytes::<32>())
+}
+
+fn resource(form: &mut Form) -> Result<Option<ParticipantId>, Error> {
+    let text = form.take("resource");
+    text.map(|text| text.parse().map_err(|_| Error::Target)).transpose()
+}
+
+fn handle(form: &mut Form) -> Result<Option<Handle>, Error> {
+    let text = form.take("gh");
+    text.map(|text| text.parse().map_err(|_| Error::request("gh is not a handle")))
+        .transpose()
+}

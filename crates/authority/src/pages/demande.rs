@@ -1,0 +1,422 @@
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_SECURITY_POLICY;
+use unefois_core::authorization::Need;
+use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256};
+use unefois_mesh::web;
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{Code, Element, Grant, code_insert, grant_insert};
+use unefois_store::authority::request::{interaction_close, interaction_find, subject_tries, subject_try};
+use unefois_store::authority::session::Login;
+
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::journal::Fact;
+use crate::oauth::{Binding, CODE_MS, PushedRequest, bytes_of, draw_secret, ends_at};
+use crate::pages::{self, Reader};
+use crate::portal::{self, DemandeEnd, DemandeOutcome, FormError, field};
+use crate::published::Edition;
+use crate::service::Authority;
+use crate::session::Visit;
+
+/// How many identities may be tried for one dossier in a day.
+const TRIES: i64 = 3;
+const DAY_S: i64 = 86_400;
+
+type Shared = State<Arc<Authority>>;
+
+/// An open request in this browser's session.
+struct Open {
+    id: [u8; 16],
+    request: PushedRequest,
+    /// How the reader's session names itself.
+    address: String,
+}
+
+/// `GET /demande/{id}`: who asks what, from where, why, for how long; then the choice.
+pub(crate) async fn show(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let Some(open) = authority.open_request(&reader, &id).await? else {
+        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+    };
+    let edition = authority.published.edition();
+    let visit = match authority.decider(&reader, &open, &edition) {
+        Ok(visit) => visit,
+        Err(Error::NotLoggedIn | Error::AcrTooLow) => return Ok(to_login(&open, &edition)),
+        Err(error) => return Err(error),
+    };
+    open.request.still_authorizable(&edition, authority.clock.now())?;
+    let login = visit.login()?;
+    if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
+        return Ok(refused);
+    }
+    form(&authority, &reader, &open, &edition, &Form::default(), Vec::new()).await
+}
+
+/// `POST /demande/{id}`: the choice.
+pub(crate) async fn decide(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.logged_in()?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let Some(open) = authority.open_request(&reader, &id).await? else {
+        return ended(&authority, &reader, DemandeOutcome::Answered, None).await;
+    };
+    let edition = authority.published.edition();
+    let login = authority.decider(&reader, &open, &edition)?.login()?;
+    match posted.take(field::CHOICE).as_deref() {
+        Some(field::FETCH) => {}
+        Some(field::PROVIDE) => return authority.decline(&open, &edition, login).await,
+        Some(_) | None => return Err(Error::request("the choice is missing")),
+    }
+    open.request.still_authorizable(&edition, authority.clock.now())?;
+    if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
+        return Ok(refused);
+    }
+    let consent = open.request.elements.iter().any(|e| e.legal_basis == LegalBasis::Consent);
+    if consent && posted.take(field::CONSENT).is_none() {
+        return form(&authority, &reader, &open, &edition, &posted, vec![FormError::Consent]).await;
+    }
+    authority.grant(&open, &edition, login, &posted).await
+}
+
+/// `POST /demande/{id}/autre`: « Ce n'est pas vous ? ». The login ends, the request stays open in a fresh session.
+pub(crate) async fn other_person(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.logged_in()?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let after = authority.begin_after(&visit.hash).await?;
+    let id = bytes_of(&id).ok_or(Error::NotFound)?;
+    let page = format!("/demande/{}", crate::oauth::text_of(&id));
+    Ok(after.set_cookie(pages::see_other(&page)))
+}
+
+/// Whose request waits behind an address of ours, to say so at the login.
+pub(crate) async fn asker_of(
+    authority: &Authority,
+    reader: &Reader,
+    address: &str,
+) -> Result<Option<String>, Error> {
+    let Some(id) = address.strip_prefix("/demande/") else {
+        return Ok(None);
+    };
+    let open = authority.open_request(reader, id).await?;
+    let edition = authority.published.edition();
+    Ok(open.map(|open| words::name(&edition, reader.lang, &open.request.client)))
+}
+
+impl Authority {
+    async fn open_request(&self, reader: &Reader, id: &str) -> Result<Option<Open>, Error> {
+        let Some(id) = bytes_of(id) else {
+            return Err(Error::NotFound);
+        };
+        let found = interaction_find(&self.db, &id, self.clock.now()).await?;
+        let mine = found.filter(|i| reader.visit.as_ref().is_some_and(|visit| visit.hash == i.session_hash));
+        mine.map(|interaction| {
+            let request = serde_json::from_str(&interaction.body).map_err(|_| Error::Stored)?;
+            Ok(Open {
+                id,
+                request,
+                address: format!("/demande/{}", crate::oauth::text_of(&id)),
+            })
+        })
+        .transpose()
+    }
+
+    /// The session of somebody who may decide: logged in, at the level that the data need, by whom it may be asserted.
+    fn decider<'a>(&self, reader: &'a Reader, open: &Open, edition: &Edition) -> Result<&'a Visit, Error> {
+        let visit = reader.logged_in()?;
+        let login = visit.login()?;
+        if !edition.directory.issuer_entitled(&login.idp_iss, login.acr) {
+            return Err(Error::AcrUnknown);
+        }
+        match login.acr >= open.request.level(edition) {
+            true => Ok(visit),
+            false => Err(Error::AcrTooLow),
+        }
+    }
+
+    /// The page that refuses whoever is not the person of the file; `None` for that person.
+    ///
+    /// A wrong identity counts once a login, and after three the file waits until the next day.
+    async fn not_the_subject(
+        &self,
+        reader: &Reader,
+        open: &Open,
+        edition: &Edition,
+        login: &Login,
+    ) -> Result<Option<Response>, Error> {
+        let Binding::Check(check) = &open.request.binding else {
+            return Ok(None);
+        };
+        let day = self.clock.now().secs().div_euclid(DAY_S);
+        let dossier = open.request.dossier_hash();
+        let pivot = self.identity(&login.person, &login.pivot_digest).await?;
+        let mut tx = self.db.begin().await?;
+        let before = subject_tries(&mut tx, &dossier, day).await?;
+        let tries = match (before < TRIES, check.is(&pivot)) {
+            (true, true) => return Ok(None),
+            (true, false) => subject_try(&mut tx, &dossier, day).await?,
+            (false, _) => before,
+        };
+        interaction_close(&mut tx, &open.id).await?;
+        tx.commit().await?;
+        let fact = Fact {
+            acr: Some(login.acr),
+            capacity: Some(open.request.capacity),
+            ..open.fact(edition, open.request.elements.first(), None)
+        };
+        self.journal.refused(Reason::SubjectMismatch, fact).await?;
+        let back = open.request.back(
+            &self.issuer,
+            &[
+                ("error", "access_denied"),
+                ("error_description", Reason::SubjectMismatch.as_str()),
+            ],
+        )?;
+        let tries_left = u8::try_from((TRIES - tries).max(0)).unwrap_or(0);
+        let outcome = DemandeOutcome::Mismatch { tries_left };
+        let asker = words::name(edition, reader.lang, &open.request.client);
+        ended(self, reader, outcome, Some((asker, back))).await.map(Some)
+    }
+
+    /// « Je fournirai la pièce moi-même »: the entries `declined`, then back to the asker.
+    async fn decline(&self, open: &Open, edition: &Edition, login: &Login) -> Result<Response, Error> {
+        let mut tx = self.db.begin().await?;
+        let first = interaction_close(&mut tx, &open.id).await?;
+        tx.commit().await?;
+        if !first {
+            return Err(Error::RequestUri);
+        }
+        for details in &open.request.elements {
+            let fact = Fact {
+                acr: Some(login.acr),
+                capacity: Some(open.request.capacity),
+                ..open.fact(edition, Some(details), None)
+            };
+            self.journal.write(Event::Declined, fact).await?;
+        }
+        let back = open.request.back(&self.issuer, &[("error", "access_denied")])?;
+        Ok(pages::see_other(&back))
+    }
+
+    /// « Récupérer pour moi »: the grant, a handle each element, the entries `granted`, then back with a code.
+    async fn grant(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        login: &Login,
+        posted: &Form,
+    ) -> Result<Response, Error> {
+        let now = self.clock.now();
+        let request = &open.request;
+        let granted = ticked(&request.elements, posted, &mut || Handle::draw(now, &*self.random));
+        let id = GrantId::from_bytes(self.random.bytes());
+        let grant = Grant {
+            id,
+            person: login.person,
+            client: request.client,
+            act_client: request.publisher,
+            capacity: request.capacity,
+            acr: login.acr,
+            auth_time: login.auth_time,
+            idp_iss: login.idp_iss.clone(),
+            pivot_digest: login.pivot_digest,
+            subject_unbound: match &request.binding {
+                Binding::Check(_) => None,
+                Binding::Unbound(reason) => Some(reason.clone()),
+            },
+            granted_at: now,
+            ends_at: ends_at(&granted, now),
+        };
+        let elements = granted.iter().map(element).collect::<Result<Vec<_>, _>>()?;
+        let secret = draw_secret(&*self.random);
+        let code = Code {
+            redirect_uri: request.redirect_uri.clone(),
+            challenge: challenge(&request.challenge)?,
+            expires_at: now.plus_ms(CODE_MS),
+        };
+        let mut tx = self.db.begin().await?;
+        // One answer counts: whoever closes the request writes the grant.
+        if !interaction_close(&mut tx, &open.id).await? {
+            return Err(Error::RequestUri);
+        }
+        grant_insert(&mut tx, &grant, &elements).await?;
+        code_insert(&mut tx, &Sha256::of(secret.as_bytes()), &id, &request.client, &code).await?;
+        tx.commit().await?;
+
+        for details in &granted {
+            let fact = Fact {
+                acr: Some(login.acr),
+                capacity: Some(request.capacity),
+                ..open.fact(edition, Some(details), details.gh)
+            };
+            if let Err(error) = self.journal.write(Event::Granted, fact).await {
+                // The code never leaves, so nobody can use the grant; it need not stand in the list either.
+                self.end_grant(&id, "unrecorded").await.unwrap_or_else(|e| pages::log(&e));
+                return Err(error);
+            }
+        }
+        let back = request.back(&self.issuer, &[("code", &secret)])?;
+        Ok(pages::see_other(&back))
+    }
+}
+
+impl Open {
+    fn fact<'a>(
+        &self,
+        edition: &'a Edition,
+        details: Option<&'a AuthorizationDetails>,
+        handle: Option<Handle>,
+    ) -> Fact<'a> {
+        Fact {
+            edition,
+            client: self.request.client,
+            publisher: self.request.publisher,
+            details,
+            handle,
+            capacity: None,
+            acr: None,
+        }
+    }
+}
+
+/// Granted = requested (within habilitation and catalogue, which was checked) ∩ the person's ticks.
+fn ticked(
+    elements: &[AuthorizationDetails],
+    posted: &Form,
+    draw: &mut dyn FnMut() -> Handle,
+) -> Vec<AuthorizationDetails> {
+    let granted = elements.iter().enumerate().map(|(n, asked)| {
+        let kept = |unit: &unefois_core::authorization::UnitRequest| {
+            unit.need == Need::Required || posted.has(&words::field(n, &unit.unit))
+        };
+        AuthorizationDetails {
+            units: asked.units.iter().filter(|unit| kept(unit)).cloned().collect(),
+            ..asked.clone()
+        }
+    });
+    granted
+        .filter(|details| !details.units.is_empty())
+        .map(|details| AuthorizationDetails {
+            gh: Some(draw()),
+            ..details
+        })
+        .collect()
+}
+
+fn element(details: &AuthorizationDetails) -> Result<Element, Error> {
+    Ok(Element {
+        handle: details.gh.ok_or(Error::Stored)?,
+        details: serde_json::to_string(details).map_err(|_| Error::Stored)?,
+        withdrawn: None,
+    })
+}
+
+fn challenge(text: &str) -> Result<Sha256, Error> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text);
+    let bytes: [u8; 32] = bytes.ok().and_then(|b| b.try_into().ok()).ok_or(Error::Stored)?;
+    Ok(Sha256::from_bytes(bytes))
+}
+
+async fn form(
+    authority: &Authority,
+    reader: &Reader,
+    open: &Open,
+    edition: &Edition,
+    posted: &Form,
+    errors: Vec<FormError>,
+) -> Result<Response, Error> {
+    let request = &open.request;
+    let first = request.elements.first().ok_or(Error::Stored)?;
+    let end = ends_at(&request.elements, authority.clock.now());
+    let page = portal::Demande {
+        action: open.address.clone(),
+        other_person: format!("{}/autre", open.address),
+        asker: words::organisation(edition, reader.lang, &request.client),
+        publisher: request.publisher.map(|id| portal::Publisher {
+            name: words::name(edition, reader.lang, &id),
+        }),
+        demarche: words::demarche(edition, reader.lang, &first.demarche),
+        dossier: first.dossier_ref.to_string(),
+        sources: words::sources(edition, reader.lang, &request.elements, &|field| posted.has(field)),
+        terms: words::terms(edition, reader.lang, &request.elements, end),
+        ground: words::ground(edition, reader.lang, &first.legal_basis, &first.demarche),
+        dpo: words::dpo(edition, &request.client),
+        child: None,
+        errors,
+    };
+    let mut response = pages::show(authority, reader, &page).await?;
+    // The answer to the form leads to the asker's site, which the policy has to name.
+    let target = url::Url::parse(&request.redirect_uri).map_err(|_| Error::Stored)?;
+    let origin = target.origin().ascii_serialization();
+    if let Some(policy) = web::content_security_policy(&origin) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+async fn ended(
+    authority: &Authority,
+    reader: &Reader,
+    outcome: DemandeOutcome,
+    asker: Option<(String, String)>,
+) -> Result<Response, Error> {
+    let (asker, back) = asker.unzip();
+    let page = DemandeEnd { asker, back, outcome };
+    pages::show(authority, reader, &page).await
+}
+
+fn to_login(open: &Open, edition: &Edition) -> Response {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("suite", &open.address)
+        .append_pair("niveau", open.request.level(edition).as_str())
+        .finish();
+    pages::see_other(&format!("{}?{query}", portal::path::LOGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i4_what_is_not_ticked_is_not_granted() {
+        let asked: Vec<AuthorizationDetails> = serde_json::from_str(
+            r#"[{"type":"urn:unefois:justificatif:1","datatypes":["cnaf/quotient-familial@1"],
+            "units":[{"unit":"valeur","need":"required"},{"unit":"composition","need":"optional"}],
+            "locations":["urn:unefois:participant:18003506500010"],"actions":["fetch"],"demarche":"cantine",
+            "habilitation":"DP-1","dossier_ref":"2026-0412","legal_basis":"CRPA-L114-8-I","mode":{"kind":"once"},
+            "use":"store","data_life_days":365,"subject":{"kind":"self"}}]"#,
+        )
+        .unwrap();
+        let units = |posted: &str| {
+            let posted = Form::parse(posted.as_bytes()).unwrap();
+            let granted = ticked(&asked, &posted, &mut || Handle::from_bytes([1; 16]));
+            let names: Vec<String> = granted[0].units.iter().map(|u| u.unit.to_string()).collect();
+            names.join(" ")
+        };
+        assert_eq!(units(""), "valeur");
+        assert_eq!(units("e1.composition=1&e0.revenu=1"), "valeur");
+        assert_eq!(units("e0.composition=1"), "valeur composition");
+    }
+}

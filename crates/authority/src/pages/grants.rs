@@ -1,0 +1,238 @@
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use unefois_core::{AuthorizationDetails, Handle, Micros};
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{GrantRow, grant_at_head, grant_list};
+
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::history::Collected;
+use crate::oauth::{bytes_of, details_of, text_of};
+use crate::pages::{self, Reader};
+use crate::portal::{self, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// How far back a person sees (R.114-9-7 CRPA): 36 months.
+pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
+
+type Shared = State<Arc<Authority>>;
+
+/// `GET /autorisations`: Mes autorisations.
+pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Response, Error> {
+    let login = reader.logged_in()?.login()?;
+    let now = authority.clock.now();
+    let since = now.plus_ms(-KEPT_MS);
+    let rows = grant_list(&authority.db, &login.person, since).await?;
+    let edition = authority.published.edition();
+    let history = authority.history(&rows, since).await?;
+    let mut page = Grants::default();
+    for row in &rows {
+        let details = details(row)?;
+        let state = state(row, now);
+        let first = details.first().ok_or(Error::Stored)?;
+        let card = GrantCard {
+            asker: words::name(&edition, reader.lang, &row.grant.client),
+            demarche: words::demarche(&edition, reader.lang, &first.demarche),
+            dossier: first.dossier_ref.to_string(),
+            what: labels(&edition, &reader, &details),
+            duration: words::duration(first, row.grant.ends_at),
+            state,
+            exchanges: count(&history, row),
+            href: address(row),
+            stop: stop(row, state),
+        };
+        match state {
+            GrantState::Current => page.current.push(card),
+            GrantState::Ended { .. } => page.ended.push(card),
+            GrantState::Stopped { .. } => page.stopped.push(card),
+        }
+    }
+    pages::show(&authority, &reader, &page).await
+}
+
+/// `GET /autorisations/{id}`: Détail.
+pub(crate) async fn detail(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(&reader, &id).await?;
+    let edition = authority.published.edition();
+    let details = details(&row)?;
+    let first = details.first().ok_or(Error::Stored)?;
+    let (now, lang) = (authority.clock.now(), reader.lang);
+    let state = state(&row, now);
+    let rows = [row];
+    let history = authority.history(&rows, rows[0].grant.granted_at).await?;
+    let [row] = &rows;
+    let page = GrantDetail {
+        asker: words::organisation(&edition, lang, &row.grant.client),
+        demarche: words::demarche(&edition, lang, &first.demarche),
+        dossier: first.dossier_ref.to_string(),
+        granted_at: row.grant.granted_at,
+        state,
+        parts: details.iter().map(|details| part(&edition, &reader, details)).collect(),
+        terms: words::terms(&edition, lang, &details, row.grant.ends_at),
+        ground: words::ground(&edition, lang, &first.legal_basis, &first.demarche),
+        dpo: words::dpo(&edition, &row.grant.client),
+        exchanges: count(&history, row),
+        history: history_of(row),
+        stop: stop(row, state),
+    };
+    pages::show(&authority, &reader, &page).await
+}
+
+/// `GET /autorisations/{id}/arreter`: Retrait, the question.
+pub(crate) async fn ask(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(&reader, &id).await?;
+    if stop(&row, state(&row, authority.clock.now())).is_none() {
+        return Ok(pages::see_other(&address(&row)));
+    }
+    let edition = authority.published.edition();
+    let details = details(&row)?;
+    let first = details.first().ok_or(Error::Stored)?;
+    let rows = [row];
+    let history = authority.history(&rows, rows[0].grant.granted_at).await?;
+    let [row] = &rows;
+    let page = Withdraw {
+        action: format!("{}/arreter", address(row)),
+        cancel: address(row),
+        asker: words::name(&edition, reader.lang, &row.grant.client),
+        what: labels(&edition, &reader, &details),
+        demarche: words::demarche(&edition, reader.lang, &first.demarche),
+        dossier: first.dossier_ref.to_string(),
+        exchanges: count(&history, row),
+        dpo: words::dpo(&edition, &row.grant.client),
+    };
+    pages::show(&authority, &reader, &page).await
+}
+
+/// `POST /autorisations/{id}/arreter`: records the withdrawal and announces it.
+pub(crate) async fn withdraw(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
+    let row = authority.my_grant(&reader, &id).await?;
+    let handles: Vec<Handle> = row.elements.iter().map(|element| element.handle).collect();
+    authority.withdraw(&row, &handles, "person").await?;
+    Ok(pages::see_other(&format!("{}/arretee", address(&row))))
+}
+
+/// `GET /autorisations/{id}/arretee`: recorded, and the bound; never that it holds everywhere, which is not proved.
+pub(crate) async fn withdrawn(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(&reader, &id).await?;
+    let GrantState::Stopped { at } = state(&row, authority.clock.now()) else {
+        return Ok(pages::see_other(&address(&row)));
+    };
+    let edition = authority.published.edition();
+    let details = details(&row)?;
+    let rows = [row];
+    let history = authority.history(&rows, rows[0].grant.granted_at).await?;
+    let [row] = &rows;
+    let page = Withdrawn {
+        asker: words::name(&edition, reader.lang, &row.grant.client),
+        what: labels(&edition, &reader, &details),
+        recorded_at: at,
+        bound_ms: edition.directory.lease_ms(),
+        exchanges: count(&history, row),
+        dpo: words::dpo(&edition, &row.grant.client),
+        history: history_of(row),
+    };
+    pages::show(&authority, &reader, &page).await
+}
+
+impl Authority {
+    /// A grant of the reader's own.
+    async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
+        let login = reader.logged_in()?.login()?;
+        let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
+        let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
+        match row.grant.person == login.person {
+            true => Ok(row),
+            false => Err(Error::NotFound),
+        }
+    }
+}
+
+fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
+    row.elements.iter().map(details_of).collect()
+}
+
+fn state(row: &GrantRow, now: Micros) -> GrantState {
+    let stopped = row.elements.iter().map(|e| e.withdrawn.as_ref().map(|w| w.at));
+    let stopped: Option<Vec<Micros>> = stopped.collect();
+    match stopped.and_then(|all| all.into_iter().max()) {
+        Some(at) => GrantState::Stopped { at },
+        None if now >= row.grant.ends_at => GrantState::Ended { at: row.grant.ends_at },
+        None => GrantState::Current,
+    }
+}
+
+fn address(row: &GrantRow) -> String {
+    format!("{}/{}", portal::path::GRANTS, text_of(row.grant.id.as_bytes()))
+}
+
+fn history_of(row: &GrantRow) -> String {
+    format!(
+        "{}?autorisation={}",
+        portal::path::HISTORY,
+        text_of(row.grant.id.as_bytes())
+    )
+}
+
+fn stop(row: &GrantRow, state: GrantState) -> Option<String> {
+    (state == GrantState::Current).then(|| format!("{}/arreter", address(row)))
+}
+
+fn labels(edition: &Edition, reader: &Reader, details: &[AuthorizationDetails]) -> Vec<String> {
+    details
+        .iter()
+        .map(|details| words::datatype(edition, reader.lang, details))
+        .collect()
+}
+
+fn part(edition: &Edition, reader: &Reader, details: &AuthorizationDetails) -> GrantPart {
+    let known = edition.catalogue.datatype(details.datatype());
+    let granted = |name: &unefois_core::UnitName| details.units.iter().any(|u| u.unit == *name);
+    let datum = edition
+        .catalogue
+        .demarche(&details.demarche)
+        .and_then(|demarche| demarche.datum(details.datatype()));
+    let left_out = datum.map_or(&[][..], |datum| &datum.free).iter().filter(|name| !granted(name));
+    GrantPart {
+        source: words::name(edition, reader.lang, details.operator()),
+        label: words::datatype(edition, reader.lang, details),
+        units: details
+            .units
+            .iter()
+            .map(|asked| words::unit(reader.lang, known, &asked.unit))
+            .collect(),
+        left_out: left_out.map(|name| words::unit(reader.lang, known, name)).collect(),
+    }
+}
+
+/// How many exchanges there were under a grant, as far as the administrations answered.
+fn count(history: &Collected, row: &GrantRow) -> u32 {
+    let of_this = |handle: &Handle| row.elements.iter().any(|element| element.handle == *handle);
+    let n = history.exchanges.iter().filter(|exchange| of_this(&exchange.handle)).count();
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

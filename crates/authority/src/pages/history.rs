@@ -1,0 +1,470 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use serde_json::{Value, json};
+use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Month};
+use unefois_store::authority::grant::{GrantRow, grant_list};
+
+use super::grants::KEPT_MS;
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::history::{Collected, Exchange, Proved};
+use crate::oauth::{details_of, text_of};
+use crate::pages::{self, Reader};
+use crate::portal::{self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, ResultKind, paris};
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// Rows on one page.
+const PAGE: usize = 100;
+
+type Shared = State<Arc<Authority>>;
+
+/// `GET /historique`.
+pub(crate) async fn page(
+    State(authority): Shared,
+    reader: Reader,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let view = View::of(&authority, &reader, query.as_deref()).await?;
+    let selected = view.selected();
+    let rows = selected.iter().take(PAGE).map(|line| view.row(line, reader.lang));
+    let more = selected.len() > PAGE;
+    let older = selected.get(PAGE - 1).filter(|_| more).map(|line| {
+        let avant = line.exchange.at.get().to_string();
+        format!("{}?{}", portal::path::HISTORY, view.asked.query(&[("avant", &avant)]))
+    });
+    let page = History {
+        from: view.since,
+        until: view.until,
+        asked: view.collected.asked,
+        silent: view
+            .collected
+            .silent
+            .iter()
+            .map(|id| words::name(&view.edition, reader.lang, id))
+            .collect(),
+        rows: rows.collect(),
+        months: months(view.lines().map(|line| (line.exchange.at, line.exchange.ended.kind()))),
+        filters: view.filters(reader.lang),
+        csv: format!("/historique.csv?{}", view.asked.query(&[])),
+        json: format!("/historique.json?{}", view.asked.query(&[])),
+        older,
+    };
+    pages::show(&authority, &reader, &page).await
+}
+
+/// `GET /historique.csv`: the same rows.
+pub(crate) async fn csv(
+    State(authority): Shared,
+    reader: Reader,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let view = View::of(&authority, &reader, query.as_deref()).await?;
+    let lang = reader.lang;
+    let mut text = String::from("\u{feff}date;demandeur;source;information;demarche;dossier;fondement;resultat\r\n");
+    for line in view.selected() {
+        let row = view.row(&line, lang);
+        let cells = [
+            row.at.to_rfc3339(),
+            row.asker,
+            row.source,
+            row.what.join(", "),
+            row.demarche,
+            row.dossier,
+            row.ground.basis.to_string(),
+            row.result.kind().words(lang).to_owned(),
+        ];
+        text.push_str(&cells.map(|cell| csv_cell(&cell)).join(";"));
+        text.push_str("\r\n");
+    }
+    Ok(download(text.into_bytes(), "text/csv; charset=utf-8", "historique.csv"))
+}
+
+/// `GET /historique.json`: the same rows, with each end's entry.
+pub(crate) async fn json(
+    State(authority): Shared,
+    reader: Reader,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let view = View::of(&authority, &reader, query.as_deref()).await?;
+    let rows: Vec<Value> = view
+        .selected()
+        .iter()
+        .map(|line| receipt_of(&view, line))
+        .collect();
+    let silent: Vec<String> = view.collected.silent.iter().map(ToString::to_string).collect();
+    let body = json!({
+        "from": view.since.to_rfc3339(),
+        "until": view.until.to_rfc3339(),
+        "asked": view.collected.asked,
+        "silent": silent,
+        "exchanges": rows,
+    });
+    let mut response = Json(body).into_response();
+    disposition(&mut response, "historique.json");
+    Ok(response)
+}
+
+/// `GET /preuve/{exchange}`: the proof of the entry that tells most, as a C2SP tlog-proof that carries its leaf.
+pub(crate) async fn proof(
+    State(authority): Shared,
+    Path(exchange): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let view = View::of(&authority, &reader, None).await?;
+    let line = view.find(&exchange)?;
+    let proved = line.exchange.last().ok_or(Error::NotFound)?;
+    let receipt = proved.receipt.clone().with_extra(proved.bytes.clone());
+    let receipt = receipt.map_err(|_| Error::Stored)?;
+    Ok(download(
+        receipt.to_string().into_bytes(),
+        "text/plain; charset=utf-8",
+        "echange.tlog-proof",
+    ))
+}
+
+/// `GET /preuve/{exchange}/recu.json`: the exchange in JSON, with every entry of both ends and its proof.
+pub(crate) async fn receipt(
+    State(authority): Shared,
+    Path(exchange): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let view = View::of(&authority, &reader, None).await?;
+    let line = view.find(&exchange)?;
+    let mut response = Json(receipt_of(&view, &line)).into_response();
+    disposition(&mut response, "recu.json");
+    Ok(response)
+}
+
+/// What the query asks for.
+#[derive(Default)]
+struct Asked {
+    from: String,
+    to: String,
+    administration: String,
+    information: String,
+    result: Option<ResultKind>,
+    grant: Option<String>,
+    before: Option<Micros>,
+}
+
+impl Asked {
+    fn parse(query: Option<&str>) -> Result<Self, Error> {
+        let mut form = Form::query(query)?;
+        let mut take = |name| form.take(name).filter(|text| text.len() <= 128);
+        Ok(Self {
+            from: take("du").unwrap_or_default(),
+            to: take("au").unwrap_or_default(),
+            administration: take("administration").unwrap_or_default(),
+            information: take("information").unwrap_or_default(),
+            result: take("resultat").and_then(|code| ResultKind::from_code(&code)),
+            grant: take("autorisation"),
+            before: take("avant").and_then(|text| text.parse().ok()).map(Micros::new),
+        })
+    }
+
+    /// The same question, with more.
+    fn query(&self, more: &[(&str, &str)]) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [
+            ("du", self.from.as_str()),
+            ("au", &self.to),
+            ("administration", &self.administration),
+            ("information", &self.information),
+            ("resultat", self.result.map_or("", ResultKind::code)),
+            ("autorisation", self.grant.as_deref().unwrap_or_default()),
+        ] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        query.extend_pairs(more).finish()
+    }
+
+    /// First and last instant asked for; `None` where they are no dates or the wrong way round.
+    fn period(&self) -> Option<(Option<Micros>, Option<Micros>)> {
+        let from = day(&self.from)?;
+        let to = day(&self.to)?.map(|start| start.plus_ms(24 * 3_600_000));
+        match (from, to) {
+            (Some(from), Some(to)) if to <= from => None,
+            period => Some(period),
+        }
+    }
+}
+
+/// The start of a day in Paris; `Some(None)` for an empty text, `None` for what is no date.
+fn day(text: &str) -> Option<Option<Micros>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let mut parts = text.splitn(3, '-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    paris::midnight(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).map(Some)
+}
+
+/// A person's grants and what both ends say under them.
+struct View {
+    edition: Arc<Edition>,
+    asked: Asked,
+    since: Micros,
+    until: Micros,
+    grants: Vec<GrantRow>,
+    elements: BTreeMap<Handle, (usize, AuthorizationDetails)>,
+    collected: Collected,
+}
+
+/// One exchange with what was granted.
+struct Line<'a> {
+    exchange: &'a Exchange,
+    grant: &'a GrantRow,
+    details: &'a AuthorizationDetails,
+}
+
+impl View {
+    async fn of(authority: &Authority, reader: &Reader, query: Option<&str>) -> Result<Self, Error> {
+        let login = reader.logged_in()?.login()?;
+        let asked = Asked::parse(query)?;
+        let until = authority.clock.now();
+        let since = until.plus_ms(-KEPT_MS);
+        let grants = grant_list(&authority.db, &login.person, since).await?;
+        let collected = authority.history(&grants, since).await?;
+        let mut elements = BTreeMap::new();
+        for (n, row) in grants.iter().enumerate() {
+            for element in &row.elements {
+                elements.insert(element.handle, (n, details_of(element)?));
+            }
+        }
+        Ok(Self {
+            edition: authority.published.edition(),
+            asked,
+            since,
+            until,
+            grants,
+            elements,
+            collected,
+        })
+    }
+
+    /// Every exchange, newest first.
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.collected.exchanges.iter().filter_map(|exchange| {
+            let (n, details) = self.elements.get(&exchange.handle)?;
+            Some(Line {
+                exchange,
+                grant: self.grants.get(*n)?,
+                details,
+            })
+        })
+    }
+
+    /// Those that the filters let through.
+    fn selected(&self) -> Vec<Line<'_>> {
+        let asked = &self.asked;
+        let (from, to) = asked.period().unwrap_or((None, None));
+        self.lines()
+            .filter(|line| {
+                let at = line.exchange.at;
+                let parties = [line.grant.grant.client, *line.details.operator()];
+                from.is_none_or(|from| at >= from)
+                    && to.is_none_or(|to| at < to)
+                    && asked.before.is_none_or(|before| at < before)
+                    && (asked.administration.is_empty()
+                        || parties.iter().any(|id| id.to_string() == asked.administration))
+                    && (asked.information.is_empty()
+                        || line.details.datatype().id().as_str() == asked.information)
+                    && asked.result.is_none_or(|kind| line.exchange.ended.kind() == kind)
+                    && asked
+                        .grant
+                        .as_ref()
+                        .is_none_or(|id| *id == text_of(line.grant.grant.id.as_bytes()))
+            })
+            .collect()
+    }
+
+    fn find(&self, exchange: &str) -> Result<Line<'_>, Error> {
+        self.lines()
+            .find(|line| line.exchange.id.to_string() == exchange)
+            .ok_or(Error::NotFound)
+    }
+
+    fn row(&self, line: &Line<'_>, lang: Lang) -> HistoryRow {
+        let (edition, details) = (&self.edition, line.details);
+        let id = line.exchange.id.to_string();
+        let known = edition.catalogue.datatype(details.datatype());
+        let units: Vec<String> = details
+            .units
+            .iter()
+            .map(|asked| words::unit(lang, known, &asked.unit))
+            .collect();
+        HistoryRow {
+            at: line.exchange.at,
+            asker: words::name(edition, lang, &line.grant.grant.client),
+            source: words::name(edition, lang, details.operator()),
+            what: units,
+            demarche: words::demarche(edition, lang, &details.demarche),
+            dossier: details.dossier_ref.to_string(),
+            ground: words::ground(edition, lang, &details.legal_basis, &details.demarche),
+            on_behalf: on_behalf(line.grant.grant.capacity),
+            result: line.exchange.ended,
+            proof: Some(format!("/preuve/{id}")),
+            receipt: Some(format!("/preuve/{id}/recu.json")),
+            report: portal::path::HELP_UNKNOWN_EXCHANGE.to_owned(),
+            correct: known.map(|datatype| datatype.sheet().contact.url.clone()),
+            id,
+        }
+    }
+
+    fn filters(&self, lang: Lang) -> Filters {
+        let (mut administrations, mut information) = (BTreeMap::new(), BTreeMap::new());
+        for line in self.lines() {
+            for id in [line.grant.grant.client, *line.details.operator()] {
+                administrations.insert(id.to_string(), words::name(&self.edition, lang, &id));
+            }
+            let id = line.details.datatype().id().to_string();
+            information.insert(id, words::datatype(&self.edition, lang, line.details));
+        }
+        let choices = |all: BTreeMap<String, String>, chosen: &str| {
+            let choice = |(value, label): (String, String)| Choice {
+                selected: value == chosen,
+                value,
+                label,
+            };
+            all.into_iter().map(choice).collect()
+        };
+        Filters {
+            from: self.asked.from.clone(),
+            to: self.asked.to.clone(),
+            administrations: choices(administrations, &self.asked.administration),
+            information: choices(information, &self.asked.information),
+            result: self.asked.result,
+            grant: self.asked.grant.clone(),
+            invalid_period: self.asked.period().is_none(),
+        }
+    }
+}
+
+/// The capacities that are served; the others come with what they need to be named.
+fn on_behalf(capacity: Capacity) -> OnBehalf {
+    match capacity {
+        Capacity::SelfPerson => OnBehalf::Yourself,
+        Capacity::Child => OnBehalf::Child { given_name: None },
+        Capacity::Entity => OnBehalf::Entity { name: String::new() },
+        Capacity::Helper => OnBehalf::Helper,
+        Capacity::Agent => OnBehalf::Agent { motive: String::new() },
+        Capacity::Automatic => OnBehalf::Automatic,
+    }
+}
+
+/// Counts by month in Paris, newest first.
+fn months(rows: impl Iterator<Item = (Micros, ResultKind)>) -> Vec<MonthCount> {
+    let mut counts: BTreeMap<Month, [u32; 5]> = BTreeMap::new();
+    for (at, kind) in rows {
+        let place = ResultKind::ALL.iter().position(|k| *k == kind).unwrap_or_default();
+        counts.entry(paris::month_of(at)).or_default()[place] += 1;
+    }
+    counts
+        .into_iter()
+        .rev()
+        .map(|(month, counts)| MonthCount { month, counts })
+        .collect()
+}
+
+fn receipt_of(view: &View, line: &Line<'_>) -> Value {
+    let entry = |proved: &Proved| {
+        json!({
+            "event": proved.entry.event.as_str(),
+            "at": proved.entry.at.to_rfc3339(),
+            "reason": proved.entry.reason.map(|reason| reason.as_str()),
+            "log": proved.origin,
+            "index": proved.receipt.index(),
+            "entry": STANDARD.encode(&proved.bytes),
+            "proof": proved.receipt.to_string(),
+        })
+    };
+    let details = line.details;
+    json!({
+        "exchange_id": line.exchange.id.to_string(),
+        "at": line.exchange.at.to_rfc3339(),
+        "requester": line.grant.grant.client.to_string(),
+        "provider": details.operator().to_string(),
+        "datatype": details.datatype().to_string(),
+        "units": details.units.iter().map(|u| u.unit.to_string()).collect::<Vec<_>>(),
+        "demarche": details.demarche.to_string(),
+        "dossier_ref": details.dossier_ref.to_string(),
+        "legal_basis": details.legal_basis.to_string(),
+        "capacity": line.grant.grant.capacity.as_str(),
+        "subject_unbound": line.grant.grant.subject_unbound,
+        "result": line.exchange.ended.kind().code(),
+        "catalogue": view.edition.directory.catalogue_hash().to_string(),
+        "producer": line.exchange.producer.iter().map(entry).collect::<Vec<_>>(),
+        "consumer": line.exchange.consumer.iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+/// One cell: quoted, and never read as a formula by a spreadsheet.
+fn csv_cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guard = if formula { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+fn download(body: Vec<u8>, kind: &'static str, name: &'static str) -> Response {
+    let mut response = body.into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    disposition(&mut response, name);
+    response
+}
+
+fn disposition(response: &mut Response, name: &'static str) {
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+        response.headers_mut().insert(CONTENT_DISPOSITION, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_never_a_formula() {
+        assert_eq!(csv_cell("=1+1"), "\"'=1+1\"");
+        assert_eq!(csv_cell("a \"b\"; c"), "\"a \"\"b\"\"; c\"");
+    }
+
+    #[test]
+    fn a_period_that_is_none_is_said_so() {
+        for (from, to) in [("2026-13-01", ""), ("x", ""), ("2026-11-24", "2026-11-23"), ("2026-11", "")] {
+            let asked = Asked {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                ..Asked::default()
+            };
+            assert!(asked.period().is_none(), "{from} {to}");
+        }
+        let asked = Asked {
+            from: "2026-11-24".to_owned(),
+            to: "2026-11-24".to_owned(),
+            ..Asked::default()
+        };
+        let (from, to) = asked.period().unwrap();
+        assert_eq!(to.unwrap().ms_since(from.unwrap()), 24 * 3_600_000);
+    }
+
+    #[test]
+    fn the_same_question_goes_on_without_what_is_empty() {
+        let asked = Asked::parse(Some("du=2026-11-24&resultat=transmis&administration=&avant=5")).unwrap();
+        assert_eq!(asked.query(&[("avant", "4")]), "du=2026-11-24&resultat=transmis&avant=4");
+        assert_eq!(asked.before, Some(Micros::new(5)));
+    }
+}

@@ -1,0 +1,159 @@
+//! The pages that people read, as pure views: a struct of words and dates already chosen goes in, HTML comes out.
+//!
+//! Nothing here knows of the database, of HTTP or of sessions. A handler fills a page ([`Demande`], [`History`] …),
+//! says who reads it and in which language ([`Frame`]), and [`Site::show`] answers the document:
+//! `site.show(&frame, &page)`. Every page works without JavaScript and ships none; the one stylesheet and the logo
+//! are [`Site::assets`], so `default-src 'none'; style-src 'self'; img-src 'self'; form-action …` is enough of a
+//! content security policy.
+//!
+//! What each document promises, whatever strings it was given: they are escaped, invisible direction and control
+//! characters are made visible, and French text gets its non-breaking spaces ([`typography`]).
+
+mod about;
+mod assets;
+mod demande;
+mod failure;
+mod grants;
+mod history;
+mod home;
+mod lang;
+mod law;
+mod names;
+pub mod paris;
+pub mod path;
+mod term;
+mod typography;
+
+pub use about::{Accessibility, Help, Privacy};
+pub use assets::{Asset, Theme, ThemeError};
+pub use demande::{
+    ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source, Unit,
+    field,
+};
+pub use failure::{ErrorPage, Failure, SessionExpired};
+pub use grants::{GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
+pub use history::{
+    Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind,
+};
+pub use home::{Home, Login, LoginError, Provider};
+pub use lang::Lang;
+pub use law::LegalGround;
+pub use term::{Duration, Keeping, Pace, Term};
+
+/// Who reads the page, and what each page carries around its contents.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The language of the page.
+    pub lang: Lang,
+    /// The person who is logged in.
+    pub person: Option<Person>,
+    /// The hidden field's value in each form that changes something; empty where nobody is logged in.
+    pub csrf: String,
+    /// The address of the same page in the other language.
+    pub other_lang: String,
+    /// Whether the identities are simulated, which every page then says.
+    pub demonstration: bool,
+}
+
+/// The person who is logged in, as the identity provider named them.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Given name and birth name.
+    pub name: String,
+    /// The identity provider, in words: « FranceConnect ».
+    pub provider: String,
+}
+
+/// The place of a page in the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Accueil.
+    Home,
+    /// A page that asks for one decision; it shows no navigation.
+    Task,
+    /// Mes autorisations and what hangs under it.
+    Grants,
+    /// Historique.
+    History,
+    /// Aide.
+    Help,
+    /// Everything else.
+    Other,
+}
+
+/// One page: plain data that [`Site::show`] turns into a document.
+pub trait Page {
+    /// The bare document, before typography.
+    fn html(&self, site: &Site, frame: &Frame) -> Result<String, askama::Error>;
+}
+
+/// The site: its theme and its files, built once.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The name in the header and in titles.
+    pub name: String,
+    theme: Theme,
+    assets: Vec<Asset>,
+}
+
+impl Site {
+    /// A site of this name in this theme.
+    pub fn new(name: impl Into<String>, theme: Theme) -> Self {
+        let assets = assets::compile(&theme);
+        Self { name: name.into(), theme, assets }
+    }
+
+    /// The files that the pages refer to, to be served from memory under their paths; a path changes with its bytes.
+    pub fn assets(&self) -> &[Asset] {
+        &self.assets
+    }
+
+    /// The document for `page` as `frame`'s reader gets it.
+    ///
+    /// Errors: none that data can cause; what `askama` answers is a fault of a template.
+    pub fn show(&self, frame: &Frame, page: &impl Page) -> Result<String, askama::Error> {
+        page.html(self, frame).map(|html| typography::finish(&html, frame.lang))
+    }
+
+    fn stylesheet(&self) -> &str {
+        self.assets.iter().find(|a| a.content_type.starts_with("text/css")).map_or("", |a| a.path.as_str())
+    }
+
+    fn logo(&self) -> &str {
+        self.assets.iter().find(|a| a.content_type.starts_with("image/")).map_or("", |a| a.path.as_str())
+    }
+
+    fn footer(&self, lang: Lang) -> &str {
+        lang.t(&self.theme.footer_fr, &self.theme.footer_en)
+    }
+}
+
+/// Ties a page to its template and its place in the navigation.
+macro_rules! page {
+    ($page:ident, $path:tt, $section:ident) => {
+        const _: () = {
+            #[derive(askama::Template)]
+            #[template(path = $path)]
+            struct Sheet<'a> {
+                site: &'a $crate::portal::Site,
+                frame: &'a $crate::portal::Frame,
+                section: $crate::portal::Section,
+                l: $crate::portal::Lang,
+                page: &'a $page,
+            }
+
+            impl $crate::portal::Page for $page {
+                fn html(
+                    &self,
+                    site: &$crate::portal::Site,
+                    frame: &$crate::portal::Frame,
+                ) -> Result<String, askama::Error> {
+                    use askama::Template as _;
+                    let section = $crate::portal::Section::$section;
+                    Sheet { site, frame, section, l: frame.lang, page: self }.render()
+                }
+            }
+        };
+    };
+}
+use page;

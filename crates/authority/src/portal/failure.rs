@@ -1,0 +1,118 @@
+use super::{Lang, page};
+
+/// A page instead of what was asked for.
+#[derive(Clone, Debug)]
+pub struct ErrorPage {
+    /// What went wrong.
+    pub failure: Failure,
+    /// The code that `unefois explain` knows, where there is one.
+    pub code: Option<String>,
+    /// The request's id, to be given to the help desk.
+    pub request_id: Option<String>,
+    /// The way back to the asker's site.
+    pub back: Option<String>,
+}
+
+/// What went wrong, as a person can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// 400: the address or form is not one of ours.
+    BadRequest,
+    /// 403: the form came from elsewhere, or the thing is somebody else's.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 429.
+    TooMany,
+    /// 500: our fault.
+    Internal,
+    /// 503: it passes with time.
+    Unavailable,
+}
+
+impl Failure {
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::TooMany => 429,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    const fn title(self, lang: Lang) -> &'static str {
+        match self {
+            Self::BadRequest => lang.t("Cette demande ne peut pas être lue", "This request cannot be read"),
+            Self::Forbidden => lang.t("Cette page ne vous est pas ouverte", "This page is not open to you"),
+            Self::NotFound => lang.t("Cette page n’existe pas", "This page does not exist"),
+            Self::TooMany => lang.t("Trop de demandes en peu de temps", "Too many requests in a short time"),
+            Self::Internal => lang.t("Le service a rencontré une erreur", "The service met an error"),
+            Self::Unavailable => lang.t("Le service ne peut pas répondre pour l’instant", "The service cannot answer for now"),
+        }
+    }
+
+    const fn explanation(self, lang: Lang) -> &'static str {
+        match self {
+            Self::BadRequest => lang.t(
+                "L’adresse est incomplète, ou le formulaire a été modifié. Rien n’a été enregistré.",
+                "The address is incomplete, or the form was changed. Nothing was recorded.",
+            ),
+            Self::Forbidden => lang.t(
+                "Le formulaire n’a pas été envoyé depuis ce site, ou la page concerne une autre personne. Rien n’a été enregistré.",
+                "The form was not sent from this site, or the page is about another person. Nothing was recorded.",
+            ),
+            Self::NotFound => lang.t(
+                "L’adresse est peut-être incomplète, ou la page a été retirée.",
+                "The address may be incomplete, or the page was taken away.",
+            ),
+            Self::TooMany => lang.t(
+                "Par précaution, le service attend avant de répondre de nouveau. Rien n’a été enregistré.",
+                "As a precaution the service waits before it answers again. Nothing was recorded.",
+            ),
+            Self::Internal => lang.t(
+                "La cause est de notre côté. Vérifiez dans « Mes autorisations » si votre choix a été enregistré avant de recommencer.",
+                "The cause is on our side. Check under “My authorisations” whether your choice was recorded before you try again.",
+            ),
+            Self::Unavailable => lang.t(
+                "Il est en maintenance, ou momentanément surchargé.",
+                "It is under maintenance, or overloaded for a moment.",
+            ),
+        }
+    }
+
+    const fn advice(self, lang: Lang) -> &'static str {
+        match self {
+            Self::BadRequest | Self::Forbidden => lang.t(
+                "Revenez au site de l’administration et recommencez depuis votre dossier.",
+                "Go back to the administration’s site and start again from your file.",
+            ),
+            Self::NotFound => lang.t(
+                "Vérifiez l’adresse, ou revenez à l’accueil.",
+                "Check the address, or go back to the home page.",
+            ),
+            Self::TooMany | Self::Unavailable => lang.t(
+                "Réessayez dans quelques minutes. Vous pouvez aussi fournir la pièce vous-même à l’administration.",
+                "Try again in a few minutes. You may also give the document to the administration yourself.",
+            ),
+            Self::Internal => lang.t(
+                "Si l’erreur revient, écrivez-nous en indiquant le numéro ci-dessous.",
+                "If the error comes back, write to us and quote the number below.",
+            ),
+        }
+    }
+}
+
+/// The session is over; nothing that was typed was recorded.
+#[derive(Clone, Debug)]
+pub struct SessionExpired {
+    /// Where to log in again, which leads back to the page.
+    pub login: String,
+    /// How long a session lasts without use, in minutes.
+    pub idle_minutes: u16,
+}
+
+page!(ErrorPage, "error.html", Other);
+page!(SessionExpired, "session_expired.html", Other);

@@ -1,0 +1,200 @@
+use unefois_core::Micros;
+
+use super::{Duration, LegalGround, Organisation, Term, page};
+
+/// Mes autorisations.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// « En cours ».
+    pub current: Vec<GrantCard>,
+    /// « Terminées ».
+    pub ended: Vec<GrantCard>,
+    /// « Arrêtées ».
+    pub stopped: Vec<GrantCard>,
+}
+
+/// One grant in the list.
+#[derive(Clone, Debug)]
+pub struct GrantCard {
+    /// The asker's name.
+    pub asker: String,
+    /// The démarche, in words.
+    pub demarche: String,
+    /// The file's reference.
+    pub dossier: String,
+    /// What may be fetched, in words: « Quotient familial (CAF ou MSA) ».
+    pub what: Vec<String>,
+    /// Once, or until when.
+    pub duration: Duration,
+    /// Where it stands.
+    pub state: GrantState,
+    /// How many exchanges there were.
+    pub exchanges: u32,
+    /// Détail.
+    pub href: String,
+    /// Retrait; `None` where nothing is left to stop.
+    pub stop: Option<String>,
+}
+
+/// Where a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantState {
+    /// It may serve.
+    Current,
+    /// It has served, or its time has passed.
+    Ended {
+        /// Since when.
+        at: Micros,
+    },
+    /// The person stopped it. Whether that is proved to hold everywhere is another thing.
+    Stopped {
+        /// When the stop was recorded.
+        at: Micros,
+    },
+}
+
+/// Détail of one grant.
+#[derive(Clone, Debug)]
+pub struct GrantDetail {
+    /// Who may fetch.
+    pub asker: Organisation,
+    /// The démarche, in words.
+    pub demarche: String,
+    /// The file's reference.
+    pub dossier: String,
+    /// When the person chose.
+    pub granted_at: Micros,
+    /// Where it stands.
+    pub state: GrantState,
+    /// What, source by source.
+    pub parts: Vec<GrantPart>,
+    /// How long.
+    pub terms: Vec<Term>,
+    /// On what ground.
+    pub ground: LegalGround,
+    /// How to reach the asker's data protection officer.
+    pub dpo: String,
+    /// The exchanges under this grant.
+    pub exchanges: u32,
+    /// Historique, filtered on this grant.
+    pub history: String,
+    /// Retrait; `None` where nothing is left to stop.
+    pub stop: Option<String>,
+}
+
+/// What a grant allows at one source.
+#[derive(Clone, Debug)]
+pub struct GrantPart {
+    /// The source's name.
+    pub source: String,
+    /// The justificatif.
+    pub label: String,
+    /// The units granted, in words.
+    pub units: Vec<String>,
+    /// The optional units that the person left out.
+    pub left_out: Vec<String>,
+}
+
+/// Retrait: the question.
+#[derive(Clone, Debug)]
+pub struct Withdraw {
+    /// Where the form posts.
+    pub action: String,
+    /// Détail, for « Annuler ».
+    pub cancel: String,
+    /// The asker's name.
+    pub asker: String,
+    /// What would no longer be fetched: « votre quotient familial »; never empty.
+    pub what: Vec<String>,
+    /// The démarche, in words.
+    pub demarche: String,
+    /// The file's reference.
+    pub dossier: String,
+    /// Whether anything was fetched already.
+    pub exchanges: u32,
+    /// How to reach the asker's data protection officer.
+    pub dpo: String,
+}
+
+/// Retrait: recorded. It never says that the stop holds everywhere: that takes the proof of effect.
+#[derive(Clone, Debug)]
+pub struct Withdrawn {
+    /// The asker's name.
+    pub asker: String,
+    /// What is no longer fetched.
+    pub what: Vec<String>,
+    /// When the stop was recorded.
+    pub recorded_at: Micros,
+    /// The bound after which no producer acts on the grant, in milliseconds: the directory's lease.
+    pub bound_ms: u32,
+    /// Whether anything was fetched already.
+    pub exchanges: u32,
+    /// How to reach the asker's data protection officer.
+    pub dpo: String,
+    /// Historique, filtered on this grant.
+    pub history: String,
+}
+
+impl Grants {
+    fn is_empty(&self) -> bool {
+        self.current.is_empty() && self.ended.is_empty() && self.stopped.is_empty()
+    }
+
+    fn groups(&self) -> [(&'static str, &'static str, &'static str, &[GrantCard]); 3] {
+        [
+            ("en-cours", "En cours", "In force", &self.current),
+            ("terminees", "Terminées", "Ended", &self.ended),
+            ("arretees", "Arrêtées", "Stopped", &self.stopped),
+        ]
+    }
+}
+
+impl Withdrawn {
+    /// « une seconde », « 1,1 seconde ».
+    fn bound(&self, lang: super::Lang) -> String {
+        let (whole, tenths) = (self.bound_ms / 1_000, (self.bound_ms % 1_000).div_ceil(100));
+        let (whole, tenths) = if tenths == 10 { (whole + 1, 0) } else { (whole, tenths) };
+        match (whole, tenths, lang) {
+            (1, 0, super::Lang::Fr) => "une seconde".to_owned(),
+            (1, 0, super::Lang::En) => "one second".to_owned(),
+            (n, 0, super::Lang::Fr) => format!("{n}\u{a0}secondes"),
+            (n, 0, super::Lang::En) => format!("{n}\u{a0}seconds"),
+            (n @ (0 | 1), t, super::Lang::Fr) => format!("{n},{t}\u{a0}seconde"),
+            (n, t, super::Lang::Fr) => format!("{n},{t}\u{a0}secondes"),
+            (n, t, super::Lang::En) => format!("{n}.{t}\u{a0}seconds"),
+        }
+    }
+}
+
+page!(Grants, "grants.html", Grants);
+page!(GrantDetail, "grant.html", Grants);
+page!(Withdraw, "withdraw.html", Grants);
+page!(Withdrawn, "withdrawn.html", Grants);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::portal::Lang;
+
+    #[test]
+    fn the_bound_is_never_said_shorter_than_it_is() {
+        let at = |bound_ms| Withdrawn {
+            asker: String::new(),
+            what: Vec::new(),
+            recorded_at: Micros::new(0),
+            bound_ms,
+            exchanges: 0,
+            dpo: String::new(),
+            history: String::new(),
+        };
+        for (ms, fr, en) in [
+            (1_000, "une seconde", "one second"),
+            (1_001, "1,1\u{a0}seconde", "1.1\u{a0}seconds"),
+            (1_950, "2\u{a0}secondes", "2\u{a0}seconds"),
+            (500, "0,5\u{a0}seconde", "0.5\u{a0}seconds"),
+            (2_500, "2,5\u{a0}secondes", "2.5\u{a0}seconds"),
+        ] {
+            assert_eq!((at(ms).bound(Lang::Fr), at(ms).bound(Lang::En)), (fr.to_owned(), en.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use super::page;
+
+/// Accueil.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home;
+
+/// Connexion: the choice of an identity provider.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Those that may be used here; never empty.
+    pub providers: Vec<Provider>,
+    /// Whose request waits, where the person comes from an administration's site: this is then step 1 of 2.
+    pub asker: Option<String>,
+    /// Why the last attempt failed.
+    pub error: Option<LoginError>,
+}
+
+/// One identity provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// « FranceConnect ».
+    pub name: String,
+    /// Where the login begins.
+    pub href: String,
+    /// Whether it is for the officers of an administration or a company, and not for everybody.
+    pub professional: bool,
+}
+
+/// Why a login failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginError {
+    /// The person gave up at the provider.
+    Cancelled,
+    /// The provider cannot be reached or answers nonsense.
+    Unavailable,
+    /// The answer came too late, or in another browser.
+    Lost,
+    /// The assurance level is not enough for what is asked.
+    LevelTooLow,
+}
+
+page!(Home, "home.html", Home);
+page!(Login, "login.html", Task);

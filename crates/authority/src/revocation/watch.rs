@@ -1,0 +1,231 @@
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use unefois_core::revocation::Head;
+use unefois_core::{ParticipantId, Reason, RevocationView, Sha256};
+use unefois_mesh::{Peer, status};
+use unefois_proto::pb::revocation::v1 as pb;
+use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationService;
+use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
+use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
+use unefois_store::authority::revocation::{self as store, LeaseKey};
+
+use super::Revocation;
+use crate::Error;
+use crate::published::Published;
+
+/// Answers that may wait for a slow reader; one more waits for it.
+const QUEUE: usize = 16;
+/// Largest checkpoint that is kept.
+const MAX_CHECKPOINT: usize = 8 * 1024;
+
+/// `RevocationService`: a snapshot first, then batches as they are made and an answer to each ping.
+#[derive(Clone)]
+pub(crate) struct WatchRevocations {
+    pub(crate) revocation: Arc<Revocation>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
+
+#[tonic::async_trait]
+impl RevocationService for WatchRevocations {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+    /// Opens one reader's view. The reader is told of each record before any answer whose head covers it.
+    async fn watch(
+        &self,
+        request: Request<Streaming<pb::WatchRequest>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let peer = Peer::of(&request)?;
+        let participant = peer
+            .id
+            .participant()
+            .ok_or_else(|| status::refused(Reason::NotEntitled, "withdrawals are for participants"))?;
+        let (out, answers) = mpsc::channel(QUEUE);
+        let reader = Reader {
+            service: self.clone(),
+            participant,
+            out,
+        };
+        let mut asked = request.into_inner();
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            let out = reader.out.clone();
+            let refused = tokio::select! {
+                () = shutdown.cancelled() => Some(status::refused(Reason::RevocationStateStale, "the authority stops")),
+                () = out.closed() => None,
+                ended = reader.run(&mut asked) => ended.err(),
+            };
+            if let Some(status) = refused {
+                // The reader may be gone, and then nobody has to know.
+                let _gone = out.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+}
+
+struct Reader {
+    service: WatchRevocations,
+    participant: ParticipantId,
+    out: Out,
+}
+
+impl Reader {
+    async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
+        let lease = match asked.next().await.transpose()?.and_then(|first| first.message) {
+            Some(Ask::Open(open)) => self.open(open)?,
+            Some(Ask::Ping(_) | Ask::Acknowledgement(_)) | None => {
+                return Err(invalid("message", "the first message opens the watch"));
+            }
+        };
+        let revocation = &self.service.revocation;
+        let mut news = revocation.head.subscribe();
+        let (mut told, text) = revocation.snapshot().map_err(internal)?;
+        self.tell(Tell::Snapshot(pb::SignedRecords { jws: text.to_string() })).await?;
+        loop {
+            let message = tokio::select! {
+                () = revocation.stopped.cancelled() => return Err(stale()),
+                changed = news.changed() => {
+                    changed.map_err(|_| stale())?;
+                    None
+                }
+                message = asked.next() => match message.transpose()? {
+                    Some(message) => Some(message.message.ok_or_else(|| invalid("message", "one of the messages"))?),
+                    None => return Ok(()),
+                },
+            };
+            told = self.catch_up(told).await?;
+            match message {
+                None => {}
+                Some(Ask::Open(_)) => return Err(invalid("open", "a watch is opened once")),
+                Some(Ask::Ping(ping)) => self.pong(&ping, told).await?,
+                Some(Ask::Acknowledgement(ack)) => self.acknowledged(lease.as_ref(), ack, told).await?,
+            }
+        }
+    }
+
+    /// Judges what the reader says of itself: its log, and that this authority is not behind it.
+    fn open(&self, open: pb::Open) -> Result<Option<LeaseKey>, Status> {
+        let position = open.position.unwrap_or_default();
+        let theirs = RevocationView {
+            epoch: position.epoch,
+            seq: position.seq,
+        };
+        let revocation = &self.service.revocation;
+        let ours = revocation.view();
+        if theirs.epoch > ours.epoch || theirs.seq > ours.seq {
+            revocation.stop("a node knows a later epoch or withdrawal: this database is older than it");
+            return Err(stale());
+        }
+        if open.origin.is_empty() {
+            return Ok(None);
+        }
+        let edition = self.service.published.edition();
+        let own = edition.directory.log(&open.origin).is_some_and(|(row, _)| row.id == self.participant);
+        if !own {
+            return Err(status::refused(
+                Reason::NotEntitled,
+                "the directory lists no such log of this participant",
+            ));
+        }
+        Ok(Some(LeaseKey {
+            participant: self.participant,
+            origin: open.origin,
+            boot: open.boot,
+        }))
+    }
+
+    async fn catch_up(&self, told: Head) -> Result<Head, Status> {
+        match self.service.revocation.batch(told).map_err(internal)? {
+            Some((head, text)) => {
+                self.tell(Tell::Batch(pb::SignedRecords { jws: text.to_string() })).await?;
+                Ok(head)
+            }
+            None => Ok(told),
+        }
+    }
+
+    /// Answers a ping, unless this process may have lost its epoch meanwhile: silence lets the lease lapse.
+    async fn pong(&self, ping: &pb::Ping, head: Head) -> Result<(), Status> {
+        let revocation = &self.service.revocation;
+        if !revocation.is_fresh() {
+            return Ok(());
+        }
+        self.tell(Tell::Pong(pb::Pong {
+            nonce: ping.nonce,
+            head: Some(pb::Position {
+                epoch: head.epoch,
+                seq: head.seq,
+                chain: head.chain.as_bytes().to_vec(),
+            }),
+            server_time_us: revocation.clock.now().get(),
+        }))
+        .await
+    }
+
+    async fn acknowledged(
+        &self,
+        lease: Option<&LeaseKey>,
+        ack: pb::Acknowledgement,
+        told: Head,
+    ) -> Result<(), Status> {
+        let Some(lease) = lease else {
+            return Err(invalid("acknowledgement", "a watch without a log acknowledges nothing"));
+        };
+        let position = ack.position.unwrap_or_default();
+        let place = RevocationView {
+            epoch: position.epoch,
+            seq: position.seq,
+        };
+        if place > told.view() {
+            return Err(invalid("acknowledgement.position", "a place that was announced"));
+        }
+        if <[u8; 32]>::try_from(position.chain).map(Sha256::from_bytes).is_err() {
+            return Err(invalid("acknowledgement.position.chain", "32 bytes"));
+        }
+        if ack.checkpoint.len() > MAX_CHECKPOINT {
+            return Err(invalid("acknowledgement.checkpoint", "a signed checkpoint"));
+        }
+        let revocation = &self.service.revocation;
+        let kept = async {
+            let mut tx = revocation.db.begin().await?;
+            store::acknowledge(&mut tx, lease, place, &ack.checkpoint, revocation.clock.now()).await?;
+            tx.commit().await
+        };
+        kept.await.map_err(|error| status::internal(&error))
+    }
+
+    async fn tell(&self, message: Tell) -> Result<(), Status> {
+        let answer = pb::WatchResponse { message: Some(message) };
+        // Fails only once the reader is gone.
+        self.out.send(Ok(answer)).await.map_err(|_| Status::cancelled("the reader is gone"))
+    }
+}
+
+fn invalid(field: &str, what: &str) -> Status {
+    status::Refusal::new(Reason::InvalidRequest, "the message is invalid")
+        .field(field, what)
+        .into()
+}
+
+fn stale() -> Status {
+    status::refused(
+        Reason::RevocationStateStale,
+        "this authority does not hold the present state of withdrawals",
+    )
+}
+
+fn internal(error: Error) -> Status {
+    status::internal(&error)
+}

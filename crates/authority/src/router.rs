@@ -1,0 +1,80 @@
+//! Every path in one table.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use unefois_mesh::web;
+
+use crate::form::MAX_BYTES;
+use crate::pages::{self, demande, fixed, grants, history};
+use crate::service::Authority;
+use crate::{Error, directory, login, oauth, portal};
+
+/// What browsers reach.
+pub(crate) fn portal(authority: Arc<Authority>) -> Router {
+    let mut router = Router::new()
+        .route(portal::path::HOME, get(fixed::home))
+        .route(portal::path::HELP, get(fixed::help))
+        .route(portal::path::PRIVACY, get(fixed::privacy))
+        .route(portal::path::ACCESSIBILITY, get(fixed::accessibility))
+        .route("/static/{file}", get(fixed::asset))
+        .route(portal::path::LOGIN, get(login::choose))
+        .route(portal::path::LOGOUT, post(login::log_out))
+        .route("/{provider}/connexion", get(login::begin))
+        .route("/{provider}/retour", get(login::come_back))
+        .route("/demande/{id}", get(demande::show).post(demande::decide))
+        .route("/demande/{id}/autre", post(demande::other_person))
+        .route(portal::path::GRANTS, get(grants::list))
+        .route("/autorisations/{id}", get(grants::detail))
+        .route("/autorisations/{id}/arreter", get(grants::ask).post(grants::withdraw))
+        .route("/autorisations/{id}/arretee", get(grants::withdrawn))
+        .route(portal::path::HISTORY, get(history::page))
+        .route("/historique.csv", get(history::csv))
+        .route("/historique.json", get(history::json))
+        .route("/preuve/{id}", get(history::proof))
+        .route("/preuve/{id}/recu.json", get(history::receipt))
+        .route("/as/authorize", get(oauth::authorize))
+        .route("/as/jwks", get(oauth::jwks))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata));
+    if authority.demonstration {
+        router = router.route("/demo/persona", post(login::persona));
+    }
+    router
+        .fallback(fixed::not_found)
+        .layer(DefaultBodyLimit::max(MAX_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&authority), pages::edge))
+        .layer(middleware::map_response(web::security_headers))
+        .with_state(authority)
+}
+
+/// What participants reach over mutual TLS, beside the gRPC services.
+pub(crate) fn mesh(authority: Arc<Authority>) -> Router {
+    Router::new()
+        .route("/as/par", post(oauth::par))
+        .route("/as/token", post(oauth::token))
+        .route("/as/revoke", post(oauth::revoke))
+        .route("/as/grants/{id}", get(oauth::show_grant).delete(oauth::delete_grant))
+        .route("/as/jwks", get(oauth::jwks))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
+        .route("/directory", get(directory::file))
+        .route("/catalogue", get(directory::catalogue))
+        .layer(DefaultBodyLimit::max(MAX_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&authority), oauth_errors))
+        .with_state(authority)
+}
+
+/// Renders errors as OAuth does, and logs our own.
+async fn oauth_errors(State(_): State<Arc<Authority>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Arc<Error>>() {
+        Some(error) => {
+            pages::log(&error);
+            oauth::error_response(&error)
+        }
+        None => response,
+    }
+}

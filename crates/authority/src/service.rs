@@ -1,0 +1,49 @@
+use std::sync::Arc;
+
+use unefois_core::{Clock, ParticipantId, Random};
+use unefois_jose::SystemRandom;
+use unefois_mesh::web::CsrfKey;
+use unefois_mesh::{Connector, PeerId};
+use unefois_store::Db;
+
+use crate::journal::Journal;
+use crate::keys::Keys;
+use crate::limiter::Limiter;
+use crate::login::Provider;
+use crate::portal::Site;
+use crate::published::Published;
+use crate::revocation::Revocation;
+
+/// Everything that a request may need: one for the process.
+pub(crate) struct Authority {
+    /// The issuer URL, which is the portal's.
+    pub(crate) issuer: String,
+    /// The issuer's origin, as browsers send it.
+    pub(crate) origin: String,
+    /// Where consumers reach the back channel.
+    pub(crate) mesh_url: String,
+    pub(crate) participant: ParticipantId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) rng: SystemRandom,
+    pub(crate) db: Db,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) revocation: Arc<Revocation>,
+    pub(crate) journal: Journal,
+    pub(crate) providers: Vec<Provider>,
+    pub(crate) csrf: CsrfKey,
+    pub(crate) site: Site,
+    pub(crate) connector: Connector,
+    /// Whether identities are simulated and personas may log in without a browser.
+    pub(crate) demonstration: bool,
+    pub(crate) browsers: Limiter<std::net::IpAddr>,
+    pub(crate) peers: Limiter<PeerId>,
+}
+
+impl Authority {
+    /// An identity provider by its short name.
+    pub(crate) fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.config.name == name)
+    }
+}

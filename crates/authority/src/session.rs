@@ -1,0 +1,160 @@
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+use unefois_core::{Acr, Micros, Sha256};
+use unefois_mesh::web;
+use unefois_store::authority::request::interaction_move;
+use unefois_store::authority::session as store;
+use unefois_store::authority::session::Login;
+
+use crate::Error;
+use crate::form::Form;
+use crate::service::Authority;
+
+/// The session cookie's name, after `__Host-`.
+const COOKIE: &str = "unefois";
+/// Idle time after which a login at the lowest level ends.
+const IDLE_LOW_MS: i64 = 30 * 60_000;
+/// Idle time at the levels above.
+const IDLE_HIGH_MS: i64 = 10 * 60_000;
+/// How often the last request of a session is written down.
+const TOUCH_MS: i64 = 15_000;
+
+/// A browser's session.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    /// SHA-256 of the cookie: how the database names it.
+    pub(crate) hash: Sha256,
+    pub(crate) login: Option<Login>,
+    /// The cookie to set, where the session was begun by this request.
+    pub(crate) cookie: Option<HeaderValue>,
+}
+
+impl Visit {
+    /// Sends the cookie of a session begun by this request.
+    pub(crate) fn set_cookie(&self, mut response: Response) -> Response {
+        if let Some(cookie) = &self.cookie {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        response
+    }
+
+    /// Who is logged in.
+    pub(crate) fn login(&self) -> Result<&Login, Error> {
+        self.login.as_ref().ok_or(Error::NotLoggedIn)
+    }
+}
+
+/// How long a login may idle.
+pub(crate) const fn idle_ms(acr: Acr) -> i64 {
+    match acr {
+        Acr::Eidas1 => IDLE_LOW_MS,
+        Acr::Eidas2 | Acr::Eidas3 => IDLE_HIGH_MS,
+    }
+}
+
+impl Authority {
+    /// The session that the cookie opens; `None` without one, or once it idled too long.
+    pub(crate) async fn visit(&self, headers: &HeaderMap) -> Result<Option<Visit>, Error> {
+        let Some(cookie) = web::session(headers, COOKIE) else {
+            return Ok(None);
+        };
+        let hash = Sha256::of(cookie.as_bytes());
+        let Some(session) = store::session_find(&self.db, &hash).await? else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let idle = session.login.as_ref().map_or(IDLE_LOW_MS, |login| idle_ms(login.acr));
+        let since = now.ms_since(session.seen_at);
+        if since > idle {
+            let mut tx = self.db.begin().await?;
+            store::session_delete(&mut tx, &hash).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
+        if since > TOUCH_MS {
+            let mut tx = self.db.begin().await?;
+            store::session_touch(&mut tx, &hash, now).await?;
+            tx.commit().await?;
+        }
+        Ok(Some(Visit {
+            hash,
+            login: session.login,
+            cookie: None,
+        }))
+    }
+
+    /// The session, or a fresh one in which nobody is logged in.
+    pub(crate) async fn begin_if_none(&self, visit: Option<Visit>) -> Result<Visit, Error> {
+        match visit {
+            Some(visit) => Ok(visit),
+            None => self.begin_session(None, None, self.clock.now()).await,
+        }
+    }
+
+    /// A fresh session in which nobody is logged in, with the open requests of the one before, which ends.
+    pub(crate) async fn begin_after(&self, before: &Sha256) -> Result<Visit, Error> {
+        self.begin_session(Some(before), None, self.clock.now()).await
+    }
+
+    /// Logs a person in under a fresh cookie: what was known before the login opens nothing after it. The open
+    /// requests of the session before go along.
+    pub(crate) async fn log_in(&self, before: Option<&Sha256>, login: Login) -> Result<Visit, Error> {
+        self.begin_session(before, Some(login), self.clock.now()).await
+    }
+
+    async fn begin_session(
+        &self,
+        before: Option<&Sha256>,
+        login: Option<Login>,
+        now: Micros,
+    ) -> Result<Visit, Error> {
+        let id = URL_SAFE_NO_PAD.encode(self.random.bytes::<32>());
+        let hash = Sha256::of(id.as_bytes());
+        let mut tx = self.db.begin().await?;
+        store::session_insert(&mut tx, &hash, login.as_ref(), now).await?;
+        if let Some(before) = before {
+            interaction_move(&mut tx, before, &hash).await?;
+            store::session_delete(&mut tx, before).await?;
+        }
+        tx.commit().await?;
+        Ok(Visit {
+            hash,
+            login,
+            cookie: web::session_cookie(COOKIE, &id),
+        })
+    }
+
+    /// Ends a session here; the cookie that takes it away.
+    pub(crate) async fn log_out(&self, visit: &Visit) -> Result<Option<HeaderValue>, Error> {
+        let mut tx = self.db.begin().await?;
+        store::session_delete(&mut tx, &visit.hash).await?;
+        tx.commit().await?;
+        Ok(web::no_session_cookie(COOKIE))
+    }
+
+    /// Checks that a form was sent from a page of ours, in this very session.
+    pub(crate) fn check_form_origin(
+        &self,
+        headers: &HeaderMap,
+        visit: &Visit,
+        form: &mut Form,
+    ) -> Result<(), Error> {
+        web::same_origin(headers, &self.origin).map_err(|_| Error::Csrf)?;
+        let token = form.take("csrf").unwrap_or_default();
+        match self.csrf.verify(visit.hash.as_bytes(), FORMS, &token) {
+            true => Ok(()),
+            false => Err(Error::Csrf),
+        }
+    }
+
+    /// The token that forms of this session carry.
+    pub(crate) fn form_token(&self, visit: &Visit) -> String {
+        self.csrf.token(visit.hash.as_bytes(), FORMS)
+    }
+}
+
+/// What the form token is for.
+const FORMS: &str = "portal";

@@ -1,0 +1,355 @@
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use unefois_core::{Clock, Random};
+use unefois_jose::SystemRandom;
+use unefois_ledger::Ledger;
+use unefois_mesh::web::CsrfKey;
+use unefois_mesh::{Connector, Identity, Listener, Trust};
+use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
+use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
+use unefois_store::authority::{grant, request, session};
+use unefois_store::{Component, Db};
+use unefois_tlog::SignerKey;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::directory::{WatchDirectory, follow_files};
+use crate::journal::Journal;
+use crate::keys::{KeyFileError, Keys};
+use crate::limiter::Limiter;
+use crate::login::{HttpError, Provider, ProviderConfig};
+use crate::portal::{Site, Theme, ThemeError};
+use crate::published::{PublishError, Published};
+use crate::revocation::{Revocation, WatchRevocations};
+use crate::service::Authority;
+use crate::{Error, router};
+
+/// Requests that one browser address may send at once, and a minute.
+const BROWSER_RATE: (u32, u32) = (120, 600);
+/// Requests that one participant may send to the back channel at once, and a minute.
+const PEER_RATE: (u32, u32) = (2_000, 60_000);
+/// How often what has expired is deleted.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a session that nobody uses is kept.
+const SESSION_KEPT_MS: i64 = 3_600_000;
+/// How long codes and refresh tokens are kept after their end, so that a reuse is seen.
+const TOKEN_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Why the authority does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself, or the directory.
+    #[error("configuration: {0}")]
+    Config(&'static str),
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The ledger's key is no signing key.
+    #[error("the ledger's key cannot be used")]
+    Signer(#[source] unefois_tlog::Error),
+    /// Directory or catalogue are refused.
+    #[error("the directory cannot be published")]
+    Publish(#[from] PublishError),
+    /// An identity provider's client cannot be made.
+    #[error("an identity provider's configuration cannot be used")]
+    Provider(#[from] HttpError),
+    /// The theme folder cannot be read.
+    #[error("the theme cannot be used")]
+    Theme(#[from] ThemeError),
+    /// Certificates or listeners.
+    #[error("the listeners cannot be opened")]
+    Mesh(#[from] unefois_mesh::Error),
+    /// The database cannot be used.
+    #[error("the database cannot be used")]
+    Store(#[from] unefois_store::Error),
+    /// The ledger cannot be opened.
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] unefois_ledger::Error),
+    /// The epoch of the withdrawal log cannot be taken.
+    #[error("the withdrawal log cannot be taken up")]
+    Revocation(#[source] Error),
+}
+
+/// An authority that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where participants reach it.
+    pub mesh: SocketAddr,
+    /// Where browsers reach it.
+    pub portal: SocketAddr,
+    identity: Arc<Identity>,
+    trust: Arc<Trust>,
+    ledger: Ledger,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Reads certificates and CRLs again; the directory is followed by itself.
+    ///
+    /// # Errors
+    /// What was in use stays.
+    pub fn reload(&self) -> Result<(), unefois_mesh::Error> {
+        self.identity.reload()?;
+        self.trust.reload()
+    }
+
+    /// The authority's own ledger.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Stops taking requests, ends those under way, writes what is queued, and joins every task.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.tasks.wait().await;
+        self.ledger.close().await;
+    }
+
+    /// Serves until `until` is done, then stops.
+    pub async fn serve(self, until: impl Future<Output = ()>) {
+        until.await;
+        self.stop().await;
+    }
+}
+
+/// Opens the database, takes the next epoch of ledger and withdrawal log, and serves.
+///
+/// # Errors
+/// [`StartError`]: nothing is served.
+pub async fn start(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    rng: SystemRandom,
+) -> Result<Running, StartError> {
+    check(&config)?;
+    let keys = Arc::new(Keys::load(&config.keys, &rng)?);
+    let published = Arc::new(Published::load(config.directory.clone())?);
+    agree(&config, &published)?;
+    let signer = SignerKey::from_text(text(&config.ledger.signer)?.trim()).map_err(StartError::Signer)?;
+    let providers = config
+        .login
+        .iter()
+        .map(|provider| provider_of(provider, &clock))
+        .collect::<Result<_, _>>()?;
+    let theme = match &config.portal.theme {
+        Some(folder) => Theme::load(folder)?,
+        None => Theme::default(),
+    };
+    let identity = Arc::new(Identity::load(config.tls.chain.clone(), config.tls.key.clone())?);
+    let trust = Arc::new(Trust::load(config.tls.authorities.clone(), config.tls.crls.clone())?);
+    let gate = published.gate(Arc::clone(&clock));
+    let mesh = Listener::mesh(
+        config.listen.mesh,
+        &identity,
+        &trust,
+        Arc::clone(&gate),
+        &clock,
+        config.limits.clone(),
+    )
+    .await?;
+    let portal = portal_listener(&config, &clock).await?;
+    let mesh_address = mesh.local_addr().ok_or(StartError::Config("listen.mesh"))?;
+    let portal_address = portal.local_addr().ok_or(StartError::Config("listen.portal"))?;
+
+    let db = Db::open(&config.database.url, Component::Authority).await?;
+    let ledger_keys = unefois_ledger::Keys {
+        signer,
+        node_key: keys.node.clone(),
+    };
+    let ledger = Ledger::open(db.clone(), ledger_keys, Arc::clone(&clock), Arc::clone(&random)).await?;
+    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys))
+        .await
+        .map_err(StartError::Revocation)?;
+    let revocation = Arc::new(revocation);
+    let connector = Connector::new(Arc::clone(&trust), gate, Arc::clone(&identity), Arc::clone(&clock));
+    let authority = Arc::new(Authority {
+        origin: origin(&config.authority.issuer)?,
+        issuer: config.authority.issuer,
+        mesh_url: config.authority.mesh_url,
+        participant: config.authority.participant,
+        csrf: CsrfKey::draw(&*random),
+        journal: Journal {
+            ledger: ledger.clone(),
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        },
+        clock,
+        random,
+        rng,
+        db,
+        keys,
+        published: Arc::clone(&published),
+        revocation: Arc::clone(&revocation),
+        providers,
+        site: Site::new(config.portal.name, theme),
+        connector,
+        demonstration: config.demo.personas,
+        browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
+        peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
+    });
+
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(Arc::clone(&revocation).heartbeats(shutdown.clone()));
+    let judged = Arc::clone(&trust);
+    tasks.spawn(follow_files(
+        Arc::clone(&published),
+        move || judged.touch(),
+        shutdown.clone(),
+    ));
+    tasks.spawn(sweeps(Arc::clone(&authority), shutdown.clone()));
+    let services = Routes::new(RevocationServiceServer::new(WatchRevocations {
+        revocation,
+        published: Arc::clone(&published),
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+    }))
+    .add_service(DirectoryServiceServer::new(WatchDirectory {
+        published,
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+    }));
+    let back_channel = services
+        .into_axum_router()
+        .reset_fallback()
+        .merge(router::mesh(Arc::clone(&authority)));
+    tasks.spawn(mesh.serve(back_channel, shutdown.clone()));
+    tasks.spawn(portal.serve(router::portal(authority), shutdown.clone()));
+    tasks.close();
+    Ok(Running {
+        mesh: mesh_address,
+        portal: portal_address,
+        identity,
+        trust,
+        ledger,
+        shutdown,
+        tasks,
+    })
+}
+
+/// What the configuration must say for itself.
+fn check(config: &Config) -> Result<(), StartError> {
+    if config.login.is_empty() {
+        return Err(StartError::Config("there is no [[login]]"));
+    }
+    let mut names: Vec<&str> = config.login.iter().map(|p| p.name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(StartError::Config("two [[login]] have one name"));
+    }
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !names.iter().all(|name| (1..=16).contains(&name.len()) && name.bytes().all(plain)) {
+        return Err(StartError::Config("login.name is up to 16 lower-case letters and digits"));
+    }
+    if config.login.iter().any(|provider| provider.levels.is_empty()) {
+        return Err(StartError::Config("login.levels names no level"));
+    }
+    if config.authority.issuer.ends_with('/') {
+        return Err(StartError::Config("authority.issuer ends with a slash"));
+    }
+    let loopback = config.listen.mesh.ip().is_loopback() && config.listen.portal.ip().is_loopback();
+    if config.demo.personas && !loopback {
+        return Err(StartError::Config("demo.personas is for listeners on loopback only"));
+    }
+    Ok(())
+}
+
+/// What the configuration and the directory must agree on.
+fn agree(config: &Config, published: &Published) -> Result<(), StartError> {
+    let edition = published.edition();
+    let row = edition.directory.authority();
+    if row.participant != config.authority.participant {
+        return Err(StartError::Config("the directory names another participant as the authority"));
+    }
+    if row.issuer != config.authority.issuer {
+        return Err(StartError::Config("the directory names another issuer URL"));
+    }
+    Ok(())
+}
+
+fn origin(issuer: &str) -> Result<String, StartError> {
+    let url = url::Url::parse(issuer).map_err(|_| StartError::Config("authority.issuer is not a URL"))?;
+    Ok(url.origin().ascii_serialization())
+}
+
+fn provider_of(config: &ProviderConfig, clock: &Arc<dyn Clock>) -> Result<Provider, StartError> {
+    let secret = Zeroizing::new(text(&config.client_secret)?.trim().to_owned());
+    let authorities = match &config.authorities {
+        Some(path) => Some(bytes(path)?),
+        None => None,
+    };
+    Ok(Provider::new(
+        config.clone(),
+        secret,
+        authorities.as_deref(),
+        Arc::clone(clock),
+    )?)
+}
+
+async fn portal_listener(config: &Config, clock: &Arc<dyn Clock>) -> Result<Listener, StartError> {
+    let (address, limits) = (config.listen.portal, config.limits.clone());
+    Ok(match &config.listen.portal_certificate {
+        Some(files) => {
+            let identity = Arc::new(Identity::load(files.chain.clone(), files.key.clone())?);
+            Listener::https(address, &identity, clock, limits).await?
+        }
+        None => Listener::loopback(address, limits).await?,
+    })
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn text(path: &Path) -> Result<Zeroizing<String>, StartError> {
+    let text = std::fs::read_to_string(path).map_err(|source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Zeroizing::new(text))
+}
+
+/// Deletes what has expired, until `shutdown`.
+async fn sweeps(authority: Arc<Authority>, shutdown: CancellationToken) {
+    let mut every = tokio::time::interval(SWEEP);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if let Err(error) = sweep(&authority).await {
+            tracing::warn!(error = unefois_mesh::status::chain(&error), "what has expired could not be deleted");
+        }
+    }
+}
+
+async fn sweep(authority: &Authority) -> Result<(), unefois_store::Error> {
+    let now = authority.clock.now();
+    let mut tx = authority.db.begin().await?;
+    session::session_sweep(&mut tx, now.plus_ms(-SESSION_KEPT_MS)).await?;
+    request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
+    grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
+    tx.commit().await
+}

@@ -1,0 +1,532 @@
+//! One authority with its directory, a commune that consumes, a producer, and an identity provider.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use unefois_authority::{Config, Running, start};
+use unefois_core::catalogue::Catalogue;
+use unefois_core::directory::{DirectoryDocument, Jwk};
+use unefois_core::{AccessTokenClaims, Clock, Entry, Event, Micros, Sha256};
+use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom as Ring, directory, jws};
+use unefois_mesh::{Connector, Credential, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust};
+use unefois_tlog::SignerKey;
+
+use crate::browser::{Browser, Page};
+use crate::provider::{CLIENT, IdentityProvider, SECRET};
+
+pub(crate) const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
+pub(crate) const COMMUNE: &str = "urn:unefois:participant:21920023500014";
+pub(crate) const CROUS: &str = "urn:unefois:participant:13000495500014";
+pub(crate) const REDIRECT: &str = "https://commune.example/retour?dossier=1";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const DAY_MS: i64 = 86_400_000;
+
+#[expect(clippy::disallowed_methods, reason = "keys and certificates of a test")]
+fn ring() -> Ring {
+    Ring::new()
+}
+
+/// Answers of the back channel.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) json: Value,
+}
+
+pub(crate) struct Kit {
+    pub(crate) running: Running,
+    pub(crate) issuer: String,
+    pub(crate) provider: IdentityProvider,
+    pub(crate) token_key: SigningKey,
+    pub(crate) withdrawal_key: SigningKey,
+    pub(crate) pivot_key: DecryptionKey,
+    pub(crate) directory_key: SigningKey,
+    pub(crate) document: DirectoryDocument,
+    pub(crate) cnaf: String,
+    folder: TempDir,
+    ca: Ca,
+    commune: Pem,
+    crous: Pem,
+    producer: Pem,
+    stop_provider: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Kit {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_, _| {}).await
+    }
+
+    /// A world whose directory and configuration `change` has changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut Value, &mut Value)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let ca = Ca::new();
+        let [authority, commune, crous] = [AUTHORITY, COMMUNE, CROUS].map(|id| ca.issue(id));
+        let catalogue = catalogue();
+        let cnaf = operator(&catalogue, "cnaf/quotient-familial@1");
+        let mesr = operator(&catalogue, "mesr/statut-etudiant@1");
+        let [producer, other] = [&cnaf, &mesr].map(|id| ca.issue(id));
+
+        let (provider_port, portal_port) = (free_port(), free_port());
+        let fc = format!("http://127.0.0.1:{provider_port}");
+        let issuer = format!("http://127.0.0.1:{portal_port}");
+        let provider = IdentityProvider::new(fc.clone(), SigningKey::generate(&ring()).unwrap());
+        let (stop_provider, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let listener = Listener::loopback(([127, 0, 0, 1], provider_port).into(), Limits::default()).await;
+        tasks.spawn(listener.unwrap().serve(provider.router(), stop_provider.clone()));
+
+        let [token_key, withdrawal_key, directory_key] =
+            ["token", "withdrawal", "directory"].map(|name| signing_key(&at(name)));
+        for name in ["subject", "storage", "node"] {
+            write(&at(name), &"5a".repeat(32));
+        }
+        let pivot = Pkcs8::generate(&ring()).unwrap();
+        let pivot_key = DecryptionKey::from_pkcs8(&pivot).unwrap();
+        let log = "autorite.example/1";
+        let signer = SignerKey::new(log.parse().unwrap(), &[3; 32]);
+        write(&at("ledger"), &SignerKey::to_text(log.parse().unwrap(), &[3; 32]));
+        write(&at("fc.secret"), SECRET);
+        for (name, text) in [
+            ("ca.pem", &ca.cert),
+            ("crl.pem", &ca.crl()),
+            ("tls.pem", &authority.cert),
+            ("tls.key", &authority.key),
+        ] {
+            write(&at(name), text);
+        }
+        std::fs::write(at("catalogue.json"), catalogue.to_bytes()).unwrap();
+
+        let pivot_jwk = jwk(pivot_key.encryption_key().public().point());
+        let row = |id: &str, name: &str, kind: &str, pem: &Pem, more: Value| {
+            let mut row = json!({
+                "id": id, "name": {"fr": name, "en": name}, "kind": kind, "mesh": ["127.0.0.1:9"],
+                "dpo": "dpo@example.fr", "tls": [{"spki_sha256": pem.spki().to_string(), "status": "current"}],
+            });
+            merge(&mut row, more);
+            row
+        };
+        let habilitation = |id: &str, producer: &str, datatype: &str, units: Value| {
+            json!({
+                "id": id, "consumer": COMMUNE, "producer": producer, "demarche": "cantine",
+                "datatypes": [{"datatype": datatype, "units": units}], "legal_bases": ["CRPA-L114-8-I"],
+                "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
+            })
+        };
+        let now = SystemClock.now();
+        let mut document = json!({
+            "version": 1, "issued_at": now.plus_ms(-1_000).to_rfc3339(),
+            "next_update": now.plus_ms(DAY_MS).to_rfc3339(), "expires": now.plus_ms(2 * DAY_MS).to_rfc3339(),
+            "lease_ms": 1000, "catalogue_hash": catalogue.hash().to_string(),
+            "participants": [
+                row(AUTHORITY, "Autorité", "administration", &authority,
+                    json!({"logs": [{"origin": log, "vkey": signer.verifier().to_string()}]})),
+                row(COMMUNE, "Mairie de Clamart", "collectivite", &commune,
+                    json!({"redirect_uris": [REDIRECT]})),
+                row(CROUS, "CROUS de Versailles", "administration", &crous, json!({})),
+                row(&cnaf, "Caisse nationale des allocations familiales", "administration", &producer,
+                    json!({"pivot_keys": [pivot_jwk], "logs": [{"origin": "cnaf.example/1",
+                        "vkey": SignerKey::new("cnaf.example/1".parse().unwrap(), &[4; 32]).verifier().to_string()}]})),
+                row(&mesr, "Enseignement supérieur", "administration", &other, json!({"pivot_keys": [pivot_jwk]})),
+            ],
+            "authority": {
+                "participant": AUTHORITY, "issuer": issuer, "portal": issuer,
+                "token_keys": [jwk(token_key.verifying_key().public().point())],
+                "withdrawal_keys": [jwk(withdrawal_key.verifying_key().public().point())],
+                "identity_providers": [{"issuer": fc, "acr": ["eidas1"]}],
+            },
+            "habilitations": [
+                habilitation("DP-1", &cnaf, "cnaf/quotient-familial@1", json!(["valeur", "composition"])),
+                habilitation("DP-2", &mesr, "mesr/statut-etudiant@1", json!(["inscription", "etablissement"])),
+            ],
+            "quotas": [],
+        });
+        let file = |name: &str| at(name).display().to_string();
+        let mut config = json!({
+            "authority": {"participant": AUTHORITY, "issuer": issuer, "mesh_url": "https://127.0.0.1:9"},
+            "listen": {"mesh": "127.0.0.1:0", "portal": format!("127.0.0.1:{portal_port}")},
+            "tls": {"chain": file("tls.pem"), "key": file("tls.key"), "authorities": file("ca.pem"),
+                "crls": file("crl.pem")},
+            "database": {"url": format!("sqlite:{}", file("authority.db"))},
+            "keys": {"token": file("token"), "withdrawal": file("withdrawal"), "subject": file("subject"),
+                "storage": file("storage"), "node": file("node")},
+            "ledger": {"signer": file("ledger")},
+            "directory": {"file": file("directory.jws"), "catalogue": file("catalogue.json"),
+                "key": directory_key.thumbprint().to_string()},
+            "login": [{"name": "fc", "label": "FranceConnect", "issuer": fc, "client_id": CLIENT,
+                "client_secret": file("fc.secret"), "levels": {"eidas1": "eidas1"}}],
+        });
+        change(&mut document, &mut config);
+        let document: DirectoryDocument = serde_json::from_value(document).unwrap();
+        write(&at("directory.jws"), &directory::sign(&document, &directory_key).unwrap());
+        let config: Config = serde_json::from_value(config).unwrap();
+        let running = start(
+            config,
+            Arc::new(SystemClock),
+            Arc::new(SystemRandom::new()),
+            ring(),
+        );
+        let running = running.await.unwrap();
+        Self {
+            running,
+            issuer,
+            provider,
+            token_key,
+            withdrawal_key,
+            pivot_key,
+            directory_key,
+            document,
+            cnaf,
+            folder,
+            ca,
+            commune,
+            crous,
+            producer,
+            stop_provider,
+            tasks,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+        self.stop_provider.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(&self.issuer)
+    }
+
+    fn connector(&self, pem: &Pem) -> (Connector, Target) {
+        let trust = Trust::from_pem(&self.ca.cert, &self.ca.crl()).unwrap();
+        let identity = Identity::new(pem.credential());
+        let connector = Connector::new(
+            Arc::new(trust),
+            Arc::new(|_: &unefois_mesh::Peer| Ok(())),
+            Arc::new(identity),
+            Arc::new(SystemClock),
+        );
+        let target = Target {
+            peer: AUTHORITY.parse().unwrap(),
+            authority: self.running.mesh.to_string().parse().unwrap(),
+        };
+        (connector, target)
+    }
+
+    /// A gRPC channel of the producer's.
+    pub(crate) fn producer_channel(&self) -> tonic::transport::Channel {
+        let (connector, target) = self.connector(&self.producer);
+        connector.channel(&target, Duration::from_secs(5))
+    }
+
+    /// The certificate that the commune shows, as tokens name it.
+    pub(crate) fn commune_x5t(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.commune.credential().cert_sha256.as_bytes())
+    }
+
+    /// A back-channel request of the commune's.
+    pub(crate) async fn call(&self, method: Method, path: &str, form: &str) -> Answer {
+        self.call_as(&self.commune, method, path, form).await
+    }
+
+    /// The same by another participant.
+    pub(crate) async fn call_as_crous(&self, path: &str, form: &str) -> Answer {
+        self.call_as(&self.crous, Method::POST, path, form).await
+    }
+
+    async fn call_as(&self, pem: &Pem, method: Method, path: &str, form: &str) -> Answer {
+        let (connector, target) = self.connector(pem);
+        let url = format!("https://{}{path}", target.authority).parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "content-type",
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let body = Bytes::from(form.to_owned());
+        let answer = connector
+            .https(&target)
+            .request(method, &url, headers, body, Duration::from_secs(10), 1 << 20)
+            .await
+            .unwrap();
+        Answer {
+            status: answer.status,
+            headers: answer.headers,
+            json: serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
+        }
+    }
+
+    /// A good request for one datatype; tests spoil one parameter.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(VERIFIER.as_bytes()).as_bytes());
+        vec![
+            ("response_type", "code".to_owned()),
+            ("client_id", COMMUNE.to_owned()),
+            ("redirect_uri", REDIRECT.to_owned()),
+            ("state", "state-of-the-back-office".to_owned()),
+            ("code_challenge", challenge),
+            ("code_challenge_method", "S256".to_owned()),
+            ("authorization_details", self.elements().to_string()),
+            ("subject_check", subject_check("DUBOIS", "Angela", "1962-08-24")),
+        ]
+    }
+
+    pub(crate) fn elements(&self) -> Value {
+        json!([self.element()])
+    }
+
+    pub(crate) fn element(&self) -> Value {
+        json!({
+            "type": "urn:unefois:justificatif:1", "datatypes": ["cnaf/quotient-familial@1"],
+            "units": [{"unit": "valeur", "need": "required"}, {"unit": "composition", "need": "optional"}],
+            "locations": [self.cnaf], "actions": ["fetch"], "demarche": "cantine", "habilitation": "DP-1",
+            "dossier_ref": "2026-0412", "legal_basis": "CRPA-L114-8-I", "mode": {"kind": "once"},
+            "use": "store", "data_life_days": 365, "subject": {"kind": "self"}
+        })
+    }
+
+    pub(crate) fn student(&self) -> Value {
+        let mut element = self.element();
+        let mesr = self.document.participants[4].id.to_string();
+        merge(
+            &mut element,
+            json!({
+                "datatypes": ["mesr/statut-etudiant@1"], "locations": [mesr], "habilitation": "DP-2",
+                "units": [{"unit": "inscription", "need": "required"}],
+            }),
+        );
+        element
+    }
+
+    /// Pushes a request; the browser's address.
+    pub(crate) async fn push(&self, parameters: &[(&str, String)]) -> String {
+        let answer = self.call(Method::POST, "/as/par", &form(parameters)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+        let uri = answer.json["request_uri"].as_str().unwrap();
+        let query = form(&[("client_id", COMMUNE.to_owned()), ("request_uri", uri.to_owned())]);
+        format!("/as/authorize?{query}")
+    }
+
+    /// Goes as far as the page on which the person decides.
+    pub(crate) async fn open(&self, browser: &mut Browser, parameters: &[(&str, String)]) -> Demande {
+        let address = self.push(parameters).await;
+        let opened = browser.get(&address).await;
+        let page = browser.follow(&opened.location).await;
+        Demande {
+            address: opened.location,
+            page,
+        }
+    }
+
+    /// A whole grant with these boxes ticked; the code.
+    pub(crate) async fn grant(&self, browser: &mut Browser, parameters: &[(&str, String)], ticks: &str) -> String {
+        let demande = self.open(browser, parameters).await;
+        assert_eq!(demande.page.status, StatusCode::OK, "{}", demande.page.body);
+        let posted = format!("csrf={}&choix=recuperer{ticks}", demande.page.csrf());
+        let back = browser.post(&demande.address, &posted).await;
+        assert_eq!(back.status, StatusCode::SEE_OTHER, "{}", back.body);
+        back.parameter("code").expect("a code")
+    }
+
+    /// Exchanges a code.
+    pub(crate) async fn redeem(&self, code: &str) -> Answer {
+        self.call(Method::POST, "/as/token", &redeem(code)).await
+    }
+
+    /// The claims of a token, its signature verified.
+    pub(crate) fn claims(&self, token: &str) -> AccessTokenClaims {
+        let key = self.token_key.verifying_key().clone();
+        let verified = jws::verify(token, "at+jwt", 16 * 1024, |_| Some(key)).unwrap();
+        verified.claims().unwrap()
+    }
+
+    /// The events of the authority's ledger.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.entries().await.into_iter().map(|entry| entry.event).collect()
+    }
+
+    pub(crate) async fn entries(&self) -> Vec<Entry> {
+        let entries = self.running.ledger().entries(0, u64::MAX).await.unwrap();
+        entries.iter().map(|bytes| Entry::decode(bytes).unwrap()).collect()
+    }
+
+    /// Signs and publishes the next version of the directory.
+    pub(crate) fn publish(&mut self, change: impl FnOnce(&mut DirectoryDocument)) {
+        let payload = serde_json::to_vec(&self.document).unwrap();
+        self.document.prev = Some(Sha256::of(&payload));
+        self.document.version += 1;
+        change(&mut self.document);
+        let jws = directory::sign(&self.document, &self.directory_key).unwrap();
+        let next = self.file("directory.next");
+        write(&next, &jws);
+        std::fs::rename(next, self.file("directory.jws")).unwrap();
+    }
+}
+
+/// The page on which the person decides.
+pub(crate) struct Demande {
+    pub(crate) address: String,
+    pub(crate) page: Page,
+}
+
+pub(crate) fn redeem(code: &str) -> String {
+    form(&[
+        ("grant_type", "authorization_code".to_owned()),
+        ("code", code.to_owned()),
+        ("redirect_uri", REDIRECT.to_owned()),
+        ("code_verifier", VERIFIER.to_owned()),
+    ])
+}
+
+pub(crate) fn form(parameters: &[(&str, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish()
+}
+
+/// The parameters with one changed, or without it.
+pub(crate) fn set(parameters: &mut Vec<(&'static str, String)>, name: &'static str, value: Option<String>) {
+    parameters.retain(|(known, _)| *known != name);
+    parameters.extend(value.map(|value| (name, value)));
+}
+
+pub(crate) fn subject_check(family: &str, given: &str, birthdate: &str) -> String {
+    use ring::hmac;
+    let salt = [9; 32];
+    let message = unefois_core::check_form(family, given, &birthdate.parse().unwrap());
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), &message);
+    json!({"salt": URL_SAFE_NO_PAD.encode(salt), "hmac": URL_SAFE_NO_PAD.encode(mac)}).to_string()
+}
+
+pub(crate) fn merge(value: &mut Value, more: Value) {
+    for (name, member) in more.as_object().unwrap() {
+        value[name] = member.clone();
+    }
+}
+
+fn jwk(point: &[u8; 65]) -> Value {
+    serde_json::to_value(Jwk::from_sec1(point).unwrap()).unwrap()
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+fn signing_key(path: &Path) -> SigningKey {
+    let key = Pkcs8::generate(&ring()).unwrap();
+    write(path, &key.to_pem());
+    SigningKey::from_pkcs8(&key, &ring()).unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The repository's catalogue.
+fn catalogue() -> Catalogue {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalogue");
+    let mut files = Vec::new();
+    for folder in ["types", "demarches", "producers"] {
+        for file in std::fs::read_dir(root.join(folder)).unwrap() {
+            let file = file.unwrap().path();
+            let name = format!("{folder}/{}", file.file_name().unwrap().to_str().unwrap());
+            files.push((name, std::fs::read_to_string(&file).unwrap()));
+        }
+    }
+    files.sort();
+    let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    Catalogue::load(&files).unwrap()
+}
+
+fn operator(catalogue: &Catalogue, datatype: &str) -> String {
+    let datatype = catalogue.datatype(&datatype.parse().unwrap()).unwrap();
+    datatype.operator().to_string()
+}
+
+struct Pem {
+    cert: String,
+    key: String,
+}
+
+impl Pem {
+    fn credential(&self) -> Credential {
+        Credential::from_pem(&self.cert, &self.key).unwrap()
+    }
+
+    fn spki(&self) -> Sha256 {
+        self.credential().spki_sha256
+    }
+}
+
+struct Ca {
+    cert: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self {
+            cert: params.self_signed(&key).unwrap().pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn issue(&self, id: &str) -> Pem {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        let at = |ms: i64| date(SystemClock.now().plus_ms(ms));
+        params.not_before = at(-DAY_MS);
+        params.not_after = at(DAY_MS);
+        params.distinguished_name.push(DnType::CommonName, "leaf");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        Pem {
+            cert: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    fn crl(&self) -> String {
+        let params = CertificateRevocationListParams {
+            this_update: date(SystemClock.now().plus_ms(-1_000)),
+            next_update: date(SystemClock.now().plus_ms(DAY_MS)),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
+fn date(at: Micros) -> time::OffsetDateTime {
+    at.to_utc().unwrap()
+}

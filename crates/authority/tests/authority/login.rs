@@ -1,0 +1,185 @@
+//! Logging in at an identity provider.
+
+use http::StatusCode;
+use serde_json::json;
+use unefois_core::{Event, Reason};
+
+use crate::kit::{Kit, merge, set, subject_check};
+use crate::provider::{Says, angela};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i10_a_level_counts_only_from_whoever_may_assert_it() {
+    let kit = Kit::new().await;
+    for acr in [None, Some("eidas2"), Some("eidas3"), Some("unknown"), Some("")] {
+        kit.provider.says.lock().unwrap().acr = acr;
+        let mut browser = kit.browser();
+        let page = browser.follow("/fc/connexion").await;
+        assert!(browser.get("/autorisations").await.location.starts_with("/connexion"), "{acr:?} was let in");
+        assert_eq!(page.status, StatusCode::OK);
+    }
+    kit.stop().await;
+
+    // The configuration says more than the directory: the directory decides.
+    let kit = Kit::with(|_, config| config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"})).await;
+    kit.provider.says.lock().unwrap().acr = Some("eidas2");
+    let mut browser = kit.browser();
+    browser.follow("/fc/connexion").await;
+    assert!(browser.get("/autorisations").await.location.starts_with("/connexion"));
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
+    let kit = Kit::new().await;
+    for says in [
+        Says {
+            nonce: Some("another"),
+            ..Says::default()
+        },
+        Says {
+            userinfo_sub: Some("another"),
+            ..Says::default()
+        },
+        Says {
+            identity: json!({"family_name": "DUBOIS"}),
+            ..Says::default()
+        },
+        Says {
+            state: Some("another"),
+            ..Says::default()
+        },
+    ] {
+        *kit.provider.says.lock().unwrap() = says;
+        let mut browser = kit.browser();
+        browser.follow("/fc/connexion").await;
+        assert!(browser.get("/autorisations").await.location.starts_with("/connexion"));
+    }
+    *kit.provider.says.lock().unwrap() = Says::default();
+
+    // A link that brings the answer of somebody else's login.
+    let mut attacker = kit.browser();
+    let leaves = attacker.get("/fc/connexion").await;
+    let answer = attacker.get(&leaves.location).await.location;
+    let mut victim = kit.browser();
+    assert_eq!(victim.get(&answer).await.status, StatusCode::BAD_REQUEST);
+    let leaves = victim.get("/fc/connexion").await;
+    assert_eq!(victim.get(&answer).await.status, StatusCode::BAD_REQUEST);
+    let own = victim.get(&leaves.location).await.location;
+    assert_eq!(victim.get(&own).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(victim.get(&own).await.status, StatusCode::BAD_REQUEST, "a state counts once");
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cookie_of_before_opens_nothing_after_the_login() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    browser.get("/fc/connexion").await;
+    let before = browser.cookies.clone();
+    browser.follow("/fc/connexion").await;
+    assert_ne!(browser.cookies["__Host-unefois"], before["__Host-unefois"]);
+    assert_eq!(browser.get("/autorisations").await.status, StatusCode::OK);
+
+    let mut fixed = browser.without_cookies();
+    fixed.cookies = before;
+    assert_eq!(fixed.get("/autorisations").await.status, StatusCode::SEE_OTHER);
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_is_asked_with_its_own_parameters_alone() {
+    let kit = Kit::new().await;
+    kit.browser().follow("/fc/connexion").await;
+    let asked = kit.provider.asked.lock().unwrap().clone();
+    let mut names: Vec<&str> = asked.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let allowed = [
+        "acr_values", "client_id", "nonce", "redirect_uri", "response_type", "scope", "state", "ui_locales",
+    ];
+    assert_eq!(names, allowed);
+    assert_eq!(asked["acr_values"], "eidas1");
+    assert_eq!((asked["state"].len(), asked["nonce"].len()), (64, 64));
+    assert!(asked["redirect_uri"].ends_with("/fc/retour"));
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_counts_from_its_own_page_alone() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    let demande = kit.open(&mut browser, &kit.parameters()).await;
+    let csrf = demande.page.csrf();
+    let posted = format!("csrf={csrf}&choix=recuperer");
+    let from = browser.post_from("https://evil.example", &demande.address, &posted).await;
+    assert_eq!(from.status, StatusCode::FORBIDDEN);
+    let without = browser.post(&demande.address, "choix=recuperer").await;
+    assert_eq!(without.status, StatusCode::FORBIDDEN);
+    let wrong = browser.post(&demande.address, "csrf=AAAA&choix=recuperer").await;
+    assert_eq!(wrong.status, StatusCode::FORBIDDEN);
+
+    let mut other = kit.browser();
+    other.follow("/fc/connexion").await;
+    let foreign = other.post(&demande.address, &posted).await;
+    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+    assert!(!kit.events().await.contains(&Event::Granted));
+    assert_eq!(browser.post(&demande.address, &posted).await.status, StatusCode::SEE_OTHER);
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_friend_cannot_authorise_under_my_dossier() {
+    let kit = Kit::new().await;
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "subject_check", Some(subject_check("DURAND", "Angela", "1962-08-24")));
+    let mut browser = kit.browser();
+    for left in [2, 1, 0] {
+        let demande = kit.open(&mut browser, &parameters).await;
+        assert!(demande.page.body.contains("access_denied"), "{}", demande.page.body);
+        assert_eq!(kit.entries().await.last().unwrap().reason, Some(Reason::SubjectMismatch), "{left}");
+    }
+    // Even the right person waits now: three tries a dossier and day.
+    let demande = kit.open(&mut browser, &kit.parameters()).await;
+    assert!(demande.page.body.contains("access_denied"));
+    let mut other = kit.parameters();
+    let mut element = kit.element();
+    merge(&mut element, json!({"dossier_ref": "2026-0413"}));
+    set(&mut other, "authorization_details", Some(json!([element]).to_string()));
+    kit.grant(&mut browser, &other, "").await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_has_one_account_whatever_the_subject() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let first = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
+
+    kit.provider.says.lock().unwrap().sub = "angela-under-another-name";
+    let mut second = kit.browser();
+    let code = kit.grant(&mut second, &kit.parameters(), "").await;
+    let joined = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
+    assert_eq!(first.sub, joined.sub);
+
+    let mut twin = angela();
+    merge(&mut twin, json!({"given_name_array": ["Angele"]}));
+    *kit.provider.says.lock().unwrap() = Says {
+        sub: "angele",
+        identity: twin,
+        ..Says::default()
+    };
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "subject_check", Some(subject_check("DUBOIS", "Angele", "1962-08-24")));
+    let code = kit.grant(&mut kit.browser(), &parameters, "").await;
+    let other = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
+    assert_ne!(first.sub, other.sub);
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personas_are_for_demonstrations() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    assert_eq!(browser.post("/demo/persona", "{}").await.status, StatusCode::NOT_FOUND);
+    kit.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The authority over its two listeners: a consumer with its certificate, a browser with its cookies, an identity
+//! provider that says what the test wants.
+
+mod browser;
+mod grant;
+mod kit;
+mod login;
+mod provider;
+mod refusals;
+mod withdrawal;

@@ -1,0 +1,196 @@
+//! What consumers may not ask, and how they are told.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use unefois_core::{Event, Reason};
+
+use crate::kit::{COMMUNE, CROUS, Kit, form, merge, redeem, set};
+
+/// The error and the reason of a refused PAR.
+async fn refused(kit: &Kit, name: &'static str, value: Option<String>) -> (String, String, String) {
+    let mut parameters = kit.parameters();
+    set(&mut parameters, name, value);
+    let answer = kit.call(Method::POST, "/as/par", &form(&parameters)).await;
+    assert!(answer.status.is_client_error(), "{name} was taken: {}", answer.json);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let text = |member: &str| answer.json[member].as_str().unwrap_or_default().to_owned();
+    (text("error"), text("error_description"), text("unefois_reason"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pushed_request_names_what_is_wrong() {
+    let kit = Kit::new().await;
+    for (name, value) in [
+        ("response_type", Some("token")),
+        ("response_type", None),
+        ("redirect_uri", Some("https://commune.example/retour")),
+        ("redirect_uri", Some("https://evil.example/")),
+        ("redirect_uri", None),
+        ("state", None),
+        ("state", Some("a\r\nb")),
+        ("code_challenge", Some("short")),
+        ("code_challenge", None),
+        ("code_challenge_method", Some("plain")),
+        ("request_uri", Some("urn:x")),
+        ("request", Some("e30.e30.")),
+        ("subject_check", None),
+        ("subject_check", Some("{}")),
+        ("subject_unbound", Some("parce que")),
+        ("authorization_details", None),
+    ] {
+        let (error, text, reason) = refused(&kit, name, value.map(str::to_owned)).await;
+        assert_eq!((error.as_str(), reason.as_str()), ("invalid_request", "INVALID_REQUEST"), "{name}");
+        assert!(text.contains(name) || text.contains("subject_check"), "{name}: {text}");
+    }
+    let mut twice = kit.parameters();
+    twice.push(("state", "again".to_owned()));
+    let answer = kit.call(Method::POST, "/as/par", &form(&twice)).await;
+    assert_eq!(answer.json["error"], "invalid_request");
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_no_more_than_may_be_asked() {
+    let kit = Kit::new().await;
+    let spoil = |more: Value| {
+        let mut element = kit.element();
+        merge(&mut element, more);
+        json!([element]).to_string()
+    };
+    let unit = |name: &str, need: &str| json!({"units": [{"unit": "valeur", "need": "required"}, {"unit": name, "need": need}]});
+    let nine = json!(vec![kit.element(); 9]).to_string();
+    for (details, path, reason) in [
+        (spoil(json!({"extra": 1})), "authorization_details[0].extra", "INVALID_REQUEST"),
+        (nine, "authorization_details", "INVALID_REQUEST"),
+        ("[]".to_owned(), "authorization_details", "INVALID_REQUEST"),
+        (spoil(unit("adresse", "optional")), "authorization_details[0].units[1].unit", "NOT_ENTITLED"),
+        (spoil(unit("composition", "required")), "authorization_details[0].units[1].need", "INVALID_REQUEST"),
+        (spoil(json!({"habilitation": "DP-9"})), "authorization_details[0].habilitation", "NOT_ENTITLED"),
+        (spoil(json!({"demarche": "bourse"})), "authorization_details[0].demarche", "NOT_ENTITLED"),
+        (spoil(json!({"legal_basis": "RGPD-6-1-a"})), "authorization_details[0].legal_basis", "LEGAL_BLOCK"),
+        (spoil(json!({"data_life_days": 9999})), "authorization_details[0].data_life_days", "INVALID_REQUEST"),
+    ] {
+        let (error, text, told) = refused(&kit, "authorization_details", Some(details)).await;
+        assert_eq!((error.as_str(), told.as_str()), ("invalid_authorization_details", reason), "{path}");
+        assert!(text.starts_with(path), "{text}");
+    }
+    for (name, value) in [
+        ("way", "agent"),
+        ("way", "link"),
+        ("way", "automatic"),
+        ("capacity", "child"),
+        ("capacity", "helper"),
+    ] {
+        let (_, _, reason) = refused(&kit, name, Some(value.to_owned())).await;
+        assert_eq!(reason, "NOT_IMPLEMENTED", "{name}={value}");
+    }
+    let (_, _, reason) = refused(&kit, "way", Some("telepathy".to_owned())).await;
+    assert_eq!(reason, "INVALID_REQUEST");
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i8_each_refusal_of_a_known_client_is_in_the_ledger() {
+    let kit = Kit::new().await;
+    refused(&kit, "redirect_uri", Some("https://evil.example/".to_owned())).await;
+    let entries = kit.entries().await;
+    let last = entries.last().expect("an entry");
+    assert_eq!((last.event, last.reason), (Event::Refused, Some(Reason::InvalidRequest)));
+    assert_eq!(last.requester, Some(COMMUNE.parse().unwrap()));
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_speaks_for_another_client() {
+    let kit = Kit::new().await;
+    let answer = kit.call_as_crous("/as/par", &form(&kit.parameters())).await;
+    assert_eq!((answer.status, answer.json["error"].as_str()), (StatusCode::UNAUTHORIZED, Some("invalid_client")));
+
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let stolen = kit.call_as_crous("/as/token", &redeem(&code)).await;
+    assert_eq!(stolen.json["error"], "invalid_grant");
+    let asked = format!("{}&client_id={CROUS}", redeem(&code));
+    let stolen = kit.call(Method::POST, "/as/token", &asked).await;
+    assert_eq!(stolen.json["error"], "invalid_client");
+    // The right client still gets it: nobody else can use a code up.
+    assert_eq!(kit.redeem(&code).await.status, StatusCode::OK);
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_uri_serves_once_one_client_and_nothing_beside_it() {
+    let kit = Kit::new().await;
+    let address = kit.push(&kit.parameters()).await;
+    let mut browser = kit.browser();
+    let more = browser.get(&format!("{address}&scope=openid")).await;
+    assert_eq!(more.status, StatusCode::BAD_REQUEST);
+    let other = browser.get(&address.replace("21920023500014", "13000495500014")).await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    let unknown = browser.get(&format!("/as/authorize?client_id={COMMUNE}&request_uri=urn:x")).await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+
+    let first = browser.get(&address).await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.get(&address).await.status, StatusCode::BAD_REQUEST);
+    // The opened request belongs to the browser that opened it.
+    let mut other = browser.without_cookies();
+    let page = other.follow(&first.location).await;
+    assert!(!page.body.contains("Clamart"), "{}", page.body);
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_comes_twice_ends_its_grant() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let first = kit.redeem(&code).await;
+    let again = kit.redeem(&code).await;
+    assert_eq!((again.status, again.json["error"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_grant")));
+    let refresh = form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        ("refresh_token", first.json["refresh_token"].as_str().unwrap().to_owned()),
+    ]);
+    let refused = kit.call(Method::POST, "/as/token", &refresh).await;
+    assert_eq!(refused.json["unefois_reason"], "GRANT_REVOKED");
+    assert!(kit.events().await.contains(&Event::Withdrawn));
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_needs_its_verifier_and_its_address() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    for (name, value) in [
+        ("code_verifier", "another-verifier-of-forty-three-characters-x"),
+        ("redirect_uri", "https://commune.example/retour"),
+        ("code", "unknown"),
+    ] {
+        let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+        let spoiled = redeem(&code);
+        let spoiled: String = url::form_urlencoded::parse(spoiled.as_bytes())
+            .map(|(k, v)| (k.clone().into_owned(), if k == name { value.to_owned() } else { v.into_owned() }))
+            .fold(url::form_urlencoded::Serializer::new(String::new()), |mut form, (k, v)| {
+                form.append_pair(&k, &v);
+                form
+            })
+            .finish();
+        let answer = kit.call(Method::POST, "/as/token", &spoiled).await;
+        assert_eq!(answer.json["error"], "invalid_grant", "{name}");
+    }
+    let other = kit.call(Method::POST, "/as/token", "grant_type=password&username=a").await;
+    assert_eq!(other.json["error"], "unsupported_grant_type");
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_is_turned_away() {
+    let kit = Kit::new().await;
+    let huge = format!("client_id={COMMUNE}&state={}", "x".repeat(70_000));
+    let answer = kit.call(Method::POST, "/as/par", &huge).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut browser = kit.browser();
+    assert_eq!(browser.get("/nulle-part").await.status, StatusCode::NOT_FOUND);
+    kit.stop().await;
+}
