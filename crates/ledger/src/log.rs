@@ -158,7 +158,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub async fn begin(&self, request: ClaimRequest) -> Result<Begin, Error> {
-        let Some(attempt) = self.inner.attempts.begin(request) else {
+        let Some(attempt) = self.attempt(request) else {
             return Ok(Begin::Refused(Reason::InProgress));
         };
         let request = attempt.request();
@@ -170,6 +170,12 @@ impl Ledger {
             Verdict::Again => Begin::Again(attempt),
             Verdict::Refused(reason) => Begin::Refused(reason),
         })
+    }
+
+    /// Registers an attempt without asking how its request stands; `None` while another one of the same request, or
+    /// of the same one-shot handle, runs in this process.
+    pub fn attempt(&self, request: ClaimRequest) -> Option<Attempt> {
+        self.inner.attempts.begin(request)
     }
 
     /// Claims the handle and writes the entry that says how that ended, in one durable write (I1, I2).

@@ -1,0 +1,124 @@
+//! One writer a log.
+
+use unefois_core::{Entry, Event, Micros};
+use unefois_ledger::{Draft, Error};
+use unefois_store::{Component, Db};
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::scene::{Scene, assert_proved, events, verifier};
+
+both_databases![
+    i7_an_old_process_writes_nothing,
+    i1_what_was_acknowledged_is_there_after_a_restart,
+    time_never_goes_back,
+    close_writes_what_was_queued,
+];
+
+fn lapsed() -> Draft {
+    Draft::new(Entry::new(Event::Lapsed, Micros::new(0)))
+}
+
+async fn i7_an_old_process_writes_nothing(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let old = scene.open(1).await;
+    old.append(lapsed()).await.unwrap();
+
+    let new = scene.open(1).await;
+    assert!(new.head().epoch > old.head().epoch);
+    let refused = old
+        .append(lapsed())
+        .await
+        .expect_err("another process has the log");
+    assert!(matches!(refused, Error::Fenced), "{refused}");
+    assert!(!old.is_writable());
+
+    new.append(lapsed()).await.unwrap();
+    assert!(matches!(old.append(lapsed()).await, Err(Error::Fenced)));
+    assert_eq!(events(&new).await.len(), 2);
+    assert!(new.is_writable());
+}
+
+async fn i1_what_was_acknowledged_is_there_after_a_restart(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        let ledger = scene.open(1).await;
+        let (before, mut batch) = (ledger.head().size, Vec::new());
+        for _ in 0..90 {
+            batch.push(ledger.append(lapsed()));
+        }
+        for append in batch {
+            receipts.push(append.await.unwrap());
+        }
+        assert_eq!(ledger.head().size, before + 90);
+        ledger.close().await;
+        assert!(matches!(ledger.append(lapsed()).await, Err(Error::Unavailable)));
+    }
+    let ledger = scene.open(1).await;
+    for receipt in &receipts {
+        assert_proved(receipt, &verifier(1));
+        let proof = ledger.proof(receipt.index()).await.unwrap();
+        proof.verify(receipt.leaf_hash(), &verifier(1)).unwrap();
+        let said = receipt.checkpoint();
+        assert_eq!(
+            ledger.checkpoint(receipt.size()).await.unwrap().as_str(),
+            said.as_str()
+        );
+    }
+    assert_eq!(events(&ledger).await.len(), 270);
+}
+
+async fn time_never_goes_back(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let first = ledger.append(lapsed()).await.unwrap();
+    scene.clock.forward_ms(-5_000);
+    let second = ledger.append(lapsed()).await.unwrap();
+    assert_eq!(second.entry().at, first.entry().at);
+    ledger.close().await;
+    let third = scene.open(1).await.append(lapsed()).await.unwrap();
+    assert_eq!(third.entry().at, first.entry().at);
+}
+
+async fn close_writes_what_was_queued(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let appends: Vec<_> = (0..10)
+        .map(|_| {
+            tokio::spawn({
+                let ledger = ledger.clone();
+                async move { ledger.append(lapsed()).await }
+            })
+        })
+        .collect();
+    let mut durable = 0;
+    ledger.close().await;
+    for append in appends {
+        durable += usize::from(append.await.unwrap().is_ok());
+    }
+    assert_eq!(events(&ledger).await.len(), durable);
+}
+
+#[tokio::test]
+async fn a_sqlite_file_has_one_process() {
+    let database = TestDatabase::sqlite();
+    let first = Db::open(database.url(), Component::Node).await.unwrap();
+    let second = Db::open(database.url(), Component::Node).await;
+    assert!(matches!(second, Err(unefois_store::Error::Locked)), "{second:?}");
+    first.close().await;
+    Db::open(database.url(), Component::Node)
+        .await
+        .expect("the file is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_that_is_gone_acknowledges_nothing() {
+    let scene = Scene::new(TestDatabase::sqlite()).await;
+    let ledger = scene.open(1).await;
+    ledger.append(lapsed()).await.unwrap();
+    let path = scene.database.url().strip_prefix("sqlite:").unwrap();
+    std::fs::remove_file(path).unwrap();
+    ledger.append(lapsed()).await.expect_err("nobody would read it");
+    assert!(!ledger.is_writable());
+}

@@ -1,0 +1,151 @@
+//! Databases for tests: a SQLite file in a directory of its own, or a database of a PostgreSQL cluster that the test
+//! process starts once and that goes away with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A database that nobody else uses, gone when it is dropped or with the test process.
+#[derive(Debug)]
+pub struct TestDatabase {
+    url: String,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl TestDatabase {
+    /// An empty SQLite file.
+    pub fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self {
+            url: format!("sqlite:{}", directory.path().join("unefois.db").display()),
+            _directory: Some(directory),
+        }
+    }
+
+    /// An empty PostgreSQL database.
+    pub fn postgres() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let cluster = Cluster::of_this_process();
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let socket = cluster.socket.display();
+        let made = Command::new(cluster.programs.join("createdb"))
+            .args([
+                "-h",
+                &socket.to_string(),
+                "-U",
+                "postgres",
+                "-T",
+                "template0",
+                &name,
+            ])
+            .status()
+            .expect("createdb runs");
+        assert!(made.success(), "createdb makes {name}");
+        Self {
+            url: format!("postgres://postgres@localhost/{name}?host={socket}"),
+            _directory: None,
+        }
+    }
+
+    /// What to open it by.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// A PostgreSQL server on a Unix socket, with `fsync` on as in service.
+struct Cluster {
+    programs: PathBuf,
+    socket: PathBuf,
+    /// The script that started it ends it once its standard input closes: when this process is gone, however it ends.
+    _script: Child,
+}
+
+impl Cluster {
+    fn of_this_process() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        const SCRIPT: &str = r#"
+            trap '' INT HUP
+            dir=$(mktemp -d) && cd "$dir" || exit 1
+            "$1/initdb" -D data -U postgres -A trust --no-locale -E UTF8 --no-sync >log 2>&1 &&
+            "$1/pg_ctl" -D data -w -s -l log start \
+                -o "-k $dir -c listen_addresses= -c max_connections=300 -c shared_buffers=64MB" >>log 2>&1 &&
+            echo "$dir" || cat log >&2
+            exec >/dev/null
+            cat >/dev/null
+            "$1/pg_ctl" -D data -m immediate -s stop >/dev/null 2>&1
+            rm -rf "$dir"
+        "#;
+        let programs = programs().expect("PostgreSQL is installed under /usr/lib/postgresql");
+        // A server refuses to run as root.
+        let mut shell = match uid() {
+            0 => {
+                let mut runuser = Command::new("runuser");
+                runuser.args(["-u", "postgres", "--", "sh"]);
+                runuser
+            }
+            _ => Command::new("sh"),
+        };
+        let mut script = shell
+            .args(["-c", SCRIPT, "sh"])
+            .arg(&programs)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell starts the server");
+        let mut socket = String::new();
+        let out = script.stdout.take().expect("standard output is a pipe");
+        BufReader::new(out)
+            .read_line(&mut socket)
+            .expect("the server's directory");
+        let socket = PathBuf::from(socket.trim_end());
+        assert!(socket.is_absolute(), "PostgreSQL did not start");
+        Self {
+            programs,
+            socket,
+            _script: script,
+        }
+    }
+}
+
+/// The newest installed server's programs.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let found = versions.filter_map(|version| {
+        let number = version.as_ref().ok()?.file_name().to_str()?.parse::<u32>().ok()?;
+        Some((number, version.ok()?.path().join("bin")))
+    });
+    found.max().map(|(_, programs)| programs)
+}
+
+/// Who runs the tests, by whose the process is.
+fn uid() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").expect("a Linux process").uid()
+}
+
+/// Makes a module a name, with one test for each database: `both_databases![i2_one_shot_claims_once];`, and
+/// `async fn i2_one_shot_claims_once(database: TestDatabase)`.
+#[macro_export]
+macro_rules! both_databases {
+    ($($name:ident),* $(,)?) => { $(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                Box::pin(super::$name(super::TestDatabase::sqlite())).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                Box::pin(super::$name(super::TestDatabase::postgres())).await;
+            }
+        }
+    )* };
+}
