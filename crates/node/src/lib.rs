@@ -1,3 +1,17 @@
-//! A node.
+//! A participant's node: it answers from its own sources, and fetches for its own systems.
+//!
+//! - I1, I4, I8: see [`producer`].
+//! - I3: nothing is released without a fresh withdrawal [`lease`].
+//! - I9: an expired directory, a lapsed lease or a ledger that cannot be written refuse everything.
+
+mod build;
+/// The sections of a node's TOML file, and the key files that they name.
+pub mod config;
+mod error;
 pub mod lease;
+pub mod metrics;
 pub mod producer;
+
+pub use build::{Foundation, Node, StartError, Surroundings};
+pub use config::Config;
+pub use error::Error;

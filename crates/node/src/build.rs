@@ -1,0 +1,367 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use unefois_core::{Clock, DatatypeRev, RevocationView};
+use unefois_ledger::{Keys, Ledger};
+use unefois_mesh::{Connector, DirectoryFollower, Identity, Listener, SystemRandom, Trust};
+use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeServiceServer;
+use unefois_store::{Component, Db};
+
+use crate::config::{self, Config, KeyFileError, Produce, ProducerConfig};
+use crate::lease::{Keeper, Lease};
+use crate::producer::source::Source;
+use crate::producer::source::http::{HttpConfigError, HttpSource};
+use crate::producer::source::sandbox::{FolderError, Sandbox};
+use crate::producer::{Parts, Producer};
+
+/// How often the health services look at whether the node may answer.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a process lends its node.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The generator.
+    pub random: SystemRandom,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Certificates, trust or a socket.
+    #[error("the mesh cannot be joined")]
+    Mesh(#[from] unefois_mesh::Error),
+    /// The directory or the catalogue.
+    #[error("the directory cannot be used")]
+    Directory(#[from] unefois_mesh::FollowError),
+    /// The database.
+    #[error("the database cannot be used")]
+    Store(#[from] unefois_store::Error),
+    /// The ledger.
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] unefois_ledger::Error),
+    /// A source.
+    #[error("the source of {datatype} cannot be used")]
+    Sandbox {
+        /// Of which datatype.
+        datatype: DatatypeRev,
+        /// Why.
+        #[source]
+        source: FolderError,
+    },
+    /// A source.
+    #[error("the source of {datatype} cannot be used")]
+    Http {
+        /// Of which datatype.
+        datatype: DatatypeRev,
+        /// Why.
+        #[source]
+        source: HttpConfigError,
+    },
+    /// The configuration contradicts itself or the catalogue.
+    #[error("the configuration of {datatype} is wrong: {what}")]
+    Produce {
+        /// Of which datatype.
+        datatype: DatatypeRev,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// What every role of a node stands on.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// The directory in use.
+    pub directory: Arc<DirectoryFollower>,
+    /// The node's log.
+    pub ledger: Ledger,
+    /// Its database.
+    pub db: Db,
+    /// Opens connections to peers.
+    pub connector: Connector,
+    /// The process's own credential.
+    pub identity: Arc<Identity>,
+    /// The authorities and CRLs of the mesh.
+    pub trust: Arc<Trust>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The generator.
+    pub random: SystemRandom,
+}
+
+/// A node that is built and listens, but does not serve yet.
+#[derive(Debug)]
+pub struct Node {
+    foundation: Foundation,
+    listener: Listener,
+    producer: Option<(Producer, Keeper)>,
+}
+
+impl Node {
+    /// Reads keys, directory and catalogue, opens the database and the ledger, and binds the socket.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is wrong.
+    pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { clock, random } = surroundings;
+        let identity = Arc::new(Identity::load(config.tls.chain, config.tls.key)?);
+        let trust = Arc::new(Trust::load(config.tls.authorities, config.tls.crls)?);
+        let directory = Arc::new(DirectoryFollower::load(config.directory)?);
+        let gate = directory.gate(Arc::clone(&clock));
+        let connector = Connector::new(
+            Arc::clone(&trust),
+            Arc::clone(&gate),
+            Arc::clone(&identity),
+            Arc::clone(&clock),
+        );
+
+        let keys = Keys {
+            signer: config::signer(&config.ledger.signer)?,
+            node_key: config::node_key(&config.ledger.node_key)?,
+        };
+        let db = Db::open(&config.database.url, Component::Node).await?;
+        let ledger = Ledger::open(db.clone(), keys, Arc::clone(&clock), Arc::new(random.clone())).await?;
+        let foundation = Foundation {
+            directory,
+            ledger,
+            db,
+            connector,
+            identity,
+            trust,
+            clock,
+            random,
+        };
+        let producer = match config.producer {
+            Some(produce) => Some(producer(produce, config.node.participant, &foundation)?),
+            None => None,
+        };
+        let listener = Listener::mesh(
+            config.listen.mesh,
+            &foundation.identity,
+            &foundation.trust,
+            gate,
+            &foundation.clock,
+            config.limits,
+        )
+        .await?;
+        Ok(Self {
+            foundation,
+            listener,
+            producer,
+        })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub fn mesh_address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What its roles stand on.
+    pub const fn foundation(&self) -> &Foundation {
+        &self.foundation
+    }
+
+    /// The producer, if it is one.
+    pub fn producer(&self) -> Option<&Producer> {
+        self.producer.as_ref().map(|(producer, _)| producer)
+    }
+
+    /// Serves until `shutdown`: then takes no new call, ends and records those under way, and closes the ledger.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        self.serve_with(Router::new(), shutdown).await;
+    }
+
+    /// As [`serve`](Self::serve), with `more` on the mesh listener beside the node's own services.
+    pub async fn serve_with(self, more: Router, shutdown: CancellationToken) {
+        let Self {
+            foundation,
+            listener,
+            producer,
+        } = self;
+        let (tasks, background) = (TaskTracker::new(), CancellationToken::new());
+        let follower = Arc::clone(&foundation.directory);
+        tasks.spawn(follower.follow(
+            foundation.connector.clone(),
+            Arc::clone(&foundation.trust),
+            background.clone(),
+        ));
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let mut routes = tonic::service::Routes::new(health_service);
+        if let Ok(reflection) = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
+            .build_v1()
+        {
+            routes = routes.add_service(reflection);
+        }
+        tasks.spawn(chores(foundation.clone(), background.clone()));
+        let mut serving = None;
+        if let Some((producer, keeper)) = producer {
+            routes = routes.add_service(ExchangeServiceServer::new(producer.clone()));
+            tasks.spawn(keeper.run(background.clone()));
+            tasks.spawn(report(health, producer.clone(), background.clone()));
+            serving = Some(producer);
+        }
+        listener
+            .serve(more.merge(routes.into_axum_router()), shutdown)
+            .await;
+        if let Some(producer) = serving {
+            producer.drained().await;
+        }
+        background.cancel();
+        tasks.close();
+        tasks.wait().await;
+        foundation.ledger.close().await;
+    }
+}
+
+fn producer(
+    config: ProducerConfig,
+    participant: unefois_core::ParticipantId,
+    foundation: &Foundation,
+) -> Result<(Producer, Keeper), StartError> {
+    let Foundation {
+        directory,
+        ledger,
+        db,
+        connector,
+        clock,
+        random,
+        ..
+    } = foundation;
+    let mut sources = BTreeMap::new();
+    for produce in config.produce {
+        let datatype = produce.datatype.clone();
+        let edition = directory.edition();
+        let operated = edition
+            .catalogue
+            .datatype(&datatype)
+            .is_some_and(|d| *d.operator() == participant);
+        if !operated {
+            let what = "the catalogue has no such datatype of this participant";
+            return Err(StartError::Produce { datatype, what });
+        }
+        if sources.insert(datatype.clone(), source(produce)?).is_some() {
+            return Err(StartError::Produce {
+                datatype,
+                what: "it is given twice",
+            });
+        }
+    }
+    let head = ledger.head();
+    let floor: RevocationView = head.view;
+    let lease = Arc::new(Lease::new(Arc::clone(clock), floor, head.size > 0));
+    let producer = Producer::new(Parts {
+        participant,
+        directory: Arc::clone(directory),
+        ledger: ledger.clone(),
+        db: db.clone(),
+        lease: Arc::clone(&lease),
+        sources,
+        seal: config::signing_key(&config.seal, random)?,
+        pivot_keys: config
+            .pivot
+            .iter()
+            .map(|path| config::decryption_key(path))
+            .collect::<Result<_, _>>()?,
+        clock: Arc::clone(clock),
+        random: random.clone(),
+    });
+    let keeper = Keeper {
+        lease,
+        ledger: ledger.clone(),
+        directory: Arc::clone(directory),
+        connector: connector.clone(),
+        random: Arc::new(random.clone()),
+    };
+    Ok((producer, keeper))
+}
+
+fn source(produce: Produce) -> Result<Arc<dyn Source>, StartError> {
+    let Produce {
+        datatype,
+        sandbox,
+        http,
+        parameters,
+        layout,
+    } = produce;
+    match (sandbox, http) {
+        (Some(folder), None) => Sandbox::open(&folder, parameters, layout)
+            .map(|sandbox| Arc::new(sandbox) as Arc<dyn Source>)
+            .map_err(|source| StartError::Sandbox { datatype, source }),
+        (None, Some(config)) => HttpSource::open(&config, parameters, layout)
+            .map(|http| Arc::new(http) as Arc<dyn Source>)
+            .map_err(|source| StartError::Http { datatype, source }),
+        (None, None) | (Some(_), Some(_)) => Err(StartError::Produce {
+            datatype,
+            what: "it needs one source, sandbox or http",
+        }),
+    }
+}
+
+/// Tells the health service, for the whole and for each datatype, whether an answer can be given at this moment.
+async fn report(health: HealthReporter, producer: Producer, shutdown: CancellationToken) {
+    let mut look = tokio::time::interval(LOOK);
+    let mut names: Vec<String> = producer.datatypes().map(ToString::to_string).collect();
+    names.extend([String::new(), "unefois.exchange.v1.ExchangeService".to_owned()]);
+    let mut told = None;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        let ready = producer.ready();
+        if told.replace(ready) != Some(ready) {
+            let status = if ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            for name in &names {
+                health.set_service_status(name, status).await;
+            }
+        }
+    }
+}
+
+/// What is due each hour: the tally, and forgetting claims that nobody can meet any more.
+async fn chores(foundation: Foundation, shutdown: CancellationToken) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let Foundation { ledger, clock, .. } = foundation;
+    let hour = || clock.now().secs().div_euclid(3_600);
+    let mut last = hour();
+    let mut every = tokio::time::interval(MINUTE);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if hour() == last {
+            continue;
+        }
+        let now = clock.now();
+        let done = async {
+            ledger.tally(now).await?;
+            ledger.purge(now).await
+        };
+        match done.await {
+            Ok(_) => last = hour(),
+            Err(error) => {
+                tracing::error!(
+                    error = unefois_mesh::status::chain(&error),
+                    "the hourly tally is not written"
+                );
+            }
+        }
+    }
+}
