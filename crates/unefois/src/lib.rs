@@ -1,3 +1,13 @@
 //! The program: command line, certificate authority, configuration and the roles it serves.
 
+pub mod admin;
 pub mod ca;
+mod cli;
+pub mod command;
+pub mod config;
+pub mod console;
+pub mod demo;
+pub mod failure;
+pub mod notify;
+pub mod telemetry;
+pub use cli::run;

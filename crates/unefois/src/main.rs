@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `unefois`; all of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    unefois::run(std::env::args_os())
+}

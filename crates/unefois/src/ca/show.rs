@@ -1,5 +1,7 @@
 //! What a certificate holds, for people.
 
+use std::fmt;
+
 use serde::Serialize;
 use unefois_core::{Micros, Sha256};
 use unefois_mesh::Serial;
@@ -31,6 +33,25 @@ pub struct CertificateFacts {
     pub spki_sha256: String,
     /// SHA-256 of the certificate.
     pub cert_sha256: String,
+}
+
+impl fmt::Display for CertificateFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("subject", self.subject.as_str()),
+            ("issuer", &self.issuer),
+            ("serial", &self.serial),
+            ("not before", &self.not_before),
+            ("not after", &self.not_after),
+            ("names", &self.sans.join(", ")),
+            ("usages", &self.usages.join(", ")),
+            ("authority", if self.ca { "yes" } else { "no" }),
+            ("key sha-256", &self.spki_sha256),
+            ("sha-256", &self.cert_sha256),
+        ];
+        rows.iter()
+            .try_for_each(|(name, value)| writeln!(f, "{name:<12} {value}"))
+    }
 }
 
 /// The facts of every certificate in `pem`, in its order; `path` names the file in errors.

@@ -1,0 +1,92 @@
+//! The command line: what can be typed, and where it goes.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::command::{ca, catalogue, directory, explain, key};
+use crate::console::{Console, Lang};
+use crate::failure::{Failure, Kind};
+
+/// « Dites-le-nous une fois » : les administrations s'échangent les justificatifs, avec l'accord de la personne et un
+/// registre que chacun vérifie.
+#[derive(Debug, Parser)]
+#[command(name = "unefois", version, max_term_width = 100)]
+struct Cli {
+    /// One JSON object a line on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Language of messages.
+    #[arg(long, global = true, value_enum, default_value = "fr")]
+    lang: Lang,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a certificate authority.
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// Looks at certificates.
+    #[command(subcommand)]
+    Cert(ca::CertCommand),
+    /// Makes keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Signs and shows directories.
+    #[command(subcommand)]
+    Directory(directory::DirectoryCommand),
+    /// Checks the catalogue.
+    #[command(subcommand)]
+    Catalogue(catalogue::CatalogueCommand),
+    /// Explains a code such as UF-1012.
+    Explain(explain::Explain),
+}
+
+/// Runs one command line and says how the process ends.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            let console = Console {
+                json: cli.json,
+                lang: cli.lang,
+            };
+            match dispatch(cli.command, console) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    console.fail(&failure);
+                    failure.exit()
+                }
+            }
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // Help is an answer; where nobody reads it, nothing is lost.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let json = args.iter().any(|arg| arg == "--json");
+            let console = Console { json, lang: Lang::Fr };
+            let text = error.render().to_string();
+            let failure = Failure::new(Kind::Usage, text.trim_end().trim_start_matches("error: "))
+                .next("tapez : unefois --help");
+            console.fail(&failure);
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
+    match command {
+        Command::Ca(command) => ca::run(command, console),
+        Command::Cert(command) => ca::run_cert(command, console),
+        Command::Key(command) => key::run(command, console),
+        Command::Directory(command) => directory::run(command, console),
+        Command::Catalogue(command) => catalogue::run(command, console),
+        Command::Explain(explain) => explain::run(&explain, console),
+    }
+}

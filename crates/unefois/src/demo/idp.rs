@@ -1,0 +1,419 @@
+//! The demonstration's identity provider: OpenID Connect as FranceConnect speaks it, with public test identities.
+//!
+//! It takes the parameters of FranceConnect's `/authorize` and refuses any other, asserts `eidas1`, signs ID tokens and
+//! userinfo with ES256, and gives each relying party a pairwise `sub`. It listens on loopback only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use unefois_core::{Clock, Micros, Random, Sha256};
+use unefois_jose::jwks::publish;
+use unefois_jose::{SigningKey, jws};
+use url::Url;
+
+use super::persona::{PERSONAS, Persona};
+
+/// The parameters that `/authorize` takes; it refuses any other.
+const PARAMETERS: [&str; 10] = [
+    "client_id",
+    "acr_values",
+    "claims",
+    "response_type",
+    "nonce",
+    "state",
+    "redirect_uri",
+    "scope",
+    "prompt",
+    "ui_locales",
+];
+/// How long a code or an access token lives.
+const LIFETIME_MS: i64 = 60_000;
+/// The most codes and tokens kept at once; the demonstration has one person.
+const MAX_PENDING: usize = 1_000;
+
+/// One relying party, registered beforehand.
+#[derive(Clone, Debug)]
+pub struct RelyingParty {
+    /// Its `client_id`.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// Where the browser may be sent back, exactly.
+    pub redirect_uris: Vec<String>,
+}
+
+/// The provider: its router and what it remembers.
+#[derive(Clone, Debug)]
+pub struct IdentityProvider(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    issuer: String,
+    key: SigningKey,
+    parties: Vec<RelyingParty>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    pairwise_secret: [u8; 32],
+    logins: Mutex<HashMap<String, Login>>,
+}
+
+/// A login under way: kept under its code, then under its access token.
+#[derive(Clone, Debug)]
+struct Login {
+    persona: &'static Persona,
+    client_id: String,
+    redirect_uri: String,
+    nonce: String,
+    at: Micros,
+}
+
+#[derive(Debug, Deserialize)]
+struct LoginForm {
+    persona: String,
+    query: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct TokenForm {
+    grant_type: String,
+    code: String,
+    redirect_uri: String,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+impl IdentityProvider {
+    /// A provider at `issuer` that signs with `key`.
+    pub fn new(
+        issuer: String,
+        key: SigningKey,
+        parties: Vec<RelyingParty>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let pairwise_secret = random.bytes();
+        Self(Arc::new(Inner {
+            issuer,
+            key,
+            parties,
+            clock,
+            random,
+            pairwise_secret,
+            logins: Mutex::default(),
+        }))
+    }
+
+    /// Its pages and endpoints.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/.well-known/openid-configuration", get(metadata))
+            .route("/jwks", get(keys))
+            .route("/authorize", get(authorize))
+            .route("/login", post(login))
+            .route("/token", post(token))
+            .route("/userinfo", get(userinfo))
+            .route("/logout", get(logout))
+            .with_state(self.clone())
+    }
+
+    fn party(&self, client_id: &str) -> Option<&RelyingParty> {
+        self.0.parties.iter().find(|p| p.client_id == client_id)
+    }
+
+    fn keep(&self, login: Login) -> String {
+        let name = URL_SAFE_NO_PAD.encode(self.0.random.bytes::<32>());
+        let now = self.0.clock.now();
+        let mut logins = self.0.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.retain(|_, login| now.ms_since(login.at) <= LIFETIME_MS);
+        if logins.len() < MAX_PENDING {
+            logins.insert(name.clone(), login);
+        }
+        name
+    }
+
+    fn take(&self, name: &str) -> Option<Login> {
+        let login = self
+            .0
+            .logins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)?;
+        (self.0.clock.now().ms_since(login.at) <= LIFETIME_MS).then_some(login)
+    }
+
+    fn sub(&self, persona: &Persona, client_id: &str) -> String {
+        let parts: [&[u8]; 4] = [
+            &self.0.pairwise_secret,
+            client_id.as_bytes(),
+            b"\0",
+            persona.key.as_bytes(),
+        ];
+        format!("{}v1", Sha256::of_parts(&parts))
+    }
+
+    fn signed(&self, claims: &Value) -> Result<String, StatusCode> {
+        jws::sign_claims(&self.0.key, "JWT", claims).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+async fn metadata(State(idp): State<IdentityProvider>) -> Response {
+    let issuer = &idp.0.issuer;
+    axum::Json(json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "end_session_endpoint": format!("{issuer}/logout"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["pairwise"],
+        "acr_values_supported": ["eidas1"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "userinfo_signing_alg_values_supported": ["ES256"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+    }))
+    .into_response()
+}
+
+async fn keys(State(idp): State<IdentityProvider>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/jwk-set+json")],
+        publish(&[idp.0.key.verifying_key()], &[]),
+    )
+        .into_response()
+}
+
+/// A checked authorization request.
+struct Request {
+    client_id: String,
+    redirect_uri: String,
+    nonce: String,
+    state: String,
+}
+
+fn request(idp: &IdentityProvider, pairs: &[(String, String)]) -> Result<Request, &'static str> {
+    let mut values = HashMap::new();
+    for (name, value) in pairs {
+        if !PARAMETERS.contains(&name.as_str()) {
+            return Err("un paramètre n'est pas admis");
+        }
+        if values.insert(name.as_str(), value.as_str()).is_some() {
+            return Err("un paramètre est répété");
+        }
+    }
+    let value = |name: &str| {
+        values
+            .get(name)
+            .map(|v| (*v).to_owned())
+            .filter(|v| !v.is_empty())
+    };
+    let party = value("client_id")
+        .and_then(|id| idp.party(&id))
+        .ok_or("client_id est inconnu")?;
+    let redirect_uri = value("redirect_uri").filter(|uri| party.redirect_uris.contains(uri));
+    let request = Request {
+        client_id: party.client_id.clone(),
+        redirect_uri: redirect_uri.ok_or("redirect_uri n'est pas enregistrée")?,
+        nonce: value("nonce").ok_or("nonce manque")?,
+        state: value("state").ok_or("state manque")?,
+    };
+    if value("response_type").as_deref() != Some("code") {
+        return Err("response_type doit être code");
+    }
+    if value("acr_values").as_deref() != Some("eidas1") {
+        return Err("acr_values doit être eidas1");
+    }
+    if !value("scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid")) {
+        return Err("scope doit contenir openid");
+    }
+    Ok(request)
+}
+
+async fn authorize(
+    State(idp): State<IdentityProvider>,
+    uri: axum::http::Uri,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Response {
+    if let Err(why) = request(&idp, &pairs) {
+        return (
+            StatusCode::BAD_REQUEST,
+            Html(page(&format!("<p role=\"alert\">Demande refusée : {why}.</p>"))),
+        )
+            .into_response();
+    }
+    let query = escape(uri.query().unwrap_or(""));
+    let choices: String = (PERSONAS.iter())
+        .map(|p| {
+            format!(
+                "<p><button name=\"persona\" value=\"{}\">{} {}, né·e le {}</button></p>",
+                p.key,
+                escape(p.given_name),
+                escape(p.family_name),
+                p.birthdate
+            )
+        })
+        .collect();
+    let form = format!(
+        "<p>Ce fournisseur d'identité est simulé. Choisissez une identité de test.</p>\
+         <form method=\"post\" action=\"/login\"><input type=\"hidden\" name=\"query\" value=\"{query}\">{choices}</form>"
+    );
+    Html(page(&form)).into_response()
+}
+
+async fn login(State(idp): State<IdentityProvider>, Form(form): Form<LoginForm>) -> Response {
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(form.query.as_bytes())
+        .into_owned()
+        .collect();
+    let (Ok(request), Some(persona)) = (request(&idp, &pairs), Persona::find(&form.persona)) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let Ok(mut back) = Url::parse(&request.redirect_uri) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let code = idp.keep(Login {
+        persona,
+        client_id: request.client_id,
+        redirect_uri: request.redirect_uri,
+        nonce: request.nonce,
+        at: idp.0.clock.now(),
+    });
+    (back.query_pairs_mut())
+        .append_pair("code", &code)
+        .append_pair("state", &request.state)
+        .append_pair("iss", &idp.0.issuer);
+    Redirect::to(back.as_str()).into_response()
+}
+
+async fn token(
+    State(idp): State<IdentityProvider>,
+    headers: HeaderMap,
+    Form(form): Form<TokenForm>,
+) -> Response {
+    let refused =
+        |status: StatusCode, error: &str| (status, axum::Json(json!({ "error": error }))).into_response();
+    let Some((client_id, secret)) = credentials(&headers, &form) else {
+        return refused(StatusCode::UNAUTHORIZED, "invalid_client");
+    };
+    // Compared as digests, so that the time taken tells nothing of the secret.
+    let known = idp
+        .party(&client_id)
+        .is_some_and(|p| Sha256::of(p.client_secret.as_bytes()) == Sha256::of(secret.as_bytes()));
+    if !known {
+        return refused(StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+    if form.grant_type != "authorization_code" {
+        return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type");
+    }
+    let login = idp
+        .take(&form.code)
+        .filter(|l| l.client_id == client_id && l.redirect_uri == form.redirect_uri);
+    let Some(login) = login else {
+        return refused(StatusCode::BAD_REQUEST, "invalid_grant");
+    };
+    let now = idp.0.clock.now();
+    let access_token = idp.keep(Login {
+        at: now,
+        ..login.clone()
+    });
+    let id_token = idp.signed(&json!({
+        "iss": idp.0.issuer,
+        "sub": idp.sub(login.persona, &login.client_id),
+        "aud": login.client_id,
+        "iat": now.secs(),
+        "exp": now.plus_ms(LIFETIME_MS).secs(),
+        "auth_time": login.at.secs(),
+        "nonce": login.nonce,
+        "acr": "eidas1",
+        "at_hash": unefois_jose::id_token::at_hash(&access_token),
+    }));
+    match id_token {
+        Ok(id_token) => axum::Json(json!({
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": LIFETIME_MS / 1_000,
+            "id_token": id_token,
+        }))
+        .into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+fn credentials(headers: &HeaderMap, form: &TokenForm) -> Option<(String, String)> {
+    if let (Some(id), Some(secret)) = (&form.client_id, &form.client_secret) {
+        return Some((id.clone(), secret.clone()));
+    }
+    let basic = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Basic ")?;
+    let text = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}
+
+async fn userinfo(State(idp): State<IdentityProvider>, headers: HeaderMap) -> Response {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
+    let Some(login) = bearer.and_then(|token| idp.take(token)) else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let Ok(mut claims) = serde_json::to_value(login.persona) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    claims["sub"] = idp.sub(login.persona, &login.client_id).into();
+    claims["iss"] = idp.0.issuer.clone().into();
+    claims["aud"] = login.client_id.into();
+    match idp.signed(&claims) {
+        Ok(jwt) => ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+async fn logout(
+    State(idp): State<IdentityProvider>,
+    Query(pairs): Query<HashMap<String, String>>,
+) -> Response {
+    let back = pairs
+        .get("post_logout_redirect_uri")
+        .and_then(|uri| Url::parse(uri).ok());
+    let ours = |url: &Url| {
+        let origin = url.origin();
+        (idp.0.parties.iter().flat_map(|p| &p.redirect_uris))
+            .any(|known| Url::parse(known).is_ok_and(|known| known.origin() == origin))
+    };
+    let Some(mut back) = back.filter(ours) else {
+        return Html(page("<p>Vous êtes déconnecté·e.</p>")).into_response();
+    };
+    if let Some(state) = pairs.get("state") {
+        back.query_pairs_mut().append_pair("state", state);
+    }
+    Redirect::to(back.as_str()).into_response()
+}
+
+fn page(body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"fr\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Identité de démonstration</title></head>\
+         <body><main><h1>Identité de démonstration</h1>{body}</main></body></html>"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}

@@ -1,0 +1,86 @@
+//! The people of the demonstration: the public test identities of FranceConnect's integration platform.
+
+use serde::Serialize;
+
+/// One test identity, as the provider asserts it (OpenID Connect claims of FranceConnect).
+#[derive(Clone, Debug, Serialize)]
+pub struct Persona {
+    /// The name of the persona on the provider's page and on the command line.
+    #[serde(skip)]
+    pub key: &'static str,
+    /// Birth name.
+    pub family_name: &'static str,
+    /// First names, separated by spaces.
+    pub given_name: &'static str,
+    /// The same, as a list.
+    pub given_name_array: &'static [&'static str],
+    /// Birth date, as the provider knows it.
+    pub birthdate: &'static str,
+    /// `female`, `male` or `unspecified`.
+    pub gender: &'static str,
+    /// COG code of the commune of birth; empty abroad.
+    pub birthplace: &'static str,
+    /// COG code of the country of birth.
+    pub birthcountry: &'static str,
+}
+
+/// Every persona, the story's own first.
+pub const PERSONAS: &[Persona] = &[
+    Persona {
+        key: "angela",
+        family_name: "DUBOIS",
+        given_name: "Angela Claire Louise",
+        given_name_array: &["Angela", "Claire", "Louise"],
+        birthdate: "1962-08-24",
+        gender: "female",
+        birthplace: "75107",
+        birthcountry: "99100",
+    },
+    Persona {
+        key: "pierre",
+        family_name: "MERCIER",
+        given_name: "Pierre",
+        given_name_array: &["Pierre"],
+        birthdate: "1969-03-17",
+        gender: "male",
+        birthplace: "95277",
+        birthcountry: "99100",
+    },
+    Persona {
+        key: "melissandre",
+        family_name: "TROIS-DUPRE",
+        given_name: "Melissandre Juliette",
+        given_name_array: &["Melissandre", "Juliette"],
+        birthdate: "1981-07-27",
+        gender: "female",
+        birthplace: "13012",
+        birthcountry: "99100",
+    },
+    Persona {
+        key: "jean",
+        family_name: "TARGE",
+        given_name: "Jean",
+        given_name_array: &["Jean"],
+        birthdate: "1992-01-01",
+        gender: "male",
+        birthplace: "",
+        birthcountry: "99217",
+    },
+    Persona {
+        key: "joelle",
+        family_name: "DUBINÔRE",
+        given_name: "Joëlle Françoise",
+        given_name_array: &["Joëlle", "Françoise"],
+        birthdate: "1985-05-10",
+        gender: "female",
+        birthplace: "75117",
+        birthcountry: "99100",
+    },
+];
+
+impl Persona {
+    /// The persona of this name.
+    pub fn find(key: &str) -> Option<&'static Self> {
+        PERSONAS.iter().find(|p| p.key == key)
+    }
+}
