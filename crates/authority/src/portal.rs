@@ -27,14 +27,12 @@ mod typography;
 pub use about::{Accessibility, Help, Privacy};
 pub use assets::{Asset, Theme, ThemeError};
 pub use demande::{
-    ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source, Unit,
-    field,
+    ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source,
+    Unit, field,
 };
 pub use failure::{ErrorPage, Failure, SessionExpired};
 pub use grants::{GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
-pub use history::{
-    Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind,
-};
+pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};
 pub use home::{Home, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
@@ -100,7 +98,11 @@ impl Site {
     /// A site of this name in this theme.
     pub fn new(name: impl Into<String>, theme: Theme) -> Self {
         let assets = assets::compile(&theme);
-        Self { name: name.into(), theme, assets }
+        Self {
+            name: name.into(),
+            theme,
+            assets,
+        }
     }
 
     /// The files that the pages refer to, to be served from memory under their paths; a path changes with its bytes.
@@ -112,15 +114,22 @@ impl Site {
     ///
     /// Errors: none that data can cause; what `askama` answers is a fault of a template.
     pub fn show(&self, frame: &Frame, page: &impl Page) -> Result<String, askama::Error> {
-        page.html(self, frame).map(|html| typography::finish(&html, frame.lang))
+        page.html(self, frame)
+            .map(|html| typography::finish(&html, frame.lang))
     }
 
     fn stylesheet(&self) -> &str {
-        self.assets.iter().find(|a| a.content_type.starts_with("text/css")).map_or("", |a| a.path.as_str())
+        self.assets
+            .iter()
+            .find(|a| a.content_type.starts_with("text/css"))
+            .map_or("", |a| a.path.as_str())
     }
 
     fn logo(&self) -> &str {
-        self.assets.iter().find(|a| a.content_type.starts_with("image/")).map_or("", |a| a.path.as_str())
+        self.assets
+            .iter()
+            .find(|a| a.content_type.starts_with("image/"))
+            .map_or("", |a| a.path.as_str())
     }
 
     fn footer(&self, lang: Lang) -> &str {
@@ -150,7 +159,14 @@ macro_rules! page {
                 ) -> Result<String, askama::Error> {
                     use askama::Template as _;
                     let section = $crate::portal::Section::$section;
-                    Sheet { site, frame, section, l: frame.lang, page: self }.render()
+                    Sheet {
+                        site,
+                        frame,
+                        section,
+                        l: frame.lang,
+                        page: self,
+                    }
+                    .render()
                 }
             }
         };

@@ -69,15 +69,26 @@ impl Theme {
 
 /// The stylesheet (the theme's tokens, then ours) and the logo.
 pub(super) fn compile(theme: &Theme) -> Vec<Asset> {
-    let css = format!("{}\n{}", theme.tokens_css, include_str!("../../templates/portal.css"));
+    let css = format!(
+        "{}\n{}",
+        theme.tokens_css,
+        include_str!("../../templates/portal.css")
+    );
     vec![
         asset("portal", "css", "text/css; charset=utf-8", css.into_bytes()),
-        asset("logo", "svg", "image/svg+xml", theme.logo_svg.clone().into_bytes()),
+        asset(
+            "logo",
+            "svg",
+            "image/svg+xml",
+            theme.logo_svg.clone().into_bytes(),
+        ),
     ]
 }
 
 fn asset(stem: &str, extension: &str, content_type: &'static str, bytes: Vec<u8>) -> Asset {
-    let hash: String = (digest(&SHA256, &bytes).as_ref().iter().take(8)).map(|b| format!("{b:02x}")).collect();
+    let hash: String = (digest(&SHA256, &bytes).as_ref().iter().take(8))
+        .map(|b| format!("{b:02x}"))
+        .collect();
     Asset {
         path: format!("/static/{stem}.{hash}.{extension}"),
         content_type,
@@ -93,11 +104,17 @@ mod tests {
     #[test]
     fn a_changed_byte_changes_the_path() {
         let theme = Theme::default();
-        let changed = Theme { logo_svg: format!("{} ", theme.logo_svg), ..theme.clone() };
+        let changed = Theme {
+            logo_svg: format!("{} ", theme.logo_svg),
+            ..theme.clone()
+        };
         let (a, b) = (compile(&theme), compile(&changed));
         assert_eq!(a[0].path, b[0].path);
         assert_ne!(a[1].path, b[1].path);
-        assert!(a.iter().all(|f| f.path.starts_with("/static/") && f.etag.starts_with('"')));
+        assert!(
+            a.iter()
+                .all(|f| f.path.starts_with("/static/") && f.etag.starts_with('"'))
+        );
     }
 
     #[test]

@@ -190,11 +190,19 @@ impl FormError {
 
 impl Demande {
     fn count(&self) -> usize {
-        self.sources.iter().flat_map(|s| &s.datatypes).map(|d| d.units.len()).sum()
+        self.sources
+            .iter()
+            .flat_map(|s| &s.datatypes)
+            .map(|d| d.units.len())
+            .sum()
     }
 
     fn optional(&self) -> bool {
-        self.sources.iter().flat_map(|s| &s.datatypes).flat_map(|d| &d.units).any(|u| !u.required)
+        self.sources
+            .iter()
+            .flat_map(|s| &s.datatypes)
+            .flat_map(|d| &d.units)
+            .any(|u| !u.required)
     }
 
     fn error(&self, error: &FormError) -> bool {

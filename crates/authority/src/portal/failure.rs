@@ -45,12 +45,24 @@ impl Failure {
 
     const fn title(self, lang: Lang) -> &'static str {
         match self {
-            Self::BadRequest => lang.t("Cette demande ne peut pas être lue", "This request cannot be read"),
-            Self::Forbidden => lang.t("Cette page ne vous est pas ouverte", "This page is not open to you"),
+            Self::BadRequest => lang.t(
+                "Cette demande ne peut pas être lue",
+                "This request cannot be read",
+            ),
+            Self::Forbidden => lang.t(
+                "Cette page ne vous est pas ouverte",
+                "This page is not open to you",
+            ),
             Self::NotFound => lang.t("Cette page n’existe pas", "This page does not exist"),
-            Self::TooMany => lang.t("Trop de demandes en peu de temps", "Too many requests in a short time"),
+            Self::TooMany => lang.t(
+                "Trop de demandes en peu de temps",
+                "Too many requests in a short time",
+            ),
             Self::Internal => lang.t("Le service a rencontré une erreur", "The service met an error"),
-            Self::Unavailable => lang.t("Le service ne peut pas répondre pour l’instant", "The service cannot answer for now"),
+            Self::Unavailable => lang.t(
+                "Le service ne peut pas répondre pour l’instant",
+                "The service cannot answer for now",
+            ),
         }
     }
 

@@ -153,7 +153,11 @@ impl Withdrawn {
     /// « une seconde », « 1,1 seconde ».
     fn bound(&self, lang: super::Lang) -> String {
         let (whole, tenths) = (self.bound_ms / 1_000, (self.bound_ms % 1_000).div_ceil(100));
-        let (whole, tenths) = if tenths == 10 { (whole + 1, 0) } else { (whole, tenths) };
+        let (whole, tenths) = if tenths == 10 {
+            (whole + 1, 0)
+        } else {
+            (whole, tenths)
+        };
         match (whole, tenths, lang) {
             (1, 0, super::Lang::Fr) => "une seconde".to_owned(),
             (1, 0, super::Lang::En) => "one second".to_owned(),
@@ -194,7 +198,10 @@ mod tests {
             (500, "0,5\u{a0}seconde", "0.5\u{a0}seconds"),
             (2_500, "2,5\u{a0}secondes", "2.5\u{a0}seconds"),
         ] {
-            assert_eq!((at(ms).bound(Lang::Fr), at(ms).bound(Lang::En)), (fr.to_owned(), en.to_owned()));
+            assert_eq!(
+                (at(ms).bound(Lang::Fr), at(ms).bound(Lang::En)),
+                (fr.to_owned(), en.to_owned())
+            );
         }
     }
 }

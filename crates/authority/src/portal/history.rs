@@ -122,7 +122,13 @@ pub enum ResultKind {
 
 impl ResultKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 5] = [Self::Answered, Self::Unconfirmed, Self::Later, Self::Refused, Self::ToCheck];
+    pub const ALL: [Self; 5] = [
+        Self::Answered,
+        Self::Unconfirmed,
+        Self::Later,
+        Self::Refused,
+        Self::ToCheck,
+    ];
 
     /// The value in the query, which is also the style's name.
     pub const fn code(self) -> &'static str {
@@ -188,7 +194,10 @@ impl ExchangeResult {
     pub const fn words(self, lang: Lang) -> &'static str {
         match self {
             Self::Withheld => lang.t("arrêté avant l’envoi", "stopped before it was sent"),
-            Self::Expired => lang.t("délai passé, rien n’a été transmis", "time over, nothing was sent"),
+            Self::Expired => lang.t(
+                "délai passé, rien n’a été transmis",
+                "time over, nothing was sent",
+            ),
             Self::Answered | Self::Unconfirmed | Self::Later(_) | Self::Refused(_) | Self::ToCheck => {
                 self.kind().words(lang)
             }
@@ -262,7 +271,9 @@ const fn reason_en(reason: Reason) -> &'static str {
         Reason::SourceChanged => "The document changed while it was being sent.",
         Reason::Maintenance => "The service is under maintenance; try again later.",
         Reason::LedgerUnavailable => "The ledger of exchanges is unavailable: nothing was sent.",
-        Reason::RevocationStateStale => "The state of authorisations is not known at this moment: nothing was sent.",
+        Reason::RevocationStateStale => {
+            "The state of authorisations is not known at this moment: nothing was sent."
+        }
         Reason::DirectoryStale => "The directory of administrations has expired: nothing was sent.",
         Reason::KeyUnavailable => "A key of the service is unavailable.",
         Reason::UnsupportedRevision => "This version of the information is no longer served.",
@@ -275,12 +286,24 @@ impl OnBehalf {
     fn words(&self, lang: Lang) -> String {
         match (self, lang) {
             (Self::Yourself, _) => lang.t("par vous", "by you").to_owned(),
-            (Self::Child { given_name: Some(name) }, Lang::Fr) => format!("pour votre enfant {name}"),
-            (Self::Child { given_name: Some(name) }, Lang::En) => format!("for your child {name}"),
+            (
+                Self::Child {
+                    given_name: Some(name),
+                },
+                Lang::Fr,
+            ) => format!("pour votre enfant {name}"),
+            (
+                Self::Child {
+                    given_name: Some(name),
+                },
+                Lang::En,
+            ) => format!("for your child {name}"),
             (Self::Child { given_name: None }, _) => lang.t("pour votre enfant", "for your child").to_owned(),
             (Self::Entity { name }, Lang::Fr) => format!("pour {name}"),
             (Self::Entity { name }, Lang::En) => format!("for {name}"),
-            (Self::Helper, _) => lang.t("par la personne qui vous aide", "by the person who helps you").to_owned(),
+            (Self::Helper, _) => lang
+                .t("par la personne qui vous aide", "by the person who helps you")
+                .to_owned(),
             (Self::Agent { motive }, Lang::Fr) => format!("par un agent (motif : {motive})"),
             (Self::Agent { motive }, Lang::En) => format!("by an officer (reason: {motive})"),
             (Self::Automatic, _) => lang.t("automatiquement", "automatically").to_owned(),
@@ -343,7 +366,11 @@ impl Filters {
             || !self.to.is_empty()
             || self.result.is_some()
             || self.grant.is_some()
-            || self.administrations.iter().chain(&self.information).any(|c| c.selected)
+            || self
+                .administrations
+                .iter()
+                .chain(&self.information)
+                .any(|c| c.selected)
     }
 }
 

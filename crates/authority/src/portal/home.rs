@@ -1,4 +1,6 @@
-use super::page;
+use askama::Template;
+
+use super::{Frame, Lang, Page, Section, Site, page};
 
 /// Accueil.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,5 +41,26 @@ pub enum LoginError {
     LevelTooLow,
 }
 
-page!(Home, "home.html", Home);
+/// Accueil depends on nothing but its frame.
+#[derive(Template)]
+#[template(path = "home.html")]
+struct HomeSheet<'a> {
+    site: &'a Site,
+    frame: &'a Frame,
+    section: Section,
+    l: Lang,
+}
+
+impl Page for Home {
+    fn html(&self, site: &Site, frame: &Frame) -> Result<String, askama::Error> {
+        HomeSheet {
+            site,
+            frame,
+            section: Section::Home,
+            l: frame.lang,
+        }
+        .render()
+    }
+}
+
 page!(Login, "login.html", Task);

@@ -44,7 +44,11 @@ impl Lang {
 
     /// « la mairie de Clamart », for the middle of a sentence.
     pub fn the(self, name: &str) -> String {
-        if self.fr() { names::the(name) } else { name.to_owned() }
+        if self.fr() {
+            names::the(name)
+        } else {
+            name.to_owned()
+        }
     }
 
     /// « La mairie de Clamart », for its start.
@@ -54,12 +58,20 @@ impl Lang {
 
     /// « de la mairie de Clamart »; in English the bare name, since « of » stands in the sentence.
     pub fn of(self, name: &str) -> String {
-        if self.fr() { names::of(name) } else { name.to_owned() }
+        if self.fr() {
+            names::of(name)
+        } else {
+            name.to_owned()
+        }
     }
 
     /// « à la mairie de Clamart »; in English the bare name.
     pub fn to(self, name: &str) -> String {
-        if self.fr() { names::to(name) } else { name.to_owned() }
+        if self.fr() {
+            names::to(name)
+        } else {
+            name.to_owned()
+        }
     }
 
     /// « mardi 24 novembre 2026 ».

@@ -46,13 +46,22 @@ impl LegalGround {
     pub fn short(&self, lang: Lang) -> String {
         match &self.basis {
             LegalBasis::Request => lang
-                .t("nécessaire pour traiter votre demande (CRPA, L. 114-8, I)", "needed to handle your request (CRPA, L. 114-8, I)")
+                .t(
+                    "nécessaire pour traiter votre demande (CRPA, L. 114-8, I)",
+                    "needed to handle your request (CRPA, L. 114-8, I)",
+                )
                 .to_owned(),
             LegalBasis::Proactive => lang
-                .t("information sur vos droits (CRPA, L. 114-8, II)", "information about your rights (CRPA, L. 114-8, II)")
+                .t(
+                    "information sur vos droits (CRPA, L. 114-8, II)",
+                    "information about your rights (CRPA, L. 114-8, II)",
+                )
                 .to_owned(),
             LegalBasis::Consent => lang
-                .t("votre consentement (RGPD, 6, 1, a)", "your consent (GDPR, 6(1)(a))")
+                .t(
+                    "votre consentement (RGPD, 6, 1, a)",
+                    "your consent (GDPR, 6(1)(a))",
+                )
                 .to_owned(),
             LegalBasis::Text(id) => format!(
                 "{} {}",

@@ -2,13 +2,55 @@
 //! « la mairie de Clamart », « du département du Rhône », « à l’université de Lille ».
 
 const FEMININE: &[&str] = &[
-    "académie", "agence", "ambassade", "assemblée", "association", "banque", "bibliothèque", "caisse", "chambre",
-    "collectivité", "commune", "communauté", "direction", "école", "fédération", "fondation", "maison", "mairie",
-    "métropole", "mission", "mutualité", "mutuelle", "préfecture", "région", "régie", "société", "ville", "université",
+    "académie",
+    "agence",
+    "ambassade",
+    "assemblée",
+    "association",
+    "banque",
+    "bibliothèque",
+    "caisse",
+    "chambre",
+    "collectivité",
+    "commune",
+    "communauté",
+    "direction",
+    "école",
+    "fédération",
+    "fondation",
+    "maison",
+    "mairie",
+    "métropole",
+    "mission",
+    "mutualité",
+    "mutuelle",
+    "préfecture",
+    "région",
+    "régie",
+    "société",
+    "ville",
+    "université",
 ];
 const MASCULINE: &[&str] = &[
-    "bureau", "centre", "collège", "conseil", "crous", "département", "établissement", "fonds", "groupement",
-    "hôpital", "institut", "lycée", "ministère", "office", "organisme", "rectorat", "service", "syndicat", "tribunal",
+    "bureau",
+    "centre",
+    "collège",
+    "conseil",
+    "crous",
+    "département",
+    "établissement",
+    "fonds",
+    "groupement",
+    "hôpital",
+    "institut",
+    "lycée",
+    "ministère",
+    "office",
+    "organisme",
+    "rectorat",
+    "service",
+    "syndicat",
+    "tribunal",
 ];
 
 enum Article {
@@ -35,14 +77,24 @@ fn split(name: &str) -> (Article, String) {
     }
     let head = name.split([' ', '-', '\u{a0}']).next().unwrap_or_default();
     let lower = head.to_lowercase();
-    let article = match (FEMININE.contains(&lower.as_str()), MASCULINE.contains(&lower.as_str())) {
+    let article = match (
+        FEMININE.contains(&lower.as_str()),
+        MASCULINE.contains(&lower.as_str()),
+    ) {
         (false, false) => return (Article::None, name.to_owned()),
         _ if lower.starts_with(['a', 'e', 'é', 'i', 'o', 'u', 'ô', 'h']) => Article::Elided,
         (true, _) => Article::La,
         (false, true) => Article::Le,
     };
     let acronym = head.chars().count() > 1 && head.chars().all(char::is_uppercase);
-    (article, if acronym { name.to_owned() } else { name.replacen(head, &lower, 1) })
+    (
+        article,
+        if acronym {
+            name.to_owned()
+        } else {
+            name.replacen(head, &lower, 1)
+        },
+    )
 }
 
 /// « la mairie de Clamart ».
@@ -84,11 +136,13 @@ pub(super) fn siren(siren: &unefois_core::Siren) -> String {
 /// The text with a capital first.
 pub(super) fn capitalised(text: &str) -> String {
     let mut rest = text.chars();
-    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+    rest.next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
 fn starts_with_vowel(name: &str) -> bool {
-    name.to_lowercase().starts_with(['a', 'e', 'é', 'è', 'i', 'o', 'u', 'y', 'î', 'œ'])
+    name.to_lowercase()
+        .starts_with(['a', 'e', 'é', 'è', 'i', 'o', 'u', 'y', 'î', 'œ'])
 }
 
 #[cfg(test)]
@@ -100,21 +154,47 @@ mod tests {
         assert_eq!(the("France Travail"), "France Travail");
         assert_eq!(of("Urssaf Caisse nationale"), "d’Urssaf Caisse nationale");
         assert_eq!(to("Clamart"), "à Clamart");
-        assert_eq!((the(""), of(""), capitalised("")), (String::new(), "de ".to_owned(), String::new()));
+        assert_eq!(
+            (the(""), of(""), capitalised("")),
+            (String::new(), "de ".to_owned(), String::new())
+        );
     }
 
     #[test]
     fn known_heads_elide_and_contract() {
         for (name, expected) in [
-            ("Mairie de Clamart", ["la mairie de Clamart", "de la mairie de Clamart", "à la mairie de Clamart"]),
-            ("Centre communal", ["le centre communal", "du centre communal", "au centre communal"]),
-            ("CROUS de Lille", ["le CROUS de Lille", "du CROUS de Lille", "au CROUS de Lille"]),
-            ("Université de Lille", ["l’université de Lille", "de l’université de Lille", "à l’université de Lille"]),
+            (
+                "Mairie de Clamart",
+                [
+                    "la mairie de Clamart",
+                    "de la mairie de Clamart",
+                    "à la mairie de Clamart",
+                ],
+            ),
+            (
+                "Centre communal",
+                ["le centre communal", "du centre communal", "au centre communal"],
+            ),
+            (
+                "CROUS de Lille",
+                ["le CROUS de Lille", "du CROUS de Lille", "au CROUS de Lille"],
+            ),
+            (
+                "Université de Lille",
+                [
+                    "l’université de Lille",
+                    "de l’université de Lille",
+                    "à l’université de Lille",
+                ],
+            ),
             ("La Poste", ["la Poste", "de la Poste", "à la Poste"]),
             ("Les Mureaux", ["les Mureaux", "des Mureaux", "aux Mureaux"]),
         ] {
             assert_eq!([the(name), of(name), to(name)], expected);
         }
-        assert_eq!(capitalised(&the("Établissement public")), "L’établissement public");
+        assert_eq!(
+            capitalised(&the("Établissement public")),
+            "L’établissement public"
+        );
     }
 }

@@ -47,15 +47,20 @@ pub fn second(at: Micros) -> String {
 
 /// « novembre 2026 ».
 pub fn month(month: Month, lang: Lang) -> String {
-    MonthName::try_from(month.month)
-        .map_or_else(|_| month.to_string(), |m| format!("{}{NBSP}{}", month_name(m, lang), month.year))
+    MonthName::try_from(month.month).map_or_else(
+        |_| month.to_string(),
+        |m| format!("{}{NBSP}{}", month_name(m, lang), month.year),
+    )
 }
 
 /// The calendar month in Paris that this instant falls in.
 pub fn month_of(at: Micros) -> Month {
     local(at).map_or_else(
         || at.month(),
-        |t| Month { year: t.year(), month: u8::from(t.month()) },
+        |t| Month {
+            year: t.year(),
+            month: u8::from(t.month()),
+        },
     )
 }
 
@@ -64,7 +69,9 @@ pub fn midnight(year: i32, month: u8, day: u8) -> Option<Micros> {
     let date = Date::from_calendar_date(year, MonthName::try_from(month).ok()?, day).ok()?;
     let utc = date.midnight().assume_utc();
     // The switch is at 02:00 or 03:00 local time, so the offset one hour before midnight UTC holds at local midnight.
-    let start = utc.checked_sub(time::Duration::seconds(i64::from(offset_seconds(utc - time::Duration::hours(1)))))?;
+    let start = utc.checked_sub(time::Duration::seconds(i64::from(offset_seconds(
+        utc - time::Duration::hours(1),
+    ))))?;
     Some(Micros::from_secs(start.unix_timestamp()))
 }
 
@@ -76,7 +83,10 @@ fn local(at: Micros) -> Option<OffsetDateTime> {
 
 fn offset_seconds(utc: OffsetDateTime) -> i32 {
     let year = utc.year();
-    let summer = match (last_sunday(year, MonthName::March), last_sunday(year, MonthName::October)) {
+    let summer = match (
+        last_sunday(year, MonthName::March),
+        last_sunday(year, MonthName::October),
+    ) {
         (Some(start), Some(end)) => start <= utc && utc < end,
         (None, _) | (_, None) => false,
     };
@@ -87,7 +97,12 @@ fn offset_seconds(utc: OffsetDateTime) -> i32 {
 fn last_sunday(year: i32, month: MonthName) -> Option<OffsetDateTime> {
     let last = Date::from_calendar_date(year, month, 31).ok()?;
     let back = i64::from(last.weekday().number_days_from_sunday());
-    Some(last.checked_sub(time::Duration::days(back))?.with_hms(1, 0, 0).ok()?.assume_utc())
+    Some(
+        last.checked_sub(time::Duration::days(back))?
+            .with_hms(1, 0, 0)
+            .ok()?
+            .assume_utc(),
+    )
 }
 
 fn date(date: Date, lang: Lang) -> String {
@@ -152,9 +167,18 @@ mod tests {
     #[test]
     fn words_in_both_languages() {
         let t = at("2026-11-24T13:05:12Z");
-        assert_eq!(day_hour(t, Lang::Fr), "mardi 24\u{a0}novembre\u{a0}2026 à 14\u{a0}h\u{a0}05");
-        assert_eq!(day_hour(t, Lang::En), "Tuesday 24\u{a0}November\u{a0}2026 at 14:05");
-        assert_eq!(short_day(at("2026-07-31T22:00:00Z"), Lang::Fr), "1er\u{a0}août\u{a0}2026");
+        assert_eq!(
+            day_hour(t, Lang::Fr),
+            "mardi 24\u{a0}novembre\u{a0}2026 à 14\u{a0}h\u{a0}05"
+        );
+        assert_eq!(
+            day_hour(t, Lang::En),
+            "Tuesday 24\u{a0}November\u{a0}2026 at 14:05"
+        );
+        assert_eq!(
+            short_day(at("2026-07-31T22:00:00Z"), Lang::Fr),
+            "1er\u{a0}août\u{a0}2026"
+        );
         assert_eq!(month_of(at("2026-07-31T22:00:00Z")).to_string(), "2026-08");
     }
 

@@ -70,7 +70,11 @@ impl Duration {
             Self::Once => lang.t("Une seule fois.", "Once only.").to_owned(),
             Self::Until { end, pace } => {
                 let until = lang.t("Jusqu’au", "Until");
-                let limits = pace.words(lang).into_iter().map(|w| format!(", {w}")).collect::<String>();
+                let limits = pace
+                    .words(lang)
+                    .into_iter()
+                    .map(|w| format!(", {w}"))
+                    .collect::<String>();
                 format!("{until} {}{limits}.", lang.short_day(&end))
             }
         }
@@ -132,7 +136,13 @@ mod tests {
     #[test]
     fn pace_and_keeping_in_words() {
         let end = "2027-08-31T21:59:59Z".parse().unwrap();
-        let term = |min, max| Duration::Until { end, pace: Pace { min_interval_s: min, max_count: max } };
+        let term = |min, max| Duration::Until {
+            end,
+            pace: Pace {
+                min_interval_s: min,
+                max_count: max,
+            },
+        };
         assert_eq!(
             term(Some(2_592_000), None).words(Lang::Fr),
             "Jusqu’au 31\u{a0}août\u{a0}2027, au plus une fois par mois."
@@ -141,11 +151,32 @@ mod tests {
             term(Some(864_000), Some(3)).words(Lang::Fr),
             "Jusqu’au 31\u{a0}août\u{a0}2027, au plus une fois tous les 10 jours, 3 fois au plus en tout."
         );
-        assert!(term(Some(3_599), None).words(Lang::Fr).ends_with("toutes les 59 minutes."));
-        assert!(term(Some(90_000), None).words(Lang::Fr).ends_with("une fois par jour."));
-        assert_eq!(term(Some(0), None).words(Lang::En), "Until 31\u{a0}August\u{a0}2027.");
-        let once = Term { what: None, duration: Duration::Once, keeping: Keeping::Days(365) };
-        assert_eq!(once.keeping_words(Lang::Fr, "Mairie de Clamart"), "La mairie de Clamart conserve la réponse 12 mois.");
-        assert_eq!((days(90, Lang::Fr), days(45, Lang::En)), ("3 mois".to_owned(), "45 days".to_owned()));
+        assert!(
+            term(Some(3_599), None)
+                .words(Lang::Fr)
+                .ends_with("toutes les 59 minutes.")
+        );
+        assert!(
+            term(Some(90_000), None)
+                .words(Lang::Fr)
+                .ends_with("une fois par jour.")
+        );
+        assert_eq!(
+            term(Some(0), None).words(Lang::En),
+            "Until 31\u{a0}August\u{a0}2027."
+        );
+        let once = Term {
+            what: None,
+            duration: Duration::Once,
+            keeping: Keeping::Days(365),
+        };
+        assert_eq!(
+            once.keeping_words(Lang::Fr, "Mairie de Clamart"),
+            "La mairie de Clamart conserve la réponse 12 mois."
+        );
+        assert_eq!(
+            (days(90, Lang::Fr), days(45, Lang::En)),
+            ("3 mois".to_owned(), "45 days".to_owned())
+        );
     }
 }

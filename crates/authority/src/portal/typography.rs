@@ -52,7 +52,9 @@ fn curl(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         let inside = before.is_some_and(char::is_alphanumeric)
-            && chars.peek().is_some_and(|next| next.is_alphanumeric() || *next == '«');
+            && chars
+                .peek()
+                .is_some_and(|next| next.is_alphanumeric() || *next == '«');
         match c {
             '\'' if inside => out.push('\u{2019}'),
             '\'' => out.push_str("&#39;"),
@@ -91,7 +93,10 @@ mod tests {
     #[test]
     fn direction_marks_and_controls_are_made_visible_everywhere() {
         let html = "<p title=\"a\u{202e}b\">x\u{2066}y\u{0}z</p>\n";
-        assert_eq!(finish(html, Lang::En), "<p title=\"a\u{fffd}b\">x\u{fffd}y\u{fffd}z</p>\n");
+        assert_eq!(
+            finish(html, Lang::En),
+            "<p title=\"a\u{fffd}b\">x\u{fffd}y\u{fffd}z</p>\n"
+        );
     }
 
     #[test]
@@ -103,7 +108,10 @@ mod tests {
     #[test]
     fn french_spaces_do_not_break() {
         for (from, to) in [
-            ("<p>« a » : b ; c ?</p>", "<p>«\u{a0}a\u{a0}»\u{a0}: b\u{202f}; c\u{202f}?</p>"),
+            (
+                "<p>« a » : b ; c ?</p>",
+                "<p>«\u{a0}a\u{a0}»\u{a0}: b\u{202f}; c\u{202f}?</p>",
+            ),
             ("n° 12, 12 mois", "n°\u{a0}12, 12\u{a0}mois"),
             ("l&#39;eau d'ici &#39;x&#39;", "l’eau d’ici &#39;x&#39;"),
             ("a < b", "a < b"),
