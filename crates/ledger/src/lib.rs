@@ -20,13 +20,18 @@ mod claims;
 mod draft;
 mod error;
 mod log;
+mod peer;
 mod read;
 mod receipt;
 mod sequencer;
+mod service;
 mod tally;
+pub mod verify;
 
 pub use attempt::{Attempt, ClaimMode, ClaimRequest};
 pub use draft::{About, Draft, Gate, GateState, ReleaseDraft};
 pub use error::Error;
 pub use log::{Begin, Keys, Ledger};
+pub use peer::peer_head_check;
 pub use receipt::{DurableReceipt, Head, Release};
+pub use service::LedgerService;

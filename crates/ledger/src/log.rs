@@ -10,7 +10,7 @@ use unefois_core::commitment::{GrantSecret, NodeKey, Salt};
 use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView};
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
-use unefois_store::entry::{entry_of_party, entry_range};
+use unefois_store::entry::entry_range;
 use unefois_store::head::{self, head_take};
 use unefois_store::index::{Index, Mac, index_lookup, secret_read};
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
@@ -20,7 +20,7 @@ use crate::attempt::{Attempt, ClaimRequest, Registry};
 use crate::batch::{Item, Leaf, State, commit_evidence, released};
 use crate::claims::{Verdict, judge};
 use crate::draft::{Draft, ReleaseDraft, withheld};
-use crate::read::{tiles, tree_at};
+use crate::read::{LogView, tree_at};
 use crate::receipt::{DurableReceipt, Head, Release};
 use crate::sequencer::{Published, Sequencer};
 use crate::tally::Tally;
@@ -295,13 +295,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Proof`].
     pub async fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Error> {
-        let published = Arc::clone(&self.inner.published.borrow());
-        if old > new || new > published.head.size {
-            return Err(Error::OutOfRange);
-        }
-        let needed = published.tree.consistency_tiles(old, new)?;
-        let tiles = tiles(&self.inner.db, self.inner.log, &needed).await?;
-        Ok(published.tree.consistency_proof(old, new, &tiles)?)
+        self.view().consistency(&self.inner.db, old, new).await
     }
 
     /// The proof of entry `index` under the present head.
@@ -309,19 +303,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Proof`].
     pub async fn proof(&self, index: u64) -> Result<Receipt, Error> {
-        let published = Arc::clone(&self.inner.published.borrow());
-        let size = published.head.size;
-        if index >= size {
-            return Err(Error::OutOfRange);
-        }
-        let needed = published.tree.inclusion_tiles(index, size)?;
-        let tiles = tiles(&self.inner.db, self.inner.log, &needed).await?;
-        let proof = published.tree.inclusion_proof(index, size, &tiles)?;
-        Ok(Receipt::new(
-            index,
-            proof,
-            SignedCheckpoint::clone(&published.head.checkpoint),
-        )?)
+        self.view().proof(&self.inner.db, index).await
     }
 
     /// The leaves from `start` up to but not including `end`, cut at the committed size.
@@ -338,22 +320,6 @@ impl Ledger {
             return Err(Error::Corrupt("an entry is missing"));
         }
         Ok(rows.into_iter().map(|(_, entry)| entry).collect())
-    }
-
-    /// The entries below `end` from `start` on in which `party` is requester or provider, at most `limit`, with
-    /// their places.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn entries_of(
-        &self,
-        party: unefois_core::ParticipantId,
-        (start, end): (u64, u64),
-        limit: u32,
-    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let end = end.min(self.head().size);
-        let siret = party.siret().to_string();
-        Ok(entry_of_party(&self.inner.db, self.inner.log, (start, end), &siret, limit).await?)
     }
 
     /// The places of the entries about a handle, in order.
@@ -410,6 +376,17 @@ impl Ledger {
         .await?;
         tx.commit().await?;
         Ok(rows)
+    }
+
+    /// The committed head with what proofs under it need.
+    pub(crate) fn view(&self) -> LogView {
+        let published = self.inner.published.borrow();
+        LogView {
+            log: self.inner.log,
+            origin: self.inner.origin.clone(),
+            tree: Arc::clone(&published.tree),
+            checkpoint: Arc::clone(&published.head.checkpoint),
+        }
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -1,11 +1,65 @@
 //! What is read back from a log: its right edge, its heads, its proofs.
 
+use std::sync::Arc;
+
 use unefois_store::Db;
 use unefois_store::entry::entry_range;
+use unefois_store::head;
 use unefois_store::tile::tile_range;
-use unefois_tlog::{Hash, Tile, TileId, Tiles, Tree};
+use unefois_tlog::{Hash, Origin, Receipt, SignedCheckpoint, Tile, TileId, Tiles, Tree};
 
 use crate::Error;
+
+/// One committed size of one log of the database, of this process or of another replica.
+#[derive(Clone, Debug)]
+pub(crate) struct LogView {
+    pub(crate) log: i32,
+    pub(crate) origin: Origin,
+    pub(crate) tree: Arc<Tree>,
+    pub(crate) checkpoint: Arc<SignedCheckpoint>,
+}
+
+impl LogView {
+    /// The present head of a log as its writer stored it; `None` while it has no entry.
+    pub(crate) async fn stored(db: &Db, origin: &str) -> Result<Option<Self>, Error> {
+        let Some(head) = head::head_read(db, origin).await?.filter(|head| head.size > 0) else {
+            return Ok(None);
+        };
+        let tree = tree_at(db, head.log, head.size).await?;
+        Ok(Some(Self {
+            log: head.log,
+            origin: origin.parse()?,
+            tree: Arc::new(tree),
+            checkpoint: Arc::new(SignedCheckpoint::parse(head.checkpoint.as_bytes())?),
+        }))
+    }
+
+    /// The proof that the log of size `new` starts with that of size `old`.
+    pub(crate) async fn consistency(&self, db: &Db, old: u64, new: u64) -> Result<Vec<Hash>, Error> {
+        if old > new || new > self.tree.size() {
+            return Err(Error::OutOfRange);
+        }
+        let needed = self.tree.consistency_tiles(old, new)?;
+        let tiles = tiles(db, self.log, &needed).await?;
+        Ok(self.tree.consistency_proof(old, new, &tiles)?)
+    }
+
+    /// The proof of entry `index` under this head.
+    pub(crate) async fn proof(&self, db: &Db, index: u64) -> Result<Receipt, Error> {
+        let size = self.tree.size();
+        if index >= size {
+            return Err(Error::OutOfRange);
+        }
+        let needed = self.tree.inclusion_tiles(index, size)?;
+        let tiles = tiles(db, self.log, &needed).await?;
+        let proof = self.tree.inclusion_proof(index, size, &tiles)?;
+        Ok(Receipt::new(
+            index,
+            proof,
+            SignedCheckpoint::clone(&self.checkpoint),
+        )?)
+    }
+}
 
 /// The tree of a log at `size`, from its last entries and the tiles over the others: at most 255 entries and 255
 /// tiles a level are read.
@@ -33,7 +87,7 @@ pub(crate) async fn tree_at(db: &Db, log: i32, size: u64) -> Result<Tree, Error>
 }
 
 /// The stored tiles that a proof needs.
-pub(crate) async fn tiles(db: &Db, log: i32, needed: &[TileId]) -> Result<Tiles, Error> {
+async fn tiles(db: &Db, log: i32, needed: &[TileId]) -> Result<Tiles, Error> {
     let mut found = Tiles::new();
     for id in needed {
         for tile in tile_range(db, log, id.level(), id.index(), 1).await? {

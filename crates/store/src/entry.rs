@@ -183,28 +183,6 @@ pub async fn entry_range(db: &Db, log: i32, start: u64, end: u64) -> Result<Vec<
         .collect()
 }
 
-/// The leaves from `start` up to but not including `end` in which `party` (a SIRET) is requester or provider, at most
-/// `limit`, in order.
-///
-/// # Errors
-/// [`Error::Database`], [`Error::Corrupt`].
-pub async fn entry_of_party(
-    db: &Db,
-    log: i32,
-    (start, end): (u64, u64),
-    party: &str,
-    limit: u32,
-) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    const SQL: &str = "SELECT idx, entry FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3 \
-         AND (requester = $4 OR provider = $4) ORDER BY idx LIMIT $5";
-    let (start, end) = (to_i64(start)?, to_i64(end)?);
-    let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(SQL)
-        .bind(log).bind(start).bind(end).bind(party).bind(i64::from(limit)).fetch_all(pool).await?);
-    rows.into_iter()
-        .map(|(idx, entry)| Ok((to_u64(idx, "ledger_entry.idx")?, entry)))
-        .collect()
-}
-
 /// How many leaves of some range have the same four columns.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct EntryCount {

@@ -1,0 +1,248 @@
+//! The logs of one process over gRPC, to those who may read them.
+
+use std::collections::BTreeMap;
+
+use tonic::{Request, Response, Status};
+use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason};
+use unefois_mesh::status::{self, Refusal};
+use unefois_mesh::{Peer, PeerId};
+use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::ledger_service_server;
+use unefois_proto::{InvalidMessage, handles};
+use unefois_store::entry::entry_range;
+use unefois_store::head::origins;
+use unefois_store::index::{Index, index_lookup};
+use unefois_store::peer::peer_receipt_exists;
+use unefois_tlog::Hash;
+
+use crate::read::LogView;
+use crate::{Error, Ledger};
+
+/// The most entries of one answer to an auditor.
+const MAX_ENTRIES: u32 = 1_000;
+/// The most entries of one history.
+const MAX_HISTORY: usize = 1_000;
+
+/// Serves the logs of one process.
+///
+/// An auditor reads every entry of a log that this process writes, in order. The authority reads the entries about a
+/// handle, in every log of the database: the replicas of a participant share it, and the call reaches one of them.
+/// Any admitted peer may have a log's heads proved consistent.
+#[derive(Clone, Debug)]
+pub struct LedgerService {
+    logs: Vec<Ledger>,
+    authority: ParticipantId,
+}
+
+impl LedgerService {
+    /// Serves `logs`, which share a database; `authority` is the participant that may read by handle.
+    pub const fn new(logs: Vec<Ledger>, authority: ParticipantId) -> Self {
+        Self { logs, authority }
+    }
+
+    /// The log of `origin`; without a name, the only one.
+    fn log(&self, origin: &str) -> Result<&Ledger, Status> {
+        let named = self.logs.iter().find(|log| log.origin().as_str() == origin);
+        let only = match self.logs.as_slice() {
+            [log] if origin.is_empty() => Some(log),
+            _ => None,
+        };
+        let found = named.or(only);
+        found.ok_or_else(|| invalid("origin", "a log that this process writes"))
+    }
+
+    /// Finds the entries of `handles` since `since`, each with its view, oldest first.
+    async fn found(&self, handles: &[Handle], since: Micros) -> Result<Vec<Found>, Error> {
+        let Some(first) = self.logs.first() else {
+            return Ok(Vec::new());
+        };
+        let db = &first.inner().db;
+        let mut found = Vec::new();
+        for origin in origins(db).await? {
+            let own = self.logs.iter().find(|log| log.origin().as_str() == origin);
+            let view = match own {
+                Some(log) => Some(log.view()),
+                None => LogView::stored(db, &origin).await?,
+            };
+            let Some(view) = view else { continue };
+            let mut places = BTreeMap::new();
+            for handle in handles {
+                let key = first.node_key().handle_key(handle);
+                let of_handle = index_lookup(db, Index::Handle, view.log, &key, view.tree.size()).await?;
+                places.extend(of_handle.into_iter().map(|index| (index, *handle)));
+            }
+            for (index, handle) in places {
+                let rows = entry_range(db, view.log, index, index + 1).await?;
+                let (_, bytes) = rows
+                    .into_iter()
+                    .next()
+                    .ok_or(Error::Corrupt("an entry is missing"))?;
+                let entry = Entry::decode(&bytes).map_err(|_| Error::Corrupt("an entry does not decode"))?;
+                if entry.at >= since {
+                    found.push(Found {
+                        view: view.clone(),
+                        index,
+                        handle,
+                        entry,
+                        bytes,
+                    });
+                }
+            }
+        }
+        found.sort_by(|a, b| {
+            (a.entry.at, &a.view.origin, a.index).cmp(&(b.entry.at, &b.view.origin, b.index))
+        });
+        Ok(found)
+    }
+
+    /// Proves one entry found.
+    async fn proved(&self, found: Found) -> Result<pb::ProvedEntry, Error> {
+        let db = match self.logs.first() {
+            Some(log) => &log.inner().db,
+            None => return Err(Error::OutOfRange),
+        };
+        let acknowledged = match found.entry.requester {
+            Some(requester) => {
+                let peer = requester.siret().to_string();
+                peer_receipt_exists(db, &peer, &Hash::of_leaf(&found.bytes)).await?
+            }
+            None => false,
+        };
+        Ok(pb::ProvedEntry {
+            origin: found.view.origin.to_string(),
+            proof: found.view.proof(db, found.index).await?.to_string(),
+            entry: found.bytes,
+            handle: found.handle.as_bytes().to_vec(),
+            acknowledged,
+        })
+    }
+}
+
+/// An entry found by a handle.
+struct Found {
+    view: LogView,
+    index: u64,
+    handle: Handle,
+    entry: Entry,
+    bytes: Vec<u8>,
+}
+
+#[tonic::async_trait]
+impl ledger_service_server::LedgerService for LedgerService {
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        match Peer::of(&request)?.id {
+            PeerId::Auditor(_) => {}
+            PeerId::Participant(_) => {
+                return Err(not_entitled("a log is read with an auditor's certificate"));
+            }
+        }
+        let page = request.into_inner();
+        let log = self.log(&page.origin)?;
+        let size = at_head(log, page.size);
+        if page.start > size {
+            return Err(invalid("start", "at most the log's size"));
+        }
+        let end = size.min(page.start + u64::from(page.limit.min(MAX_ENTRIES)));
+        let checkpoint = log.checkpoint(size).await.map_err(|e| refusal("size", &e))?;
+        let consistency = consistency(log, page.known_size, size, "known_size").await?;
+        let entries = log
+            .entries(page.start, end)
+            .await
+            .map_err(|e| refusal("start", &e))?;
+        Ok(Response::new(pb::ListEntriesResponse {
+            entries,
+            checkpoint: checkpoint.as_str().to_owned(),
+            consistency,
+        }))
+    }
+
+    async fn get_consistency(
+        &self,
+        request: Request<pb::GetConsistencyRequest>,
+    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
+        Peer::of(&request)?;
+        let asked = request.into_inner();
+        let log = self.log(&asked.origin)?;
+        let second = at_head(log, asked.second);
+        let checkpoint = log.checkpoint(second).await.map_err(|e| refusal("second", &e))?;
+        Ok(Response::new(pb::GetConsistencyResponse {
+            checkpoint: checkpoint.as_str().to_owned(),
+            consistency: consistency(log, asked.first, second, "first").await?,
+        }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<pb::HistoryRequest>,
+    ) -> Result<Response<pb::HistoryResponse>, Status> {
+        match Peer::of(&request)?.id {
+            PeerId::Participant(peer) if peer == self.authority => {}
+            PeerId::Participant(_) | PeerId::Auditor(_) => {
+                return Err(not_entitled("a history is read with the authority's certificate"));
+            }
+        }
+        let asked = request.into_inner();
+        let handles = handles(&asked).map_err(malformed)?;
+        let found = self.found(&handles, Micros::new(asked.since_us)).await;
+        let mut found = found.map_err(|e| refusal("handles", &e))?;
+        let truncated = found.len() > MAX_HISTORY;
+        found.truncate(MAX_HISTORY);
+        let mut entries = Vec::with_capacity(found.len());
+        for entry in found {
+            entries.push(self.proved(entry).await.map_err(|e| refusal("handles", &e))?);
+        }
+        Ok(Response::new(pb::HistoryResponse { entries, truncated }))
+    }
+}
+
+/// The size asked for; 0 is the present one.
+fn at_head(log: &Ledger, size: u64) -> u64 {
+    match size {
+        0 => log.head().size,
+        size => size,
+    }
+}
+
+async fn consistency(log: &Ledger, old: u64, new: u64, field: &str) -> Result<Vec<Vec<u8>>, Status> {
+    let proof = log.consistency(old, new).await.map_err(|e| refusal(field, &e))?;
+    Ok(proof.iter().map(|hash| hash.as_bytes().to_vec()).collect())
+}
+
+fn not_entitled(why: &str) -> Status {
+    status::refused(Reason::NotEntitled, why)
+}
+
+fn invalid(field: &str, form: &str) -> Status {
+    Refusal::new(Reason::InvalidRequest, "the message is malformed")
+        .field(field, form)
+        .into()
+}
+
+fn malformed(message: InvalidMessage) -> Status {
+    let refusal = Refusal::new(Reason::InvalidRequest, message.to_string());
+    let fields = message.violations.into_iter();
+    fields
+        .fold(refusal, |refusal, v| refusal.field(v.field, v.description))
+        .into()
+}
+
+/// What a failure to read is told as; only a size or an index out of range is the caller's fault.
+fn refusal(field: &str, error: &Error) -> Status {
+    match error {
+        Error::OutOfRange => invalid(field, "at most the log's size"),
+        Error::Overloaded
+        | Error::Unavailable
+        | Error::Fenced
+        | Error::Corrupt(_)
+        | Error::TooMuch
+        | Error::Forked
+        | Error::Proof(_)
+        | Error::Store(_) => {
+            tracing::error!(error = status::chain(error), "the log could not be read");
+            status::refused(Reason::LedgerUnavailable, "the log could not be read")
+        }
+    }
+}
