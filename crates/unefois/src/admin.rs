@@ -1,0 +1,115 @@
+//! The admin listener: whether the process lives and can serve, its metrics and its version.
+//!
+//! Probes hold no certificate, so nothing here is personal or secret: a check that fails says so in words written in
+//! this program, never in an error's.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use opentelemetry::KeyValue;
+use serde_json::json;
+use unefois_mesh::metrics;
+
+use crate::telemetry::Metrics;
+
+/// One thing that must hold for the process to serve.
+pub struct Check {
+    name: &'static str,
+    holds: Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>,
+}
+
+impl Check {
+    /// `holds` answers at once, from memory; where it does not hold it says what is missing.
+    pub fn new(
+        name: &'static str,
+        holds: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            holds: Box::new(holds),
+        }
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes of the admin listener of one role: `/livez`, `/readyz` (`?verbose` lists `checks`), `/metrics`,
+/// `/version`. The metric `unefois.ready` of `role` follows the same checks.
+pub fn router(role: &'static str, checks: Vec<Check>, metrics: Metrics) -> Router {
+    let checks = Arc::<[Check]>::from(checks);
+    let gauged = Arc::clone(&checks);
+    metrics::meter()
+        .u64_observable_gauge(metrics::READY)
+        .with_callback(move |ready| {
+            let value = gauged.iter().all(|check| (check.holds)().is_ok());
+            ready.observe(value.into(), &[KeyValue::new(metrics::ROLE, role)]);
+        })
+        .build();
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz).with_state(checks))
+        .route("/metrics", get(exposition).with_state(metrics))
+        .route("/version", get(version))
+}
+
+async fn readyz(State(checks): State<Arc<[Check]>>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let mut ready = true;
+    let mut list = String::new();
+    for Check { name, holds } in checks.iter() {
+        // Writing to a string cannot fail.
+        let _ = match holds() {
+            Ok(()) => writeln!(list, "[+] {name}"),
+            Err(missing) => {
+                ready = false;
+                writeln!(list, "[-] {name}: {missing}")
+            }
+        };
+    }
+    let (status, verdict) = match ready {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    };
+    let verbose = query.is_some_and(|query| query == "verbose" || query.starts_with("verbose="));
+    (
+        status,
+        if verbose {
+            list + verdict
+        } else {
+            verdict.to_owned()
+        },
+    )
+}
+
+async fn exposition(State(metrics): State<Metrics>) -> impl IntoResponse {
+    match metrics.text() {
+        Ok(text) => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            text,
+        ),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be shown");
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+                "metrics cannot be shown; the log says why\n".to_owned(),
+            )
+        }
+    }
+}
+
+async fn version() -> impl IntoResponse {
+    Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
+}
