@@ -1,0 +1,639 @@
+//! The pages filled with what the demo's people and administrations would see.
+
+use unefois_authority::portal::{
+    Accessibility, ChildForm, Choice, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage,
+    ExchangeResult, Failure, Filters, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState,
+    Grants, Help, History, HistoryRow, Home, Keeping, Lang, LegalGround, Login, LoginError, MonthCount,
+    OnBehalf, Organisation, Pace, Page, Person, Privacy, Provider, Publisher, SessionExpired, Site, Source,
+    Term, Theme, Unit, Withdraw, Withdrawn,
+};
+use unefois_core::{LegalBasis, Micros, Month, Reason};
+
+pub(crate) const CSRF: &str = "b3duZXItb2YtdGhlLWZvcm0";
+pub(crate) const DPO: &str = "dpo@clamart.example";
+
+pub(crate) fn site() -> Site {
+    Site::new("unefois", Theme::default())
+}
+
+pub(crate) fn frame(lang: Lang) -> Frame {
+    Frame {
+        lang,
+        person: Some(Person {
+            name: "Angela DUBOIS".to_owned(),
+            provider: "FranceConnect".to_owned(),
+        }),
+        csrf: CSRF.to_owned(),
+        other_lang: "?lang=autre".to_owned(),
+        demonstration: false,
+    }
+}
+
+fn nobody(lang: Lang) -> Frame {
+    Frame {
+        person: None,
+        csrf: String::new(),
+        demonstration: true,
+        ..frame(lang)
+    }
+}
+
+pub(crate) fn at(text: &str) -> Micros {
+    text.parse().unwrap()
+}
+
+fn words(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|t| (*t).to_owned()).collect()
+}
+
+pub(crate) fn clamart(lang: Lang) -> Organisation {
+    Organisation {
+        name: lang.t("Mairie de Clamart", "Clamart Town Council").to_owned(),
+        siren: "219200235".parse().unwrap(),
+        card: Some("/participants/219200235".to_owned()),
+    }
+}
+
+fn cnaf(lang: Lang) -> String {
+    lang.t(
+        "Caisse nationale des allocations familiales",
+        "National Family Allowances Fund",
+    )
+    .to_owned()
+}
+
+fn mesr(lang: Lang) -> String {
+    lang.t(
+        "Ministère de l’Enseignement supérieur",
+        "Ministry of Higher Education",
+    )
+    .to_owned()
+}
+
+fn canteen(lang: Lang) -> String {
+    lang.t("Tarif de la cantine 2026-2027", "School meal price 2026-2027")
+        .to_owned()
+}
+
+fn quotient(lang: Lang) -> String {
+    lang.t("Quotient familial (CAF ou MSA)", "Family quotient (CAF or MSA)")
+        .to_owned()
+}
+
+fn student(lang: Lang) -> String {
+    lang.t("Statut étudiant", "Student status").to_owned()
+}
+
+pub(crate) fn request(lang: Lang) -> LegalGround {
+    LegalGround {
+        basis: LegalBasis::Request,
+        text: Some(
+            lang.t(
+                "Délibération du conseil municipal du 12 mai 2026",
+                "Council decision of 12 May 2026",
+            )
+            .to_owned(),
+        ),
+    }
+}
+
+fn unit(field: &str, label: &str, details: Option<&str>, required: bool) -> Unit {
+    Unit {
+        field: field.to_owned(),
+        label: label.to_owned(),
+        details: details.map(str::to_owned),
+        required,
+        ticked: false,
+    }
+}
+
+/// The page of the story: two producers, one optional unit.
+pub(crate) fn demande(lang: Lang) -> Demande {
+    Demande {
+        action: "/demande/0h4s9".to_owned(),
+        other_person: "/demande/0h4s9/autre".to_owned(),
+        asker: clamart(lang),
+        publisher: None,
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        sources: vec![
+            Source {
+                name: cnaf(lang),
+                holders: Some(lang.t("CAF et MSA", "CAF and MSA").to_owned()),
+                datatypes: vec![Datatype {
+                    label: quotient(lang),
+                    period: Some(lang.t("octobre 2026", "October 2026").to_owned()),
+                    units: vec![
+                        unit(
+                            "u-0-valeur",
+                            lang.t("Votre quotient familial", "Your family quotient"),
+                            Some(lang.t("montant, mois de calcul", "amount, month of calculation")),
+                            true,
+                        ),
+                        unit(
+                            "u-0-composition",
+                            lang.t("La composition de votre foyer", "Who lives in your household"),
+                            Some(lang.t("nombre d’enfants et d’adultes", "number of children and adults")),
+                            false,
+                        ),
+                    ],
+                    also_about: words(&[lang.t("vos enfants", "your children")]),
+                    not_sent: words(&[
+                        lang.t("adresse", "address"),
+                        lang.t("dates de naissance", "dates of birth"),
+                    ]),
+                }],
+            },
+            Source {
+                name: mesr(lang),
+                holders: None,
+                datatypes: vec![Datatype {
+                    label: student(lang),
+                    period: None,
+                    units: vec![unit(
+                        "u-1-inscription",
+                        lang.t(
+                            "Votre inscription dans l’enseignement supérieur",
+                            "Your enrolment in higher education",
+                        ),
+                        Some(lang.t(
+                            "inscrit ou non, dates de l’année",
+                            "enrolled or not, dates of the year",
+                        )),
+                        true,
+                    )],
+                    also_about: Vec::new(),
+                    not_sent: words(&[
+                        lang.t("établissement", "institution"),
+                        lang.t("régime de formation", "type of course"),
+                    ]),
+                }],
+            },
+        ],
+        terms: vec![Term {
+            what: None,
+            duration: Duration::Once,
+            keeping: Keeping::Days(365),
+        }],
+        ground: request(lang),
+        dpo: DPO.to_owned(),
+        child: None,
+        errors: Vec::new(),
+    }
+}
+
+/// A child's page, come back with errors.
+fn demande_child(lang: Lang) -> Demande {
+    Demande {
+        publisher: Some(Publisher {
+            name: lang
+                .t("Éditeur de démonstration", "Demonstration publisher")
+                .to_owned(),
+        }),
+        sources: vec![Source {
+            name: lang
+                .t("Ministère de l’Éducation nationale", "Ministry of Education")
+                .to_owned(),
+            holders: None,
+            datatypes: vec![Datatype {
+                label: lang.t("Statut d’élève", "Pupil status").to_owned(),
+                period: Some(
+                    lang.t("année scolaire 2026-2027", "school year 2026-2027")
+                        .to_owned(),
+                ),
+                units: vec![unit(
+                    "u-0-scolarise",
+                    lang.t("La scolarisation de votre enfant", "Your child’s schooling"),
+                    None,
+                    true,
+                )],
+                also_about: Vec::new(),
+                not_sent: Vec::new(),
+            }],
+        }],
+        terms: vec![Term {
+            what: None,
+            duration: Duration::Until {
+                end: at("2027-08-31T21:59:59Z"),
+                pace: Pace {
+                    min_interval_s: Some(2_592_000),
+                    max_count: None,
+                },
+            },
+            keeping: Keeping::View,
+        }],
+        child: Some(ChildForm {
+            birth_name: "DUBOIS".to_owned(),
+            gender: "female".to_owned(),
+            day: "31".to_owned(),
+            month: "2".to_owned(),
+            year: "2019".to_owned(),
+            given_names: String::new(),
+        }),
+        errors: vec![FormError::ChildGivenNames, FormError::ChildBirthDate],
+        ..demande(lang)
+    }
+}
+
+/// Consent, come back because its box was not ticked.
+pub(crate) fn demande_consent(lang: Lang) -> Demande {
+    Demande {
+        ground: LegalGround {
+            basis: LegalBasis::Consent,
+            text: None,
+        },
+        errors: vec![FormError::Consent],
+        ..demande(lang)
+    }
+}
+
+fn card(lang: Lang, id: &str, state: GrantState, exchanges: u32) -> GrantCard {
+    GrantCard {
+        asker: clamart(lang).name,
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        what: vec![quotient(lang), student(lang)],
+        duration: Duration::Once,
+        state,
+        exchanges,
+        href: format!("/autorisations/{id}"),
+        stop: (state == GrantState::Current).then(|| format!("/autorisations/{id}/arreter")),
+    }
+}
+
+fn grants(lang: Lang) -> Grants {
+    let standing = GrantCard {
+        asker: lang.t("CROUS de Lille", "CROUS of Lille").to_owned(),
+        demarche: lang
+            .t("Bourse sur critères sociaux", "Needs-based grant")
+            .to_owned(),
+        dossier: "B-118-2026".to_owned(),
+        what: vec![student(lang)],
+        duration: Duration::Until {
+            end: at("2027-08-31T21:59:59Z"),
+            pace: Pace {
+                min_interval_s: Some(2_592_000),
+                max_count: None,
+            },
+        },
+        ..card(lang, "b", GrantState::Current, 3)
+    };
+    Grants {
+        current: vec![card(lang, "a", GrantState::Current, 0), standing],
+        ended: vec![card(
+            lang,
+            "c",
+            GrantState::Ended {
+                at: at("2025-11-03T09:00:00Z"),
+            },
+            1,
+        )],
+        stopped: vec![card(
+            lang,
+            "d",
+            GrantState::Stopped {
+                at: at("2026-02-10T16:42:00Z"),
+            },
+            2,
+        )],
+    }
+}
+
+fn grant(lang: Lang) -> GrantDetail {
+    GrantDetail {
+        asker: clamart(lang),
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        granted_at: at("2026-11-24T13:05:12Z"),
+        state: GrantState::Current,
+        parts: vec![
+            GrantPart {
+                source: cnaf(lang),
+                label: quotient(lang),
+                units: words(&[lang.t("Votre quotient familial", "Your family quotient")]),
+                left_out: words(&[lang.t("La composition de votre foyer", "Who lives in your household")]),
+            },
+            GrantPart {
+                source: mesr(lang),
+                label: student(lang),
+                units: words(&[lang.t(
+                    "Votre inscription dans l’enseignement supérieur",
+                    "Your enrolment in higher education",
+                )]),
+                left_out: Vec::new(),
+            },
+        ],
+        terms: vec![Term {
+            what: None,
+            duration: Duration::Once,
+            keeping: Keeping::Days(365),
+        }],
+        ground: request(lang),
+        dpo: DPO.to_owned(),
+        exchanges: 2,
+        history: "/historique?autorisation=a".to_owned(),
+        stop: Some("/autorisations/a/arreter".to_owned()),
+    }
+}
+
+fn withdraw(lang: Lang) -> Withdraw {
+    Withdraw {
+        action: "/autorisations/a/arreter".to_owned(),
+        cancel: "/autorisations/a".to_owned(),
+        asker: clamart(lang).name,
+        what: words(&[lang.t("votre quotient familial", "your family quotient")]),
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        exchanges: 1,
+        dpo: DPO.to_owned(),
+    }
+}
+
+pub(crate) fn withdrawn(lang: Lang) -> Withdrawn {
+    Withdrawn {
+        asker: clamart(lang).name,
+        what: words(&[lang.t("Quotient familial (CAF ou MSA)", "Family quotient (CAF or MSA)")]),
+        recorded_at: at("2026-11-24T13:05:12.3Z"),
+        bound_ms: 1_000,
+        exchanges: 1,
+        dpo: DPO.to_owned(),
+        history: "/historique?autorisation=a".to_owned(),
+    }
+}
+
+fn row(lang: Lang, id: &str, when: &str, result: ExchangeResult) -> HistoryRow {
+    HistoryRow {
+        id: format!("e-{id}"),
+        at: at(when),
+        asker: clamart(lang).name,
+        source: cnaf(lang),
+        what: words(&[lang.t("Votre quotient familial", "Your family quotient")]),
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        ground: request(lang),
+        on_behalf: OnBehalf::Yourself,
+        result,
+        proof: Some(format!("/preuves/{id}.tlog-proof")),
+        receipt: Some(format!("/preuves/{id}.json")),
+        report: "/aide#echange-inconnu".to_owned(),
+        correct: Some("https://www.caf.example/contact".to_owned()),
+    }
+}
+
+pub(crate) fn history(lang: Lang) -> History {
+    let student_row = HistoryRow {
+        source: mesr(lang),
+        what: words(&[lang.t(
+            "Votre inscription dans l’enseignement supérieur",
+            "Your enrolment in higher education",
+        )]),
+        correct: None,
+        ..row(lang, "2", "2026-11-24T13:05:14Z", ExchangeResult::Unconfirmed)
+    };
+    let officer = HistoryRow {
+        on_behalf: OnBehalf::Agent {
+            motive: lang
+                .t("demande reçue au guichet", "request received at the desk")
+                .to_owned(),
+        },
+        ..row(lang, "5", "2026-09-02T07:30:00Z", ExchangeResult::ToCheck)
+    };
+    let child = HistoryRow {
+        on_behalf: OnBehalf::Child {
+            given_name: Some("Emma".to_owned()),
+        },
+        ground: LegalGround {
+            basis: LegalBasis::Text("CSP-R3131".to_owned()),
+            text: Some("CSP, R. 3131".to_owned()),
+        },
+        ..row(
+            lang,
+            "6",
+            "2026-09-01T22:10:00Z",
+            ExchangeResult::Later(Some(Reason::SourceTimeout)),
+        )
+    };
+    let choice = |value: &str, label: String| Choice {
+        value: value.to_owned(),
+        label,
+        selected: false,
+    };
+    let month = |month, counts| MonthCount {
+        month: Month { year: 2026, month },
+        counts,
+    };
+    History {
+        from: at("2023-11-24T13:10:00Z"),
+        until: at("2026-11-24T13:10:00Z"),
+        asked: 4,
+        silent: Vec::new(),
+        rows: vec![
+            row(
+                lang,
+                "1",
+                "2026-11-24T13:05:20Z",
+                ExchangeResult::Refused(Reason::GrantRevoked),
+            ),
+            student_row,
+            row(lang, "3", "2026-11-24T13:05:13Z", ExchangeResult::Answered),
+            row(lang, "4", "2026-10-05T08:00:00Z", ExchangeResult::Withheld),
+            officer,
+            child,
+            HistoryRow {
+                on_behalf: OnBehalf::Automatic,
+                proof: None,
+                receipt: None,
+                ..row(lang, "7", "2026-09-01T06:00:00Z", ExchangeResult::Expired)
+            },
+        ],
+        months: vec![
+            month(11, [1, 1, 0, 1, 0]),
+            month(10, [0, 0, 0, 1, 0]),
+            month(9, [0, 0, 1, 1, 1]),
+        ],
+        filters: Filters {
+            administrations: vec![
+                choice("219200235", clamart(lang).name),
+                choice("180035065", cnaf(lang)),
+            ],
+            information: vec![
+                choice("cnaf/quotient-familial", quotient(lang)),
+                choice("mesr/statut-etudiant", student(lang)),
+            ],
+            ..Filters::default()
+        },
+        csv: "/historique.csv".to_owned(),
+        json: "/historique.json".to_owned(),
+        older: None,
+    }
+}
+
+/// Some administrations silent, a filter on, a period that is none, nothing found.
+fn history_empty(lang: Lang) -> History {
+    let full = history(lang);
+    History {
+        silent: vec![mesr(lang)],
+        rows: Vec::new(),
+        months: Vec::new(),
+        filters: Filters {
+            from: "2026-12-01".to_owned(),
+            to: "2026-11-01".to_owned(),
+            grant: Some("a".to_owned()),
+            invalid_period: true,
+            ..full.filters
+        },
+        older: Some("/historique?avant=1".to_owned()),
+        ..full
+    }
+}
+
+fn end(lang: Lang, outcome: DemandeOutcome) -> DemandeEnd {
+    let known = outcome != DemandeOutcome::Expired;
+    DemandeEnd {
+        asker: known.then(|| clamart(lang).name),
+        back: known.then(|| "https://cantine.clamart.example/retour?error=access_denied".to_owned()),
+        outcome,
+    }
+}
+
+fn error(failure: Failure) -> ErrorPage {
+    ErrorPage {
+        failure,
+        code: Some("UF-0417".to_owned()),
+        request_id: Some("01938f0e-7b1c-7c3a-9d54-1f2e3a4b5c6d".to_owned()),
+        back: None,
+    }
+}
+
+/// Every page in this language, under the name of its file.
+pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
+    let site = site();
+    let provider = |name: &str, professional| Provider {
+        name: name.to_owned(),
+        href: format!("/connexion/{}", name.to_lowercase()),
+        professional,
+    };
+    let login = |asker: Option<String>, error| Login {
+        providers: vec![provider("FranceConnect", false), provider("ProConnect", true)],
+        asker,
+        error,
+    };
+    let known = frame(lang);
+    let nobody = nobody(lang);
+    fn show(site: &Site, frame: &Frame, page: &impl Page) -> String {
+        site.show(frame, page).unwrap()
+    }
+    let mut pages = vec![
+        ("accueil", show(&site, &nobody, &Home)),
+        ("accueil-connecte", show(&site, &known, &Home)),
+        (
+            "connexion",
+            show(&site, &nobody, &login(Some(clamart(lang).name), None)),
+        ),
+        (
+            "connexion-erreur",
+            show(&site, &nobody, &login(None, Some(LoginError::Cancelled))),
+        ),
+        ("demande", show(&site, &known, &demande(lang))),
+        ("demande-enfant", show(&site, &known, &demande_child(lang))),
+        (
+            "demande-consentement",
+            show(&site, &known, &demande_consent(lang)),
+        ),
+        (
+            "demande-refusee",
+            show(
+                &site,
+                &known,
+                &end(lang, DemandeOutcome::Declined { consent: false }),
+            ),
+        ),
+        (
+            "demande-repondue",
+            show(&site, &known, &end(lang, DemandeOutcome::Answered)),
+        ),
+        (
+            "demande-expiree",
+            show(&site, &nobody, &end(lang, DemandeOutcome::Expired)),
+        ),
+        (
+            "demande-identite",
+            show(
+                &site,
+                &known,
+                &end(lang, DemandeOutcome::Mismatch { tries_left: 2 }),
+            ),
+        ),
+        ("autorisations", show(&site, &known, &grants(lang))),
+        ("autorisations-vide", show(&site, &known, &Grants::default())),
+        ("autorisation", show(&site, &known, &grant(lang))),
+        ("retrait", show(&site, &known, &withdraw(lang))),
+        ("retrait-enregistre", show(&site, &known, &withdrawn(lang))),
+        ("historique", show(&site, &known, &history(lang))),
+        ("historique-vide", show(&site, &known, &history_empty(lang))),
+        (
+            "donnees-personnelles",
+            show(
+                &site,
+                &nobody,
+                &Privacy {
+                    controller: lang
+                        .t(
+                            "Direction interministérielle du numérique",
+                            "Interministerial Digital Directorate",
+                        )
+                        .to_owned(),
+                    dpo: "dpo@unefois.example".to_owned(),
+                },
+            ),
+        ),
+        (
+            "accessibilite",
+            show(
+                &site,
+                &nobody,
+                &Accessibility {
+                    controller: lang
+                        .t(
+                            "Direction interministérielle du numérique",
+                            "Interministerial Digital Directorate",
+                        )
+                        .to_owned(),
+                    contact: "accessibilite@unefois.example".to_owned(),
+                },
+            ),
+        ),
+        (
+            "aide",
+            show(
+                &site,
+                &known,
+                &Help {
+                    contact: "aide@unefois.example".to_owned(),
+                },
+            ),
+        ),
+        (
+            "session",
+            show(
+                &site,
+                &nobody,
+                &SessionExpired {
+                    login: "/connexion".to_owned(),
+                    idle_minutes: 30,
+                },
+            ),
+        ),
+    ];
+    for (name, failure) in [
+        ("erreur-400", Failure::BadRequest),
+        ("erreur-403", Failure::Forbidden),
+        ("erreur-404", Failure::NotFound),
+        ("erreur-429", Failure::TooMany),
+        ("erreur-500", Failure::Internal),
+        ("erreur-503", Failure::Unavailable),
+    ] {
+        pages.push((name, show(&site, &nobody, &error(failure))));
+    }
+    pages
+}
