@@ -1,5 +1,68 @@
 //! The demonstration: every role in one process, and a story whose steps are assertions.
 
 pub mod backend;
+pub mod browser;
 pub mod idp;
 pub mod persona;
+pub mod stage;
+pub mod world;
+
+/// The catalogue's files, by their path below `catalogue/`, in the order of their names.
+const CATALOGUE: &[(&str, &str)] = &[
+    (
+        "demarches/bourse.yaml",
+        include_str!("../../../catalogue/demarches/bourse.yaml"),
+    ),
+    (
+        "demarches/cantine.yaml",
+        include_str!("../../../catalogue/demarches/cantine.yaml"),
+    ),
+    (
+        "producers/cnaf.yaml",
+        include_str!("../../../catalogue/producers/cnaf.yaml"),
+    ),
+    (
+        "producers/men.yaml",
+        include_str!("../../../catalogue/producers/men.yaml"),
+    ),
+    (
+        "producers/mesr.yaml",
+        include_str!("../../../catalogue/producers/mesr.yaml"),
+    ),
+    (
+        "producers/msa.yaml",
+        include_str!("../../../catalogue/producers/msa.yaml"),
+    ),
+    (
+        "producers/urssaf.yaml",
+        include_str!("../../../catalogue/producers/urssaf.yaml"),
+    ),
+    (
+        "types/cnaf.quotient-familial@1.yaml",
+        include_str!("../../../catalogue/types/cnaf.quotient-familial@1.yaml"),
+    ),
+    (
+        "types/men.statut-eleve@1.yaml",
+        include_str!("../../../catalogue/types/men.statut-eleve@1.yaml"),
+    ),
+    (
+        "types/mesr.statut-etudiant@1.yaml",
+        include_str!("../../../catalogue/types/mesr.statut-etudiant@1.yaml"),
+    ),
+    (
+        "types/urssaf.attestation-de-vigilance@1.yaml",
+        include_str!("../../../catalogue/types/urssaf.attestation-de-vigilance@1.yaml"),
+    ),
+];
+
+/// The cases behind the ministry's node.
+const MESR_CASES: &[(&str, &str)] = &[
+    (
+        "etudiant_dubois.yaml",
+        include_str!("demo/cases/etudiant_dubois.yaml"),
+    ),
+    (
+        "etudiant_inconnu.yaml",
+        include_str!("demo/cases/etudiant_inconnu.yaml"),
+    ),
+];

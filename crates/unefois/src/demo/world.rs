@@ -1,0 +1,462 @@
+//! The demonstration's world on disk: certificates, keys, directory, catalogue and one folder a process, laid out as
+//! `deploy/` lays out real ones.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Value;
+use unefois_core::catalogue::Catalogue;
+use unefois_core::directory::{
+    Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow,
+    ParticipantKind, ParticipantRow, Quota, TlsKey,
+};
+use unefois_core::{Acr, Habilitation, Micros, ParticipantId, Random as _, Sha256};
+use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
+use unefois_mesh::{Peer, PeerId, SystemRandom};
+
+use crate::ca::folder::write_private;
+use crate::ca::{Ca, LeafRequest, Profile, Validity};
+use crate::command::catalogue::{load, read_folder};
+use crate::command::key::{KeyKind, generate_key};
+use crate::config;
+use crate::failure::{Failure, Kind};
+
+/// The authority's participant.
+pub const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
+/// The producer of « quotient familial », behind an HTTP API.
+pub const CNAF: &str = "urn:unefois:participant:18003506500010";
+/// The producer of « statut étudiant », from a folder of cases.
+pub const MESR: &str = "urn:unefois:participant:11004401300016";
+/// The commune that asks.
+pub const CLAMART: &str = "urn:unefois:participant:21920023500014";
+/// A consumer whose software is not ours.
+pub const LYON: &str = "urn:unefois:participant:21690123100011";
+/// Where the foreign consumer's browser comes back to.
+pub const LYON_BACK: &str = "http://localhost:9/retour";
+/// Where the commune's browser comes back to.
+pub const CLAMART_BACK: &str = "http://localhost:9/dossiers/retour";
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Where everything listens, on loopback.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// The authority, mesh.
+    pub authority: u16,
+    /// The authority, portal.
+    pub portal: u16,
+    /// The CNAF's node.
+    pub cnaf: u16,
+    /// The ministry's node.
+    pub mesr: u16,
+    /// The commune's node.
+    pub clamart: u16,
+    /// The identity provider.
+    pub idp: u16,
+    /// The HTTP API behind the CNAF's node.
+    pub backend: u16,
+}
+
+impl Ports {
+    /// Ports that were free a moment ago.
+    ///
+    /// # Errors
+    /// Loopback has none left.
+    pub fn free() -> std::io::Result<Self> {
+        let held: Vec<TcpListener> = (0..7)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .collect::<Result<_, _>>()?;
+        let port = |n: usize| held[n].local_addr().map(|address| address.port());
+        Ok(Self {
+            authority: port(0)?,
+            portal: port(1)?,
+            cnaf: port(2)?,
+            mesr: port(3)?,
+            clamart: port(4)?,
+            idp: port(5)?,
+            backend: port(6)?,
+        })
+    }
+}
+
+/// The world, written.
+#[derive(Debug)]
+pub struct World {
+    /// The folder that holds all of it.
+    pub root: PathBuf,
+    /// Where everything listens.
+    pub ports: Ports,
+    /// Thumbprint of the key that signs the directory.
+    pub pin: Thumbprint,
+    /// The secret that the authority shares with the identity provider.
+    pub idp_secret: String,
+    /// The identity provider that people log in at.
+    pub idp_issuer: String,
+}
+
+/// One participant as it is made.
+struct Member {
+    row: ParticipantRow,
+}
+
+impl World {
+    /// Writes a new world into `root`, an empty folder, whose people log in at `idp_issuer` (its own provider's where
+    /// absent).
+    ///
+    /// # Errors
+    /// A file cannot be written, or the catalogue is not found in order.
+    pub fn create(
+        root: &Path,
+        idp_issuer: Option<String>,
+        now: Micros,
+        random: &SystemRandom,
+    ) -> Result<Self, Failure> {
+        let ports = Ports::free()
+            .map_err(|e| Failure::new(Kind::CannotWrite, "aucun port n'est libre").because(e))?;
+        let mut maker = Maker {
+            root,
+            now,
+            random,
+            ca: new_ca(now, random)?,
+        };
+        let catalogue = built_in_catalogue()?;
+
+        let mut authority = maker.member(
+            AUTHORITY,
+            "authority",
+            Profile::Authority,
+            ("Autorité de démonstration", "Demonstration authority"),
+        )?;
+        authority.row.mesh = vec![format!("localhost:{}", ports.authority)];
+        let token_keys = vec![maker.jwk("authority", "token")?];
+        let withdrawal_keys = vec![maker.jwk("authority", "withdrawal")?];
+        for secret in ["subject", "storage"] {
+            maker.key("authority", secret, KeyKind::Secret, None)?;
+        }
+        let idp_secret = Sha256::from_bytes((random as &dyn unefois_core::Random).bytes()).to_string();
+        write_private(&root.join("authority/fc.secret"), &idp_secret).map_err(cannot_write)?;
+
+        let mut cnaf = maker.producer(
+            CNAF,
+            "cnaf",
+            (
+                "Caisse nationale des allocations familiales",
+                "National family allowance fund",
+            ),
+        )?;
+        cnaf.row.mesh = vec![format!("localhost:{}", ports.cnaf)];
+        let mut mesr = maker.producer(
+            MESR,
+            "mesr",
+            (
+                "Ministère de l'Enseignement supérieur",
+                "Ministry of higher education",
+            ),
+        )?;
+        mesr.row.mesh = vec![format!("localhost:{}", ports.mesr)];
+        let mut clamart = maker.member(
+            CLAMART,
+            "clamart",
+            Profile::Node,
+            ("Mairie de Clamart", "Clamart town hall"),
+        )?;
+        clamart.row.mesh = vec![format!("localhost:{}", ports.clamart)];
+        clamart.row.kind = ParticipantKind::Collectivite;
+        clamart.row.redirect_uris = vec![CLAMART_BACK.to_owned()];
+        maker.key("clamart", "storage", KeyKind::Secret, None)?;
+        maker.certificate("clamart", "backoffice", Profile::Client, CLAMART)?;
+        let mut lyon = maker.member(LYON, "lyon", Profile::Node, ("Mairie de Lyon", "Lyon town hall"))?;
+        lyon.row.kind = ParticipantKind::Collectivite;
+        lyon.row.redirect_uris = vec![LYON_BACK.to_owned()];
+        let auditor = maker.certificate(
+            "auditor",
+            "tls",
+            Profile::Auditor,
+            "urn:unefois:auditor:demonstration",
+        )?;
+
+        let idp_issuer = idp_issuer.unwrap_or_else(|| format!("http://localhost:{}", ports.idp));
+        let issuer = format!("http://localhost:{}", ports.portal);
+        let document = DirectoryDocument {
+            version: 1,
+            prev: None,
+            issued_at: now,
+            next_update: now.plus_ms(DAY_MS),
+            expires: now.plus_ms(7 * DAY_MS),
+            lease_ms: 1_000,
+            catalogue_hash: catalogue.hash(),
+            authority: AuthorityRow {
+                participant: authority.row.id,
+                issuer: issuer.clone(),
+                portal: issuer,
+                token_keys,
+                withdrawal_keys,
+                identity_providers: vec![IdentityProvider {
+                    issuer: idp_issuer.clone(),
+                    acr: vec![Acr::Eidas1],
+                }],
+            },
+            auditors: vec![Auditor {
+                name: "demonstration".to_owned(),
+                spki_sha256: auditor,
+            }],
+            habilitations: habilitations(now)?,
+            quotas: quotas(),
+            closed_windows: Vec::new(),
+            participants: vec![authority.row, cnaf.row, mesr.row, clamart.row, lyon.row],
+        };
+        let directory_key =
+            Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()));
+        let directory_key = directory_key
+            .map_err(|e| Failure::new(Kind::Bug, "la clé de l'annuaire n'est pas générée").because(e))?;
+        let signed = directory::sign(&document, &directory_key)
+            .map_err(|e| Failure::new(Kind::Bug, "l'annuaire n'est pas signé").because(e))?;
+        for member in ["authority", "cnaf", "mesr", "clamart", "lyon", "auditor"] {
+            maker.file(&format!("{member}/directory.jws"), signed.as_bytes())?;
+            maker.file(&format!("{member}/catalogue.bin"), catalogue.to_bytes())?;
+        }
+        maker.file("ca/ca.pem", maker.ca.cert_pem().as_bytes())?;
+        let crl = maker.ca.crl(now, now.plus_ms(7 * DAY_MS)).map_err(cannot_write)?;
+        maker.file("ca/ca.crl", crl.as_bytes())?;
+        for (name, text) in super::MESR_CASES {
+            maker.file(&format!("mesr/cases/{name}"), text.as_bytes())?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            ports,
+            pin: *directory_key.thumbprint(),
+            idp_secret,
+            idp_issuer,
+        })
+    }
+
+    /// The folder of one process.
+    pub fn folder(&self, member: &str) -> PathBuf {
+        self.root.join(member)
+    }
+
+    /// The configuration of one process: the sample of `deploy/`, with `overrides` put over it.
+    ///
+    /// # Errors
+    /// The sample does not read.
+    pub fn config<T: DeserializeOwned>(
+        &self,
+        sample: &str,
+        member: &str,
+        overrides: &[(&str, Value)],
+    ) -> Result<T, Failure> {
+        let pin = ("directory.key", Value::String(self.pin.to_string()));
+        let overrides: Vec<config::Override> = (overrides.iter().chain([&pin]))
+            .map(|(path, value)| (path.split('.').map(str::to_owned).collect(), value.clone()))
+            .collect();
+        config::read(sample, &self.folder(member), &overrides)
+    }
+}
+
+struct Maker<'a> {
+    root: &'a Path,
+    now: Micros,
+    random: &'a SystemRandom,
+    ca: Ca,
+}
+
+impl Maker<'_> {
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.root.join(name);
+        let folder = path.parent().unwrap_or(self.root);
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, bytes))
+            .map_err(cannot_write)
+    }
+
+    fn key(&self, member: &str, name: &str, kind: KeyKind, origin: Option<&str>) -> Result<String, Failure> {
+        let path = self.root.join(member).join(format!("{name}.key"));
+        Ok(generate_key(kind, &path, origin, self.random)?
+            .public
+            .unwrap_or_default())
+    }
+
+    fn jwk(&self, member: &str, name: &str) -> Result<Jwk, Failure> {
+        let kind = if name == "pivot" {
+            KeyKind::Pivot
+        } else {
+            KeyKind::Signing
+        };
+        let public = self.key(member, name, kind, None)?;
+        serde_json::from_str(&public)
+            .map_err(|e| Failure::new(Kind::Bug, "une clé publique n'est pas relue").because(e))
+    }
+
+    /// Issues a certificate into `member/name.pem`; its key's digest, as the directory lists it.
+    fn certificate(
+        &mut self,
+        member: &str,
+        name: &str,
+        profile: Profile,
+        identity: &str,
+    ) -> Result<Sha256, Failure> {
+        let named = matches!(profile, Profile::Node | Profile::Authority);
+        let request = LeafRequest {
+            profile,
+            identity: identity.parse::<PeerId>().ok(),
+            common_name: member.to_owned(),
+            names: if named {
+                vec!["localhost".to_owned(), "127.0.0.1".to_owned()]
+            } else {
+                Vec::new()
+            },
+            validity: Validity::days(self.now, 30),
+        };
+        let issued = self.ca.issue(&request, self.random).map_err(cannot_write)?;
+        self.file(&format!("{member}/{name}.pem"), issued.cert_pem.as_bytes())?;
+        write_private(
+            &self.root.join(member).join(format!("{name}.key")),
+            &issued.key_pem,
+        )
+        .map_err(cannot_write)?;
+        let peer = Peer::from_der(&issued.cert_der);
+        peer.map(|peer| peer.spki_sha256)
+            .map_err(|e| Failure::new(Kind::Bug, "un certificat n'est pas relu").because(e))
+    }
+
+    fn member(
+        &mut self,
+        id: &str,
+        member: &str,
+        profile: Profile,
+        (fr, en): (&str, &str),
+    ) -> Result<Member, Failure> {
+        std::fs::create_dir_all(self.root.join(member)).map_err(cannot_write)?;
+        let spki_sha256 = self.certificate(member, "tls", profile, id)?;
+        let origin = format!("{id}/1");
+        let vkey = self.key(member, "ledger", KeyKind::Ledger, Some(&origin))?;
+        self.key(member, "node", KeyKind::Secret, None)?;
+        let id: ParticipantId = id
+            .parse()
+            .map_err(|e| Failure::new(Kind::Bug, "un participant est mal nommé").because(e))?;
+        Ok(Member {
+            row: ParticipantRow {
+                id,
+                name: Bilingual {
+                    fr: fr.to_owned(),
+                    en: en.to_owned(),
+                },
+                kind: ParticipantKind::Administration,
+                mesh: Vec::new(),
+                public_url: None,
+                dpo: format!("dpo@{member}.example"),
+                redirect_uris: Vec::new(),
+                tls: vec![TlsKey {
+                    spki_sha256,
+                    status: KeyStatus::Current,
+                }],
+                seal_keys: Vec::new(),
+                pivot_keys: Vec::new(),
+                logs: vec![LogRow { origin, vkey }],
+                publishers: Vec::new(),
+            },
+        })
+    }
+
+    fn producer(&mut self, id: &str, member: &str, name: (&str, &str)) -> Result<Member, Failure> {
+        let mut made = self.member(id, member, Profile::Node, name)?;
+        made.row.seal_keys = vec![self.jwk(member, "seal")?];
+        made.row.pivot_keys = vec![self.jwk(member, "pivot")?];
+        Ok(made)
+    }
+}
+
+fn new_ca(now: Micros, random: &SystemRandom) -> Result<Ca, Failure> {
+    Ca::new(
+        "Autorité de certification de démonstration",
+        Validity::days(now, 365),
+        random,
+    )
+    .map_err(cannot_write)
+}
+
+fn cannot_write(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Kind::CannotWrite, "le monde de démonstration n'est pas écrit").because(error)
+}
+
+/// The catalogue of this repository, compiled into the program.
+///
+/// # Errors
+/// A file of it is wrong; a test keeps that from happening.
+pub fn built_in_catalogue() -> Result<Catalogue, Failure> {
+    let files: Vec<(String, String)> = super::CATALOGUE
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+        .collect();
+    load(&files).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        Failure::new(Kind::Data, "le catalogue est invalide").because(first)
+    })
+}
+
+fn habilitations(now: Micros) -> Result<Vec<Habilitation>, Failure> {
+    let bounds = (
+        now.plus_ms(-DAY_MS).to_rfc3339(),
+        now.plus_ms(365 * DAY_MS).to_rfc3339(),
+    );
+    let mut rows = Vec::new();
+    for (consumer, place) in [(CLAMART, "clamart"), (LYON, "lyon")] {
+        rows.push(serde_json::json!({
+            "id": format!("DEMO-{place}-qf"), "consumer": consumer, "producer": CNAF, "demarche": "cantine",
+            "datatypes": [{ "datatype": "cnaf/quotient-familial@1", "units": ["valeur", "composition"] }],
+            "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
+        }));
+        rows.push(serde_json::json!({
+            "id": format!("DEMO-{place}-etudiant"), "consumer": consumer, "producer": MESR, "demarche": "cantine",
+            "datatypes": [{ "datatype": "mesr/statut-etudiant@1", "units": ["inscription", "etablissement"] }],
+            "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
+        }));
+    }
+    serde_json::from_value(rows.into())
+        .map_err(|e| Failure::new(Kind::Bug, "une habilitation est mal écrite").because(e))
+}
+
+fn quotas() -> Vec<Quota> {
+    let mut rows = Vec::new();
+    for consumer in [CLAMART, LYON] {
+        for datatype in ["cnaf/quotient-familial@1", "mesr/statut-etudiant@1"] {
+            if let (Ok(consumer), Ok(datatype)) = (consumer.parse(), datatype.parse()) {
+                rows.push(Quota {
+                    consumer,
+                    datatype,
+                    per_minute: 2_000,
+                });
+            }
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_compiled_in_is_the_folder_s() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalogue");
+        let files = read_folder(&folder).unwrap();
+        let compiled: Vec<(String, String)> = super::super::CATALOGUE
+            .iter()
+            .map(|(p, t)| ((*p).to_owned(), (*t).to_owned()))
+            .collect();
+        assert_eq!(compiled, files);
+        built_in_catalogue().unwrap();
+    }
+
+    #[test]
+    fn the_world_is_written_and_its_directory_verifies() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Micros::from_secs(1_795_512_305);
+        let world = World::create(folder.path(), None, now, &SystemRandom::new()).unwrap();
+        let text = std::fs::read_to_string(world.folder("cnaf").join("directory.jws")).unwrap();
+        let directory = directory::verify(&text, &world.pin).unwrap();
+        assert!(directory.participant(&CNAF.parse().unwrap()).is_some());
+        assert!(directory.participant(&LYON.parse().unwrap()).is_some());
+    }
+}
