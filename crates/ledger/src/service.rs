@@ -145,7 +145,7 @@ impl ledger_service_server::LedgerService for LedgerService {
         if page.start > size {
             return Err(invalid("start", "at most the log's size"));
         }
-        let end = size.min(page.start + u64::from(page.limit.min(MAX_ENTRIES)));
+        let end = size.min(page.start.saturating_add(u64::from(page.limit.min(MAX_ENTRIES))));
         let checkpoint = log.checkpoint(size).await.map_err(|e| refusal("size", &e))?;
         let consistency = consistency(log, page.known_size, size, "known_size").await?;
         let entries = log

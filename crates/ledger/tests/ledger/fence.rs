@@ -1,5 +1,6 @@
 //! One writer a log.
 
+use tokio::task::JoinSet;
 use unefois_core::{Entry, Event, Micros};
 use unefois_ledger::{Draft, Error};
 use unefois_store::{Component, Db};
@@ -84,18 +85,15 @@ async fn time_never_goes_back(database: TestDatabase) {
 async fn close_writes_what_was_queued(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = scene.open(1).await;
-    let appends: Vec<_> = (0..10)
-        .map(|_| {
-            tokio::spawn({
-                let ledger = ledger.clone();
-                async move { ledger.append(lapsed()).await }
-            })
-        })
-        .collect();
-    let mut durable = 0;
+    let mut appends = JoinSet::new();
+    for _ in 0..10 {
+        let ledger = ledger.clone();
+        appends.spawn(async move { ledger.append(lapsed()).await });
+    }
     ledger.close().await;
-    for append in appends {
-        durable += usize::from(append.await.unwrap().is_ok());
+    let mut durable = 0;
+    while let Some(append) = appends.join_next().await {
+        durable += usize::from(append.expect("no panic").is_ok());
     }
     assert_eq!(events(&ledger).await.len(), durable);
 }

@@ -3,5 +3,13 @@
 mod claim;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod fault;
 mod fence;
+mod growth;
+mod peer;
+mod proxy;
+mod raw;
 mod scene;
+mod service;
+mod tally;
+mod verify;

@@ -1,0 +1,230 @@
+//! Writes that fail, and writes whose outcome nobody told: each applied and not applied.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use unefois_core::{Event, Reason};
+use unefois_ledger::{Error, Ledger, Release};
+use unefois_store::{Component, Db};
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::proxy::{Fault, Proxy};
+use crate::raw::Raw;
+use crate::scene::{
+    Scene, again, assert_proved, claimed, events, fetch, open_gate, payload, refused, release, verifier,
+};
+
+both_databases![
+    i11_a_write_that_fails_leaves_neither_claim_nor_entry,
+    i1_a_changed_right_edge_is_not_opened,
+];
+
+async fn i11_a_write_that_fails_leaves_neither_claim_nor_entry(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let mut raw = Raw::open(&scene.database).await;
+    let (handle, request) = (scene.handle(), scene.once(scene.handle()));
+    claimed(fetch(&ledger, request.clone(), payload(1)).await.unwrap());
+
+    raw.break_head().await;
+    let attempt = ledger.attempt(scene.once(handle)).unwrap();
+    for _ in 0..2 {
+        let failed = release(&ledger, &attempt, payload(1), open_gate()).await;
+        assert!(matches!(failed, Err(Error::Unavailable)), "{failed:?}");
+    }
+    assert_eq!(ledger.head().size, 1);
+    assert_eq!(raw.count("SELECT COUNT(*) FROM ledger_entry").await, 1);
+    assert_eq!(raw.count("SELECT COUNT(*) FROM claim").await, 1);
+    assert_eq!(raw.count("SELECT COUNT(*) FROM handle_index").await, 1);
+
+    raw.mend_head().await;
+    let receipt = claimed(release(&ledger, &attempt, payload(1), open_gate()).await.unwrap());
+    assert_eq!(receipt.index(), 1);
+    assert_proved(&receipt, &verifier(1));
+    again(fetch(&ledger, request, payload(1)).await.unwrap());
+}
+
+async fn i1_a_changed_right_edge_is_not_opened(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    claimed(
+        fetch(&ledger, scene.once(scene.handle()), payload(1))
+            .await
+            .unwrap(),
+    );
+    ledger.close().await;
+
+    let mut raw = Raw::open(&scene.database).await;
+    let mut entry = raw.entry(0).await;
+    entry[40] ^= 1;
+    raw.set_entry(0, &entry).await;
+    let refused = scene
+        .open_on(scene.db.clone(), 1)
+        .await
+        .expect_err("the log was changed");
+    assert!(matches!(refused, Error::Corrupt(_)), "{refused}");
+
+    entry[40] ^= 1;
+    raw.set_entry(0, &entry).await;
+    scene.open(1).await;
+}
+
+/// A ledger whose wire to PostgreSQL fails as told, and a second replica on a sound one.
+struct Wires {
+    scene: Scene,
+    proxy: Proxy,
+    faulty: Ledger,
+}
+
+impl Wires {
+    async fn new() -> Self {
+        let scene = Scene::new(TestDatabase::postgres()).await;
+        let proxy = Proxy::new(&scene.database);
+        let db = Db::open(&proxy.url, Component::Node)
+            .await
+            .expect("the database opens");
+        let faulty = scene.open_on(db, 1).await.expect("the log opens");
+        Self { scene, proxy, faulty }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_an_outcome_nobody_told_is_read_from_the_head() {
+    let wires = Wires::new().await;
+    let ledger = &wires.faulty;
+    let mut epoch = ledger.head().epoch;
+
+    // Not applied: refused, and free for the next.
+    let handle = wires.scene.handle();
+    let attempt = ledger.attempt(wires.scene.once(handle)).unwrap();
+    wires.proxy.arm([Fault::Unsent]);
+    let failed = release(ledger, &attempt, payload(1), open_gate()).await;
+    assert!(matches!(failed, Err(Error::Unavailable)), "{failed:?}");
+    drop(attempt);
+    assert_eq!(ledger.head().size, 0);
+
+    // Applied: acknowledged, in a new epoch.
+    wires.proxy.arm([Fault::Unheard]);
+    let receipt = claimed(fetch(ledger, wires.scene.once(handle), payload(2)).await.unwrap());
+    assert_proved(&receipt, &verifier(1));
+    assert!(ledger.head().epoch > epoch);
+    epoch = ledger.head().epoch;
+
+    // The same where taking the epoch meets the same fate.
+    for faults in [
+        [Fault::Unheard, Fault::Unheard, Fault::Unsent],
+        [Fault::Unheard, Fault::Unsent, Fault::Unheard],
+    ] {
+        wires.proxy.arm(faults);
+        let request = wires.scene.once(wires.scene.handle());
+        claimed(fetch(ledger, request, payload(1)).await.unwrap());
+        assert!(ledger.head().epoch > epoch);
+        epoch = ledger.head().epoch;
+    }
+    wires.proxy.arm([Fault::Unsent, Fault::Unheard, Fault::Unsent]);
+    let request = wires.scene.once(wires.scene.handle());
+    let attempt = ledger.attempt(request).unwrap();
+    assert!(release(ledger, &attempt, payload(1), open_gate()).await.is_err());
+
+    assert_eq!(events(ledger).await, [Event::Released; 3]);
+    let mut raw = Raw::open(&wires.scene.database).await;
+    assert_eq!(raw.count("SELECT COUNT(*) FROM claim").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
+    let wires = Wires::new().await;
+    let (ledger, go) = (&wires.faulty, Arc::new(Notify::new()));
+    let request = wires.scene.once(wires.scene.handle());
+
+    wires.proxy.arm([Fault::Unanswered(Arc::clone(&go))]);
+    let attempt = ledger.attempt(request.clone()).unwrap();
+    let late = release(ledger, &attempt, payload(1), open_gate()).await;
+    assert!(matches!(late, Err(Error::Unavailable)), "{late:?}");
+    drop(attempt);
+    go.notify_one();
+
+    let other = fetch(ledger, wires.scene.once(request.handle), payload(1)).await;
+    assert_eq!(other.unwrap_err(), Reason::TokenConsumed);
+    again(fetch(ledger, request, payload(1)).await.unwrap());
+    assert_eq!(events(ledger).await, [Event::Released, Event::ReleasedAgain]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_replica_blocks_only_its_own_handle() {
+    let wires = Wires::new().await;
+    let sound = wires.scene.open(2).await;
+    let (handle, go) = (wires.scene.handle(), Arc::new(Notify::new()));
+
+    // The first replica is stuck before its commit, the handle's lock in its hands.
+    wires.proxy.arm([Fault::Held(Arc::clone(&go))]);
+    let attempt = wires.faulty.attempt(wires.scene.once(handle)).unwrap();
+    let stuck = release(&wires.faulty, &attempt, payload(1), open_gate());
+    tokio::pin!(stuck);
+    let met = tokio::select! {
+        done = &mut stuck => panic!("nothing was committed: {done:?}"),
+        met = met_lock(&wires.scene, &sound, handle) => met,
+    };
+    assert_eq!(met.entry().reason, Some(Reason::InProgress));
+    // Everything else goes on.
+    let other = wires.scene.once(wires.scene.handle());
+    claimed(fetch(&sound, other, payload(1)).await.unwrap());
+
+    go.notify_one();
+    claimed(stuck.await.unwrap());
+    let (reason, _) = refused(direct(&wires.scene, &sound, handle).await);
+    assert_eq!(reason, Reason::TokenConsumed);
+}
+
+/// Asks for `handle` at the sound replica until it meets the lock; before the stuck one holds it, each attempt is
+/// withheld again.
+async fn met_lock(
+    scene: &Scene,
+    sound: &Ledger,
+    handle: unefois_core::Handle,
+) -> unefois_ledger::DurableReceipt {
+    loop {
+        match direct(scene, sound, handle).await {
+            Release::Refused(Reason::InProgress, receipt) => return receipt,
+            Release::Claimed(receipt) => {
+                sound.withhold(receipt, Reason::GrantRevoked).await.unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn direct(scene: &Scene, ledger: &Ledger, handle: unefois_core::Handle) -> Release {
+    let attempt = ledger.attempt(scene.once(handle)).unwrap();
+    release(ledger, &attempt, payload(1), open_gate()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_process_frozen_before_its_commit_writes_nothing_once_replaced() {
+    let wires = Wires::new().await;
+    let go = Arc::new(Notify::new());
+    wires.proxy.arm([Fault::Held(Arc::clone(&go))]);
+    let attempt = wires
+        .faulty
+        .attempt(wires.scene.once(wires.scene.handle()))
+        .unwrap();
+    let frozen = release(&wires.faulty, &attempt, payload(1), open_gate());
+    let replaced = async {
+        // The server ends a transaction that is idle for 2 s; until then the row may be locked.
+        let new = wires.scene.open(1).await;
+        claimed(
+            fetch(&new, wires.scene.once(wires.scene.handle()), payload(1))
+                .await
+                .unwrap(),
+        );
+        new
+    };
+    let (frozen, new) = tokio::join!(frozen, replaced);
+    assert!(frozen.is_err(), "{frozen:?}");
+    go.notify_one();
+
+    let fenced = wires.faulty.observe(crate::scene::VIEW).await;
+    assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
+    assert_eq!(events(&new).await, [Event::Released]);
+}

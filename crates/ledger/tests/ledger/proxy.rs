@@ -1,0 +1,98 @@
+//! A wire to PostgreSQL that fails at the one moment that matters: around COMMIT.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::database::TestDatabase;
+
+/// What happens to the next COMMIT.
+#[derive(Clone)]
+pub(crate) enum Fault {
+    /// The connection breaks before the server hears of it: not applied.
+    Unsent,
+    /// The connection breaks after the server has done it: applied.
+    Unheard,
+    /// It is kept from the server until notified.
+    Held(Arc<Notify>),
+    /// The server does it; its answer is kept back until notified.
+    Unanswered(Arc<Notify>),
+}
+
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    faults: Arc<Mutex<Vec<Fault>>>,
+    _accepting: JoinSet<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Proxy {
+    pub(crate) fn new(database: &TestDatabase) -> Self {
+        let (rest, server) = database.url().split_once("?host=").expect("a socket's directory");
+        let server = PathBuf::from(server).join(".s.PGSQL.5432");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).expect("a socket");
+        let faults: Arc<Mutex<Vec<Fault>>> = Arc::default();
+        let mut accepting = JoinSet::new();
+        let shared = Arc::clone(&faults);
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&server).await.expect("the server's socket");
+                connections.spawn(forward(client, server, Arc::clone(&shared)));
+            }
+        });
+        Self {
+            url: format!("{rest}?host={}", directory.path().display()),
+            faults,
+            _accepting: accepting,
+            _directory: directory,
+        }
+    }
+
+    /// Lets the next COMMITs meet `faults`, one each, in order.
+    pub(crate) fn arm(&self, faults: impl IntoIterator<Item = Fault>) {
+        let mut all: Vec<Fault> = faults.into_iter().collect();
+        all.reverse();
+        *self.faults.lock().expect("no panic") = all;
+    }
+}
+
+async fn forward(mut client: UnixStream, mut server: UnixStream, faults: Arc<Mutex<Vec<Fault>>>) {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(n @ 1..) = read else { return };
+                let commit = up[..n].windows(7).any(|text| text == b"COMMIT\0");
+                let fault = if commit { faults.lock().expect("no panic").pop() } else { None };
+                match &fault {
+                    Some(Fault::Unsent) => return,
+                    Some(Fault::Held(go)) => go.notified().await,
+                    Some(Fault::Unheard | Fault::Unanswered(_)) | None => {}
+                }
+                if server.write_all(&up[..n]).await.is_err() {
+                    return;
+                }
+                if let Some(Fault::Unheard | Fault::Unanswered(_)) = &fault {
+                    let Ok(n @ 1..) = server.read(&mut down).await else { return };
+                    let Some(Fault::Unanswered(go)) = &fault else { return };
+                    go.notified().await;
+                    if client.write_all(&down[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            read = server.read(&mut down) => {
+                let Ok(n @ 1..) = read else { return };
+                if client.write_all(&down[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

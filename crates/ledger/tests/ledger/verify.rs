@@ -1,0 +1,131 @@
+//! The operator's check finds what was changed, and says which of log and index it was.
+
+use futures_util::future::join_all;
+use unefois_ledger::verify::{IndexFault, LogFault, Report, verify_database};
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::raw::Raw;
+use crate::scene::{Scene, claimed, fetch, key_name, payload, verifier};
+
+both_databases![
+    i7_every_changed_byte_is_found,
+    i7_every_changed_column_is_found,
+    i7_a_changed_tile_or_head_is_found,
+    i7_another_key_verifies_nothing,
+];
+
+/// A log of 300 entries: one full tile and a tail.
+async fn log(scene: &Scene) {
+    let ledger = scene.open(1).await;
+    let fetches = (0..300).map(|_| fetch(&ledger, scene.once(scene.handle()), payload(1)));
+    for release in join_all(fetches).await {
+        claimed(release.unwrap());
+    }
+    ledger.close().await;
+}
+
+async fn verify(scene: &Scene) -> Report {
+    let origin = key_name(1);
+    verify_database(&scene.db, origin.as_str(), &verifier(1), |_, _| {})
+        .await
+        .unwrap()
+}
+
+async fn i7_every_changed_byte_is_found(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    log(&scene).await;
+    let mut raw = Raw::open(&scene.database).await;
+    let report = verify(&scene).await;
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(report.read, 300);
+
+    for idx in [3, 299] {
+        let entry = raw.entry(idx).await;
+        for at in (0..entry.len()).step_by(23) {
+            let mut changed = entry.clone();
+            changed[at] ^= 1;
+            raw.set_entry(idx, &changed).await;
+            let report = verify(&scene).await;
+            let fault = LogFault::Entry(u64::try_from(idx).unwrap());
+            assert!(report.log.contains(&fault), "byte {at} of {idx}: {report:?}");
+            assert!(
+                report.log.contains(&LogFault::Root),
+                "byte {at} of {idx}: {report:?}"
+            );
+        }
+        raw.set_entry(idx, &entry).await;
+    }
+    assert!(verify(&scene).await.is_sound());
+
+    raw.execute("DELETE FROM ledger_entry WHERE idx = 7").await;
+    let report = verify(&scene).await;
+    assert!(report.log.contains(&LogFault::Missing(7)), "{report:?}");
+    assert_eq!(report.read, 299);
+}
+
+async fn i7_every_changed_column_is_found(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    log(&scene).await;
+    let mut raw = Raw::open(&scene.database).await;
+    for (column, change) in [
+        ("at", "at + 1"),
+        ("leaf", "leaf + 1"),
+        ("exchange_id", "NULL"),
+        ("event", "event + 1"),
+        ("outcome", "NULL"),
+        ("reason", "3"),
+        ("requester", "provider"),
+        ("provider", "NULL"),
+        ("datatype", "'cnaf/quotient-familial@2'"),
+        ("demarche", "'bourse'"),
+    ] {
+        raw.execute("CREATE TABLE kept AS SELECT * FROM ledger_entry WHERE idx = 270")
+            .await;
+        raw.execute(&format!(
+            "UPDATE ledger_entry SET {column} = {change} WHERE idx = 270"
+        ))
+        .await;
+        let report = verify(&scene).await;
+        assert_eq!(report.index, [IndexFault { index: 270, column }]);
+        assert_eq!(report.log, []);
+        raw.execute("DELETE FROM ledger_entry WHERE idx = 270; INSERT INTO ledger_entry SELECT * FROM kept; DROP TABLE kept")
+            .await;
+    }
+    assert!(verify(&scene).await.is_sound());
+}
+
+async fn i7_a_changed_tile_or_head_is_found(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    log(&scene).await;
+    let mut raw = Raw::open(&scene.database).await;
+
+    raw.execute("UPDATE ledger_head SET checkpoint = ''").await;
+    assert_eq!(verify(&scene).await.log, [LogFault::Checkpoint]);
+    raw.execute("UPDATE ledger_head SET size = size - 1").await;
+    let report = verify(&scene).await;
+    assert!(report.log.contains(&LogFault::Root), "{report:?}");
+    raw.execute("UPDATE ledger_head SET size = size + 1, at = at + 1")
+        .await;
+    let report = verify(&scene).await;
+    assert!(report.log.contains(&LogFault::Head), "{report:?}");
+
+    raw.execute("DELETE FROM ledger_tile").await;
+    let report = verify(&scene).await;
+    let tile = LogFault::Tile { level: 0, index: 0 };
+    assert!(report.log.contains(&tile), "{report:?}");
+}
+
+async fn i7_another_key_verifies_nothing(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    log(&scene).await;
+    let report = verify_database(&scene.db, key_name(1).as_str(), &verifier(2), |_, _| {})
+        .await
+        .unwrap();
+    assert_eq!(report.log, [LogFault::Checkpoint]);
+    assert!(
+        verify_database(&scene.db, "no such log", &verifier(1), |_, _| {})
+            .await
+            .is_err()
+    );
+}
