@@ -181,8 +181,8 @@ impl FormError {
                 "Choose the child’s sex as in the civil register.",
             ),
             Self::ChildBirthDate => lang.t(
-                "Écrivez la date de naissance de l’enfant : jour, mois, année. Exemple : 7 3 2019.",
-                "Enter the child’s date of birth: day, month, year. Example: 7 3 2019.",
+                "Écrivez la date de naissance de l’enfant : jour, mois, année. Exemple : 7, 3, 2019.",
+                "Enter the child’s date of birth: day, month, year. Example: 7, 3, 2019.",
             ),
         }
     }

@@ -17,19 +17,19 @@ impl LegalGround {
         self.basis == LegalBasis::Consent
     }
 
-    /// « Article L. 114-8, I, du code des relations entre le public et l’administration ».
+    /// « Article L.\u{a0}114\u{2011}8, I, du code des relations entre le public et l’administration ».
     pub fn reference(&self, lang: Lang) -> String {
         match &self.basis {
             LegalBasis::Request => lang
                 .t(
-                    "Article L. 114-8, I, du code des relations entre le public et l’administration",
-                    "Article L. 114-8, I, of the French code of relations between the public and the administration",
+                    "Article L.\u{a0}114\u{2011}8, I, du code des relations entre le public et l’administration",
+                    "Article L.\u{a0}114\u{2011}8, I, of the French code of relations between the public and the administration",
                 )
                 .to_owned(),
             LegalBasis::Proactive => lang
                 .t(
-                    "Article L. 114-8, II, du code des relations entre le public et l’administration",
-                    "Article L. 114-8, II, of the French code of relations between the public and the administration",
+                    "Article L.\u{a0}114\u{2011}8, II, du code des relations entre le public et l’administration",
+                    "Article L.\u{a0}114\u{2011}8, II, of the French code of relations between the public and the administration",
                 )
                 .to_owned(),
             LegalBasis::Consent => lang
@@ -47,14 +47,14 @@ impl LegalGround {
         match &self.basis {
             LegalBasis::Request => lang
                 .t(
-                    "nécessaire pour traiter votre demande (CRPA, L. 114-8, I)",
-                    "needed to handle your request (CRPA, L. 114-8, I)",
+                    "nécessaire pour traiter votre demande (CRPA, L.\u{a0}114\u{2011}8, I)",
+                    "needed to handle your request (CRPA, L.\u{a0}114\u{2011}8, I)",
                 )
                 .to_owned(),
             LegalBasis::Proactive => lang
                 .t(
-                    "information sur vos droits (CRPA, L. 114-8, II)",
-                    "information about your rights (CRPA, L. 114-8, II)",
+                    "information sur vos droits (CRPA, L.\u{a0}114\u{2011}8, II)",
+                    "information about your rights (CRPA, L.\u{a0}114\u{2011}8, II)",
                 )
                 .to_owned(),
             LegalBasis::Consent => lang

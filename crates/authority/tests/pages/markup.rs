@@ -100,6 +100,7 @@ pub(crate) fn decode(text: &str) -> String {
         .replace("&#62;", ">")
         .replace("&#34;", "\"")
         .replace("&#39;", "'");
+    let text = text.replace("&nbsp;", "\u{a0}");
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&quot;", "\"")
