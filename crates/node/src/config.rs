@@ -138,10 +138,10 @@ pub(crate) fn signer(path: &Path) -> Result<SignerKey, KeyFileError> {
 }
 
 /// Reads a file of 32 secret bytes: raw, in base64 or in hexadecimal.
-pub(crate) fn node_key(path: &Path) -> Result<NodeKey, KeyFileError> {
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let bytes = Zeroizing::new(read(path)?);
     if let Ok(raw) = <[u8; 32]>::try_from(bytes.as_slice()) {
-        return Ok(NodeKey::new(&raw));
+        return Ok(Zeroizing::new(raw));
     }
     let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
     let hex = || text.parse::<Sha256>().ok().map(|secret| *secret.as_bytes());
@@ -151,10 +151,15 @@ pub(crate) fn node_key(path: &Path) -> Result<NodeKey, KeyFileError> {
             .ok()
             .and_then(|secret| secret.try_into().ok())
     };
-    let secret: Option<[u8; 32]> = hex().or_else(base64);
-    secret
-        .map(|secret| NodeKey::new(&Zeroizing::new(secret)))
+    hex()
+        .or_else(base64)
+        .map(Zeroizing::new)
         .ok_or_else(|| broken(path, "neither 32 bytes nor their base64 or hexadecimal text"))
+}
+
+/// Reads the key of the erasable indexes and the payload MACs.
+pub(crate) fn node_key(path: &Path) -> Result<NodeKey, KeyFileError> {
+    Ok(NodeKey::new(&*secret(path)?))
 }
 
 /// Reads a private key that signs.

@@ -4,9 +4,11 @@
 //! - I3: nothing is released without a fresh withdrawal [`lease`].
 //! - I9: an expired directory, a lapsed lease or a ledger that cannot be written refuse everything.
 
+pub mod backoffice;
 mod build;
 /// The sections of a node's TOML file, and the key files that they name.
 pub mod config;
+pub mod consumer;
 mod error;
 pub mod lease;
 pub mod metrics;

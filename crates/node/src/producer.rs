@@ -14,7 +14,7 @@ pub mod attest;
 mod authorize;
 mod fetch;
 pub mod minimise;
-mod quota;
+pub(crate) mod quota;
 mod release;
 mod resolve;
 pub mod source;

@@ -11,7 +11,7 @@ const MINUTE_US: i64 = 60_000_000;
 /// One bucket for each consumer and datatype that was let in; only rows of the directory get that far, so the map is
 /// bounded by it.
 #[derive(Debug, Default)]
-pub(super) struct Quotas(Mutex<HashMap<(ParticipantId, DatatypeRev), Bucket>>);
+pub(crate) struct Quotas(Mutex<HashMap<(ParticipantId, DatatypeRev), Bucket>>);
 
 /// Holds the rate of one minute, full at first; `debt_us` is the time until it is full again.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ struct Bucket {
 
 impl Quotas {
     /// Takes one call of a rate of `per_minute`; how many are left, or how long until there is one (`None`: never).
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         consumer: ParticipantId,
         datatype: &DatatypeRev,
@@ -50,7 +50,7 @@ impl Quotas {
     }
 
     /// How many calls are left, without taking one.
-    pub(super) fn left(
+    pub(crate) fn left(
         &self,
         consumer: ParticipantId,
         datatype: &DatatypeRev,

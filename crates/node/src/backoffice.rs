@@ -1,0 +1,222 @@
+//! What a consuming node offers to the information systems of its own house.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tonic::{Request, Response, Status};
+use unefois_core::commitment::AnswerForm;
+use unefois_core::{Clock, Micros, ParticipantId};
+use unefois_mesh::{Identity, Limits, Listener, Peer, PeerGate, PeerId, PeerRefusal, Trust, status};
+use unefois_proto::pb::backoffice::v1 as pb;
+use unefois_proto::pb::backoffice::v1::backoffice_service_server::{
+    BackofficeService, BackofficeServiceServer,
+};
+use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
+use unefois_store::node::grant::ElementState;
+
+use crate::consumer::verify::ReceivedAnswer;
+use crate::consumer::{Consumer, Error, HeldGrant};
+
+/// Longest time for a Fetch whose caller sets no deadline; the node's own limit is shorter.
+const MOST: Duration = Duration::from_secs(60);
+
+/// `BackofficeService`. Whoever reaches it is the house: the Unix socket's mode, or a certificate of the participant
+/// itself, has let it in.
+#[derive(Clone, Debug)]
+pub struct Backoffice {
+    consumer: Consumer,
+    clock: Arc<dyn Clock>,
+}
+
+impl Backoffice {
+    /// The service over a consumer.
+    pub const fn new(consumer: Consumer, clock: Arc<dyn Clock>) -> Self {
+        Self { consumer, clock }
+    }
+
+    /// The router to serve on [`unix`] and [`house`].
+    pub fn router(self) -> Router {
+        tonic::service::Routes::new(BackofficeServiceServer::new(self)).into_axum_router()
+    }
+}
+
+/// The Unix socket of the back-office: open to the node's user and group.
+///
+/// # Errors
+/// The path cannot be bound or its mode not set.
+pub fn unix(path: &Path, limits: Limits) -> Result<Listener, unefois_mesh::Error> {
+    let listener = Listener::unix(path, limits)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(|source| {
+        unefois_mesh::Error::Listen {
+            address: path.display().to_string(),
+            source,
+        }
+    })?;
+    Ok(listener)
+}
+
+/// Mutual TLS inside the house: certificates that name this very participant, which the directory need not list.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn house(
+    address: SocketAddr,
+    participant: ParticipantId,
+    identity: &Arc<Identity>,
+    trust: &Arc<Trust>,
+    clock: &Arc<dyn Clock>,
+    limits: Limits,
+) -> Result<Listener, unefois_mesh::Error> {
+    let gate: PeerGate = Arc::new(
+        move |peer: &Peer| match peer.id == PeerId::Participant(participant) {
+            true => Ok(()),
+            false => Err(PeerRefusal::OtherParticipant),
+        },
+    );
+    Listener::mesh(address, identity, trust, gate, clock, limits).await
+}
+
+#[tonic::async_trait]
+impl BackofficeService for Backoffice {
+    async fn request_authorization(
+        &self,
+        request: Request<pb::RequestAuthorizationRequest>,
+    ) -> Result<Response<pb::RequestAuthorizationResponse>, Status> {
+        let call = AuthorizationCall::try_from(request.into_inner()).map_err(Error::Malformed);
+        let call = call.map_err(|e| told(&e))?;
+        let requested = self
+            .consumer
+            .request_authorization(call)
+            .await
+            .map_err(|e| told(&e))?;
+        Ok(Response::new(pb::RequestAuthorizationResponse {
+            url: requested.url,
+            state: requested.state,
+            expires_at: Some(timestamp(requested.expires_at)),
+        }))
+    }
+
+    async fn complete_authorization(
+        &self,
+        request: Request<pb::CompleteAuthorizationRequest>,
+    ) -> Result<Response<pb::CompleteAuthorizationResponse>, Status> {
+        let call = CompletionCall::try_from(request.into_inner()).map_err(Error::Malformed);
+        let call = call.map_err(|e| told(&e))?;
+        let grant = self
+            .consumer
+            .complete_authorization(call)
+            .await
+            .map_err(|e| told(&e))?;
+        Ok(Response::new(pb::CompleteAuthorizationResponse {
+            grant: Some(self.grant(grant)),
+        }))
+    }
+
+    async fn fetch(&self, request: Request<pb::FetchRequest>) -> Result<Response<pb::FetchResponse>, Status> {
+        let call = HandleCall::try_from(request.into_inner()).map_err(Error::Malformed);
+        let call = call.map_err(|e| told(&e))?;
+        let answer = self.consumer.fetch(call, MOST).await.map_err(|e| told(&e))?;
+        Ok(Response::new(handed_on(&answer)))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<pb::ListGrantsRequest>,
+    ) -> Result<Response<pb::ListGrantsResponse>, Status> {
+        let call = GrantsCall::try_from(request.into_inner()).map_err(Error::Malformed);
+        let call = call.map_err(|e| told(&e))?;
+        let page = self.consumer.grants(&call).await.map_err(|e| told(&e))?;
+        Ok(Response::new(pb::ListGrantsResponse {
+            grants: page.grants.into_iter().map(|grant| self.grant(grant)).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn give_back(
+        &self,
+        request: Request<pb::GiveBackRequest>,
+    ) -> Result<Response<pb::GiveBackResponse>, Status> {
+        let grant_id = request.into_inner().grant_id;
+        self.consumer.give_back(&grant_id).await.map_err(|e| told(&e))?;
+        Ok(Response::new(pb::GiveBackResponse {}))
+    }
+}
+
+impl Backoffice {
+    fn grant(&self, held: HeldGrant) -> pb::Grant {
+        let expired = held.ends_at <= self.clock.now();
+        let element = |element: crate::consumer::HeldElement| pb::GrantElement {
+            handle: element.handle.to_string(),
+            datatype: element.details.datatype().to_string(),
+            producer: element.details.operator().to_string(),
+            units: element.details.units.iter().map(|u| u.unit.to_string()).collect(),
+            period: element
+                .details
+                .period
+                .map(|period| period.to_string())
+                .unwrap_or_default(),
+            expires_at: Some(timestamp(held.ends_at)),
+            state: state(element.state, expired).into(),
+        };
+        pb::Grant {
+            grant_id: held.grant_id,
+            dossier_ref: held.dossier.to_string(),
+            demarche: held.demarche.to_string(),
+            elements: held.elements.into_iter().map(element).collect(),
+        }
+    }
+}
+
+const fn state(state: ElementState, expired: bool) -> pb::GrantState {
+    match (state, expired) {
+        (ElementState::Active, true) => pb::GrantState::Expired,
+        (ElementState::Active, false) => pb::GrantState::Active,
+        (ElementState::Used, _) => pb::GrantState::Used,
+        (ElementState::Withdrawn, _) => pb::GrantState::Withdrawn,
+        (ElementState::GivenBack, _) => pb::GrantState::GivenBack,
+    }
+}
+
+/// What a back-office gets of an answer: only one whose entry is durable can be handed on.
+fn handed_on(answer: &ReceivedAnswer) -> pb::FetchResponse {
+    let attested = answer.attested();
+    let units = attested
+        .units()
+        .iter()
+        .map(|(name, text)| (name.to_string(), text.clone()));
+    pb::FetchResponse {
+        request_id: attested.exchange_id().to_string(),
+        sd_jwt: answer.sd_jwt().to_owned(),
+        units: units.collect::<HashMap<_, _>>(),
+        absence: attested.form() == AnswerForm::Absence,
+        producer_entry: answer.producer().bytes.clone(),
+        producer_proof: answer.producer().proof.clone(),
+        consumer_entry: answer.receipt().entry_bytes().to_vec(),
+        consumer_proof: answer.receipt().to_proof_file(),
+        content_salt: answer.content_salt().to_vec(),
+    }
+}
+
+/// The status of an error: what the back-office may know, or nothing.
+fn told(error: &Error) -> Status {
+    match error.to_refusal() {
+        Some(refusal) => {
+            tracing::info!(reason = %refusal.reason, cause = status::chain(error), "a back-office's call ends in a refusal");
+            refusal.into()
+        }
+        None => status::internal(error),
+    }
+}
+
+fn timestamp(at: Micros) -> prost_types::Timestamp {
+    let micros = at.get().rem_euclid(1_000_000);
+    prost_types::Timestamp {
+        seconds: at.secs(),
+        nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,232 @@
+//! Asks for justificatifs: requests grants, keeps them, fetches, verifies, records, and only then hands on.
+//!
+//! - I5: a token is used with the very credential that it was minted with.
+//! - I6: the sealed identity is forwarded as it came; the identity that a file holds leaves only as an HMAC.
+//! - I9: an expired directory asks for nothing and believes nothing.
+//!
+//! One grant: [`Consumer::request_authorization`] checks and pushes the request; the browser comes back;
+//! [`Consumer::complete_authorization`] trades its code for handles. One Fetch: [`Consumer::fetch`] mints a token, calls
+//! the producer, turns its `Answer` into a [`VerifiedAnswer`](verify::VerifiedAnswer) and, with the receipt of the entry
+//! `received`, into a [`ReceivedAnswer`](verify::ReceivedAnswer): the only thing that a back-office gets.
+
+mod authority;
+mod config;
+mod endpoints;
+mod error;
+pub mod evidence;
+mod fetch;
+mod held;
+mod record;
+mod request;
+mod rest;
+mod token;
+pub mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use unefois_core::{Clock, Handle, ParticipantId};
+use unefois_ledger::Ledger;
+use unefois_mesh::{Connector, DirectoryFollower, Identity, SystemRandom};
+use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
+use unefois_store::Db;
+use unefois_store::node::grant::{ElementState, grant_end};
+use unefois_store::node::request::{Before, consumer_sweep};
+
+use crate::metrics::{Direction, Exchanges};
+use crate::producer::quota::Quotas;
+use authority::AuthorityClient;
+use endpoints::{Endpoints, RetryBudget};
+use token::TokenCache;
+use verify::ReceivedAnswer;
+
+pub use config::{ConsumerConfig, FetchConfig};
+pub use error::Error;
+pub use held::{GrantsPage, HeldElement, HeldGrant};
+pub use request::Requested;
+pub use rest::RestKeys;
+
+/// A request may be sent again as long as a document may be resumed; a day more for clocks and queues.
+const REQUESTS_KEPT_MS: i64 = 24 * 3_600_000;
+/// A grant that ended is listed for a month.
+const GRANTS_KEPT_MS: i64 = 31 * 24 * 3_600_000;
+
+/// What a consumer is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The consumer.
+    pub participant: ParticipantId,
+    /// Who takes part, and the catalogue.
+    pub directory: Arc<DirectoryFollower>,
+    /// The node's log.
+    pub ledger: Ledger,
+    /// The database of that log.
+    pub db: Db,
+    /// Opens connections to producers and to the authority.
+    pub connector: Connector,
+    /// The process's own credential.
+    pub identity: Arc<Identity>,
+    /// The keys of what is stored at rest.
+    pub rest: RestKeys,
+    /// How a Fetch spends its time.
+    pub config: FetchConfig,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The generator.
+    pub random: SystemRandom,
+}
+
+/// The consumer's part of a node. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    participant: ParticipantId,
+    directory: Arc<DirectoryFollower>,
+    ledger: Ledger,
+    db: Db,
+    rest: RestKeys,
+    config: FetchConfig,
+    clock: Arc<dyn Clock>,
+    random: SystemRandom,
+    authority: AuthorityClient,
+    endpoints: Endpoints,
+    budget: RetryBudget,
+    tokens: TokenCache,
+    quotas: Quotas,
+    exchanges: Exchanges,
+    closing: CancellationToken,
+    /// Exchanges go on, and are recorded, when their callers have left.
+    tasks: TaskTracker,
+}
+
+impl Inner {
+    /// Whose grants these are. A node serves one participant.
+    fn tenant(&self) -> String {
+        self.participant.siret().to_string()
+    }
+}
+
+impl Consumer {
+    /// A consumer of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let authority = AuthorityClient::new(
+            parts.connector.clone(),
+            parts.identity,
+            Arc::clone(&parts.directory),
+        );
+        Self {
+            inner: Arc::new(Inner {
+                participant: parts.participant,
+                directory: parts.directory,
+                ledger: parts.ledger,
+                db: parts.db,
+                rest: parts.rest,
+                budget: RetryBudget::new(parts.config.retry_budget),
+                config: parts.config,
+                clock: parts.clock,
+                random: parts.random,
+                authority,
+                endpoints: Endpoints::new(parts.connector),
+                tokens: TokenCache::default(),
+                quotas: Quotas::default(),
+                exchanges: Exchanges::new(Direction::In),
+                closing: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Asks the authority for a grant; the person is sent to the address that this returns.
+    ///
+    /// # Errors
+    /// What the directory, the catalogue or the authority do not allow, by field.
+    pub async fn request_authorization(&self, call: AuthorizationCall) -> Result<Requested, Error> {
+        self.inner.request(call).await
+    }
+
+    /// Trades what the browser brought back for the grant. Its state serves once, whatever the result.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::Session`], [`Error::Issuer`]; [`Error::Declined`] where the person said no.
+    pub async fn complete_authorization(&self, call: CompletionCall) -> Result<HeldGrant, Error> {
+        self.inner.complete(call).await
+    }
+
+    /// Fetches one attestation. The same request id gives the same answer for 120 s, and no other ever.
+    ///
+    /// It runs to its end, entry included, whether or not the caller still waits.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing of an answer is handed on with any of them.
+    pub async fn fetch(&self, call: HandleCall, within: Duration) -> Result<ReceivedAnswer, Error> {
+        if self.inner.closing.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let task = self
+            .inner
+            .tasks
+            .spawn(Arc::clone(&self.inner).fetch(call, within));
+        // A task that panicked recorded nothing, and handed nothing on.
+        task.await.unwrap_or(Err(Error::Unanswered))
+    }
+
+    /// The grants held, a page at a time.
+    ///
+    /// # Errors
+    /// A page token that is none; the database.
+    pub async fn grants(&self, call: &GrantsCall) -> Result<GrantsPage, Error> {
+        self.inner.page(call).await
+    }
+
+    /// Gives a grant back to the person: the authority ends it, and this node forgets its tokens.
+    ///
+    /// # Errors
+    /// No such grant is held, or the authority does not answer.
+    pub async fn give_back(&self, grant_id: &str) -> Result<(), Error> {
+        let inner = &self.inner;
+        let grant = inner.grant(grant_id).await?;
+        inner.authority.delete_grant(grant_id).await?;
+        let handles: Vec<Handle> = inner
+            .held(&grant)
+            .await?
+            .elements
+            .iter()
+            .map(|e| e.handle)
+            .collect();
+        let mut tx = inner.db.begin().await?;
+        grant_end(&mut tx, &grant.mac, ElementState::GivenBack).await?;
+        tx.commit().await?;
+        handles.iter().for_each(|handle| inner.tokens.forget(handle));
+        Ok(())
+    }
+
+    /// Deletes what counts no more: states whose browser never came, old requests, grants that ended long ago.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn sweep(&self) -> Result<u64, Error> {
+        let now = self.inner.clock.now();
+        let before = Before {
+            now,
+            requests: now.plus_ms(-REQUESTS_KEPT_MS),
+            grants: now.plus_ms(-GRANTS_KEPT_MS),
+        };
+        let mut tx = self.inner.db.begin().await?;
+        let rows = consumer_sweep(&mut tx, before).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Takes no new fetch, and waits until those under way have ended and are recorded.
+    pub async fn drained(&self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}

@@ -1,0 +1,461 @@
+//! Asking for a grant: checked here first, pushed to the authority, finished when the browser comes back.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde_json::json;
+use unefois_core::authorization::{Action, DetailsType, Mode, ModeKind, Subject, UnitRequest, Use};
+use unefois_core::catalogue::{Datatype, Demarche};
+use unefois_core::decision::{self, Requester, authorizable};
+use unefois_core::directory::ParticipantKind;
+use unefois_core::{
+    AuthorizationDetails, DatatypeRev, Habilitation, Handle, LegalBasis, Micros, ParticipantId, Random,
+    Reason, Sha256, Way,
+};
+use unefois_mesh::Edition;
+use unefois_proto::{AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, SubjectBinding};
+use unefois_store::node::authorization::{Pending, pending_insert, pending_take};
+use unefois_store::node::grant::grant_insert;
+
+use super::authority::{Pushed, Tokens};
+use super::held::{GrantBody, HeldGrant, PendingBody};
+use super::rest::Purpose;
+use super::{Error, Inner};
+
+/// How long a browser may take to come back: a login, and the reading of one page.
+const BROWSER_MS: i64 = 60 * 60_000;
+/// Longest life of a `request_uri` that is believed, in seconds.
+const MAX_URI_LIFE_S: i64 = 3_600;
+
+/// Where to send the person.
+#[derive(Clone, Debug)]
+pub struct Requested {
+    /// The address for the browser.
+    pub url: String,
+    /// Comes back with the code.
+    pub state: String,
+    /// Until when the address works.
+    pub expires_at: Micros,
+}
+
+impl Inner {
+    /// Checks the request as the authority will, pushes it, and keeps what its completion needs.
+    pub(super) async fn request(&self, call: AuthorizationCall) -> Result<Requested, Error> {
+        let random: &dyn Random = &self.random;
+        let edition = self.directory.edition();
+        let now = self.clock.now();
+        let elements = self.allowed(&call, &edition, now)?;
+        let (state, verifier) = (secret(random), secret(random));
+        let form = self.form(&call, &elements, &state, &verifier)?;
+        let credential = self.authority.credential();
+        let pushed: Pushed = self.authority.post(&credential, "/as/par", &form).await?;
+        if !(1..=MAX_URI_LIFE_S).contains(&pushed.expires_in) {
+            return Err(Error::AuthorityAnswer("expires_in"));
+        }
+        let issuer = &edition.directory.authority().issuer;
+        let mut url = url::Url::parse(&format!("{issuer}/as/authorize"))
+            .map_err(|_| Error::AuthorityAnswer("the issuer's address"))?;
+        url.query_pairs_mut()
+            .append_pair("client_id", &self.participant.to_string())
+            .append_pair("request_uri", &pushed.request_uri);
+
+        let name = self.rest.name(Purpose::State, state.as_bytes());
+        let body = PendingBody {
+            verifier,
+            redirect_uri: call.redirect_uri,
+            elements,
+        };
+        let pending = Pending {
+            state: name,
+            tenant: self.tenant(),
+            session: self.rest.name(Purpose::Session, call.session.as_str().as_bytes()),
+            sealed: self.rest.seal(Purpose::State, &name, &body, random),
+            expires_at: now.plus_ms(BROWSER_MS),
+        };
+        let mut tx = self.db.begin().await?;
+        pending_insert(&mut tx, &pending).await?;
+        tx.commit().await?;
+        Ok(Requested {
+            url: url.into(),
+            state,
+            expires_at: now.plus_ms(pushed.expires_in * 1_000),
+        })
+    }
+
+    /// Exchanges a code for the grant. The state is void from here on, whatever comes of it.
+    pub(super) async fn complete(&self, call: CompletionCall) -> Result<HeldGrant, Error> {
+        let edition = self.directory.edition();
+        let now = self.clock.now();
+        let body = self.take_pending(&call, &edition, now).await?;
+        let code = match call.answer {
+            BrowserAnswer::Code(code) => code,
+            BrowserAnswer::Declined => return Err(Error::Declined),
+            BrowserAnswer::Failed(error) => return Err(Error::Ended(error)),
+        };
+        edition.ground(now).map_err(Error::Decision)?;
+        let credential = self.authority.credential();
+        let form = BTreeMap::from([
+            ("client_id", self.participant.to_string()),
+            ("grant_type", "authorization_code".to_owned()),
+            ("code", code),
+            ("redirect_uri", body.redirect_uri.clone()),
+            ("code_verifier", body.verifier.clone()),
+        ]);
+        let tokens: Tokens = self.authority.post(&credential, "/as/token", &form).await?;
+
+        let now = self.clock.now();
+        let elements = granted(&tokens.authorization_details, &body.elements)?;
+        let token = self.check(&tokens, credential, &tokens.authorization_details, &edition, now)?;
+        let first = elements
+            .first()
+            .ok_or(Error::AuthorityAnswer("no element is granted"))?;
+        let grant = GrantBody {
+            dossier: first.1.dossier_ref.clone(),
+            demarche: first.1.demarche.clone(),
+            grant_id: tokens.grant_id,
+            refresh_token: tokens
+                .refresh_token
+                .ok_or(Error::AuthorityAnswer("refresh_token"))?,
+        };
+        let (row, rows) = self.rows(&grant, &elements, now);
+        let mut tx = self.db.begin().await?;
+        grant_insert(&mut tx, &row, &rows).await?;
+        tx.commit().await?;
+        self.tokens.keep(&token, now);
+        self.held(&row).await
+    }
+
+    /// Takes the pending request out and judges it: one state, one try, in the session that asked, from the issuer that
+    /// was asked. All comparisons are of MACs, in constant time.
+    async fn take_pending(
+        &self,
+        call: &CompletionCall,
+        edition: &Edition,
+        now: Micros,
+    ) -> Result<PendingBody, Error> {
+        let name = self.rest.name(Purpose::State, call.state.as_bytes());
+        let pending = pending_take(&self.db, &name).await?.ok_or(Error::State)?;
+        if pending.tenant != self.tenant() || pending.expires_at <= now {
+            return Err(Error::State);
+        }
+        let session = call.session.as_str().as_bytes();
+        if !self.rest.is_named(Purpose::Session, session, &pending.session) {
+            return Err(Error::Session);
+        }
+        let issuer = self
+            .rest
+            .name(Purpose::Issuer, edition.directory.authority().issuer.as_bytes());
+        if !self.rest.is_named(Purpose::Issuer, call.iss.as_bytes(), &issuer) {
+            return Err(Error::Issuer);
+        }
+        let body = self.rest.open(Purpose::State, &name, &pending.sealed);
+        body.ok_or(Error::Sealed)
+    }
+
+    /// What is asked for, as the authority takes it, if the directory and the catalogue allow it.
+    fn allowed(
+        &self,
+        call: &AuthorizationCall,
+        edition: &Edition,
+        now: Micros,
+    ) -> Result<Vec<AuthorizationDetails>, Error> {
+        match call.way {
+            Way::Present | Way::Link => {}
+            Way::Agent => return Err(Error::NotServed("way=agent")),
+            Way::Automatic => return Err(Error::NotServed("way=automatic")),
+        }
+        let ground = edition.ground(now).map_err(Error::Decision)?;
+        let row = edition.directory.participant(&self.participant);
+        let row = row.ok_or_else(|| not_entitled("client_id"))?;
+        if !row.redirect_uris.contains(&call.redirect_uri) {
+            return Err(Error::Field {
+                field: "redirect_uri".to_owned(),
+                what: "one of this participant's addresses in the directory",
+            });
+        }
+        let demarche = edition.catalogue.demarche(&call.demarche);
+        let demarche = demarche.ok_or_else(|| not_entitled("demarche"))?;
+        if matches!(call.binding, SubjectBinding::Unbound(_)) && !demarche.subject_unbound {
+            return Err(Error::Field {
+                field: "binding.unbound_reason".to_owned(),
+                what: "this démarche needs the identity that the file holds",
+            });
+        }
+        let one = |(n, element)| self.element_details(call, element, n, demarche, row.kind, edition, now);
+        let elements: Vec<AuthorizationDetails> = call
+            .elements
+            .iter()
+            .enumerate()
+            .map(one)
+            .collect::<Result<_, _>>()?;
+        let requester = Requester {
+            consumer: self.participant,
+            publisher: None,
+        };
+        authorizable(&ground, &requester, call.way, &elements).map_err(|refusal| {
+            Error::Decision(decision::Refusal {
+                field: refusal.field.replacen("authorization_details", "elements", 1),
+                ..refusal
+            })
+        })?;
+        Ok(elements)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one element is made of all that its request rests on"
+    )]
+    fn element_details(
+        &self,
+        call: &AuthorizationCall,
+        element: &ElementCall,
+        n: usize,
+        demarche: &Demarche,
+        kind: ParticipantKind,
+        edition: &Edition,
+        now: Micros,
+    ) -> Result<AuthorizationDetails, Error> {
+        let refused = |reason, member: &str| {
+            Error::Decision(decision::Refusal {
+                reason,
+                field: format!("elements[{n}].{member}"),
+            })
+        };
+        let datatype = edition.catalogue.datatype(&element.datatype);
+        let datatype = datatype.ok_or_else(|| refused(Reason::UnsupportedRevision, "datatype"))?;
+        let habilitation = self.habilitation(call, datatype, edition, now);
+        let habilitation = habilitation.ok_or_else(|| refused(Reason::NotEntitled, "habilitation"))?;
+        let basis = legal_basis(habilitation, datatype, demarche, kind);
+        let standing = call.standing;
+        Ok(AuthorizationDetails {
+            kind: DetailsType::Justificatif1,
+            datatypes: [element.datatype.clone()],
+            units: element
+                .units
+                .iter()
+                .map(|(unit, need)| UnitRequest {
+                    unit: unit.clone(),
+                    need: *need,
+                })
+                .collect(),
+            period: element.period,
+            locations: [*datatype.operator()],
+            actions: [Action::Fetch],
+            demarche: call.demarche.clone(),
+            habilitation: habilitation.id.clone(),
+            dossier_ref: call.dossier.clone(),
+            legal_basis: basis.ok_or_else(|| refused(Reason::LegalBlock, "legal_basis"))?,
+            mode: Mode {
+                kind: if standing.is_some() {
+                    ModeKind::Standing
+                } else {
+                    ModeKind::Once
+                },
+                max_count: standing.map(|s| s.max_count),
+                min_interval_s: standing.map(|s| s.min_interval_s),
+            },
+            usage: Use::Store,
+            data_life_days: demarche.data_life_days,
+            subject: Subject { kind: call.subject },
+            gh: None,
+        })
+    }
+
+    /// The right to ask this operator for this datatype: the one that was named, where it is with that operator, or the
+    /// first in force that covers it. A habilitation has one producer, a request may have several.
+    fn habilitation<'e>(
+        &self,
+        call: &AuthorizationCall,
+        datatype: &Datatype,
+        edition: &'e Edition,
+        now: Micros,
+    ) -> Option<&'e Habilitation> {
+        let operator: &ParticipantId = datatype.operator();
+        if let Some(id) = &call.habilitation {
+            let named = edition.directory.habilitation(id)?;
+            if named.producer == *operator {
+                return Some(named);
+            }
+        }
+        let rev: &DatatypeRev = datatype.rev();
+        edition.directory.document().habilitations.iter().find(|h| {
+            h.consumer == self.participant
+                && h.producer == *operator
+                && h.demarche == call.demarche
+                && h.units(rev).is_some()
+                && h.in_force(now)
+        })
+    }
+
+    fn form(
+        &self,
+        call: &AuthorizationCall,
+        elements: &[AuthorizationDetails],
+        state: &str,
+        verifier: &str,
+    ) -> Result<BTreeMap<&'static str, String>, Error> {
+        let details = serde_json::to_string(elements).map_err(|_| Error::Sealed)?;
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(verifier.as_bytes()).as_bytes());
+        let mut form = BTreeMap::from([
+            ("client_id", self.participant.to_string()),
+            ("response_type", "code".to_owned()),
+            ("redirect_uri", call.redirect_uri.clone()),
+            ("state", state.to_owned()),
+            ("code_challenge_method", "S256".to_owned()),
+            ("code_challenge", challenge),
+            ("way", call.way.to_string()),
+            ("capacity", call.capacity.to_string()),
+            ("authorization_details", details),
+        ]);
+        match &call.binding {
+            SubjectBinding::Form(bytes) => {
+                let check = subject_check(bytes, &self.random);
+                form.insert("subject_check", check);
+            }
+            SubjectBinding::Unbound(reason) => {
+                form.insert("subject_unbound", reason.clone());
+            }
+        }
+        Ok(form)
+    }
+}
+
+/// `subject_check`: 32 random bytes, and the HMAC under them of the form that the file holds. Fresh bytes each time, so
+/// that two requests about one person do not look alike.
+fn subject_check(form: &[u8], random: &dyn Random) -> String {
+    let salt: [u8; 32] = random.bytes();
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), form);
+    json!({ "salt": URL_SAFE_NO_PAD.encode(salt), "hmac": URL_SAFE_NO_PAD.encode(mac) }).to_string()
+}
+
+/// 256 random bits: a state, a PKCE verifier (RFC 7636, 4.1).
+fn secret(random: &dyn Random) -> String {
+    URL_SAFE_NO_PAD.encode(random.bytes::<32>())
+}
+
+fn not_entitled(field: &str) -> Error {
+    Error::Decision(decision::Refusal {
+        reason: Reason::NotEntitled,
+        field: field.to_owned(),
+    })
+}
+
+/// The first ground of the habilitation that datatype and démarche share; private bodies have consent alone.
+fn legal_basis(
+    habilitation: &Habilitation,
+    datatype: &Datatype,
+    demarche: &Demarche,
+    kind: ParticipantKind,
+) -> Option<LegalBasis> {
+    let shared = |basis: &&LegalBasis| {
+        datatype.sheet().legal_bases.contains(basis)
+            && demarche.legal_bases.contains(basis)
+            && **basis != LegalBasis::Proactive
+            && (kind != ParticipantKind::Prive || **basis == LegalBasis::Consent)
+    };
+    habilitation.legal_bases.iter().find(shared).cloned()
+}
+
+/// Each granted element with its handle, if it is within what was asked for (RFC 9396, 7: never more).
+fn granted(
+    granted: &[AuthorizationDetails],
+    asked: &[AuthorizationDetails],
+) -> Result<Vec<(Handle, AuthorizationDetails)>, Error> {
+    if granted.is_empty() || granted.len() > asked.len() {
+        return Err(Error::AuthorityAnswer("the number of elements"));
+    }
+    let mut handles = std::collections::HashSet::new();
+    let one = |element: &AuthorizationDetails| {
+        let handle = element.gh.ok_or(Error::AuthorityAnswer("a handle"))?;
+        let within = asked.iter().any(|asked| {
+            let units = element
+                .units
+                .iter()
+                .all(|unit| asked.units.iter().any(|known| known.unit == unit.unit));
+            let same = AuthorizationDetails {
+                units: asked.units.clone(),
+                gh: None,
+                ..element.clone()
+            };
+            units && same == *asked
+        });
+        if !within || !handles.insert(handle) {
+            return Err(Error::AuthorityAnswer("more than was asked for"));
+        }
+        Ok((handle, element.clone()))
+    };
+    granted.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use unefois_mesh::SystemRandom;
+
+    use super::*;
+
+    fn element(change: &[(&str, &str)], gh: Option<u8>) -> AuthorizationDetails {
+        let mut text = r#"{"type":"urn:unefois:justificatif:1","datatypes":["cnaf/quotient-familial@1"],
+            "units":[{"unit":"valeur","need":"required"},{"unit":"adresse","need":"optional"}],
+            "locations":["urn:unefois:participant:18003506500010"],
+            "actions":["fetch"],"demarche":"cantine","habilitation":"DP-1","dossier_ref":"2026-0412",
+            "legal_basis":"CRPA-L114-8-I","mode":{"kind":"once"},"use":"store","data_life_days":365,
+            "subject":{"kind":"self"}}"#
+            .to_owned();
+        for (from, to) in change {
+            assert!(text.contains(from));
+            text = text.replace(from, to);
+        }
+        let mut element: AuthorizationDetails = serde_json::from_str(&text).unwrap();
+        element.gh = gh.map(|n| Handle::from_bytes([n; 16]));
+        element
+    }
+
+    #[test]
+    fn what_is_granted_is_within_what_was_asked() {
+        let asked = [element(&[], None)];
+        for (change, gh) in [
+            (&[][..], None),
+            (&[("adresse", "composition")][..], Some(1)),
+            (&[("2026-0412", "2026-0413")][..], Some(1)),
+            (&[("DP-1", "DP-2")][..], Some(1)),
+            (&[("365", "366")][..], Some(1)),
+            (
+                &[("\"once\"", "\"standing\",\"max_count\":2,\"min_interval_s\":1")][..],
+                Some(1),
+            ),
+            (&[("18003506500010", "13002526500013")][..], Some(1)),
+        ] {
+            assert!(granted(&[element(change, gh)], &asked).is_err(), "{change:?}");
+        }
+        assert!(granted(&[], &asked).is_err());
+        assert!(granted(&[element(&[], Some(1)), element(&[], Some(2))], &asked).is_err());
+        let twice = [element(&[], None), element(&[("DP-1", "DP-2")], None)];
+        assert!(
+            granted(
+                &[element(&[], Some(1)), element(&[("DP-1", "DP-2")], Some(1))],
+                &twice
+            )
+            .is_err()
+        );
+
+        let fewer = element(&[(r#",{"unit":"adresse","need":"optional"}"#, "")], Some(1));
+        assert_eq!(
+            granted(&[fewer], &asked).unwrap()[0].0,
+            Handle::from_bytes([1; 16])
+        );
+    }
+
+    #[test]
+    fn a_subject_check_is_fresh_each_time_and_opens_under_its_salt() {
+        let random = SystemRandom::new();
+        let (one, two) = (subject_check(b"form", &random), subject_check(b"form", &random));
+        assert_ne!(one, two);
+        let check: serde_json::Value = serde_json::from_str(&one).unwrap();
+        let bytes = |name: &str| URL_SAFE_NO_PAD.decode(check[name].as_str().unwrap()).unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes("salt"));
+        assert!(hmac::verify(&key, b"form", &bytes("hmac")).is_ok());
+        assert_eq!(bytes("salt").len(), 32);
+    }
+}
