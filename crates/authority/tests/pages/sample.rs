@@ -1,13 +1,15 @@
 //! The pages filled with what the demo's people and administrations would see.
 
+mod history;
+
+pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
-    Accessibility, ChildForm, Choice, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage,
-    ExchangeResult, Failure, Filters, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState,
-    Grants, Help, History, HistoryRow, Home, Keeping, Lang, LegalGround, Login, LoginError, MonthCount,
-    OnBehalf, Organisation, Pace, Page, Person, Privacy, Provider, Publisher, SessionExpired, Site, Source,
-    Term, Theme, Unit, Withdraw, Withdrawn,
+    Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage, Failure,
+    FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home, Keeping, Lang,
+    LegalGround, Login, LoginError, Organisation, Pace, Page, Person, Privacy, Provider, Publisher,
+    SessionExpired, Site, Source, Term, Theme, Unit, Withdraw, Withdrawn,
 };
-use unefois_core::{LegalBasis, Micros, Month, Reason};
+use unefois_core::{LegalBasis, Micros};
 
 pub(crate) const CSRF: &str = "b3duZXItb2YtdGhlLWZvcm0";
 pub(crate) const DPO: &str = "dpo@clamart.example";
@@ -39,7 +41,7 @@ fn nobody(lang: Lang) -> Frame {
 }
 
 pub(crate) fn at(text: &str) -> Micros {
-    text.parse().unwrap()
+    text.parse().expect("an instant")
 }
 
 fn words(texts: &[&str]) -> Vec<String> {
@@ -49,7 +51,7 @@ fn words(texts: &[&str]) -> Vec<String> {
 pub(crate) fn clamart(lang: Lang) -> Organisation {
     Organisation {
         name: lang.t("Mairie de Clamart", "Clamart Town Council").to_owned(),
-        siren: "219200235".parse().unwrap(),
+        siren: "219200235".parse().expect("a SIREN"),
         card: Some("/participants/219200235".to_owned()),
     }
 }
@@ -361,132 +363,6 @@ pub(crate) fn withdrawn(lang: Lang) -> Withdrawn {
     }
 }
 
-fn row(lang: Lang, id: &str, when: &str, result: ExchangeResult) -> HistoryRow {
-    HistoryRow {
-        id: format!("e-{id}"),
-        at: at(when),
-        asker: clamart(lang).name,
-        source: cnaf(lang),
-        what: words(&[lang.t("Votre quotient familial", "Your family quotient")]),
-        demarche: canteen(lang),
-        dossier: "2026-0412".to_owned(),
-        ground: request(lang),
-        on_behalf: OnBehalf::Yourself,
-        result,
-        proof: Some(format!("/preuves/{id}.tlog-proof")),
-        receipt: Some(format!("/preuves/{id}.json")),
-        report: "/aide#echange-inconnu".to_owned(),
-        correct: Some("https://www.caf.example/contact".to_owned()),
-    }
-}
-
-pub(crate) fn history(lang: Lang) -> History {
-    let student_row = HistoryRow {
-        source: mesr(lang),
-        what: words(&[lang.t(
-            "Votre inscription dans l’enseignement supérieur",
-            "Your enrolment in higher education",
-        )]),
-        correct: None,
-        ..row(lang, "2", "2026-11-24T13:05:14Z", ExchangeResult::Unconfirmed)
-    };
-    let officer = HistoryRow {
-        on_behalf: OnBehalf::Agent {
-            motive: lang
-                .t("demande reçue au guichet", "request received at the desk")
-                .to_owned(),
-        },
-        ..row(lang, "5", "2026-09-02T07:30:00Z", ExchangeResult::ToCheck)
-    };
-    let child = HistoryRow {
-        on_behalf: OnBehalf::Child {
-            given_name: Some("Emma".to_owned()),
-        },
-        ground: LegalGround {
-            basis: LegalBasis::Text("CSP-R3131".to_owned()),
-            text: Some("CSP, R. 3131".to_owned()),
-        },
-        ..row(
-            lang,
-            "6",
-            "2026-09-01T22:10:00Z",
-            ExchangeResult::Later(Some(Reason::SourceTimeout)),
-        )
-    };
-    let choice = |value: &str, label: String| Choice {
-        value: value.to_owned(),
-        label,
-        selected: false,
-    };
-    let month = |month, counts| MonthCount {
-        month: Month { year: 2026, month },
-        counts,
-    };
-    History {
-        from: at("2023-11-24T13:10:00Z"),
-        until: at("2026-11-24T13:10:00Z"),
-        asked: 4,
-        silent: Vec::new(),
-        rows: vec![
-            row(
-                lang,
-                "1",
-                "2026-11-24T13:05:20Z",
-                ExchangeResult::Refused(Reason::GrantRevoked),
-            ),
-            student_row,
-            row(lang, "3", "2026-11-24T13:05:13Z", ExchangeResult::Answered),
-            row(lang, "4", "2026-10-05T08:00:00Z", ExchangeResult::Withheld),
-            officer,
-            child,
-            HistoryRow {
-                on_behalf: OnBehalf::Automatic,
-                proof: None,
-                receipt: None,
-                ..row(lang, "7", "2026-09-01T06:00:00Z", ExchangeResult::Expired)
-            },
-        ],
-        months: vec![
-            month(11, [1, 1, 0, 1, 0]),
-            month(10, [0, 0, 0, 1, 0]),
-            month(9, [0, 0, 1, 1, 1]),
-        ],
-        filters: Filters {
-            administrations: vec![
-                choice("219200235", clamart(lang).name),
-                choice("180035065", cnaf(lang)),
-            ],
-            information: vec![
-                choice("cnaf/quotient-familial", quotient(lang)),
-                choice("mesr/statut-etudiant", student(lang)),
-            ],
-            ..Filters::default()
-        },
-        csv: "/historique.csv".to_owned(),
-        json: "/historique.json".to_owned(),
-        older: None,
-    }
-}
-
-/// Some administrations silent, a filter on, a period that is none, nothing found.
-fn history_empty(lang: Lang) -> History {
-    let full = history(lang);
-    History {
-        silent: vec![mesr(lang)],
-        rows: Vec::new(),
-        months: Vec::new(),
-        filters: Filters {
-            from: "2026-12-01".to_owned(),
-            to: "2026-11-01".to_owned(),
-            grant: Some("a".to_owned()),
-            invalid_period: true,
-            ..full.filters
-        },
-        older: Some("/historique?avant=1".to_owned()),
-        ..full
-    }
-}
-
 fn end(lang: Lang, outcome: DemandeOutcome) -> DemandeEnd {
     let known = outcome != DemandeOutcome::Expired;
     DemandeEnd {
@@ -521,7 +397,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
     let known = frame(lang);
     let nobody = nobody(lang);
     fn show(site: &Site, frame: &Frame, page: &impl Page) -> String {
-        site.show(frame, page).unwrap()
+        site.show(frame, page).expect("a page")
     }
     let mut pages = vec![
         ("accueil", show(&site, &nobody, &Home)),
