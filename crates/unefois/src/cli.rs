@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::command::{ca, catalogue, directory, explain, key};
+use crate::command::{audit, ca, catalogue, demo, directory, explain, key, ledger, serve};
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
 
@@ -42,6 +42,17 @@ enum Command {
     /// Checks the catalogue.
     #[command(subcommand)]
     Catalogue(catalogue::CatalogueCommand),
+    /// Tells the whole story on this machine.
+    Demo(demo::Demo),
+    /// Runs a role.
+    #[command(subcommand)]
+    Serve(serve::ServeCommand),
+    /// Reads and verifies ledgers over the mesh.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Looks at the logs of a database.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Explains a code such as UF-1012.
     Explain(explain::Explain),
 }
@@ -87,6 +98,10 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Key(command) => key::run(command, console),
         Command::Directory(command) => directory::run(command, console),
         Command::Catalogue(command) => catalogue::run(command, console),
+        Command::Demo(demo) => demo::run(&demo, console),
+        Command::Serve(command) => serve::run(command, console),
+        Command::Audit(command) => audit::run(command, console),
+        Command::Ledger(command) => ledger::run(command, console),
         Command::Explain(explain) => explain::run(&explain, console),
     }
 }

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod idp;
 pub mod persona;
 pub mod stage;
+pub mod story;
 pub mod world;
 
 /// The catalogue's files, by their path below `catalogue/`, in the order of their names.

@@ -10,4 +10,5 @@ pub mod demo;
 pub mod failure;
 pub mod notify;
 pub mod telemetry;
+pub mod verify;
 pub use cli::run;

@@ -11,13 +11,13 @@ use unefois_core::directory::{
     Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow,
     ParticipantKind, ParticipantRow, Quota, TlsKey,
 };
-use unefois_core::{Acr, Habilitation, Micros, ParticipantId, Random as _, Sha256};
+use unefois_core::{Acr, Habilitation, Micros, ParticipantId, Sha256};
 use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
 use unefois_mesh::{Peer, PeerId, SystemRandom};
 
 use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
-use crate::command::catalogue::{load, read_folder};
+use crate::command::catalogue::load;
 use crate::command::key::{KeyKind, generate_key};
 use crate::config;
 use crate::failure::{Failure, Kind};
@@ -33,9 +33,9 @@ pub const CLAMART: &str = "urn:unefois:participant:21920023500014";
 /// A consumer whose software is not ours.
 pub const LYON: &str = "urn:unefois:participant:21690123100011";
 /// Where the foreign consumer's browser comes back to.
-pub const LYON_BACK: &str = "http://localhost:9/retour";
+pub const LYON_BACK: &str = "http://127.0.0.1:9/retour";
 /// Where the commune's browser comes back to.
-pub const CLAMART_BACK: &str = "http://localhost:9/dossiers/retour";
+pub const CLAMART_BACK: &str = "http://127.0.0.1:9/dossiers/retour";
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -436,6 +436,7 @@ fn quotas() -> Vec<Quota> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::catalogue::read_folder;
 
     #[test]
     fn the_catalogue_compiled_in_is_the_folder_s() {

@@ -1,0 +1,149 @@
+//! `audit verify`: an auditor's check of a participant's log, over the mesh.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use unefois_auditor::{Error, LogReport, verify_log};
+use unefois_core::{Clock, ParticipantId};
+use unefois_mesh::{Connector, DirectoryConfig, DirectoryFollower, Identity, SystemClock, Trust, target};
+use unefois_tlog::{Origin, VerifierKey};
+
+use super::runtime;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// Reads ledgers with an auditor's certificate.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Reads every entry of a participant's log and verifies it against the signed head.
+    Verify(Verify),
+}
+
+/// `audit verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The participant: urn:unefois:participant:SIRET.
+    participant: ParticipantId,
+    #[command(flatten)]
+    reader: Reader,
+}
+
+/// Who reads, and what it trusts.
+#[derive(Debug, Args)]
+pub struct Reader {
+    /// The auditor's certificate, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The certificate authorities of the mesh, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub authorities: PathBuf,
+    /// Their revocation lists, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub crls: PathBuf,
+    /// The signed directory.
+    #[arg(long, value_name = "FILE")]
+    pub directory: PathBuf,
+    /// The compiled catalogue that it names.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: PathBuf,
+    /// Thumbprint of the key that signs directories.
+    #[arg(long, value_name = "THUMBPRINT")]
+    pub pin: String,
+}
+
+/// Runs `audit …`.
+pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
+    let AuditCommand::Verify(verify) = command;
+    let report = runtime()?.block_on(verify_participant(
+        &verify.reader,
+        &verify.participant,
+        |read, size| {
+            if read < size {
+                console.say(&format!("{read} / {size}"));
+            }
+        },
+    ))?;
+    let events: serde_json::Map<String, serde_json::Value> = report
+        .events
+        .iter()
+        .map(|(event, n)| (event.to_string(), (*n).into()))
+        .collect();
+    let value = json!({
+        "origin": report.origin.as_str(), "size": report.head.size, "root": report.head.root.to_string(), "events": events,
+    });
+    console.data(&value, || {
+        let counts: Vec<String> = report
+            .events
+            .iter()
+            .map(|(event, n)| format!("{event} {n}"))
+            .collect();
+        format!(
+            "{}\nintact : {} entrées, racine {}\n{}",
+            report.origin.as_str(),
+            report.head.size,
+            report.head.root,
+            counts.join(", ")
+        )
+    })
+}
+
+/// Verifies the first log of `participant` as `reader`.
+///
+/// # Errors
+/// A file is wrong, the peer cannot be reached or refuses, or the log does not hold.
+pub async fn verify_participant(
+    reader: &Reader,
+    participant: &ParticipantId,
+    progress: impl FnMut(u64, u64),
+) -> Result<LogReport, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let file =
+        |e: &dyn std::fmt::Display| Failure::new(Kind::NoInput, "un fichier n'est pas accepté").because(e);
+    let identity = Identity::load(reader.cert.clone(), reader.key.clone()).map_err(|e| file(&e))?;
+    let trust = Trust::load(reader.authorities.clone(), reader.crls.clone()).map_err(|e| file(&e))?;
+    let config = DirectoryConfig {
+        file: reader.directory.clone(),
+        catalogue: reader.catalogue.clone(),
+        key: reader.pin.clone(),
+    };
+    let directory = Arc::new(DirectoryFollower::load(config).map_err(|e| file(&e))?);
+    let gate = directory.gate(Arc::clone(&clock));
+    let connector = Connector::new(Arc::new(trust), gate, Arc::new(identity), clock);
+    let edition = directory.edition();
+    let unknown = || {
+        Failure::new(
+            Kind::Data,
+            "ce participant n'a ni adresse ni registre dans l'annuaire",
+        )
+    };
+    let row = edition.directory.participant(participant).ok_or_else(unknown)?;
+    let log = row.logs.first().ok_or_else(unknown)?;
+    let target = target(&edition.directory, participant).ok_or_else(unknown)?;
+    let malformed =
+        |e: unefois_tlog::Error| Failure::new(Kind::Data, "l'annuaire nomme mal ce registre").because(e);
+    let origin: Origin = log.origin.parse().map_err(malformed)?;
+    let key: VerifierKey = log.vkey.parse().map_err(malformed)?;
+    let channel = connector.channel(&target, Duration::from_secs(10));
+    verify_log(channel, &origin, &key, None, progress)
+        .await
+        .map_err(|error| failure(&error))
+}
+
+fn failure(error: &Error) -> Failure {
+    let kind = if error.unread() {
+        Kind::Unreachable
+    } else {
+        Kind::No
+    };
+    let failure = Failure::new(kind, "le registre n'est pas vérifié").because(error);
+    match kind {
+        Kind::Unreachable => failure.next("vérifiez l'adresse du participant et le certificat d'auditeur"),
+        _ => failure.next("gardez cette tête et demandez au participant son explication"),
+    }
+}

@@ -1,0 +1,110 @@
+//! `demo`: every role in one process, and the story.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use unefois_core::Clock as _;
+use unefois_mesh::{SystemClock, SystemRandom};
+
+use super::runtime;
+use crate::console::Console;
+use crate::demo::story::{Step, Story};
+use crate::demo::world::World;
+use crate::failure::{Failure, Kind};
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Tells the story and ends: 0 if every step held.
+    #[arg(long)]
+    headless: bool,
+    /// Skips the story and stays up until interrupted.
+    #[arg(long, conflicts_with = "headless")]
+    stay: bool,
+    /// Where to write certificates, keys and databases; a temporary folder where absent.
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// Log in at this OpenID provider instead of the demonstration's own.
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+}
+
+/// Runs `demo`.
+pub fn run(demo: &Demo, console: Console) -> Result<(), Failure> {
+    runtime()?.block_on(play(demo, console))
+}
+
+async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
+    let clock = SystemClock;
+    let start = clock.boottime();
+    let temporary;
+    let root = match &demo.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)
+                .map_err(|e| Failure::new(Kind::CannotWrite, "--dir n'est pas créé").because(e))?;
+            dir.canonicalize()
+                .map_err(|e| Failure::new(Kind::CannotWrite, "--dir n'est pas lu").because(e))?
+        }
+        None => {
+            temporary = tempfile::tempdir()
+                .map_err(|e| Failure::new(Kind::CannotWrite, "aucun dossier temporaire").because(e))?;
+            temporary.path().to_owned()
+        }
+    };
+    let world = World::create(&root, demo.issuer.clone(), clock.now(), &SystemRandom::new())?;
+    let addresses = json!({
+        "portal": format!("http://localhost:{}", world.ports.portal),
+        "authority": format!("https://localhost:{}", world.ports.authority),
+        "cnaf": format!("localhost:{}", world.ports.cnaf),
+        "mesr": format!("localhost:{}", world.ports.mesr),
+        "clamart": format!("localhost:{}", world.ports.clamart),
+        "idp": world.idp_issuer,
+        "dir": root,
+        "pin": world.pin.to_string(),
+    });
+    let mut story = Story::begin(world).await.map_err(|error| {
+        Failure::new(Kind::Bug, "la démonstration ne démarre pas").because(format!("{error:#}"))
+    })?;
+    let ms = u64::try_from(clock.boottime().micros_since(start) / 1_000).unwrap_or(0);
+    tell(
+        &Step {
+            step: "mesh-up",
+            ok: true,
+            ms,
+            seen: "autorité, deux producteurs, une commune".to_owned(),
+        },
+        console,
+    )?;
+    let mut held = true;
+    if !demo.stay {
+        let mut written = Ok(());
+        held = story.tell(|step| written = tell(step, console)).await;
+        written?;
+    }
+    if demo.stay || (held && !demo.headless && console.interactive()) {
+        console.data(
+            &json!({ "step": "up", "ok": true, "ms": 0, "addresses": addresses }),
+            || {
+                format!(
+                    "Portail : {}\nDossier : {}\nCtrl-C pour arrêter.",
+                    addresses["portal"].as_str().unwrap_or(""),
+                    root.display()
+                )
+            },
+        )?;
+        super::serve::interrupted().await;
+    }
+    story.end().await;
+    match held {
+        true => Ok(()),
+        false => Err(Failure::new(Kind::No, "une étape ne tient pas")),
+    }
+}
+
+fn tell(step: &Step, console: Console) -> Result<(), Failure> {
+    let sign = if step.ok { "✓" } else { "✗" };
+    console.data(step, || {
+        format!("{sign} {:<14} {:>6} ms  {}", step.step, step.ms, step.seen)
+    })
+}

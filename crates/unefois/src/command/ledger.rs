@@ -1,0 +1,95 @@
+//! `ledger verify`: the operator's check of a log in its database.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use unefois_ledger::verify::{Report, verify_database};
+use unefois_store::Db;
+use unefois_tlog::VerifierKey;
+
+use super::runtime;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// Looks at the logs of a database.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Recomputes a log from its entries: hashes, tiles, signed head, index columns.
+    Verify(Verify),
+}
+
+/// `ledger verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The database: postgres://… or sqlite:PATH.
+    #[arg(long, value_name = "URL")]
+    database: String,
+    /// File with the log's verifier key, or the key itself, as the directory publishes it.
+    #[arg(long, value_name = "KEY")]
+    vkey: String,
+}
+
+/// Runs `ledger …`.
+pub fn run(command: LedgerCommand, console: Console) -> Result<(), Failure> {
+    let LedgerCommand::Verify(verify) = command;
+    let text = match verify.vkey.contains('+') {
+        true => verify.vkey.clone(),
+        false => super::read_text(&PathBuf::from(&verify.vkey))?,
+    };
+    let key: VerifierKey = text
+        .trim()
+        .parse()
+        .map_err(|e| Failure::new(Kind::Usage, "--vkey n'est pas une clé de registre").because(e))?;
+    let report = runtime()?.block_on(check(&verify.database, &key, |read, size| {
+        if read < size {
+            console.say(&format!("{read} / {size}"));
+        }
+    }))?;
+    tell(&report, console)
+}
+
+/// Verifies the log of `key` in the database `url`.
+///
+/// # Errors
+/// The database cannot be read, or holds no such log.
+pub async fn check(url: &str, key: &VerifierKey, progress: impl FnMut(u64, u64)) -> Result<Report, Failure> {
+    let unread = |e: &dyn std::error::Error| {
+        let failure = Failure::new(Kind::NoInput, "la base n'est pas lue").because(e);
+        failure.next("vérifiez l'adresse de la base")
+    };
+    let db = Db::open_for_reading(url).await.map_err(|e| unread(&e))?;
+    verify_database(&db, key.name().as_str(), key, progress)
+        .await
+        .map_err(|e| unread(&e))
+}
+
+fn tell(report: &Report, console: Console) -> Result<(), Failure> {
+    let faults = |list: &[String]| list.to_vec();
+    let log: Vec<String> = report.log.iter().map(ToString::to_string).collect();
+    let index: Vec<String> = report.index.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "origin": report.origin, "size": report.size, "read": report.read, "root": report.root.to_string(),
+        "log": faults(&log), "index": faults(&index),
+    });
+    console.data(&value, || {
+        let verdict = |faults: &[String]| match faults {
+            [] => "intact".to_owned(),
+            faults => format!("{} défaut(s)\n  {}", faults.len(), faults.join("\n  ")),
+        };
+        format!(
+            "{}\n{} entrées, racine {}\nregistre : {}\nindex : {}",
+            report.origin,
+            report.size,
+            report.root,
+            verdict(&log),
+            verdict(&index)
+        )
+    })?;
+    if report.is_sound() {
+        return Ok(());
+    }
+    let what = format!("{} défaut(s) du registre, {} de l'index", log.len(), index.len());
+    Err(Failure::new(Kind::No, what)
+        .next("comparez avec une tête ou un reçu gardé par un pair ; ne relancez pas le nœud"))
+}

@@ -1,0 +1,406 @@
+//! The story: what a person, a commune, two producers and an auditor do, each step an assertion with its time.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use unefois_core::{Clock, Event, Reason};
+use unefois_mesh::{SystemClock, status};
+use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
+use unefois_proto::pb::backoffice::v1::subject_binding::Binding;
+use unefois_proto::pb::backoffice::v1::{
+    Capacity, CompleteAuthorizationRequest, ElementRequest, FetchRequest, FetchResponse, Grant, Need,
+    RequestAuthorizationRequest, SubjectBinding, SubjectForm, SubjectKind, UnitRequest, Way,
+};
+use unefois_tlog::{Origin, VerifierKey};
+
+use super::backend;
+use super::browser::{Browser, Page};
+use super::stage::Stage;
+use crate::command::audit::{Reader, verify_participant};
+use crate::command::ledger::check;
+
+use super::world::{AUTHORITY, CLAMART, CLAMART_BACK, CNAF, MESR, World};
+
+/// How one step went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub step: &'static str,
+    /// Whether what it asserts holds.
+    pub ok: bool,
+    /// How long it took.
+    pub ms: u64,
+    /// What was seen, for people.
+    pub seen: String,
+}
+
+/// The story in one world.
+#[derive(Debug)]
+pub struct Story {
+    world: World,
+    stage: Stage,
+    backoffice: BackofficeServiceClient<Channel>,
+    browser: Browser,
+    grant: Option<Grant>,
+    /// The CNAF's entry of the first fetch.
+    released: Option<Vec<u8>>,
+}
+
+/// What one step takes and tells.
+type Seen = anyhow::Result<String>;
+
+impl Story {
+    /// Raises the stage in `world`.
+    ///
+    /// # Errors
+    /// A role does not start.
+    pub async fn begin(world: World) -> anyhow::Result<Self> {
+        let stage = Stage::raise(&world).await?;
+        let backoffice = BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock")));
+        Ok(Self {
+            world,
+            stage,
+            backoffice,
+            browser: Browser::default(),
+            grant: None,
+            released: None,
+        })
+    }
+
+    /// Tells the whole story, each step to `told`, and stops at the first that does not hold.
+    pub async fn tell(&mut self, mut told: impl FnMut(&Step)) -> bool {
+        let clock = SystemClock;
+        macro_rules! step {
+            ($name:literal, $what:expr) => {{
+                let start = clock.boottime();
+                let seen: Seen = $what.await;
+                let ms = u64::try_from(clock.boottime().micros_since(start) / 1_000).unwrap_or(0);
+                let ok = seen.is_ok();
+                let seen = seen.unwrap_or_else(|error| format!("{error:#}"));
+                told(&Step {
+                    step: $name,
+                    ok,
+                    ms,
+                    seen,
+                });
+                if !ok {
+                    return false;
+                }
+            }};
+        }
+        step!("grant", self.grants());
+        step!("fetch-http", self.fetches(CNAF));
+        step!("fetch-sandbox", self.fetches(MESR));
+        step!("ledgers", self.ledgers());
+        step!("second-use", self.second_use());
+        step!("history", self.history());
+        step!("withdrawal", self.withdrawal());
+        step!("tamper", self.tamper());
+        true
+    }
+
+    /// Stops every role.
+    pub async fn end(self) {
+        self.stage.lower().await;
+    }
+
+    /// A person logs in at the provider and grants for two producers on one page.
+    async fn grants(&mut self) -> Seen {
+        let (grant, page) = self.authorize("2026-0412").await?;
+        for words in [
+            "2026-0412",
+            "Caisse nationale des allocations familiales",
+            "Angela",
+        ] {
+            ensure!(page.body.contains(words), "the page lacks « {words} »");
+        }
+        ensure!(
+            grant.elements.len() == 2,
+            "{} elements were granted, not 2",
+            grant.elements.len()
+        );
+        let units: Vec<&str> = grant
+            .elements
+            .iter()
+            .flat_map(|e| e.units.iter().map(String::as_str))
+            .collect();
+        ensure!(units == ["valeur", "inscription"], "granted: {units:?}");
+        self.grant = Some(grant);
+        Ok("deux producteurs sur une page, facultatif non coché".to_owned())
+    }
+
+    /// The back-office asks, the person's browser grants, the back-office completes.
+    async fn authorize(&mut self, dossier: &str) -> anyhow::Result<(Grant, Page)> {
+        let unit = |unit: &str, need: Need| UnitRequest {
+            unit: unit.to_owned(),
+            need: need.into(),
+        };
+        let element = |datatype: &str, units| ElementRequest {
+            datatype: datatype.to_owned(),
+            units,
+            period: String::new(),
+        };
+        let form = SubjectForm {
+            family_name: "Dubois".to_owned(),
+            first_given_name: "Angela".to_owned(),
+            birthdate: "1962-08-24".to_owned(),
+        };
+        let request = RequestAuthorizationRequest {
+            way: Way::Present.into(),
+            demarche: "cantine".to_owned(),
+            dossier_ref: dossier.to_owned(),
+            elements: vec![
+                element(
+                    "cnaf/quotient-familial@1",
+                    vec![
+                        unit("valeur", Need::Required),
+                        unit("composition", Need::Optional),
+                    ],
+                ),
+                element(
+                    "mesr/statut-etudiant@1",
+                    vec![unit("inscription", Need::Required)],
+                ),
+            ],
+            subject: SubjectKind::Self_.into(),
+            capacity: Capacity::Self_.into(),
+            binding: Some(SubjectBinding {
+                binding: Some(Binding::Form(form)),
+            }),
+            redirect_uri: CLAMART_BACK.to_owned(),
+            session: "session-1".to_owned(),
+            ..Default::default()
+        };
+        let asked = self.backoffice.request_authorization(request).await?.into_inner();
+        let mut page = self.browser.open(&asked.url, CLAMART_BACK).await?;
+        if !page.body.contains("name=\"choix\"") {
+            page = self.log_in(&page).await?;
+        }
+        let csrf = page.hidden("csrf")?;
+        let action = page.url.path().to_owned();
+        let back = self
+            .browser
+            .submit(
+                &page,
+                &action,
+                &[("csrf", &csrf), ("choix", "recuperer")],
+                CLAMART_BACK,
+            )
+            .await?;
+        ensure!(
+            back.url.as_str().starts_with(CLAMART_BACK),
+            "the browser ended at {}",
+            back.url.path()
+        );
+        let complete = CompleteAuthorizationRequest {
+            code: back.parameter("code").context("no code came back")?,
+            state: back.parameter("state").unwrap_or_default(),
+            iss: back.parameter("iss").unwrap_or_default(),
+            error: String::new(),
+            session: "session-1".to_owned(),
+        };
+        let completed = self
+            .backoffice
+            .complete_authorization(complete)
+            .await?
+            .into_inner();
+        Ok((completed.grant.context("no grant came back")?, page))
+    }
+
+    /// From the page where people choose how to log in, through the provider, back to the page asked for.
+    async fn log_in(&mut self, page: &Page) -> anyhow::Result<Page> {
+        let provider = match page.body.contains("name=\"persona\"") || page.body.contains("name=\"query\"") {
+            true => Page {
+                url: page.url.clone(),
+                status: page.status,
+                body: page.body.clone(),
+            },
+            false => {
+                let start = page.url.join("/fc/connexion")?;
+                self.browser.open(start.as_str(), "").await?
+            }
+        };
+        let query = provider.hidden("query").context("the provider shows no form")?;
+        self.browser
+            .submit(
+                &provider,
+                "/login",
+                &[("query", &query), ("persona", "angela")],
+                CLAMART_BACK,
+            )
+            .await
+    }
+
+    /// Fetches one element; it is verified, and holds the source's own text and nothing that was not granted.
+    async fn fetches(&mut self, producer: &str) -> Seen {
+        let answer = self.fetch(producer).await?;
+        ensure!(answer.units.len() == 1, "{} units came", answer.units.len());
+        let (unit, text) = answer.units.iter().next().context("no unit came")?;
+        ensure!(
+            !answer.producer_proof.is_empty() && !answer.consumer_proof.is_empty(),
+            "a proof is missing"
+        );
+        if producer == CNAF {
+            self.released = Some(answer.producer_entry.clone());
+            ensure!(
+                text.contains("612") && !text.contains("DUBOIS"),
+                "the unit is not the granted one"
+            );
+            ensure!(
+                backend::DUBOIS.len() > 4 * text.len(),
+                "the source gave no more than was sent"
+            );
+        }
+        Ok(format!("{unit} : {text}"))
+    }
+
+    async fn fetch(&mut self, producer: &str) -> anyhow::Result<FetchResponse> {
+        let grant = self.grant.as_ref().context("nothing was granted")?;
+        let element = grant
+            .elements
+            .iter()
+            .find(|e| e.producer == producer)
+            .context("no such element")?;
+        let request = FetchRequest {
+            handle: element.handle.clone(),
+            ..Default::default()
+        };
+        Ok(self.backoffice.fetch(request).await?.into_inner())
+    }
+
+    /// An auditor reads the four logs over the mesh and verifies each.
+    async fn ledgers(&mut self) -> Seen {
+        let mut seen = Vec::new();
+        for (participant, event) in [
+            (CNAF, Event::Released),
+            (MESR, Event::Released),
+            (CLAMART, Event::Received),
+            (AUTHORITY, Event::Granted),
+        ] {
+            let report = self.audit(participant).await?;
+            ensure!(
+                report.events.contains_key(&event),
+                "{participant} logged no {event}"
+            );
+            seen.push(format!(
+                "{} {} entrées",
+                participant.rsplit(':').next().unwrap_or_default(),
+                report.head.size
+            ));
+        }
+        Ok(seen.join(", "))
+    }
+
+    async fn audit(&self, participant: &str) -> anyhow::Result<unefois_auditor::LogReport> {
+        let folder = self.world.folder("auditor");
+        let ca = self.world.folder("ca");
+        let reader = Reader {
+            cert: folder.join("tls.pem"),
+            key: folder.join("tls.key"),
+            authorities: ca.join("ca.pem"),
+            crls: ca.join("ca.crl"),
+            directory: folder.join("directory.jws"),
+            catalogue: folder.join("catalogue.bin"),
+            pin: self.world.pin.to_string(),
+        };
+        Ok(verify_participant(&reader, &participant.parse()?, |_, _| {}).await?)
+    }
+
+    /// A one-shot handle serves once.
+    async fn second_use(&mut self) -> Seen {
+        match self.fetch(CNAF).await {
+            Ok(_) => bail!("the handle served twice"),
+            Err(error) => refused_with(&error, Reason::TokenConsumed),
+        }
+    }
+
+    /// The person sees the exchanges, from both ends.
+    async fn history(&mut self) -> Seen {
+        let url = format!("http://localhost:{}/historique", self.world.ports.portal);
+        let page = self.browser.open(&url, "").await?;
+        ensure!(page.status.is_success(), "the page answers {}", page.status);
+        for words in ["mairie de Clamart", "Quotient familial", "transmis"] {
+            ensure!(
+                page.body.to_lowercase().contains(&words.to_lowercase()),
+                "the page lacks « {words} »"
+            );
+        }
+        Ok("chaque échange, des deux côtés".to_owned())
+    }
+
+    /// The person stops a grant; the next fetch under it is refused.
+    async fn withdrawal(&mut self) -> Seen {
+        let (grant, _) = self.authorize("2026-0413").await?;
+        let base = format!("http://localhost:{}", self.world.ports.portal);
+        let ask = self
+            .browser
+            .open(&format!("{base}/autorisations/{}/arreter", grant.grant_id), "")
+            .await?;
+        ensure!(ask.status.is_success(), "the page answers {}", ask.status);
+        let csrf = ask.hidden("csrf")?;
+        let action = ask.url.path().to_owned();
+        let done = self.browser.submit(&ask, &action, &[("csrf", &csrf)], "").await?;
+        ensure!(
+            done.body.contains("enregistré"),
+            "the page does not say that the stop is recorded"
+        );
+        self.grant = Some(grant);
+        match self.fetch(CNAF).await {
+            Ok(_) => bail!("a withdrawn grant served"),
+            Err(error) => refused_with(&error, Reason::GrantRevoked),
+        }
+    }
+
+    /// One byte of one entry changed in the database is found.
+    async fn tamper(&mut self) -> Seen {
+        let origin: Origin = format!("{CNAF}/1").parse()?;
+        let database = self.world.folder("cnaf").join("node.db");
+        let key: VerifierKey = self.audit_key(&origin)?;
+        self.stage.stop_cnaf().await;
+        let url = format!("sqlite:{}", database.display());
+        let sound = check(&url, &key, |_, _| {}).await?;
+        ensure!(sound.is_sound(), "the untouched database does not verify");
+        let entry = self.released.as_ref().context("nothing was fetched")?;
+        let mut bytes = std::fs::read(&database)?;
+        let at = bytes
+            .windows(entry.len())
+            .position(|w| w == entry)
+            .context("the entry is not in the file")?;
+        bytes[at + entry.len() - 1] ^= 1;
+        std::fs::write(&database, bytes)?;
+        let report = check(&url, &key, |_, _| {}).await?;
+        ensure!(!report.log.is_empty(), "the changed byte was not found");
+        Ok("un octet changé dans la base, trouvé".to_owned())
+    }
+
+    fn audit_key(&self, origin: &Origin) -> anyhow::Result<VerifierKey> {
+        let text = std::fs::read_to_string(self.world.folder("auditor").join("directory.jws"))?;
+        let directory = unefois_jose::directory::verify(&text, &self.world.pin)?;
+        let (_, log) = directory
+            .log(origin.as_str())
+            .context("the log is not in the directory")?;
+        Ok(log.vkey.parse()?)
+    }
+}
+
+fn refused_with(error: &anyhow::Error, wanted: Reason) -> Seen {
+    let reason = error.downcast_ref::<tonic::Status>().and_then(status::reason_of);
+    ensure!(
+        reason == Some(wanted),
+        "refused with {reason:?}, not {wanted}: {error:#}"
+    );
+    Ok(format!("refusé : {wanted}"))
+}
+
+/// A channel to the back-office service on a Unix socket.
+fn unix(path: PathBuf) -> Channel {
+    let connect = move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    };
+    Endpoint::from_static("http://backoffice").connect_with_connector_lazy(tower::service_fn(connect))
+}
