@@ -73,7 +73,11 @@ impl DirectoryService for WatchDirectory {
 }
 
 /// Takes up each new version of the files, until `shutdown`; `news` runs after each.
-pub(crate) async fn follow_files(published: Arc<Published>, news: impl Fn() + Send, shutdown: CancellationToken) {
+pub(crate) async fn follow_files(
+    published: Arc<Published>,
+    news: impl Fn() + Send,
+    shutdown: CancellationToken,
+) {
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut seen = published.stamp();
@@ -91,14 +95,20 @@ pub(crate) async fn follow_files(published: Arc<Published>, news: impl Fn() + Se
             Ok(newer) => {
                 seen = stamp;
                 if newer {
-                    tracing::info!(version = published.edition().directory.version(), "directory taken up");
+                    tracing::info!(
+                        version = published.edition().directory.version(),
+                        "directory taken up"
+                    );
                     news();
                 }
             }
             // The catalogue may be written a moment after the directory that names it: look again.
             Err(error) => {
                 if refused.as_ref() != Some(&stamp) {
-                    tracing::warn!(error = status::chain(&error), "the directory's files are not taken up");
+                    tracing::warn!(
+                        error = status::chain(&error),
+                        "the directory's files are not taken up"
+                    );
                 }
                 refused = Some(stamp);
             }
@@ -115,5 +125,8 @@ pub(crate) async fn file(State(authority): State<Arc<Authority>>) -> impl IntoRe
 /// `GET /catalogue`: the compiled catalogue that the directory names.
 pub(crate) async fn catalogue(State(authority): State<Arc<Authority>>) -> impl IntoResponse {
     let edition = authority.published.edition();
-    ([(CONTENT_TYPE, "application/json")], edition.catalogue_bytes.clone())
+    (
+        [(CONTENT_TYPE, "application/json")],
+        edition.catalogue_bytes.clone(),
+    )
 }

@@ -104,7 +104,10 @@ impl Authority {
         let now = self.clock.now();
         let mut secrets = BTreeMap::new();
         for element in grants.iter().flat_map(|row| &row.elements) {
-            let found = self.journal.ledger.secrets(&element.handle, since.month(), now.month());
+            let found = self
+                .journal
+                .ledger
+                .secrets(&element.handle, since.month(), now.month());
             secrets.insert(element.handle, found.await.map_err(Error::Ledger)?);
         }
         Ok(secrets)
@@ -172,8 +175,14 @@ fn verify(
     if row.id != keeper && !edition.directory.acts_for(&keeper, &row.id) {
         return Err(NoAnswer::Unproved("another participant's log"));
     }
-    let key: VerifierKey = log.vkey.parse().map_err(|_| NoAnswer::Unproved("the log's key"))?;
-    let receipt: Receipt = sent.proof.parse().map_err(|_| NoAnswer::Unproved("the proof's form"))?;
+    let key: VerifierKey = log
+        .vkey
+        .parse()
+        .map_err(|_| NoAnswer::Unproved("the log's key"))?;
+    let receipt: Receipt = sent
+        .proof
+        .parse()
+        .map_err(|_| NoAnswer::Unproved("the proof's form"))?;
     receipt
         .verify(&Hash::of_leaf(&sent.entry), &key)
         .map_err(|_| NoAnswer::Unproved("the proof"))?;

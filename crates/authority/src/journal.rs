@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use unefois_core::commitment::{Field, GrantSecret};
 use unefois_core::{
-    Acr, AuthorizationDetails, Capacity, Clock, Entry, Event, Handle, Micros, Outcome, ParticipantId, Random, Reason,
+    Acr, AuthorizationDetails, Capacity, Clock, Entry, Event, Handle, Micros, Outcome, ParticipantId, Random,
+    Reason,
 };
 use unefois_ledger::{About, Draft, DurableReceipt, Ledger};
 use unefois_store::Db;
@@ -43,7 +44,12 @@ impl Journal {
         self.append(Event::Refused, fact, Some(reason)).await
     }
 
-    async fn append(&self, event: Event, fact: Fact<'_>, reason: Option<Reason>) -> Result<DurableReceipt, Error> {
+    async fn append(
+        &self,
+        event: Event,
+        fact: Fact<'_>,
+        reason: Option<Reason>,
+    ) -> Result<DurableReceipt, Error> {
         let now = self.clock.now();
         let mut entry = Entry {
             requester: Some(fact.client),
@@ -97,7 +103,11 @@ impl Journal {
         }
         let drawn = GrantSecret::draw(&*self.random);
         let mut tx = self.db.begin().await?;
-        secret_insert(&mut tx, &[(month, self.ledger.node_key().handle_key(handle), drawn)]).await?;
+        secret_insert(
+            &mut tx,
+            &[(month, self.ledger.node_key().handle_key(handle), drawn)],
+        )
+        .await?;
         tx.commit().await?;
         // Another request may have been first: the one that is stored counts.
         kept().await.map_err(Error::Ledger)?.pop().ok_or(Error::Stored)

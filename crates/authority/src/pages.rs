@@ -83,12 +83,19 @@ fn address_of(uri: &http::Uri) -> String {
 }
 
 /// The page as this reader gets it.
-pub(crate) async fn show(authority: &Authority, reader: &Reader, page: &impl Page) -> Result<Response, Error> {
+pub(crate) async fn show(
+    authority: &Authority,
+    reader: &Reader,
+    page: &impl Page,
+) -> Result<Response, Error> {
     let person = match reader.visit.as_ref().and_then(|visit| visit.login.as_ref()) {
         Some(login) => {
             let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
             let given = pivot.given_names.first().map_or("", String::as_str);
-            let provider = authority.providers.iter().find(|p| p.config.issuer == login.idp_iss);
+            let provider = authority
+                .providers
+                .iter()
+                .find(|p| p.config.issuer == login.idp_iss);
             Some(Person {
                 name: format!("{given} {}", pivot.family_name),
                 provider: provider.map_or_else(String::new, |p| p.config.label.clone()),
@@ -97,7 +104,13 @@ pub(crate) async fn show(authority: &Authority, reader: &Reader, page: &impl Pag
         None => None,
     };
     let csrf = reader.visit.as_ref().map(|visit| authority.form_token(visit));
-    let frame = frame(authority, reader.lang, &reader.address, person, csrf.unwrap_or_default());
+    let frame = frame(
+        authority,
+        reader.lang,
+        &reader.address,
+        person,
+        csrf.unwrap_or_default(),
+    );
     Ok(Html(authority.site.show(&frame, page)?).into_response())
 }
 
@@ -136,9 +149,14 @@ pub(crate) fn log(error: &Error) {
 
 /// What surrounds every page: the rate of one address, the language chosen, errors as pages.
 pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Request, next: Next) -> Response {
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
     let lang = lang_of(request.uri().query(), request.headers());
-    let chosen = Form::query(request.uri().query()).ok().and_then(|mut form| form.take("lang"));
+    let chosen = Form::query(request.uri().query())
+        .ok()
+        .and_then(|mut form| form.take("lang"));
     let place = address_of(request.uri());
     let method = request.method().clone();
     let admitted = address.is_none_or(|ip| authority.browsers.admit(ip, authority.clock.boottime()));

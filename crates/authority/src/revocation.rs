@@ -58,7 +58,11 @@ impl Revocation {
         store::epoch_take(&mut tx, clock.now()).await?;
         let (head, records) = store::log(&mut tx).await?;
         tx.commit().await?;
-        tracing::info!(epoch = head.epoch, seq = head.seq, "epoch of the withdrawal log taken");
+        tracing::info!(
+            epoch = head.epoch,
+            seq = head.seq,
+            "epoch of the withdrawal log taken"
+        );
         Ok(Self {
             db,
             clock,
@@ -164,7 +168,8 @@ impl Revocation {
     /// Whether a ping may be answered: this process held the epoch not long ago.
     fn is_fresh(&self) -> bool {
         let beat = *self.beat.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.stopped.is_cancelled() && beat.is_some_and(|sent| self.clock.boottime() <= sent.plus_ms(FRESH_MS))
+        !self.stopped.is_cancelled()
+            && beat.is_some_and(|sent| self.clock.boottime() <= sent.plus_ms(FRESH_MS))
     }
 
     /// Shows again and again that this process holds the epoch, until `shutdown` or until it does not.
@@ -182,7 +187,10 @@ impl Revocation {
                 Ok(true) => *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent),
                 Ok(false) => self.stop("another process holds the epoch"),
                 Err(error) => {
-                    tracing::warn!(error = unefois_mesh::status::chain(&error), "heartbeat of the withdrawal log failed");
+                    tracing::warn!(
+                        error = unefois_mesh::status::chain(&error),
+                        "heartbeat of the withdrawal log failed"
+                    );
                 }
             }
         }
@@ -198,7 +206,11 @@ impl Revocation {
     /// Stops minting and answering for good: only a new start, with a new epoch, goes on.
     fn stop(&self, why: &'static str) {
         if !self.stopped.is_cancelled() {
-            tracing::error!(epoch = self.epoch, why, "this process mints and announces nothing more");
+            tracing::error!(
+                epoch = self.epoch,
+                why,
+                "this process mints and announces nothing more"
+            );
             self.stopped.cancel();
         }
     }

@@ -30,7 +30,10 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/demande/{id}/autre", post(demande::other_person))
         .route(portal::path::GRANTS, get(grants::list))
         .route("/autorisations/{id}", get(grants::detail))
-        .route("/autorisations/{id}/arreter", get(grants::ask).post(grants::withdraw))
+        .route(
+            "/autorisations/{id}/arreter",
+            get(grants::ask).post(grants::withdraw),
+        )
         .route("/autorisations/{id}/arretee", get(grants::withdrawn))
         .route(portal::path::HISTORY, get(history::page))
         .route("/historique.csv", get(history::csv))
@@ -46,7 +49,10 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
     router
         .fallback(fixed::not_found)
         .layer(DefaultBodyLimit::max(MAX_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&authority), pages::edge))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&authority),
+            pages::edge,
+        ))
         .layer(middleware::map_response(web::security_headers))
         .with_state(authority)
 }
@@ -57,13 +63,19 @@ pub(crate) fn mesh(authority: Arc<Authority>) -> Router {
         .route("/as/par", post(oauth::par))
         .route("/as/token", post(oauth::token))
         .route("/as/revoke", post(oauth::revoke))
-        .route("/as/grants/{id}", get(oauth::show_grant).delete(oauth::delete_grant))
+        .route(
+            "/as/grants/{id}",
+            get(oauth::show_grant).delete(oauth::delete_grant),
+        )
         .route("/as/jwks", get(oauth::jwks))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
         .route("/directory", get(directory::file))
         .route("/catalogue", get(directory::catalogue))
         .layer(DefaultBodyLimit::max(MAX_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&authority), oauth_errors))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&authority),
+            oauth_errors,
+        ))
         .with_state(authority)
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Authority {
 impl Authority {
     /// An identity provider by its short name.
     pub(crate) fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| provider.config.name == name)
+        self.providers
+            .iter()
+            .find(|provider| provider.config.name == name)
     }
 }

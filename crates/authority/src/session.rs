@@ -66,7 +66,10 @@ impl Authority {
             return Ok(None);
         };
         let now = self.clock.now();
-        let idle = session.login.as_ref().map_or(IDLE_LOW_MS, |login| idle_ms(login.acr));
+        let idle = session
+            .login
+            .as_ref()
+            .map_or(IDLE_LOW_MS, |login| idle_ms(login.acr));
         let since = now.ms_since(session.seen_at);
         if since > idle {
             let mut tx = self.db.begin().await?;

@@ -9,10 +9,11 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
-use unefois_ledger::Ledger;
+use unefois_ledger::{Ledger, LedgerService};
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust};
 use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
 use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
 use unefois_store::authority::{grant, request, session};
 use unefois_store::{Component, Db};
@@ -154,7 +155,10 @@ pub async fn start(
         None => Theme::default(),
     };
     let identity = Arc::new(Identity::load(config.tls.chain.clone(), config.tls.key.clone())?);
-    let trust = Arc::new(Trust::load(config.tls.authorities.clone(), config.tls.crls.clone())?);
+    let trust = Arc::new(Trust::load(
+        config.tls.authorities.clone(),
+        config.tls.crls.clone(),
+    )?);
     let gate = published.gate(Arc::clone(&clock));
     let mesh = Listener::mesh(
         config.listen.mesh,
@@ -179,7 +183,12 @@ pub async fn start(
         .await
         .map_err(StartError::Revocation)?;
     let revocation = Arc::new(revocation);
-    let connector = Connector::new(Arc::clone(&trust), gate, Arc::clone(&identity), Arc::clone(&clock));
+    let connector = Connector::new(
+        Arc::clone(&trust),
+        gate,
+        Arc::clone(&identity),
+        Arc::clone(&clock),
+    );
     let authority = Arc::new(Authority {
         origin: origin(&config.authority.issuer)?,
         issuer: config.authority.issuer,
@@ -216,6 +225,7 @@ pub async fn start(
         shutdown.clone(),
     ));
     tasks.spawn(sweeps(Arc::clone(&authority), shutdown.clone()));
+    let logs = LedgerService::new(vec![ledger.clone()], authority.participant);
     let services = Routes::new(RevocationServiceServer::new(WatchRevocations {
         revocation,
         published: Arc::clone(&published),
@@ -226,7 +236,8 @@ pub async fn start(
         published,
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
-    }));
+    }))
+    .add_service(LedgerServiceServer::new(logs));
     let back_channel = services
         .into_axum_router()
         .reset_fallback()
@@ -256,8 +267,13 @@ fn check(config: &Config) -> Result<(), StartError> {
         return Err(StartError::Config("two [[login]] have one name"));
     }
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if !names.iter().all(|name| (1..=16).contains(&name.len()) && name.bytes().all(plain)) {
-        return Err(StartError::Config("login.name is up to 16 lower-case letters and digits"));
+    if !names
+        .iter()
+        .all(|name| (1..=16).contains(&name.len()) && name.bytes().all(plain))
+    {
+        return Err(StartError::Config(
+            "login.name is up to 16 lower-case letters and digits",
+        ));
     }
     if config.login.iter().any(|provider| provider.levels.is_empty()) {
         return Err(StartError::Config("login.levels names no level"));
@@ -267,7 +283,9 @@ fn check(config: &Config) -> Result<(), StartError> {
     }
     let loopback = config.listen.mesh.ip().is_loopback() && config.listen.portal.ip().is_loopback();
     if config.demo.personas && !loopback {
-        return Err(StartError::Config("demo.personas is for listeners on loopback only"));
+        return Err(StartError::Config(
+            "demo.personas is for listeners on loopback only",
+        ));
     }
     Ok(())
 }
@@ -277,7 +295,9 @@ fn agree(config: &Config, published: &Published) -> Result<(), StartError> {
     let edition = published.edition();
     let row = edition.directory.authority();
     if row.participant != config.authority.participant {
-        return Err(StartError::Config("the directory names another participant as the authority"));
+        return Err(StartError::Config(
+            "the directory names another participant as the authority",
+        ));
     }
     if row.issuer != config.authority.issuer {
         return Err(StartError::Config("the directory names another issuer URL"));
@@ -340,7 +360,10 @@ async fn sweeps(authority: Arc<Authority>, shutdown: CancellationToken) {
             _ = every.tick() => {}
         }
         if let Err(error) = sweep(&authority).await {
-            tracing::warn!(error = unefois_mesh::status::chain(&error), "what has expired could not be deleted");
+            tracing::warn!(
+                error = unefois_mesh::status::chain(&error),
+                "what has expired could not be deleted"
+            );
         }
     }
 }

@@ -46,9 +46,9 @@ pub(crate) fn pair(entries: Vec<Proved>, silent: &[ParticipantId]) -> Vec<Exchan
             let handle = entries.first()?.handle;
             let provider = entries.iter().find_map(|proved| proved.entry.provider);
             let requester = entries.iter().find_map(|proved| proved.entry.requester);
-            let (producer, consumer): (Vec<_>, Vec<_>) = entries
-                .into_iter()
-                .partition(|proved| Some(proved.keeper) == provider && is_producers(proved.entry.event, requester == provider));
+            let (producer, consumer): (Vec<_>, Vec<_>) = entries.into_iter().partition(|proved| {
+                Some(proved.keeper) == provider && is_producers(proved.entry.event, requester == provider)
+            });
             let producer_silent = provider.is_none_or(|id| silent.contains(&id));
             let ended = ended(&producer, &consumer, producer_silent);
             Some(Exchange {
@@ -119,8 +119,8 @@ fn refused(reason: Option<Reason>) -> Ended {
 
 #[cfg(test)]
 mod tests {
-    use unefois_core::commitment::Salt;
     use unefois_core::commitment::Field;
+    use unefois_core::commitment::Salt;
     use unefois_core::{Entry, Sha256};
     use unefois_tlog::{Checkpoint, Hash, Receipt, SignerKey};
 
@@ -175,8 +175,14 @@ mod tests {
         );
         for entries in [
             vec![p(Event::Released, None), c(Event::Received, None, 2)],
-            vec![p(Event::Refused, Some(Reason::NotEntitled)), c(Event::Received, None, 1)],
-            vec![p(Event::Released, None), c(Event::Refused, Some(Reason::TokenInvalid), 1)],
+            vec![
+                p(Event::Refused, Some(Reason::NotEntitled)),
+                c(Event::Received, None, 1),
+            ],
+            vec![
+                p(Event::Released, None),
+                c(Event::Refused, Some(Reason::TokenInvalid), 1),
+            ],
             vec![c(Event::Received, None, 1)],
         ] {
             assert_eq!(told(entries, &[]), Ended::ToCheck);
@@ -193,7 +199,10 @@ mod tests {
         let received = proved(CONSUMER, Event::Received, 2, None, 1);
         let unanswered = proved(CONSUMER, Event::Unanswered, 2, Some(Reason::Deadline), 1);
         assert_eq!(told(vec![released.clone()], &[CONSUMER]), Ended::Unconfirmed);
-        assert_eq!(told(vec![released.clone(), unanswered.clone()], &[]), Ended::Unconfirmed);
+        assert_eq!(
+            told(vec![released.clone(), unanswered.clone()], &[]),
+            Ended::Unconfirmed
+        );
         assert_eq!(told(vec![confirmed], &[]), Ended::Answered);
         assert_eq!(told(vec![received.clone()], &[PRODUCER]), Ended::Answered);
         assert_eq!(told(vec![unanswered], &[]), Ended::Later(Some(Reason::Deadline)));

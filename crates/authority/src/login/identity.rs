@@ -50,9 +50,7 @@ impl UserInfo {
             birthcountry: cog(self.birthcountry, "birthcountry")?,
             preferred_username: self.preferred_username.filter(|name| !name.is_empty()),
         };
-        pivot
-            .checked()
-            .map_err(|_| Error::Identity("the name"))
+        pivot.checked().map_err(|_| Error::Identity("the name"))
     }
 }
 

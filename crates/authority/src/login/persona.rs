@@ -53,6 +53,8 @@ async fn enter(authority: &Authority, headers: &HeaderMap, persona: Persona) -> 
         id_token: Zeroizing::new(String::new()),
     };
     let before = authority.visit(headers).await?;
-    let visit = authority.enter(provider, before.as_ref().map(|v| &v.hash), who).await?;
+    let visit = authority
+        .enter(provider, before.as_ref().map(|v| &v.hash), who)
+        .await?;
     Ok(visit.set_cookie(StatusCode::NO_CONTENT.into_response()))
 }

@@ -77,7 +77,13 @@ pub(crate) async fn begin(
     let acr = provider.acr_for(level).ok_or(Error::NoProvider)?;
     let (state, nonce) = (draw(&authority), draw(&authority));
     let url = provider
-        .authorize_url(&redirect_uri(&authority, &name), acr, &state, &nonce, reader.lang.code())
+        .authorize_url(
+            &redirect_uri(&authority, &name),
+            acr,
+            &state,
+            &nonce,
+            reader.lang.code(),
+        )
         .await;
     let url = match url {
         Ok(url) => url,
@@ -176,7 +182,12 @@ impl Authority {
             return Err(Error::AcrUnknown);
         }
         let (person, pivot_digest) = self.account(iss, provider.config.people, &who).await?;
-        let sealed = self.keys.seal("id_token", person.as_bytes(), who.id_token.as_bytes(), &*self.random);
+        let sealed = self.keys.seal(
+            "id_token",
+            person.as_bytes(),
+            who.id_token.as_bytes(),
+            &*self.random,
+        );
         let login = Login {
             person,
             idp_iss: iss.clone(),
@@ -223,7 +234,9 @@ async fn end_session(authority: &Authority, login: &Login) -> Option<String> {
         .open("id_token", login.person.as_bytes(), &login.id_token)?;
     let id_token = std::str::from_utf8(&id_token).ok()?;
     let back = format!("{}/", authority.issuer);
-    let url = provider.end_session_url(id_token, &draw(authority), &back).await?;
+    let url = provider
+        .end_session_url(id_token, &draw(authority), &back)
+        .await?;
     Some(url.into())
 }
 
@@ -240,7 +253,8 @@ fn redirect_uri(authority: &Authority, name: &str) -> String {
 fn next(text: Option<String>) -> Result<String, Error> {
     let text = text.unwrap_or_else(|| portal::path::GRANTS.to_owned());
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_');
-    let own = text.starts_with('/') && !text.starts_with("//") && text.len() <= 128 && text.bytes().all(plain);
+    let own =
+        text.starts_with('/') && !text.starts_with("//") && text.len() <= 128 && text.bytes().all(plain);
     match own {
         true => Ok(text),
         false => Err(Error::request("suite is not a page of this site")),

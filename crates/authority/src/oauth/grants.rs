@@ -98,7 +98,12 @@ impl Authority {
     }
 
     /// Ends these elements of a grant; those that ended before stay as they are.
-    pub(crate) async fn withdraw(&self, row: &GrantRow, handles: &[Handle], by: &'static str) -> Result<(), Error> {
+    pub(crate) async fn withdraw(
+        &self,
+        row: &GrantRow,
+        handles: &[Handle],
+        by: &'static str,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         self.revocation.withdraw(handles, by, now).await?;
         let edition = self.published.edition();

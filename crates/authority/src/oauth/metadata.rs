@@ -45,7 +45,10 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
 /// `GET /as/jwks`: the keys of tokens and of withdrawals.
 pub(crate) async fn jwks(State(authority): State<Arc<Authority>>) -> Response {
     let keys = &authority.keys;
-    let text = unefois_jose::jwks::publish(&[keys.token.verifying_key(), keys.withdrawal.verifying_key()], &[]);
+    let text = unefois_jose::jwks::publish(
+        &[keys.token.verifying_key(), keys.withdrawal.verifying_key()],
+        &[],
+    );
     let mut response = text.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));

@@ -3,8 +3,8 @@ use unefois_core::authorization::ModeKind;
 use unefois_core::catalogue::{Birthplace, DatatypeSheet, PivotAttribute};
 use unefois_core::decision::Requester;
 use unefois_core::{
-    AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject, Sha256,
-    SubjectKind,
+    AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject,
+    Sha256, SubjectKind,
 };
 use unefois_jose::{EncryptionKey, PublicKey, access_token, jwe};
 use unefois_mesh::Peer;
@@ -80,7 +80,10 @@ impl Authority {
                 what: "not within the habilitation any more".into(),
                 reason: refusal.reason,
             })?;
-        if !edition.directory.issuer_entitled(&row.grant.idp_iss, row.grant.acr) {
+        if !edition
+            .directory
+            .issuer_entitled(&row.grant.idp_iss, row.grant.acr)
+        {
             return Err(Error::AcrUnknown);
         }
 
@@ -192,12 +195,17 @@ pub(crate) fn details_of(element: &Element) -> Result<AuthorizationDetails, Erro
 fn needed(sheet: &DatatypeSheet, pivot: Pivot) -> Pivot {
     let attributes = sheet.pivot.any_of.first().map_or(&[][..], Vec::as_slice);
     let asked = |attribute| attributes.contains(&attribute);
-    let born_in_france = pivot.birthcountry.as_ref().is_some_and(|country| country.is_france());
+    let born_in_france = pivot
+        .birthcountry
+        .as_ref()
+        .is_some_and(|country| country.is_france());
     let place = sheet.pivot.birthplace == Birthplace::IfFrance && born_in_france;
     Pivot {
         birthplace: pivot.birthplace.filter(|_| place),
         // Without the country, the place could not be told from one abroad.
-        birthcountry: pivot.birthcountry.filter(|_| place || asked(PivotAttribute::Birthcountry)),
+        birthcountry: pivot
+            .birthcountry
+            .filter(|_| place || asked(PivotAttribute::Birthcountry)),
         preferred_username: pivot
             .preferred_username
             .filter(|_| asked(PivotAttribute::PreferredUsername)),

@@ -44,7 +44,14 @@ pub(crate) async fn par(
     let request_uri = format!("{URN}{}", draw_secret(&*authority.random));
     let mut tx = authority.db.begin().await?;
     let expires_at = now.plus_ms(LIFE_S * 1_000);
-    pushed_insert(&mut tx, &Sha256::of(request_uri.as_bytes()), &client.id, &body, expires_at).await?;
+    pushed_insert(
+        &mut tx,
+        &Sha256::of(request_uri.as_bytes()),
+        &client.id,
+        &body,
+        expires_at,
+    )
+    .await?;
     tx.commit().await?;
     let answer = Pushed {
         request_uri,

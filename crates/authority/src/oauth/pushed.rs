@@ -64,7 +64,10 @@ impl SubjectCheck {
 
     /// Whether this is the person: the date is tried at each precision at which a file may hold it.
     pub(crate) fn is(&self, pivot: &Pivot) -> bool {
-        let (Ok(salt), Ok(mac)) = (URL_SAFE_NO_PAD.decode(&self.salt), URL_SAFE_NO_PAD.decode(&self.hmac)) else {
+        let (Ok(salt), Ok(mac)) = (
+            URL_SAFE_NO_PAD.decode(&self.salt),
+            URL_SAFE_NO_PAD.decode(&self.hmac),
+        ) else {
             return false;
         };
         let key = hmac::Key::new(hmac::HMAC_SHA256, &salt);
@@ -112,8 +115,13 @@ impl PushedRequest {
             return Err(Error::request("code_challenge_method must be S256"));
         }
         let challenge = form.required("code_challenge", 128)?;
-        if !URL_SAFE_NO_PAD.decode(&challenge).is_ok_and(|hash| hash.len() == 32) {
-            return Err(Error::request("code_challenge must be 43 characters of base64url"));
+        if !URL_SAFE_NO_PAD
+            .decode(&challenge)
+            .is_ok_and(|hash| hash.len() == 32)
+        {
+            return Err(Error::request(
+                "code_challenge must be 43 characters of base64url",
+            ));
         }
 
         let way = word(form.take("way"), "way", Way::Present)?;
@@ -224,8 +232,8 @@ fn elements(text: &str) -> Result<Vec<AuthorizationDetails>, Error> {
     const NAME: &str = "authorization_details";
     strict_json::check(text.as_bytes())
         .map_err(|_| details(NAME.to_owned(), "an array of objects, no member named twice"))?;
-    let raw: Vec<&serde_json::value::RawValue> = serde_json::from_str(text)
-        .map_err(|_| details(NAME.to_owned(), "an array of objects"))?;
+    let raw: Vec<&serde_json::value::RawValue> =
+        serde_json::from_str(text).map_err(|_| details(NAME.to_owned(), "an array of objects"))?;
     if raw.is_empty() || raw.len() > unefois_core::authorization::MAX_ELEMENTS {
         return Err(details(NAME.to_owned(), "1 to 8 elements"));
     }
@@ -274,17 +282,21 @@ fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> 
                 .demarche(&first.demarche)
                 .is_some_and(|demarche| demarche.subject_unbound);
             if !allowed {
-                return Err(Error::request("this démarche allows no unchecked identity: send subject_check"));
+                return Err(Error::request(
+                    "this démarche allows no unchecked identity: send subject_check",
+                ));
             }
             let sound = reason.chars().count() <= MAX_REASON && !reason.chars().any(char::is_control);
             match sound {
                 true => Ok(Binding::Unbound(reason)),
-                false => Err(Error::request("subject_unbound is one line of at most 200 characters")),
+                false => Err(Error::request(
+                    "subject_unbound is one line of at most 200 characters",
+                )),
             }
         }
-        (Some(_), Some(_)) | (None, None) => {
-            Err(Error::request("either subject_check or subject_unbound is needed"))
-        }
+        (Some(_), Some(_)) | (None, None) => Err(Error::request(
+            "either subject_check or subject_unbound is needed",
+        )),
     }
 }
 
@@ -317,7 +329,10 @@ mod tests {
             ("DUBOIS", "Angela", "1962-08-25"),
             ("DUBOIS", "Angela", "1963"),
         ] {
-            assert!(!check(family, given, date).is(&pivot()), "{family} {given} {date}");
+            assert!(
+                !check(family, given, date).is(&pivot()),
+                "{family} {given} {date}"
+            );
         }
         for (family, given, date) in [
             ("Dubois", "angéla", "1962-08-24"),
@@ -347,7 +362,10 @@ mod tests {
             (r#"[]"#, "authorization_details"),
             (r#"{}"#, "authorization_details"),
             (r#"[{"a":1,"a":2}]"#, "authorization_details"),
-            (r#"[{"secret_member":1}]"#, "authorization_details[0].secret_member"),
+            (
+                r#"[{"secret_member":1}]"#,
+                "authorization_details[0].secret_member",
+            ),
             ("[{},{},{},{},{},{},{},{},{}]", "authorization_details"),
         ] {
             match elements(text) {

@@ -57,7 +57,9 @@ async fn exchange(
     let minted = match grant_type.as_str() {
         "authorization_code" => {
             let grant = by_code(authority, client, &mut form).await?;
-            let mut answer = authority.mint(edition, client, peer, &grant, &wanted, true).await?;
+            let mut answer = authority
+                .mint(edition, client, peer, &grant, &wanted, true)
+                .await?;
             answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
             answer
         }
@@ -66,7 +68,9 @@ async fn exchange(
             let now = authority.clock.now();
             let grant = refresh_find(&authority.db, &Sha256::of(text.as_bytes()), &client.id, now).await?;
             let grant = grant.ok_or(Error::Grant)?;
-            authority.mint(edition, client, peer, &grant, &wanted, false).await?
+            authority
+                .mint(edition, client, peer, &grant, &wanted, false)
+                .await?
         }
         "urn:unefois:grant-type:automatic" => return Err(Error::NotImplemented("way=automatic")),
         _ => return Err(Error::GrantType),
@@ -129,7 +133,8 @@ pub(crate) fn draw_secret(random: &dyn Random) -> String {
 
 fn resource(form: &mut Form) -> Result<Option<ParticipantId>, Error> {
     let text = form.take("resource");
-    text.map(|text| text.parse().map_err(|_| Error::Target)).transpose()
+    text.map(|text| text.parse().map_err(|_| Error::Target))
+        .transpose()
 }
 
 fn handle(form: &mut Form) -> Result<Option<Handle>, Error> {

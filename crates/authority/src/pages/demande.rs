@@ -86,9 +86,21 @@ pub(crate) async fn decide(
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
     }
-    let consent = open.request.elements.iter().any(|e| e.legal_basis == LegalBasis::Consent);
+    let consent = open
+        .request
+        .elements
+        .iter()
+        .any(|e| e.legal_basis == LegalBasis::Consent);
     if consent && posted.take(field::CONSENT).is_none() {
-        return form(&authority, &reader, &open, &edition, &posted, vec![FormError::Consent]).await;
+        return form(
+            &authority,
+            &reader,
+            &open,
+            &edition,
+            &posted,
+            vec![FormError::Consent],
+        )
+        .await;
     }
     authority.grant(&open, &edition, login, &posted).await
 }
@@ -130,7 +142,12 @@ impl Authority {
             return Err(Error::NotFound);
         };
         let found = interaction_find(&self.db, &id, self.clock.now()).await?;
-        let mine = found.filter(|i| reader.visit.as_ref().is_some_and(|visit| visit.hash == i.session_hash));
+        let mine = found.filter(|i| {
+            reader
+                .visit
+                .as_ref()
+                .is_some_and(|visit| visit.hash == i.session_hash)
+        });
         mine.map(|interaction| {
             let request = serde_json::from_str(&interaction.body).map_err(|_| Error::Stored)?;
             Ok(Open {
@@ -229,7 +246,9 @@ impl Authority {
     ) -> Result<Response, Error> {
         let now = self.clock.now();
         let request = &open.request;
-        let granted = ticked(&request.elements, posted, &mut || Handle::draw(now, &*self.random));
+        let granted = ticked(&request.elements, posted, &mut || {
+            Handle::draw(now, &*self.random)
+        });
         let id = GrantId::from_bytes(self.random.bytes());
         let grant = Grant {
             id,
@@ -261,7 +280,14 @@ impl Authority {
             return Err(Error::RequestUri);
         }
         grant_insert(&mut tx, &grant, &elements).await?;
-        code_insert(&mut tx, &Sha256::of(secret.as_bytes()), &id, &request.client, &code).await?;
+        code_insert(
+            &mut tx,
+            &Sha256::of(secret.as_bytes()),
+            &id,
+            &request.client,
+            &code,
+        )
+        .await?;
         tx.commit().await?;
 
         for details in &granted {
@@ -272,7 +298,9 @@ impl Authority {
             };
             if let Err(error) = self.journal.write(Event::Granted, fact).await {
                 // The code never leaves, so nobody can use the grant; it need not stand in the list either.
-                self.end_grant(&id, "unrecorded").await.unwrap_or_else(|e| pages::log(&e));
+                self.end_grant(&id, "unrecorded")
+                    .await
+                    .unwrap_or_else(|e| pages::log(&e));
                 return Err(error);
             }
         }
@@ -359,7 +387,9 @@ async fn form(
         }),
         demarche: words::demarche(edition, reader.lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
-        sources: words::sources(edition, reader.lang, &request.elements, &|field| posted.has(field)),
+        sources: words::sources(edition, reader.lang, &request.elements, &|field| {
+            posted.has(field)
+        }),
         terms: words::terms(edition, reader.lang, &request.elements, end),
         ground: words::ground(edition, reader.lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(edition, &request.client),

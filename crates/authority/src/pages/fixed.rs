@@ -45,7 +45,11 @@ pub(crate) async fn accessibility(State(authority): Shared, reader: Reader) -> R
 }
 
 fn controller(authority: &Authority, reader: &Reader) -> String {
-    words::name(&authority.published.edition(), reader.lang, &authority.participant)
+    words::name(
+        &authority.published.edition(),
+        reader.lang,
+        &authority.participant,
+    )
 }
 
 fn contact(authority: &Authority) -> String {
@@ -55,7 +59,12 @@ fn contact(authority: &Authority) -> String {
 /// `GET /static/{file}`: the stylesheet and the logo, from memory; a path changes with its bytes.
 pub(crate) async fn asset(State(authority): Shared, Path(file): Path<String>) -> Result<Response, Error> {
     let path = format!("/static/{file}");
-    let asset = authority.site.assets().iter().find(|asset| asset.path == path).ok_or(Error::NotFound)?;
+    let asset = authority
+        .site
+        .assets()
+        .iter()
+        .find(|asset| asset.path == path)
+        .ok_or(Error::NotFound)?;
     let mut response = asset.bytes.clone().into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));

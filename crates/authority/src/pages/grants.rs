@@ -77,7 +77,10 @@ pub(crate) async fn detail(
         dossier: first.dossier_ref.to_string(),
         granted_at: row.grant.granted_at,
         state,
-        parts: details.iter().map(|details| part(&edition, &reader, details)).collect(),
+        parts: details
+            .iter()
+            .map(|details| part(&edition, &reader, details))
+            .collect(),
         terms: words::terms(&edition, lang, &details, row.grant.ends_at),
         ground: words::ground(&edition, lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(&edition, &row.grant.client),
@@ -182,7 +185,9 @@ fn state(row: &GrantRow, now: Micros) -> GrantState {
     let stopped: Option<Vec<Micros>> = stopped.collect();
     match stopped.and_then(|all| all.into_iter().max()) {
         Some(at) => GrantState::Stopped { at },
-        None if now >= row.grant.ends_at => GrantState::Ended { at: row.grant.ends_at },
+        None if now >= row.grant.ends_at => GrantState::Ended {
+            at: row.grant.ends_at,
+        },
         None => GrantState::Current,
     }
 }
@@ -217,7 +222,10 @@ fn part(edition: &Edition, reader: &Reader, details: &AuthorizationDetails) -> G
         .catalogue
         .demarche(&details.demarche)
         .and_then(|demarche| demarche.datum(details.datatype()));
-    let left_out = datum.map_or(&[][..], |datum| &datum.free).iter().filter(|name| !granted(name));
+    let left_out = datum
+        .map_or(&[][..], |datum| &datum.free)
+        .iter()
+        .filter(|name| !granted(name));
     GrantPart {
         source: words::name(edition, reader.lang, details.operator()),
         label: words::datatype(edition, reader.lang, details),
@@ -226,13 +234,19 @@ fn part(edition: &Edition, reader: &Reader, details: &AuthorizationDetails) -> G
             .iter()
             .map(|asked| words::unit(reader.lang, known, &asked.unit))
             .collect(),
-        left_out: left_out.map(|name| words::unit(reader.lang, known, name)).collect(),
+        left_out: left_out
+            .map(|name| words::unit(reader.lang, known, name))
+            .collect(),
     }
 }
 
 /// How many exchanges there were under a grant, as far as the administrations answered.
 fn count(history: &Collected, row: &GrantRow) -> u32 {
     let of_this = |handle: &Handle| row.elements.iter().any(|element| element.handle == *handle);
-    let n = history.exchanges.iter().filter(|exchange| of_this(&exchange.handle)).count();
+    let n = history
+        .exchanges
+        .iter()
+        .filter(|exchange| of_this(&exchange.handle))
+        .count();
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -19,7 +19,9 @@ use crate::form::Form;
 use crate::history::{Collected, Exchange, Proved};
 use crate::oauth::{details_of, text_of};
 use crate::pages::{self, Reader};
-use crate::portal::{self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, ResultKind, paris};
+use crate::portal::{
+    self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, ResultKind, paris,
+};
 use crate::published::Edition;
 use crate::service::Authority;
 
@@ -40,7 +42,11 @@ pub(crate) async fn page(
     let more = selected.len() > PAGE;
     let older = selected.get(PAGE - 1).filter(|_| more).map(|line| {
         let avant = line.exchange.at.get().to_string();
-        format!("{}?{}", portal::path::HISTORY, view.asked.query(&[("avant", &avant)]))
+        format!(
+            "{}?{}",
+            portal::path::HISTORY,
+            view.asked.query(&[("avant", &avant)])
+        )
     });
     let page = History {
         from: view.since,
@@ -53,7 +59,10 @@ pub(crate) async fn page(
             .map(|id| words::name(&view.edition, reader.lang, id))
             .collect(),
         rows: rows.collect(),
-        months: months(view.lines().map(|line| (line.exchange.at, line.exchange.ended.kind()))),
+        months: months(
+            view.lines()
+                .map(|line| (line.exchange.at, line.exchange.ended.kind())),
+        ),
         filters: view.filters(reader.lang),
         csv: format!("/historique.csv?{}", view.asked.query(&[])),
         json: format!("/historique.json?{}", view.asked.query(&[])),
@@ -70,7 +79,8 @@ pub(crate) async fn csv(
 ) -> Result<Response, Error> {
     let view = View::of(&authority, &reader, query.as_deref()).await?;
     let lang = reader.lang;
-    let mut text = String::from("\u{feff}date;demandeur;source;information;demarche;dossier;fondement;resultat\r\n");
+    let mut text =
+        String::from("\u{feff}date;demandeur;source;information;demarche;dossier;fondement;resultat\r\n");
     for line in view.selected() {
         let row = view.row(&line, lang);
         let cells = [
@@ -86,7 +96,11 @@ pub(crate) async fn csv(
         text.push_str(&cells.map(|cell| csv_cell(&cell)).join(";"));
         text.push_str("\r\n");
     }
-    Ok(download(text.into_bytes(), "text/csv; charset=utf-8", "historique.csv"))
+    Ok(download(
+        text.into_bytes(),
+        "text/csv; charset=utf-8",
+        "historique.csv",
+    ))
 }
 
 /// `GET /historique.json`: the same rows, with each end's entry.
@@ -359,7 +373,9 @@ fn on_behalf(capacity: Capacity) -> OnBehalf {
         Capacity::Child => OnBehalf::Child { given_name: None },
         Capacity::Entity => OnBehalf::Entity { name: String::new() },
         Capacity::Helper => OnBehalf::Helper,
-        Capacity::Agent => OnBehalf::Agent { motive: String::new() },
+        Capacity::Agent => OnBehalf::Agent {
+            motive: String::new(),
+        },
         Capacity::Automatic => OnBehalf::Automatic,
     }
 }
@@ -368,7 +384,10 @@ fn on_behalf(capacity: Capacity) -> OnBehalf {
 fn months(rows: impl Iterator<Item = (Micros, ResultKind)>) -> Vec<MonthCount> {
     let mut counts: BTreeMap<Month, [u32; 5]> = BTreeMap::new();
     for (at, kind) in rows {
-        let place = ResultKind::ALL.iter().position(|k| *k == kind).unwrap_or_default();
+        let place = ResultKind::ALL
+            .iter()
+            .position(|k| *k == kind)
+            .unwrap_or_default();
         counts.entry(paris::month_of(at)).or_default()[place] += 1;
     }
     counts
@@ -444,7 +463,12 @@ mod tests {
 
     #[test]
     fn a_period_that_is_none_is_said_so() {
-        for (from, to) in [("2026-13-01", ""), ("x", ""), ("2026-11-24", "2026-11-23"), ("2026-11", "")] {
+        for (from, to) in [
+            ("2026-13-01", ""),
+            ("x", ""),
+            ("2026-11-24", "2026-11-23"),
+            ("2026-11", ""),
+        ] {
             let asked = Asked {
                 from: from.to_owned(),
                 to: to.to_owned(),
@@ -464,7 +488,10 @@ mod tests {
     #[test]
     fn the_same_question_goes_on_without_what_is_empty() {
         let asked = Asked::parse(Some("du=2026-11-24&resultat=transmis&administration=&avant=5")).unwrap();
-        assert_eq!(asked.query(&[("avant", "4")]), "du=2026-11-24&resultat=transmis&avant=4");
+        assert_eq!(
+            asked.query(&[("avant", "4")]),
+            "du=2026-11-24&resultat=transmis&avant=4"
+        );
         assert_eq!(asked.before, Some(Micros::new(5)));
     }
 }

@@ -3,7 +3,9 @@
 use unefois_core::authorization::{ModeKind, Need, Use};
 use unefois_core::catalogue::{Concerns, Datatype};
 use unefois_core::directory::Bilingual;
-use unefois_core::{AuthorizationDetails, DemarcheId, HolderId, LegalBasis, Micros, ParticipantId, Period, UnitName};
+use unefois_core::{
+    AuthorizationDetails, DemarcheId, HolderId, LegalBasis, Micros, ParticipantId, Period, UnitName,
+};
 
 use crate::portal::{self, Duration, Keeping, Lang, LegalGround, Organisation, Pace, Term};
 use crate::published::Edition;
@@ -98,16 +100,19 @@ pub(crate) fn period(lang: Lang, period: Period) -> String {
             month,
         }),
         Period::Year(year) => format!("{} {year}", lang.t("année", "year")),
-        Period::SchoolYear(year) => format!(
-            "{} {year}-{}",
-            lang.t("année scolaire", "school year"),
-            year + 1
-        ),
+        Period::SchoolYear(year) => {
+            format!("{} {year}-{}", lang.t("année scolaire", "school year"), year + 1)
+        }
     }
 }
 
 /// How long, and what the asker does with it; one for all elements where they agree.
-pub(crate) fn terms(edition: &Edition, lang: Lang, elements: &[AuthorizationDetails], end: Micros) -> Vec<Term> {
+pub(crate) fn terms(
+    edition: &Edition,
+    lang: Lang,
+    elements: &[AuthorizationDetails],
+    end: Micros,
+) -> Vec<Term> {
     let term = |details: &AuthorizationDetails| Term {
         what: Some(datatype(edition, lang, details)),
         duration: duration(details, end),

@@ -92,7 +92,10 @@ impl Reader {
         let revocation = &self.service.revocation;
         let mut news = revocation.head.subscribe();
         let (mut told, text) = revocation.snapshot().map_err(internal)?;
-        self.tell(Tell::Snapshot(pb::SignedRecords { jws: text.to_string() })).await?;
+        self.tell(Tell::Snapshot(pb::SignedRecords {
+            jws: text.to_string(),
+        }))
+        .await?;
         loop {
             let message = tokio::select! {
                 () = revocation.stopped.cancelled() => return Err(stale()),
@@ -132,7 +135,10 @@ impl Reader {
             return Ok(None);
         }
         let edition = self.service.published.edition();
-        let own = edition.directory.log(&open.origin).is_some_and(|(row, _)| row.id == self.participant);
+        let own = edition
+            .directory
+            .log(&open.origin)
+            .is_some_and(|(row, _)| row.id == self.participant);
         if !own {
             return Err(status::refused(
                 Reason::NotEntitled,
@@ -149,7 +155,10 @@ impl Reader {
     async fn catch_up(&self, told: Head) -> Result<Head, Status> {
         match self.service.revocation.batch(told).map_err(internal)? {
             Some((head, text)) => {
-                self.tell(Tell::Batch(pb::SignedRecords { jws: text.to_string() })).await?;
+                self.tell(Tell::Batch(pb::SignedRecords {
+                    jws: text.to_string(),
+                }))
+                .await?;
                 Ok(head)
             }
             None => Ok(told),
@@ -181,7 +190,10 @@ impl Reader {
         told: Head,
     ) -> Result<(), Status> {
         let Some(lease) = lease else {
-            return Err(invalid("acknowledgement", "a watch without a log acknowledges nothing"));
+            return Err(invalid(
+                "acknowledgement",
+                "a watch without a log acknowledges nothing",
+            ));
         };
         let position = ack.position.unwrap_or_default();
         let place = RevocationView {
@@ -191,7 +203,10 @@ impl Reader {
         if place > told.view() {
             return Err(invalid("acknowledgement.position", "a place that was announced"));
         }
-        if <[u8; 32]>::try_from(position.chain).map(Sha256::from_bytes).is_err() {
+        if <[u8; 32]>::try_from(position.chain)
+            .map(Sha256::from_bytes)
+            .is_err()
+        {
             return Err(invalid("acknowledgement.position.chain", "32 bytes"));
         }
         if ack.checkpoint.len() > MAX_CHECKPOINT {
@@ -207,9 +222,14 @@ impl Reader {
     }
 
     async fn tell(&self, message: Tell) -> Result<(), Status> {
-        let answer = pb::WatchResponse { message: Some(message) };
+        let answer = pb::WatchResponse {
+            message: Some(message),
+        };
         // Fails only once the reader is gone.
-        self.out.send(Ok(answer)).await.map_err(|_| Status::cancelled("the reader is gone"))
+        self.out
+            .send(Ok(answer))
+            .await
+            .map_err(|_| Status::cancelled("the reader is gone"))
     }
 }
 

@@ -13,21 +13,35 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each() {
     let mut browser = kit.browser();
     let mut parameters = kit.parameters();
     let elements = json!([kit.element(), kit.student()]);
-    set(&mut parameters, "authorization_details", Some(elements.to_string()));
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(elements.to_string()),
+    );
     let demande = kit.open(&mut browser, &parameters).await;
     for words in ["mairie de Clamart", "Angela DUBOIS", "FranceConnect", "2026-0412"] {
         assert!(demande.page.body.contains(words), "{words}");
     }
     let policy = demande.page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("form-action 'self' https://commune.example"), "{policy}");
+    assert!(
+        policy.contains("form-action 'self' https://commune.example"),
+        "{policy}"
+    );
 
     let posted = format!("csrf={}&choix=recuperer&e0.composition=1", demande.page.csrf());
     let back = browser.post(&demande.address, &posted).await;
     assert!(back.location.starts_with(REDIRECT), "{}", back.location);
     assert_eq!(back.parameter("iss"), Some(kit.issuer.clone()));
-    assert_eq!(back.parameter("state").as_deref(), Some("state-of-the-back-office"));
+    assert_eq!(
+        back.parameter("state").as_deref(),
+        Some("state-of-the-back-office")
+    );
     let again = browser.post(&demande.address, &posted).await;
-    assert_eq!(again.status, StatusCode::OK, "answered once, told so the second time");
+    assert_eq!(
+        again.status,
+        StatusCode::OK,
+        "answered once, told so the second time"
+    );
 
     let answer = kit.redeem(&back.parameter("code").unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
@@ -35,9 +49,15 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each() {
     let details = answer.json["authorization_details"].as_array().unwrap();
     let units = |n: usize| {
         let units = details[n]["units"].as_array().unwrap();
-        units.iter().map(|u| u["unit"].as_str().unwrap()).collect::<Vec<_>>()
+        units
+            .iter()
+            .map(|u| u["unit"].as_str().unwrap())
+            .collect::<Vec<_>>()
     };
-    assert_eq!((details.len(), units(0), units(1)), (2, vec!["valeur", "composition"], vec!["inscription"]));
+    assert_eq!(
+        (details.len(), units(0), units(1)),
+        (2, vec!["valeur", "composition"], vec!["inscription"])
+    );
     assert_ne!(details[0]["gh"], details[1]["gh"]);
 
     let token = answer.json["access_token"].as_str().unwrap();
@@ -56,32 +76,67 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each() {
     let SealedSubject::Person(pivot) = serde_json::from_slice(&plain).unwrap() else {
         panic!("a person");
     };
-    assert_eq!((pivot.family_name.as_str(), pivot.preferred_username), ("DUBOIS", None));
+    assert_eq!(
+        (pivot.family_name.as_str(), pivot.preferred_username),
+        ("DUBOIS", None)
+    );
 
     let refresh = |gh: &str| {
         form(&[
             ("grant_type", "refresh_token".to_owned()),
-            ("refresh_token", answer.json["refresh_token"].as_str().unwrap().to_owned()),
+            (
+                "refresh_token",
+                answer.json["refresh_token"].as_str().unwrap().to_owned(),
+            ),
             ("gh", gh.to_owned()),
         ])
     };
-    let second = kit.call(Method::POST, "/as/token", &refresh(details[1]["gh"].as_str().unwrap())).await;
+    let second = kit
+        .call(
+            Method::POST,
+            "/as/token",
+            &refresh(details[1]["gh"].as_str().unwrap()),
+        )
+        .await;
     let other = kit.claims(second.json["access_token"].as_str().unwrap());
     assert_ne!(other.aud, claims.aud);
     assert_eq!(second.json["authorization_details"].as_array().unwrap().len(), 1);
     assert_eq!(other.sub, claims.sub, "one person, one consumer");
     assert_ne!(other.gs, claims.gs, "a secret each handle");
-    let same = kit.call(Method::POST, "/as/token", &refresh(details[0]["gh"].as_str().unwrap())).await;
+    let same = kit
+        .call(
+            Method::POST,
+            "/as/token",
+            &refresh(details[0]["gh"].as_str().unwrap()),
+        )
+        .await;
     let same = kit.claims(same.json["access_token"].as_str().unwrap());
-    assert_eq!((same.gs, same.gh), (claims.gs, claims.gh), "minted again for the same handle");
+    assert_eq!(
+        (same.gs, same.gh),
+        (claims.gs, claims.gh),
+        "minted again for the same handle"
+    );
     assert_ne!(same.jti, claims.jti);
-    let unknown = kit.call(Method::POST, "/as/token", &refresh(&Handle::from_bytes([0; 16]).to_string())).await;
+    let unknown = kit
+        .call(
+            Method::POST,
+            "/as/token",
+            &refresh(&Handle::from_bytes([0; 16]).to_string()),
+        )
+        .await;
     assert_eq!(unknown.json["error"], "invalid_target");
 
     let events = kit.events().await;
     assert_eq!(
         events,
-        [Event::Granted, Event::Granted, Event::Minted, Event::Minted, Event::Minted, Event::Refused]
+        [
+            Event::Granted,
+            Event::Granted,
+            Event::Minted,
+            Event::Minted,
+            Event::Minted,
+            Event::Refused
+        ]
     );
     kit.stop().await;
 }
@@ -107,9 +162,15 @@ async fn a_habilitation_that_ends_ends_the_tokens() {
     let answer = kit.redeem(&code).await;
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
-        ("refresh_token", answer.json["refresh_token"].as_str().unwrap().to_owned()),
+        (
+            "refresh_token",
+            answer.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
     ]);
-    assert_eq!(kit.call(Method::POST, "/as/token", &refresh).await.status, StatusCode::OK);
+    assert_eq!(
+        kit.call(Method::POST, "/as/token", &refresh).await.status,
+        StatusCode::OK
+    );
     kit.publish(|document| document.habilitations.truncate(0));
     let until = async {
         loop {
@@ -119,7 +180,9 @@ async fn a_habilitation_that_ends_ends_the_tokens() {
             }
         }
     };
-    let refused = tokio::time::timeout(std::time::Duration::from_secs(5), until).await.expect("in time");
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(5), until)
+        .await
+        .expect("in time");
     assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED");
     kit.stop().await;
 }
@@ -133,12 +196,23 @@ async fn the_consumer_gives_a_grant_back() {
     let path = format!("/as/grants/{}", answer.json["grant_id"].as_str().unwrap());
     let shown = kit.call(Method::GET, &path, "").await;
     assert_eq!(shown.json["authorization_details"].as_array().unwrap().len(), 1);
-    assert_eq!(kit.call(Method::GET, "/as/grants/AAAAAAAAAAAAAAAAAAAAAA", "").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(kit.call(Method::DELETE, &path, "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        kit.call(Method::GET, "/as/grants/AAAAAAAAAAAAAAAAAAAAAA", "")
+            .await
+            .status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        kit.call(Method::DELETE, &path, "").await.status,
+        StatusCode::NO_CONTENT
+    );
     let shown = kit.call(Method::GET, &path, "").await;
     assert_eq!(shown.json["authorization_details"].as_array().unwrap().len(), 0);
     let revoke = form(&[("token", "unknown".to_owned())]);
-    assert_eq!(kit.call(Method::POST, "/as/revoke", &revoke).await.status, StatusCode::OK);
+    assert_eq!(
+        kit.call(Method::POST, "/as/revoke", &revoke).await.status,
+        StatusCode::OK
+    );
     assert_eq!(kit.events().await.last(), Some(&Event::Withdrawn));
     kit.stop().await;
 }

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,7 +22,9 @@ use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{DirectoryDocument, Jwk};
 use unefois_core::{AccessTokenClaims, Clock, Entry, Event, Micros, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom as Ring, directory, jws};
-use unefois_mesh::{Connector, Credential, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust};
+use unefois_mesh::{
+    Connector, Credential, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust,
+};
 use unefois_tlog::SignerKey;
 
 use crate::browser::{Browser, Page};
@@ -172,7 +174,10 @@ impl Kit {
         });
         change(&mut document, &mut config);
         let document: DirectoryDocument = serde_json::from_value(document).unwrap();
-        write(&at("directory.jws"), &directory::sign(&document, &directory_key).unwrap());
+        write(
+            &at("directory.jws"),
+            &directory::sign(&document, &directory_key).unwrap(),
+        );
         let config: Config = serde_json::from_value(config).unwrap();
         let running = start(
             config,
@@ -337,7 +342,12 @@ impl Kit {
     }
 
     /// A whole grant with these boxes ticked; the code.
-    pub(crate) async fn grant(&self, browser: &mut Browser, parameters: &[(&str, String)], ticks: &str) -> String {
+    pub(crate) async fn grant(
+        &self,
+        browser: &mut Browser,
+        parameters: &[(&str, String)],
+        ticks: &str,
+    ) -> String {
         let demande = self.open(browser, parameters).await;
         assert_eq!(demande.page.status, StatusCode::OK, "{}", demande.page.body);
         let posted = format!("csrf={}&choix=recuperer{ticks}", demande.page.csrf());
@@ -360,12 +370,19 @@ impl Kit {
 
     /// The events of the authority's ledger.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        self.entries().await.into_iter().map(|entry| entry.event).collect()
+        self.entries()
+            .await
+            .into_iter()
+            .map(|entry| entry.event)
+            .collect()
     }
 
     pub(crate) async fn entries(&self) -> Vec<Entry> {
         let entries = self.running.ledger().entries(0, u64::MAX).await.unwrap();
-        entries.iter().map(|bytes| Entry::decode(bytes).unwrap()).collect()
+        entries
+            .iter()
+            .map(|bytes| Entry::decode(bytes).unwrap())
+            .collect()
     }
 
     /// Signs and publishes the next version of the directory.
@@ -437,7 +454,11 @@ fn signing_key(path: &Path) -> SigningKey {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The repository's catalogue.

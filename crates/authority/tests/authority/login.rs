@@ -14,17 +14,32 @@ async fn i10_a_level_counts_only_from_whoever_may_assert_it() {
         kit.provider.says.lock().unwrap().acr = acr;
         let mut browser = kit.browser();
         let page = browser.follow("/fc/connexion").await;
-        assert!(browser.get("/autorisations").await.location.starts_with("/connexion"), "{acr:?} was let in");
+        assert!(
+            browser
+                .get("/autorisations")
+                .await
+                .location
+                .starts_with("/connexion"),
+            "{acr:?} was let in"
+        );
         assert_eq!(page.status, StatusCode::OK);
     }
     kit.stop().await;
 
     // The configuration says more than the directory: the directory decides.
-    let kit = Kit::with(|_, config| config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"})).await;
+    let kit =
+        Kit::with(|_, config| config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"}))
+            .await;
     kit.provider.says.lock().unwrap().acr = Some("eidas2");
     let mut browser = kit.browser();
     browser.follow("/fc/connexion").await;
-    assert!(browser.get("/autorisations").await.location.starts_with("/connexion"));
+    assert!(
+        browser
+            .get("/autorisations")
+            .await
+            .location
+            .starts_with("/connexion")
+    );
     kit.stop().await;
 }
 
@@ -52,7 +67,13 @@ async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
         *kit.provider.says.lock().unwrap() = says;
         let mut browser = kit.browser();
         browser.follow("/fc/connexion").await;
-        assert!(browser.get("/autorisations").await.location.starts_with("/connexion"));
+        assert!(
+            browser
+                .get("/autorisations")
+                .await
+                .location
+                .starts_with("/connexion")
+        );
     }
     *kit.provider.says.lock().unwrap() = Says::default();
 
@@ -66,7 +87,11 @@ async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
     assert_eq!(victim.get(&answer).await.status, StatusCode::BAD_REQUEST);
     let own = victim.get(&leaves.location).await.location;
     assert_eq!(victim.get(&own).await.status, StatusCode::SEE_OTHER);
-    assert_eq!(victim.get(&own).await.status, StatusCode::BAD_REQUEST, "a state counts once");
+    assert_eq!(
+        victim.get(&own).await.status,
+        StatusCode::BAD_REQUEST,
+        "a state counts once"
+    );
     kit.stop().await;
 }
 
@@ -94,7 +119,14 @@ async fn the_provider_is_asked_with_its_own_parameters_alone() {
     let mut names: Vec<&str> = asked.keys().map(String::as_str).collect();
     names.sort_unstable();
     let allowed = [
-        "acr_values", "client_id", "nonce", "redirect_uri", "response_type", "scope", "state", "ui_locales",
+        "acr_values",
+        "client_id",
+        "nonce",
+        "redirect_uri",
+        "response_type",
+        "scope",
+        "state",
+        "ui_locales",
     ];
     assert_eq!(names, allowed);
     assert_eq!(asked["acr_values"], "eidas1");
@@ -110,7 +142,9 @@ async fn a_form_counts_from_its_own_page_alone() {
     let demande = kit.open(&mut browser, &kit.parameters()).await;
     let csrf = demande.page.csrf();
     let posted = format!("csrf={csrf}&choix=recuperer");
-    let from = browser.post_from("https://evil.example", &demande.address, &posted).await;
+    let from = browser
+        .post_from("https://evil.example", &demande.address, &posted)
+        .await;
     assert_eq!(from.status, StatusCode::FORBIDDEN);
     let without = browser.post(&demande.address, "choix=recuperer").await;
     assert_eq!(without.status, StatusCode::FORBIDDEN);
@@ -122,7 +156,10 @@ async fn a_form_counts_from_its_own_page_alone() {
     let foreign = other.post(&demande.address, &posted).await;
     assert_eq!(foreign.status, StatusCode::FORBIDDEN);
     assert!(!kit.events().await.contains(&Event::Granted));
-    assert_eq!(browser.post(&demande.address, &posted).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        browser.post(&demande.address, &posted).await.status,
+        StatusCode::SEE_OTHER
+    );
     kit.stop().await;
 }
 
@@ -130,12 +167,24 @@ async fn a_form_counts_from_its_own_page_alone() {
 async fn a_friend_cannot_authorise_under_my_dossier() {
     let kit = Kit::new().await;
     let mut parameters = kit.parameters();
-    set(&mut parameters, "subject_check", Some(subject_check("DURAND", "Angela", "1962-08-24")));
+    set(
+        &mut parameters,
+        "subject_check",
+        Some(subject_check("DURAND", "Angela", "1962-08-24")),
+    );
     let mut browser = kit.browser();
     for left in [2, 1, 0] {
         let demande = kit.open(&mut browser, &parameters).await;
-        assert!(demande.page.body.contains("access_denied"), "{}", demande.page.body);
-        assert_eq!(kit.entries().await.last().unwrap().reason, Some(Reason::SubjectMismatch), "{left}");
+        assert!(
+            demande.page.body.contains("access_denied"),
+            "{}",
+            demande.page.body
+        );
+        assert_eq!(
+            kit.entries().await.last().unwrap().reason,
+            Some(Reason::SubjectMismatch),
+            "{left}"
+        );
     }
     // Even the right person waits now: three tries a dossier and day.
     let demande = kit.open(&mut browser, &kit.parameters()).await;
@@ -143,7 +192,11 @@ async fn a_friend_cannot_authorise_under_my_dossier() {
     let mut other = kit.parameters();
     let mut element = kit.element();
     merge(&mut element, json!({"dossier_ref": "2026-0413"}));
-    set(&mut other, "authorization_details", Some(json!([element]).to_string()));
+    set(
+        &mut other,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
     kit.grant(&mut browser, &other, "").await;
     kit.stop().await;
 }
@@ -169,7 +222,11 @@ async fn one_person_has_one_account_whatever_the_subject() {
         ..Says::default()
     };
     let mut parameters = kit.parameters();
-    set(&mut parameters, "subject_check", Some(subject_check("DUBOIS", "Angele", "1962-08-24")));
+    set(
+        &mut parameters,
+        "subject_check",
+        Some(subject_check("DUBOIS", "Angele", "1962-08-24")),
+    );
     let code = kit.grant(&mut kit.browser(), &parameters, "").await;
     let other = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
     assert_ne!(first.sub, other.sub);
@@ -180,6 +237,9 @@ async fn one_person_has_one_account_whatever_the_subject() {
 async fn personas_are_for_demonstrations() {
     let kit = Kit::new().await;
     let mut browser = kit.browser();
-    assert_eq!(browser.post("/demo/persona", "{}").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        browser.post("/demo/persona", "{}").await.status,
+        StatusCode::NOT_FOUND
+    );
     kit.stop().await;
 }

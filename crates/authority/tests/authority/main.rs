@@ -1,6 +1,8 @@
 //! The authority over its two listeners: a consumer with its certificate, a browser with its cookies, an identity
 //! provider that says what the test wants.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod browser;
 mod grant;
 mod kit;

@@ -107,7 +107,10 @@ async fn authorize(
     Query(asked): Query<HashMap<String, String>>,
 ) -> Response {
     let code = format!("code-{}", asked["nonce"]);
-    idp.nonces.lock().unwrap().insert(code.clone(), asked["nonce"].clone());
+    idp.nonces
+        .lock()
+        .unwrap()
+        .insert(code.clone(), asked["nonce"].clone());
     let says = idp.says.lock().unwrap().clone();
     let state = says.state.unwrap_or(&asked["state"]);
     let to = format!("{}?code={code}&state={state}", asked["redirect_uri"]);
@@ -117,7 +120,10 @@ async fn authorize(
 
 async fn token(State(idp): State<IdentityProvider>, Form(form): Form<HashMap<String, String>>) -> Response {
     let nonce = idp.nonces.lock().unwrap().remove(&form["code"]);
-    let (Some(nonce), true) = (nonce, form["client_secret"] == SECRET && form["client_id"] == CLIENT) else {
+    let (Some(nonce), true) = (
+        nonce,
+        form["client_secret"] == SECRET && form["client_id"] == CLIENT,
+    ) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let says = idp.says.lock().unwrap().clone();
@@ -133,7 +139,10 @@ async fn token(State(idp): State<IdentityProvider>, Form(form): Form<HashMap<Str
 }
 
 async fn userinfo(State(idp): State<IdentityProvider>, headers: HeaderMap) -> Response {
-    if headers.get(header::AUTHORIZATION).is_none_or(|v| v != "Bearer at") {
+    if headers
+        .get(header::AUTHORIZATION)
+        .is_none_or(|v| v != "Bearer at")
+    {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let says = idp.says.lock().unwrap().clone();

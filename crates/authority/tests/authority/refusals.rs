@@ -11,7 +11,11 @@ async fn refused(kit: &Kit, name: &'static str, value: Option<String>) -> (Strin
     let mut parameters = kit.parameters();
     set(&mut parameters, name, value);
     let answer = kit.call(Method::POST, "/as/par", &form(&parameters)).await;
-    assert!(answer.status.is_client_error(), "{name} was taken: {}", answer.json);
+    assert!(
+        answer.status.is_client_error(),
+        "{name} was taken: {}",
+        answer.json
+    );
     assert_eq!(answer.headers["cache-control"], "no-store");
     let text = |member: &str| answer.json[member].as_str().unwrap_or_default().to_owned();
     (text("error"), text("error_description"), text("unefois_reason"))
@@ -39,8 +43,15 @@ async fn a_pushed_request_names_what_is_wrong() {
         ("authorization_details", None),
     ] {
         let (error, text, reason) = refused(&kit, name, value.map(str::to_owned)).await;
-        assert_eq!((error.as_str(), reason.as_str()), ("invalid_request", "INVALID_REQUEST"), "{name}");
-        assert!(text.contains(name) || text.contains("subject_check"), "{name}: {text}");
+        assert_eq!(
+            (error.as_str(), reason.as_str()),
+            ("invalid_request", "INVALID_REQUEST"),
+            "{name}"
+        );
+        assert!(
+            text.contains(name) || text.contains("subject_check"),
+            "{name}: {text}"
+        );
     }
     let mut twice = kit.parameters();
     twice.push(("state", "again".to_owned()));
@@ -60,18 +71,50 @@ async fn i4_no_more_than_may_be_asked() {
     let unit = |name: &str, need: &str| json!({"units": [{"unit": "valeur", "need": "required"}, {"unit": name, "need": need}]});
     let nine = json!(vec![kit.element(); 9]).to_string();
     for (details, path, reason) in [
-        (spoil(json!({"extra": 1})), "authorization_details[0].extra", "INVALID_REQUEST"),
+        (
+            spoil(json!({"extra": 1})),
+            "authorization_details[0].extra",
+            "INVALID_REQUEST",
+        ),
         (nine, "authorization_details", "INVALID_REQUEST"),
         ("[]".to_owned(), "authorization_details", "INVALID_REQUEST"),
-        (spoil(unit("adresse", "optional")), "authorization_details[0].units[1].unit", "NOT_ENTITLED"),
-        (spoil(unit("composition", "required")), "authorization_details[0].units[1].need", "INVALID_REQUEST"),
-        (spoil(json!({"habilitation": "DP-9"})), "authorization_details[0].habilitation", "NOT_ENTITLED"),
-        (spoil(json!({"demarche": "bourse"})), "authorization_details[0].demarche", "NOT_ENTITLED"),
-        (spoil(json!({"legal_basis": "RGPD-6-1-a"})), "authorization_details[0].legal_basis", "LEGAL_BLOCK"),
-        (spoil(json!({"data_life_days": 9999})), "authorization_details[0].data_life_days", "INVALID_REQUEST"),
+        (
+            spoil(unit("adresse", "optional")),
+            "authorization_details[0].units[1].unit",
+            "NOT_ENTITLED",
+        ),
+        (
+            spoil(unit("composition", "required")),
+            "authorization_details[0].units[1].need",
+            "INVALID_REQUEST",
+        ),
+        (
+            spoil(json!({"habilitation": "DP-9"})),
+            "authorization_details[0].habilitation",
+            "NOT_ENTITLED",
+        ),
+        (
+            spoil(json!({"demarche": "bourse"})),
+            "authorization_details[0].demarche",
+            "NOT_ENTITLED",
+        ),
+        (
+            spoil(json!({"legal_basis": "RGPD-6-1-a"})),
+            "authorization_details[0].legal_basis",
+            "LEGAL_BLOCK",
+        ),
+        (
+            spoil(json!({"data_life_days": 9999})),
+            "authorization_details[0].data_life_days",
+            "INVALID_REQUEST",
+        ),
     ] {
         let (error, text, told) = refused(&kit, "authorization_details", Some(details)).await;
-        assert_eq!((error.as_str(), told.as_str()), ("invalid_authorization_details", reason), "{path}");
+        assert_eq!(
+            (error.as_str(), told.as_str()),
+            ("invalid_authorization_details", reason),
+            "{path}"
+        );
         assert!(text.starts_with(path), "{text}");
     }
     for (name, value) in [
@@ -95,7 +138,10 @@ async fn i8_each_refusal_of_a_known_client_is_in_the_ledger() {
     refused(&kit, "redirect_uri", Some("https://evil.example/".to_owned())).await;
     let entries = kit.entries().await;
     let last = entries.last().expect("an entry");
-    assert_eq!((last.event, last.reason), (Event::Refused, Some(Reason::InvalidRequest)));
+    assert_eq!(
+        (last.event, last.reason),
+        (Event::Refused, Some(Reason::InvalidRequest))
+    );
     assert_eq!(last.requester, Some(COMMUNE.parse().unwrap()));
     kit.stop().await;
 }
@@ -104,7 +150,10 @@ async fn i8_each_refusal_of_a_known_client_is_in_the_ledger() {
 async fn nobody_speaks_for_another_client() {
     let kit = Kit::new().await;
     let answer = kit.call_as_crous("/as/par", &form(&kit.parameters())).await;
-    assert_eq!((answer.status, answer.json["error"].as_str()), (StatusCode::UNAUTHORIZED, Some("invalid_client")));
+    assert_eq!(
+        (answer.status, answer.json["error"].as_str()),
+        (StatusCode::UNAUTHORIZED, Some("invalid_client"))
+    );
 
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
@@ -125,9 +174,13 @@ async fn a_request_uri_serves_once_one_client_and_nothing_beside_it() {
     let mut browser = kit.browser();
     let more = browser.get(&format!("{address}&scope=openid")).await;
     assert_eq!(more.status, StatusCode::BAD_REQUEST);
-    let other = browser.get(&address.replace("21920023500014", "13000495500014")).await;
+    let other = browser
+        .get(&address.replace("21920023500014", "13000495500014"))
+        .await;
     assert_eq!(other.status, StatusCode::BAD_REQUEST);
-    let unknown = browser.get(&format!("/as/authorize?client_id={COMMUNE}&request_uri=urn:x")).await;
+    let unknown = browser
+        .get(&format!("/as/authorize?client_id={COMMUNE}&request_uri=urn:x"))
+        .await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
 
     let first = browser.get(&address).await;
@@ -147,10 +200,16 @@ async fn a_code_that_comes_twice_ends_its_grant() {
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
     let first = kit.redeem(&code).await;
     let again = kit.redeem(&code).await;
-    assert_eq!((again.status, again.json["error"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_grant")));
+    assert_eq!(
+        (again.status, again.json["error"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("invalid_grant"))
+    );
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
-        ("refresh_token", first.json["refresh_token"].as_str().unwrap().to_owned()),
+        (
+            "refresh_token",
+            first.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
     ]);
     let refused = kit.call(Method::POST, "/as/token", &refresh).await;
     assert_eq!(refused.json["unefois_reason"], "GRANT_REVOKED");
@@ -170,16 +229,30 @@ async fn a_code_needs_its_verifier_and_its_address() {
         let code = kit.grant(&mut browser, &kit.parameters(), "").await;
         let spoiled = redeem(&code);
         let spoiled: String = url::form_urlencoded::parse(spoiled.as_bytes())
-            .map(|(k, v)| (k.clone().into_owned(), if k == name { value.to_owned() } else { v.into_owned() }))
-            .fold(url::form_urlencoded::Serializer::new(String::new()), |mut form, (k, v)| {
-                form.append_pair(&k, &v);
-                form
+            .map(|(k, v)| {
+                (
+                    k.clone().into_owned(),
+                    if k == name {
+                        value.to_owned()
+                    } else {
+                        v.into_owned()
+                    },
+                )
             })
+            .fold(
+                url::form_urlencoded::Serializer::new(String::new()),
+                |mut form, (k, v)| {
+                    form.append_pair(&k, &v);
+                    form
+                },
+            )
             .finish();
         let answer = kit.call(Method::POST, "/as/token", &spoiled).await;
         assert_eq!(answer.json["error"], "invalid_grant", "{name}");
     }
-    let other = kit.call(Method::POST, "/as/token", "grant_type=password&username=a").await;
+    let other = kit
+        .call(Method::POST, "/as/token", "grant_type=password&username=a")
+        .await;
     assert_eq!(other.json["error"], "unsupported_grant_type");
     kit.stop().await;
 }

@@ -30,12 +30,18 @@ impl Watch {
         let (ask, asked) = mpsc::channel(8);
         ask.send(message(Ask::Open(open))).await.unwrap();
         let mut client = RevocationServiceClient::new(kit.producer_channel());
-        let answers = client.watch(ReceiverStream::new(asked)).await.unwrap().into_inner();
+        let answers = client
+            .watch(ReceiverStream::new(asked))
+            .await
+            .unwrap()
+            .into_inner();
         Self { ask, answers }
     }
 
     async fn next(&mut self) -> Result<Tell, tonic::Status> {
-        let answer = tokio::time::timeout(WAIT, self.answers.message()).await.expect("in time")?;
+        let answer = tokio::time::timeout(WAIT, self.answers.message())
+            .await
+            .expect("in time")?;
         Ok(answer.expect("an open stream").message.unwrap())
     }
 
@@ -149,12 +155,18 @@ async fn a_person_stops_a_grant_and_the_node_is_told() {
     assert_eq!(list.status, StatusCode::OK, "{}", list.body);
     let id = answer.json["grant_id"].as_str().unwrap();
     assert!(list.body.contains(&format!("/autorisations/{id}")));
-    assert_eq!(browser.get(&format!("/autorisations/{id}")).await.status, StatusCode::OK);
+    assert_eq!(
+        browser.get(&format!("/autorisations/{id}")).await.status,
+        StatusCode::OK
+    );
     let mut stranger = kit.browser();
     kit.provider.says.lock().unwrap().sub = "somebody";
     kit.provider.says.lock().unwrap().identity["family_name"] = "MERCIER".into();
     stranger.follow("/fc/connexion").await;
-    assert_eq!(stranger.get(&format!("/autorisations/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        stranger.get(&format!("/autorisations/{id}")).await.status,
+        StatusCode::NOT_FOUND
+    );
 
     let stop = format!("/autorisations/{id}/arreter");
     let question = browser.get(&stop).await;
@@ -163,8 +175,15 @@ async fn a_person_stops_a_grant_and_the_node_is_told() {
     let done = browser.post(&stop, &format!("csrf={}", question.csrf())).await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
     let told = browser.get(&done.location).await;
-    assert!(told.body.contains("une seconde"), "the bound is said: {}", told.body);
-    assert!(!told.body.contains("ffectif partout"), "what is not proved is not said");
+    assert!(
+        told.body.contains("une seconde"),
+        "the bound is said: {}",
+        told.body
+    );
+    assert!(
+        !told.body.contains("ffectif partout"),
+        "what is not proved is not said"
+    );
 
     let Tell::Batch(batch) = watch.next().await.unwrap() else {
         panic!("a batch");
@@ -186,12 +205,18 @@ async fn a_person_stops_a_grant_and_the_node_is_told() {
 
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
-        ("refresh_token", answer.json["refresh_token"].as_str().unwrap().to_owned()),
+        (
+            "refresh_token",
+            answer.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
     ]);
     let refused = kit.call(Method::POST, "/as/token", &refresh).await;
     assert_eq!(refused.json["unefois_reason"], "GRANT_REVOKED");
     let events = kit.events().await;
-    assert_eq!(events, [Event::Granted, Event::Minted, Event::Withdrawn, Event::Refused]);
+    assert_eq!(
+        events,
+        [Event::Granted, Event::Minted, Event::Withdrawn, Event::Refused]
+    );
     kit.stop().await;
 }
 
@@ -202,7 +227,9 @@ async fn a_new_directory_reaches_those_who_watch() {
     let known = directory::WatchRequest { known_version: 1 };
     let mut versions = client.watch(known).await.unwrap().into_inner();
     kit.publish(|_| {});
-    let next = tokio::time::timeout(WAIT, versions.message()).await.expect("in time");
+    let next = tokio::time::timeout(WAIT, versions.message())
+        .await
+        .expect("in time");
     let next = next.unwrap().expect("a version");
     let pin = kit.directory_key.thumbprint();
     let directory = unefois_jose::directory::verify(&next.directory_jws, pin).unwrap();
