@@ -178,13 +178,16 @@ fn a_failed_call_says_so_and_names_its_peer() {
             .extension(peer())
             .body(Body::empty())
             .unwrap();
-        ask(&router().await, request).await;
+        let router = router().await;
+        let around = tracing::info_span!(target: "unefois_tests", "around");
+        ask(&router, request).instrument(around).await;
         captured.telemetry.flush().await.unwrap();
         let all = captured.collector.spans();
         let span = all
             .iter()
             .find(|span| span.name == "unefois.exchange.v1.ExchangeService/Fetch");
         let span = span.expect("the span of a method that is not served here");
+        assert!(span.parent_span_id.is_empty());
         assert_eq!(attribute(span, metrics::PEER), Some(PEER));
         assert_eq!(attribute(span, spans::RPC_STATUS), Some("UNIMPLEMENTED"));
         assert_eq!(attribute(span, spans::ERROR_TYPE), Some("UNIMPLEMENTED"));
