@@ -10,11 +10,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
 use unefois_ledger::{Keys, Ledger};
-use unefois_mesh::{Connector, DirectoryFollower, Identity, Listener, SystemRandom, Trust};
+use unefois_mesh::{Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust};
 use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeServiceServer;
 use unefois_store::{Component, Db};
 
+use crate::backoffice::{self, Backoffice};
 use crate::config::{self, Config, KeyFileError, Produce, ProducerConfig};
+use crate::consumer::{self, Consumer, ConsumerConfig, RestKeys};
 use crate::lease::{Keeper, Lease};
 use crate::producer::source::Source;
 use crate::producer::source::http::{HttpConfigError, HttpSource};
@@ -106,6 +108,9 @@ pub struct Node {
     foundation: Foundation,
     listener: Listener,
     producer: Option<(Producer, Keeper)>,
+    consumer: Option<Consumer>,
+    /// The doors of the back-office service.
+    house: Vec<Listener>,
 }
 
 impl Node {
@@ -146,6 +151,14 @@ impl Node {
             Some(produce) => Some(producer(produce, config.node.participant, &foundation)?),
             None => None,
         };
+        let (consumer, house) = match config.consumer {
+            Some(consume) => {
+                let house = doors(&consume, config.node.participant, &foundation, &config.limits).await?;
+                let consumer = consumer(&consume, config.node.participant, &foundation)?;
+                (Some(consumer), house)
+            }
+            None => (None, Vec::new()),
+        };
         let listener = Listener::mesh(
             config.listen.mesh,
             &foundation.identity,
@@ -159,6 +172,8 @@ impl Node {
             foundation,
             listener,
             producer,
+            consumer,
+            house,
         })
     }
 
@@ -177,6 +192,16 @@ impl Node {
         self.producer.as_ref().map(|(producer, _)| producer)
     }
 
+    /// The consumer, if it is one.
+    pub const fn consumer(&self) -> Option<&Consumer> {
+        self.consumer.as_ref()
+    }
+
+    /// Where the back-office service listens over mutual TLS, with the port that the system chose.
+    pub fn house_address(&self) -> Option<SocketAddr> {
+        self.house.iter().find_map(Listener::local_addr)
+    }
+
     /// Serves until `shutdown`: then takes no new call, ends and records those under way, and closes the ledger.
     pub async fn serve(self, shutdown: CancellationToken) {
         self.serve_with(Router::new(), shutdown).await;
@@ -188,6 +213,8 @@ impl Node {
             foundation,
             listener,
             producer,
+            consumer,
+            house,
         } = self;
         let (tasks, background) = (TaskTracker::new(), CancellationToken::new());
         let follower = Arc::clone(&foundation.directory);
@@ -204,7 +231,13 @@ impl Node {
         {
             routes = routes.add_service(reflection);
         }
-        tasks.spawn(chores(foundation.clone(), background.clone()));
+        tasks.spawn(chores(foundation.clone(), consumer.clone(), background.clone()));
+        if let Some(consumer) = &consumer {
+            let backoffice = Backoffice::new(consumer.clone(), Arc::clone(&foundation.clock)).router();
+            for door in house {
+                tasks.spawn(door.serve(backoffice.clone(), shutdown.clone()));
+            }
+        }
         let mut serving = None;
         if let Some((producer, keeper)) = producer {
             routes = routes.add_service(ExchangeServiceServer::new(producer.clone()));
@@ -217,6 +250,9 @@ impl Node {
             .await;
         if let Some(producer) = serving {
             producer.drained().await;
+        }
+        if let Some(consumer) = consumer {
+            consumer.drained().await;
         }
         background.cancel();
         tasks.close();
@@ -287,6 +323,48 @@ fn producer(
     Ok((producer, keeper))
 }
 
+fn consumer(
+    config: &ConsumerConfig,
+    participant: unefois_core::ParticipantId,
+    foundation: &Foundation,
+) -> Result<Consumer, StartError> {
+    Ok(Consumer::new(consumer::Parts {
+        participant,
+        directory: Arc::clone(&foundation.directory),
+        ledger: foundation.ledger.clone(),
+        db: foundation.db.clone(),
+        connector: foundation.connector.clone(),
+        identity: Arc::clone(&foundation.identity),
+        rest: RestKeys::load(&config.rest_key)?,
+        config: config.fetch.clone(),
+        clock: Arc::clone(&foundation.clock),
+        random: foundation.random.clone(),
+    }))
+}
+
+/// The doors of the back-office service that are configured.
+async fn doors(
+    config: &ConsumerConfig,
+    participant: unefois_core::ParticipantId,
+    foundation: &Foundation,
+    limits: &Limits,
+) -> Result<Vec<Listener>, unefois_mesh::Error> {
+    let mut doors = Vec::new();
+    if let Some(path) = &config.socket {
+        doors.push(backoffice::unix(path, limits.clone())?);
+    }
+    if let Some(address) = config.listen {
+        let Foundation {
+            identity,
+            trust,
+            clock,
+            ..
+        } = foundation;
+        doors.push(backoffice::house(address, participant, identity, trust, clock, limits.clone()).await?);
+    }
+    Ok(doors)
+}
+
 fn source(produce: Produce) -> Result<Arc<dyn Source>, StartError> {
     let Produce {
         datatype,
@@ -334,8 +412,9 @@ async fn report(health: HealthReporter, producer: Producer, shutdown: Cancellati
     }
 }
 
-/// What is due each hour: the tally, and forgetting claims that nobody can meet any more.
-async fn chores(foundation: Foundation, shutdown: CancellationToken) {
+/// What is due each hour: the tally, and forgetting claims that nobody can meet any more and what a consumer holds in
+/// vain.
+async fn chores(foundation: Foundation, consumer: Option<Consumer>, shutdown: CancellationToken) {
     const MINUTE: Duration = Duration::from_secs(60);
     let Foundation { ledger, clock, .. } = foundation;
     let hour = || clock.now().secs().div_euclid(3_600);
@@ -362,6 +441,14 @@ async fn chores(foundation: Foundation, shutdown: CancellationToken) {
                     "the hourly tally is not written"
                 );
             }
+        }
+        if let Some(consumer) = &consumer
+            && let Err(error) = consumer.sweep().await
+        {
+            tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "what a consumer holds in vain is not deleted"
+            );
         }
     }
 }

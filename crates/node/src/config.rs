@@ -11,6 +11,7 @@ use unefois_mesh::{DirectoryConfig, Limits, SystemRandom};
 use unefois_tlog::SignerKey;
 use zeroize::Zeroizing;
 
+use crate::consumer::ConsumerConfig;
 use crate::producer::source::http::HttpConfig;
 use crate::producer::source::parameters::Parameters;
 use crate::producer::source::reply::Layout;
@@ -38,6 +39,9 @@ pub struct Config {
     /// What it answers for; absent for a node that only consumes.
     #[serde(default)]
     pub producer: Option<ProducerConfig>,
+    /// What it fetches for; absent for a node that only produces.
+    #[serde(default)]
+    pub consumer: Option<ConsumerConfig>,
 }
 
 /// `[node]`.
