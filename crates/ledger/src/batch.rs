@@ -7,7 +7,7 @@ use unefois_core::commitment::{Field, GrantSecret, Salt};
 use unefois_core::{Entry, Event, Micros, Month, Outcome, Reason, RevocationView};
 use unefois_store::entry::{Columns, EntryRow};
 use unefois_store::evidence::{EvidenceRow, evidence_insert};
-use unefois_store::index::{Index, Mac, index_insert, secret_insert};
+use unefois_store::index::{Index, Mac, index_insert, secret_insert_of};
 use unefois_store::tile::tile_insert;
 use unefois_store::{Tx, entry::entry_insert};
 use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, SignerKey, Tile, Tiles, Tree};
@@ -270,7 +270,7 @@ impl Batch {
         tile_insert(tx, log, &self.tiles).await?;
         index_insert(tx, Index::Handle, log, &handles).await?;
         index_insert(tx, Index::Person, log, &persons).await?;
-        secret_insert(tx, &secrets).await?;
+        secret_insert_of(tx, log, &secrets).await?;
         evidence_insert(tx, log, &evidence).await?;
         Ok(())
     }

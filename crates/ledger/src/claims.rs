@@ -258,3 +258,82 @@ impl Book {
 fn same_holder(a: &Claim, b: &Claim) -> bool {
     (&a.client, a.request_id, a.request_hash, a.at) == (&b.client, b.request_id, b.request_hash, b.at)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use unefois_core::{ExchangeId, ParticipantId, Sha256};
+
+    use super::*;
+
+    const NOW: Micros = Micros::from_secs(1_795_512_305);
+    const MAC: [u8; 32] = [1; 32];
+
+    fn request(n: u8, mode: ClaimMode) -> ClaimRequest {
+        let client: ParticipantId = "urn:unefois:participant:21920023500014".parse().unwrap();
+        let request_id: ExchangeId = format!("0190163d-8694-739b-aea5-966c26f8ad{n:02x}")
+            .parse()
+            .unwrap();
+        ClaimRequest {
+            handle: Handle::from_bytes([7; 16]),
+            mode,
+            client,
+            request_id,
+            request_hash: Sha256::of(&[n]),
+        }
+    }
+
+    fn empty_book(requests: &[ClaimRequest]) -> Book {
+        let free = |r: &ClaimRequest| (r.key(), Slot::new(None));
+        Book {
+            claims: requests.iter().map(free).collect(),
+            uses: requests.iter().map(|r| (r.handle, Slot::new(None))).collect(),
+            locked_out: BTreeSet::new(),
+        }
+    }
+
+    proptest! {
+        /// In one batch, whatever is released, withheld and released again: bytes of a one-shot handle are out under
+        /// one request at most, and a standing handle is used at most as often as it was granted.
+        #[test]
+        fn i2_one_batch_never_exceeds_a_grant(
+            once in any::<bool>(),
+            steps in prop::collection::vec((0_u8..4, any::<bool>()), 1..40),
+        ) {
+            let mode = if once {
+                ClaimMode::Once
+            } else {
+                ClaimMode::Standing { max_count: Some(2), min_interval_s: None }
+            };
+            let requests: Vec<ClaimRequest> = (0..4).map(|n| request(n, mode)).collect();
+            let mut book = empty_book(&requests);
+            let mut out = [0_u32; 4];
+            for (n, release) in steps {
+                let (request, out_of) = (&requests[usize::from(n)], usize::from(n));
+                match book.judge(request, &MAC, NOW) {
+                    _ if !release => {
+                        // Only who holds a receipt can withhold it.
+                        if out[out_of] > 0 {
+                            book.give_back(request);
+                            out[out_of] -= 1;
+                        }
+                    }
+                    Verdict::First => {
+                        prop_assert_eq!(out[out_of], 0);
+                        book.take(request, MAC, NOW);
+                        out[out_of] += 1;
+                    }
+                    Verdict::Again => {
+                        prop_assert!(out[out_of] > 0);
+                        book.take_again(request);
+                        out[out_of] += 1;
+                    }
+                    Verdict::Refused(reason) => prop_assert_eq!(reason, Reason::TokenConsumed),
+                }
+                let holders = out.iter().filter(|n| **n > 0).count();
+                let most = if once { 1 } else { 2 };
+                prop_assert!(holders <= most);
+            }
+        }
+    }
+}

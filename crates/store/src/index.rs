@@ -102,25 +102,31 @@ pub async fn index_lookup(db: &Db, index: Index, log: i32, mac: &Mac, size: u64)
         .collect()
 }
 
-/// Keeps the secret of a handle for a month; one already kept stays.
+/// Keeps the secret of a handle for a month, for no log; one already kept so stays.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -> Result<(), Error> {
+    secret_insert_of(tx, 0, secrets).await
+}
+
+/// Keeps the secrets that entries of `log` were committed with; those already kept stay.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[(Month, Mac, GrantSecret)]) -> Result<(), Error> {
     if secrets.is_empty() {
         return Ok(());
     }
     match tx {
         Tx::Postgres(tx) => {
-            const SQL: &str = "INSERT INTO grant_secret (month, mac, secret) \
-                 SELECT * FROM UNNEST($1::int[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING";
+            const SQL: &str = "INSERT INTO grant_secret (month, mac, log, secret) \
+                 SELECT m, k, $1, s FROM UNNEST($2::int[], $3::bytea[], $4::bytea[]) AS t (m, k, s) ON CONFLICT DO NOTHING";
             let months: Vec<i32> = secrets.iter().map(|(month, ..)| month.ordinal()).collect();
             let macs: Vec<&[u8]> = secrets.iter().map(|(_, mac, _)| &mac[..]).collect();
-            let values: Vec<&[u8]> = secrets
-                .iter()
-                .map(|(.., secret)| &secret.as_bytes()[..])
-                .collect();
+            let values: Vec<&[u8]> = secrets.iter().map(|(.., secret)| &secret.as_bytes()[..]).collect();
             sqlx::query(SQL)
+                .bind(log)
                 .bind(months)
                 .bind(macs)
                 .bind(values)
@@ -128,19 +134,15 @@ pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -
                 .await?;
         }
         Tx::Sqlite(tx) => {
-            const HEAD: &str = "INSERT INTO grant_secret (month, mac, secret) VALUES";
-            rows::insert(
-                tx,
-                (HEAD, "ON CONFLICT DO NOTHING"),
-                3,
-                secrets,
-                |query, (month, mac, secret)| {
-                    query
-                        .bind(month.ordinal())
-                        .bind(mac.to_vec())
-                        .bind(secret.as_bytes().to_vec())
-                },
-            )
+            const HEAD: &str = "INSERT INTO grant_secret (month, mac, log, secret) VALUES";
+            let row = (HEAD, "ON CONFLICT DO NOTHING");
+            rows::insert(tx, row, 4, secrets, |query, (month, mac, secret)| {
+                query
+                    .bind(month.ordinal())
+                    .bind(mac.to_vec())
+                    .bind(log)
+                    .bind(secret.as_bytes().to_vec())
+            })
             .await?;
         }
     }
@@ -157,7 +159,7 @@ pub async fn secret_read(
     (first, last): (Month, Month),
 ) -> Result<Vec<GrantSecret>, Error> {
     const SQL: &str =
-        "SELECT secret FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
+        "SELECT DISTINCT secret, month FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
     let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
         .bind(first.ordinal()).bind(last.ordinal()).bind(&mac[..]).fetch_all(pool).await?);
     found

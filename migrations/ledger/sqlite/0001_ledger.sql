@@ -75,12 +75,14 @@ CREATE TABLE person_index (
     PRIMARY KEY (log, bucket, mac, idx)
 ) WITHOUT ROWID;
 
--- What opens the commitments of one handle in one month (year * 12 + month - 1).
+-- What opens the commitments of one handle in one month (year * 12 + month - 1). Each log keeps its own row (0: kept
+-- for no log), so that two replicas never wait for each other.
 CREATE TABLE grant_secret (
     month  INTEGER NOT NULL,
     mac    BLOB NOT NULL,
+    log    INTEGER NOT NULL,
     secret BLOB NOT NULL,
-    PRIMARY KEY (month, mac)
+    PRIMARY KEY (month, mac, log)
 ) WITHOUT ROWID;
 
 -- What `evidence_commit` of an entry commits to, with its salt.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use unefois_core::{Event, Outcome, Reason, RevocationView, Sha256};
 use unefois_ledger::{Begin, ClaimRequest, GateState, Ledger, Release};
@@ -176,40 +177,40 @@ async fn i2_withheld_frees_only_its_own_attempt(database: TestDatabase) {
 
 async fn i2_one_shot_claims_once(database: TestDatabase) {
     const REQUESTS: usize = 1_000;
-    let scene = Arc::new(Scene::new(database).await);
-    // Two replicas: each with its own log, the claims in common.
-    let replicas = [scene.open(1).await, scene.open(2).await];
+    const REPLICAS: u8 = 8;
+    let scene = Scene::new(database).await;
+    // Each replica has its own log; the claims are common. In one process, one attempt of a handle runs at a time.
+    let mut replicas = Vec::new();
+    for shard in 1..=REPLICAS {
+        replicas.push((scene.open(shard).await, Arc::new(Semaphore::new(1))));
+    }
     let handle = scene.handle();
-    let mut requests = (0..REQUESTS).map(|n| (replicas[n % 2].clone(), scene.once(handle)));
+    let mut requests = (0..REQUESTS).map(|n| (replicas[n % replicas.len()].clone(), scene.once(handle)));
 
-    let mut running = JoinSet::new();
-    let one = |(ledger, request): (Ledger, ClaimRequest)| async move {
-        let mut in_progress = 0;
+    let one = |((ledger, turn), request): ((Ledger, Arc<Semaphore>), ClaimRequest)| async move {
         loop {
-            // Each attempt decides by the write alone.
-            let Some(attempt) = ledger.attempt(request.clone()) else {
-                in_progress += 1;
-                tokio::task::yield_now().await;
-                continue;
-            };
+            let _turn = turn.acquire().await.expect("never closed");
+            // The write alone decides: the early look-up is left out.
+            let attempt = ledger.attempt(request.clone()).expect("no other attempt runs");
             match release(&ledger, &attempt, payload(1), open_gate()).await {
-                Ok(Release::Claimed(_)) => return (None, request, in_progress),
+                Ok(Release::Claimed(_)) => return (None, request),
                 Ok(Release::Again(_)) => panic!("nobody retries"),
-                Ok(Release::Refused(Reason::InProgress, _)) => in_progress += 1,
-                Ok(Release::Refused(reason, _)) => return (Some(reason), request, in_progress),
+                Ok(Release::Refused(Reason::InProgress, _)) => {}
+                Ok(Release::Refused(reason, _)) => return (Some(reason), request),
                 Err(e) => panic!("{e}"),
             }
         }
     };
+    let mut running = JoinSet::new();
     for next in requests.by_ref().take(64) {
         running.spawn(one(next));
     }
     let (mut winners, mut consumed) = (Vec::new(), 0);
     while let Some(done) = running.join_next().await {
         match done.expect("no panic") {
-            (None, request, _) => winners.push(request),
-            (Some(Reason::TokenConsumed), ..) => consumed += 1,
-            (Some(other), ..) => panic!("{other}"),
+            (None, request) => winners.push(request),
+            (Some(Reason::TokenConsumed), _) => consumed += 1,
+            (Some(other), _) => panic!("{other}"),
         }
         if let Some(next) = requests.next() {
             running.spawn(one(next));
@@ -218,17 +219,14 @@ async fn i2_one_shot_claims_once(database: TestDatabase) {
     assert_eq!((winners.len(), consumed), (1, REQUESTS - 1));
 
     let mut released = 0;
-    for ledger in &replicas {
-        released += events(ledger)
-            .await
-            .iter()
-            .filter(|e| **e == Event::Released)
-            .count();
+    for (ledger, _) in &replicas {
+        let events = events(ledger).await;
+        released += events.iter().filter(|event| **event == Event::Released).count();
     }
     assert_eq!(released, 1);
     let winner = winners.remove(0);
-    again(fetch(&replicas[1], winner.clone(), payload(1)).await.unwrap());
-    let (reason, _) = refused(fetch(&replicas[0], winner, payload(2)).await.unwrap());
+    again(fetch(&replicas[1].0, winner.clone(), payload(1)).await.unwrap());
+    let (reason, _) = refused(fetch(&replicas[0].0, winner, payload(2)).await.unwrap());
     assert_eq!(reason, Reason::RetryMismatch);
 }
 

@@ -1,18 +1,16 @@
 //! Writes that fail, and writes whose outcome nobody told: each applied and not applied.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-use unefois_core::{Event, Reason};
-use unefois_ledger::{Error, Ledger, Release};
+use unefois_core::{Event, Outcome, Reason};
+use unefois_ledger::{Error, Ledger};
 use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{Fault, Hold, Proxy};
 use crate::raw::Raw;
 use crate::scene::{
-    Scene, again, assert_proved, claimed, events, fetch, open_gate, payload, refused, release, verifier,
+    Scene, again, assert_proved, claimed, draft, events, fetch, open_gate, payload, refused, release,
+    verifier,
 };
 
 both_databases![
@@ -135,15 +133,15 @@ async fn i1_an_outcome_nobody_told_is_read_from_the_head() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
     let wires = Wires::new().await;
-    let (ledger, go) = (&wires.faulty, Arc::new(Notify::new()));
+    let (ledger, hold) = (&wires.faulty, Hold::default());
     let request = wires.scene.once(wires.scene.handle());
 
-    wires.proxy.arm([Fault::Unanswered(Arc::clone(&go))]);
+    wires.proxy.arm([Fault::Unanswered(hold.clone())]);
     let attempt = ledger.attempt(request.clone()).unwrap();
     let late = release(ledger, &attempt, payload(1), open_gate()).await;
     assert!(matches!(late, Err(Error::Unavailable)), "{late:?}");
     drop(attempt);
-    go.notify_one();
+    hold.go.notify_one();
 
     let other = fetch(ledger, wires.scene.once(request.handle), payload(1)).await;
     assert_eq!(other.unwrap_err(), Reason::TokenConsumed);
@@ -155,56 +153,37 @@ async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
 async fn a_stuck_replica_blocks_only_its_own_handle() {
     let wires = Wires::new().await;
     let sound = wires.scene.open(2).await;
-    let (handle, go) = (wires.scene.handle(), Arc::new(Notify::new()));
+    let (handle, hold) = (wires.scene.handle(), Hold::default());
+    let direct = async || {
+        let attempt = sound.attempt(wires.scene.once(handle)).unwrap();
+        refused(release(&sound, &attempt, payload(1), open_gate()).await.unwrap())
+    };
 
     // The first replica is stuck before its commit, the handle's lock in its hands.
-    wires.proxy.arm([Fault::Held(Arc::clone(&go))]);
+    wires.proxy.arm([Fault::Held(hold.clone())]);
     let attempt = wires.faulty.attempt(wires.scene.once(handle)).unwrap();
     let stuck = release(&wires.faulty, &attempt, payload(1), open_gate());
-    tokio::pin!(stuck);
-    let met = tokio::select! {
-        done = &mut stuck => panic!("nothing was committed: {done:?}"),
-        met = met_lock(&wires.scene, &sound, handle) => met,
+    let others = async {
+        hold.reached.notified().await;
+        let (reason, receipt) = direct().await;
+        assert_eq!(reason, Reason::InProgress);
+        assert_eq!(receipt.entry().outcome, Some(Outcome::Later));
+        // Everything else goes on, entries about the same handle included.
+        sound.append(draft(&wires.scene.once(handle))).await.unwrap();
+        let other = wires.scene.once(wires.scene.handle());
+        claimed(fetch(&sound, other, payload(1)).await.unwrap());
+        hold.go.notify_one();
     };
-    assert_eq!(met.entry().reason, Some(Reason::InProgress));
-    // Everything else goes on.
-    let other = wires.scene.once(wires.scene.handle());
-    claimed(fetch(&sound, other, payload(1)).await.unwrap());
-
-    go.notify_one();
-    claimed(stuck.await.unwrap());
-    let (reason, _) = refused(direct(&wires.scene, &sound, handle).await);
-    assert_eq!(reason, Reason::TokenConsumed);
-}
-
-/// Asks for `handle` at the sound replica until it meets the lock; before the stuck one holds it, each attempt is
-/// withheld again.
-async fn met_lock(
-    scene: &Scene,
-    sound: &Ledger,
-    handle: unefois_core::Handle,
-) -> unefois_ledger::DurableReceipt {
-    loop {
-        match direct(scene, sound, handle).await {
-            Release::Refused(Reason::InProgress, receipt) => return receipt,
-            Release::Claimed(receipt) => {
-                sound.withhold(receipt, Reason::GrantRevoked).await.unwrap();
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-async fn direct(scene: &Scene, ledger: &Ledger, handle: unefois_core::Handle) -> Release {
-    let attempt = ledger.attempt(scene.once(handle)).unwrap();
-    release(ledger, &attempt, payload(1), open_gate()).await.unwrap()
+    let (stuck, ()) = tokio::join!(stuck, others);
+    claimed(stuck.unwrap());
+    assert_eq!(direct().await.0, Reason::TokenConsumed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_process_frozen_before_its_commit_writes_nothing_once_replaced() {
     let wires = Wires::new().await;
-    let go = Arc::new(Notify::new());
-    wires.proxy.arm([Fault::Held(Arc::clone(&go))]);
+    let hold = Hold::default();
+    wires.proxy.arm([Fault::Held(hold.clone())]);
     let attempt = wires
         .faulty
         .attempt(wires.scene.once(wires.scene.handle()))
@@ -222,7 +201,7 @@ async fn i7_a_process_frozen_before_its_commit_writes_nothing_once_replaced() {
     };
     let (frozen, new) = tokio::join!(frozen, replaced);
     assert!(frozen.is_err(), "{frozen:?}");
-    go.notify_one();
+    hold.go.notify_one();
 
     let fenced = wires.faulty.observe(crate::scene::VIEW).await;
     assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");

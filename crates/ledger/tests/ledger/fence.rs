@@ -1,5 +1,6 @@
 //! One writer a log.
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use unefois_core::{Entry, Event, Micros};
 use unefois_ledger::{Draft, Error};
@@ -45,12 +46,9 @@ async fn i1_what_was_acknowledged_is_there_after_a_restart(database: TestDatabas
     let mut receipts = Vec::new();
     for _ in 0..3 {
         let ledger = scene.open(1).await;
-        let (before, mut batch) = (ledger.head().size, Vec::new());
-        for _ in 0..90 {
-            batch.push(ledger.append(lapsed()));
-        }
-        for append in batch {
-            receipts.push(append.await.unwrap());
+        let before = ledger.head().size;
+        for append in join_all((0..90).map(|_| ledger.append(lapsed()))).await {
+            receipts.push(append.unwrap());
         }
         assert_eq!(ledger.head().size, before + 90);
         ledger.close().await;

@@ -1,5 +1,7 @@
 //! The ledger on both databases: refusals, races and faults first.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod claim;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;

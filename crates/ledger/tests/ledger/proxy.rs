@@ -17,10 +17,26 @@ pub(crate) enum Fault {
     Unsent,
     /// The connection breaks after the server has done it: applied.
     Unheard,
-    /// It is kept from the server until notified.
-    Held(Arc<Notify>),
-    /// The server does it; its answer is kept back until notified.
-    Unanswered(Arc<Notify>),
+    /// It is kept from the server until told to go.
+    Held(Hold),
+    /// The server does it; its answer is kept back until told to go.
+    Unanswered(Hold),
+}
+
+/// A COMMIT under way.
+#[derive(Clone, Default)]
+pub(crate) struct Hold {
+    /// Notified once it has come this far.
+    pub(crate) reached: Arc<Notify>,
+    /// Notify this to let it go on.
+    pub(crate) go: Arc<Notify>,
+}
+
+impl Hold {
+    async fn pass(&self) {
+        self.reached.notify_one();
+        self.go.notified().await;
+    }
 }
 
 pub(crate) struct Proxy {
@@ -72,7 +88,7 @@ async fn forward(mut client: UnixStream, mut server: UnixStream, faults: Arc<Mut
                 let fault = if commit { faults.lock().expect("no panic").pop() } else { None };
                 match &fault {
                     Some(Fault::Unsent) => return,
-                    Some(Fault::Held(go)) => go.notified().await,
+                    Some(Fault::Held(hold)) => hold.pass().await,
                     Some(Fault::Unheard | Fault::Unanswered(_)) | None => {}
                 }
                 if server.write_all(&up[..n]).await.is_err() {
@@ -80,8 +96,8 @@ async fn forward(mut client: UnixStream, mut server: UnixStream, faults: Arc<Mut
                 }
                 if let Some(Fault::Unheard | Fault::Unanswered(_)) = &fault {
                     let Ok(n @ 1..) = server.read(&mut down).await else { return };
-                    let Some(Fault::Unanswered(go)) = &fault else { return };
-                    go.notified().await;
+                    let Some(Fault::Unanswered(hold)) = &fault else { return };
+                    hold.pass().await;
                     if client.write_all(&down[..n]).await.is_err() {
                         return;
                     }
