@@ -275,7 +275,7 @@ impl Inner {
 
 enum Ended {
     Answered(Response<AnswerStream>),
-    Refused(Reason, DurableReceipt),
+    Refused(Reason, Box<DurableReceipt>),
 }
 
 /// What a stream sends next.

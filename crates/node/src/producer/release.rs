@@ -42,7 +42,7 @@ pub(super) enum Decision {
     /// The bytes may leave.
     Released(Box<Released>),
     /// They may not, and the entry says so.
-    Refused(unefois_core::Reason, DurableReceipt),
+    Refused(unefois_core::Reason, Box<DurableReceipt>),
 }
 
 impl Inner {
@@ -149,7 +149,7 @@ impl Inner {
                 attempt,
                 quota_left,
             })),
-            Release::Refused(reason, receipt) => Decision::Refused(reason, receipt),
+            Release::Refused(reason, receipt) => Decision::Refused(reason, Box::new(receipt)),
         })
     }
 

@@ -76,6 +76,18 @@ pub enum ExpectedOutcome {
     Refused,
 }
 
+impl fmt::Display for ExpectedOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Document => "document",
+            Self::Absence => "absence",
+            Self::NotResolved => "not_resolved",
+            Self::Later => "later",
+            Self::Refused => "refused",
+        })
+    }
+}
+
 /// What is wrong in a folder. It names files, never what they hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -93,6 +105,16 @@ pub enum Problem {
         /// Their names.
         files: Vec<String>,
     },
+}
+
+impl Problem {
+    /// The file, or the first of the files, that it is about.
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Malformed { file, .. } => file,
+            Self::Duplicate { files } => files.first().map_or("", String::as_str),
+        }
+    }
 }
 
 /// The folder cannot be used.

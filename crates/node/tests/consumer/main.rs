@@ -1,0 +1,19 @@
+//! A consumer's node between an authority and a producer: what it refuses first, then what it hands on.
+
+#[path = "../support/authority.rs"]
+#[expect(dead_code, reason = "the producer's tests use all of it")]
+mod authority;
+mod backoffice;
+#[path = "../../../../tests/kit/database.rs"]
+pub mod database;
+mod exchange;
+mod forge;
+mod house;
+mod oauth;
+#[path = "../support/pki.rs"]
+mod pki;
+mod request;
+mod verify;
+#[path = "../support/world.rs"]
+#[expect(dead_code, reason = "the producer's tests use all of it")]
+mod world;

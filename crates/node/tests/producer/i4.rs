@@ -1,0 +1,86 @@
+//! I4: what is released is a subset of asked, granted, habilitated and catalogued; a source that returns more is cut.
+
+use unefois_core::directory::Bilingual;
+use unefois_core::{Event, Reason};
+use unefois_jose::sd_jwt;
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::world::{Answer, World, case};
+
+both_databases![i4_only_what_is_asked_granted_and_habilitated_leaves];
+
+const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"nir":"2800475","membres":[{"nom":"EXEMPLE","nir":"x"}]},"meta":{"secret":1}}"#;
+
+fn units(world: &World, answer: &Answer) -> Vec<(String, String)> {
+    let seal = world.seal_key();
+    let verified =
+        sd_jwt::verify(&answer.attestation.sd_jwt, 1 << 20, |_| Some(&seal)).expect("a signed attestation");
+    verified
+        .disclosures()
+        .iter()
+        .map(|d| (d.name.clone(), d.value.get().to_owned()))
+        .collect()
+}
+
+async fn i4_only_what_is_asked_granted_and_habilitated_leaves(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+
+    // Granted less than asked.
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let mut request = world.request(&grant);
+    request.units.push("foyer".into());
+    assert_eq!(caller.refused(request).await.0, Reason::UnitNotGranted);
+
+    // Granted more than habilitated.
+    world
+        .publish(&node, |d| {
+            d.habilitations[0].datatypes[0]
+                .units
+                .remove(&"foyer".parse().expect("as the test arranges it"));
+        })
+        .await;
+    let grant = world.grant("EXEMPLE", &["montant", "foyer"]);
+    assert_eq!(caller.refused(world.request(&grant)).await.0, Reason::NotEntitled);
+
+    // The source returns more than is granted, and more than the catalogue knows.
+    let answer = caller
+        .fetch(world.request(&world.grant("EXEMPLE", &["montant"])))
+        .await
+        .expect("a document");
+    let montant = ("montant".to_owned(), r#"{"montant":900,"taux":12.50}"#.to_owned());
+    assert_eq!(units(&world, &answer), [montant]);
+    assert!(!answer.attestation.sd_jwt.contains("2800475"));
+    assert_eq!(answer.entry.units, 1);
+
+    // Asked less than is granted.
+    world
+        .publish(&node, |d| {
+            d.habilitations[0].datatypes[0]
+                .units
+                .insert("foyer".parse().expect("as the test arranges it"));
+            d.participants[0].name = Bilingual {
+                fr: "A".into(),
+                en: "A".into(),
+            };
+        })
+        .await;
+    let mut request = world.request(&world.grant("EXEMPLE", &["montant", "foyer"]));
+    request.units = vec!["foyer".into()];
+    let answer = caller.fetch(request).await.expect("a document");
+    assert_eq!(
+        units(&world, &answer),
+        [(
+            "foyer".to_owned(),
+            r#"{"membres":[{"nom":"EXEMPLE"}]}"#.to_owned()
+        )]
+    );
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(
+        events,
+        [Event::Refused, Event::Refused, Event::Released, Event::Released]
+    );
+    node.stop().await;
+}

@@ -1,0 +1,17 @@
+//! A producer's node on a small mesh: each check's refusal first, then what leaves, then the withdrawal lease.
+
+#[path = "../support/authority.rs"]
+mod authority;
+#[path = "../../../../tests/kit/database.rs"]
+pub mod database;
+mod i1;
+mod i4;
+mod i8;
+mod lease;
+#[path = "../support/pki.rs"]
+mod pki;
+mod refusals;
+mod sources;
+mod witness;
+#[path = "../support/world.rs"]
+mod world;

@@ -1,0 +1,678 @@
+//! A small mesh: a certificate authority, a signed directory and catalogue, an authority that does what it is told, a
+//! producer's node, and callers with tokens.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+use unefois_core::authorization::{Action, DetailsType, Mode, ModeKind, Need, Subject, UnitRequest, Use};
+use unefois_core::catalogue::Catalogue;
+use unefois_core::commitment::GrantSecret;
+use unefois_core::directory::{
+    AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow, ParticipantKind,
+    ParticipantRow, Quota, TlsKey,
+};
+use unefois_core::{
+    AccessTokenClaims, Acr, AuthorizationDetails, Capacity, Clock, Cnf, Entry, Gender, HabilitatedDatatype,
+    Habilitation, Handle, LegalBasis, ParticipantId, Pivot, Random, Reason, RevocationView, SealedSubject,
+    Sha256, SubjectKind,
+};
+use unefois_jose::{
+    DecryptionKey, EncryptionKey, Pkcs8, PublicKey, SigningKey, access_token, directory, jwe,
+};
+use unefois_mesh::{
+    Connector, DirectoryConfig, DirectoryFollower, Identity, Limits, Listener, SystemClock, SystemRandom,
+    Target, Trust, status,
+};
+use unefois_node::config::{
+    Database, Identity as NodeIdentity, LedgerKeys, Listen, Produce, ProducerConfig, Tls,
+};
+use unefois_node::{Config, Foundation, Node, Surroundings};
+use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
+use unefois_proto::pb::exchange::v1 as pb;
+use unefois_proto::pb::exchange::v1::exchange_service_client::ExchangeServiceClient;
+use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
+use unefois_tlog::{KeyName, SignerKey};
+
+use crate::authority::{FakeAuthority, Handle as AuthorityHandle};
+use crate::pki::{Ca, Pem};
+
+pub(crate) const ISSUER: &str = "https://autorite.example";
+pub(crate) const IDP: &str = "https://fc.example";
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
+const DAY_MS: i64 = 86_400_000;
+
+pub(crate) fn authority_id() -> ParticipantId {
+    "urn:unefois:participant:13002526500013"
+        .parse()
+        .expect("as the test arranges it")
+}
+
+pub(crate) fn producer_id() -> ParticipantId {
+    "urn:unefois:participant:18003506500010"
+        .parse()
+        .expect("as the test arranges it")
+}
+
+pub(crate) fn consumer_id() -> ParticipantId {
+    "urn:unefois:participant:21920023500014"
+        .parse()
+        .expect("as the test arranges it")
+}
+
+pub(crate) fn stranger_id() -> ParticipantId {
+    "urn:unefois:participant:11004301500012"
+        .parse()
+        .expect("as the test arranges it")
+}
+
+/// Everything but the node under test.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: SystemRandom,
+    pub(crate) ca: Ca,
+    pub(crate) authority: AuthorityHandle,
+    pub(crate) token_key: SigningKey,
+    pub(crate) consumer: Pem,
+    pub(crate) stranger: Pem,
+    producer: Pem,
+    directory_key: SigningKey,
+    pivot: EncryptionKey,
+    document: Mutex<DirectoryDocument>,
+    catalogue: Catalogue,
+    shutdown: CancellationToken,
+    _tasks: TaskTracker,
+}
+
+impl World {
+    /// A world whose producer answers from `cases`: file name and text of each.
+    pub(crate) async fn new(cases: &[(&str, &str)]) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random = SystemRandom::new();
+        let now = clock.now();
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = Ca::new(now);
+        let [authority_pem, producer, consumer, stranger] =
+            [authority_id(), producer_id(), consumer_id(), stranger_id()].map(|id| ca.issue(&id));
+        let key = || SigningKey::generate(random.ring()).expect("a key");
+        let (token_key, withdrawal_key, directory_key) = (key(), key(), key());
+        let jwk = |key: &PublicKey| Jwk::from_sec1(key.point()).expect("a point");
+
+        let seal = Pkcs8::generate(random.ring()).expect("a key");
+        let pivot = Pkcs8::generate(random.ring()).expect("a key");
+        let seal_public = SigningKey::from_pkcs8(&seal, random.ring()).expect("a key");
+        let pivot_public = DecryptionKey::from_pkcs8(&pivot)
+            .expect("a key")
+            .encryption_key()
+            .clone();
+        let seed: [u8; 32] = (&random as &dyn Random).bytes();
+        let origin: KeyName = format!("{}/1", producer_id()).parse().expect("an origin");
+        let log = LogRow {
+            origin: origin.as_str().to_owned(),
+            vkey: SignerKey::new(origin.clone(), &seed).verifier().to_string(),
+        };
+        let catalogue = catalogue();
+
+        let authority = FakeAuthority::start(withdrawal_key);
+        let withdrawal_public = authority.0.public();
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let address = {
+            let trust = Arc::new(Trust::from_pem(&ca.cert, &ca.crl).expect("trust"));
+            let identity = Arc::new(Identity::new(authority_pem.credential()));
+            let at = "127.0.0.1:0".parse().expect("as the test arranges it");
+            let everyone = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
+            let listener = Listener::mesh(at, &identity, &trust, everyone, &clock, Limits::default());
+            let listener = listener.await.expect("a socket");
+            let address = listener.local_addr().expect("an address");
+            let routes = tonic::service::Routes::new(RevocationServiceServer::new(authority.clone()))
+                .add_service(DirectoryServiceServer::new(authority.clone()));
+            tasks.spawn(listener.serve(routes.into_axum_router(), shutdown.clone()));
+            address
+        };
+
+        let row = |id: ParticipantId, kind, pem: &Pem| ParticipantRow {
+            id,
+            name: name("Essai", "Test"),
+            kind,
+            mesh: vec![],
+            public_url: None,
+            dpo: "mailto:dpo@example.org".into(),
+            redirect_uris: vec![],
+            tls: vec![TlsKey {
+                spki_sha256: pem.credential().spki_sha256,
+                status: KeyStatus::Current,
+            }],
+            seal_keys: vec![],
+            pivot_keys: vec![],
+            logs: vec![],
+            publishers: vec![],
+        };
+        let document = DirectoryDocument {
+            version: 1,
+            prev: None,
+            issued_at: now,
+            next_update: now.plus_ms(DAY_MS),
+            expires: now.plus_ms(2 * DAY_MS),
+            lease_ms: 1_000,
+            catalogue_hash: catalogue.hash(),
+            participants: vec![
+                ParticipantRow {
+                    mesh: vec![address.to_string()],
+                    ..row(authority_id(), ParticipantKind::Administration, &authority_pem)
+                },
+                ParticipantRow {
+                    seal_keys: vec![jwk(seal_public.verifying_key().public())],
+                    pivot_keys: vec![jwk(pivot_public.public())],
+                    logs: vec![log],
+                    ..row(producer_id(), ParticipantKind::Administration, &producer)
+                },
+                row(consumer_id(), ParticipantKind::Collectivite, &consumer),
+                row(stranger_id(), ParticipantKind::Administration, &stranger),
+            ],
+            authority: AuthorityRow {
+                participant: authority_id(),
+                issuer: ISSUER.into(),
+                portal: ISSUER.into(),
+                token_keys: vec![jwk(token_key.verifying_key().public())],
+                withdrawal_keys: vec![jwk(&withdrawal_public)],
+                identity_providers: vec![IdentityProvider {
+                    issuer: IDP.into(),
+                    acr: vec![Acr::Eidas1, Acr::Eidas2],
+                }],
+            },
+            auditors: vec![],
+            habilitations: vec![Habilitation {
+                id: "DP-1".parse().expect("as the test arranges it"),
+                consumer: consumer_id(),
+                publisher: None,
+                producer: producer_id(),
+                demarche: "cantine".parse().expect("as the test arranges it"),
+                datatypes: vec![HabilitatedDatatype {
+                    datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
+                    units: ["montant", "foyer"]
+                        .iter()
+                        .map(|u| u.parse().expect("as the test arranges it"))
+                        .collect(),
+                }],
+                legal_bases: vec![LegalBasis::Request, LegalBasis::Consent],
+                volume_per_year: None,
+                not_before: now.plus_ms(-DAY_MS),
+                not_after: now.plus_ms(DAY_MS),
+            }],
+            quotas: vec![Quota {
+                consumer: consumer_id(),
+                datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
+                per_minute: 10_000,
+            }],
+            closed_windows: vec![],
+        };
+
+        let world = Self {
+            clock,
+            ca,
+            authority,
+            token_key,
+            consumer,
+            stranger,
+            producer,
+            directory_key,
+            pivot: pivot_public,
+            document: Mutex::new(document),
+            catalogue,
+            shutdown,
+            _tasks: tasks,
+            random,
+            folder,
+        };
+        let secret: [u8; 32] = (&world.random as &dyn Random).bytes();
+        for (file, bytes) in [
+            ("ca.pem", world.ca.cert.as_bytes()),
+            ("crl.pem", world.ca.crl.as_bytes()),
+            ("producer.pem", world.producer.cert.as_bytes()),
+            ("producer.key", world.producer.key.as_bytes()),
+            ("seal.key", seal.to_pem().as_bytes()),
+            ("pivot.key", pivot.to_pem().as_bytes()),
+            ("ledger.key", SignerKey::to_text(origin, &seed).as_bytes()),
+            ("node.key", &secret),
+            ("directory.jws", world.sign().as_bytes()),
+            ("catalogue.json", world.catalogue.to_bytes()),
+        ] {
+            std::fs::write(world.path(file), bytes).expect("a file");
+        }
+        std::fs::create_dir(world.path("cases")).expect("a folder");
+        for (file, text) in cases {
+            std::fs::write(world.path("cases").join(file), text).expect("a case");
+        }
+        world
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn sign(&self) -> String {
+        directory::sign(
+            &self.document.lock().expect("as the test arranges it"),
+            &self.directory_key,
+        )
+        .expect("a sound directory")
+    }
+
+    /// Changes the directory, and signs the next version without publishing it.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut DirectoryDocument)) -> (u64, String) {
+        {
+            let mut document = self.document.lock().expect("as the test arranges it");
+            let payload = serde_json::to_vec(&*document).expect("as the test arranges it");
+            document.prev = Some(Sha256::of(&payload));
+            document.version += 1;
+            change(&mut document);
+        }
+        let version = self.document.lock().expect("as the test arranges it").version;
+        (version, self.sign())
+    }
+
+    /// Changes the directory, publishes it, and waits until `node` has taken it up.
+    pub(crate) async fn publish(&self, node: &Running, change: impl FnOnce(&mut DirectoryDocument)) {
+        let (version, jws) = self.change(change);
+        let mut versions = node.foundation.directory.versions();
+        self.authority
+            .0
+            .publish(version, jws, self.catalogue.to_bytes().to_vec());
+        let taken = versions.wait_for(|taken| *taken >= version);
+        tokio::time::timeout(WAIT, taken)
+            .await
+            .expect("in time")
+            .expect("the follower lives");
+    }
+
+    pub(crate) fn config(&self, database: &str) -> Config {
+        let path = |file: &str| self.path(file);
+        Config {
+            node: NodeIdentity {
+                participant: producer_id(),
+            },
+            listen: Listen {
+                mesh: "127.0.0.1:0".parse().expect("as the test arranges it"),
+            },
+            tls: Tls {
+                chain: path("producer.pem"),
+                key: path("producer.key"),
+                authorities: path("ca.pem"),
+                crls: path("crl.pem"),
+            },
+            database: Database {
+                url: database.to_owned(),
+            },
+            ledger: LedgerKeys {
+                signer: path("ledger.key"),
+                node_key: path("node.key"),
+            },
+            directory: self.directory_config(),
+            limits: Limits::default(),
+            producer: Some(ProducerConfig {
+                seal: path("seal.key"),
+                pivot: vec![path("pivot.key")],
+                produce: vec![Produce {
+                    datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
+                    sandbox: Some(path("cases")),
+                    http: None,
+                    parameters: serde_json::from_str(r#"{"nom":"family_name"}"#)
+                        .expect("as the test arranges it"),
+                    layout: unefois_node::producer::source::reply::Layout::default(),
+                }],
+            }),
+            consumer: None,
+        }
+    }
+
+    pub(crate) fn directory_config(&self) -> DirectoryConfig {
+        DirectoryConfig {
+            file: self.path("directory.jws"),
+            catalogue: self.path("catalogue.json"),
+            key: self.directory_key.thumbprint().to_string(),
+        }
+    }
+
+    /// A producer's node, its lease fresh.
+    pub(crate) async fn node(&self, database: &str) -> Running {
+        self.node_with(self.config(database)).await
+    }
+
+    pub(crate) async fn node_with(&self, config: Config) -> Running {
+        let surroundings = Surroundings {
+            clock: Arc::clone(&self.clock),
+            random: self.random.clone(),
+        };
+        let node = Node::build(config, surroundings).await.expect("a node");
+        let producer = node.producer().expect("a producer").clone();
+        let (foundation, address) = (
+            node.foundation().clone(),
+            node.mesh_address().expect("an address"),
+        );
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(node.serve(shutdown.clone()));
+        tasks.close();
+        let target = Target {
+            peer: producer_id(),
+            authority: address.to_string().parse().expect("as the test arranges it"),
+        };
+        until(|| producer.ready()).await;
+        Running {
+            foundation,
+            producer,
+            target,
+            shutdown,
+            tasks,
+        }
+    }
+
+    /// A caller with this certificate.
+    pub(crate) fn caller(&self, node: &Running, pem: &Pem) -> Caller {
+        let trust = Arc::new(Trust::from_pem(&self.ca.cert, &self.ca.crl).expect("trust"));
+        let follower = Arc::new(DirectoryFollower::load(self.directory_config()).expect("a directory"));
+        let gate = follower.gate(Arc::clone(&self.clock));
+        let credential = pem.credential();
+        let cert = credential.cert_sha256;
+        let connector = Connector::new(
+            trust,
+            gate,
+            Arc::new(Identity::new(credential)),
+            Arc::clone(&self.clock),
+        );
+        Caller {
+            client: ExchangeServiceClient::new(connector.channel(&node.target, WAIT)),
+            cert,
+        }
+    }
+
+    /// A grant of `units` about the person of this family name, one-shot.
+    pub(crate) fn grant(&self, family_name: &str, units: &[&str]) -> Grant {
+        let random = &self.random as &dyn Random;
+        let subject = SealedSubject::Person(person(family_name));
+        let json = serde_json::to_string(&subject).expect("as the test arranges it");
+        let pivot_jwe = jwe::seal_pivot(&self.pivot, &json, self.random.ring()).expect("a sealed pivot");
+        let now = self.clock.now();
+        let handle = Handle::draw(now, random);
+        let details = AuthorizationDetails {
+            kind: DetailsType::Justificatif1,
+            datatypes: ["cnaf/revenu@1".parse().expect("as the test arranges it")],
+            units: units
+                .iter()
+                .map(|unit| UnitRequest {
+                    unit: unit.parse().expect("as the test arranges it"),
+                    need: Need::Required,
+                })
+                .collect(),
+            period: None,
+            locations: [producer_id()],
+            actions: [Action::Fetch],
+            demarche: "cantine".parse().expect("as the test arranges it"),
+            habilitation: "DP-1".parse().expect("as the test arranges it"),
+            dossier_ref: "2026-0412".parse().expect("as the test arranges it"),
+            legal_basis: LegalBasis::Request,
+            mode: Mode {
+                kind: ModeKind::Once,
+                max_count: None,
+                min_interval_s: None,
+            },
+            usage: Use::Store,
+            data_life_days: 365,
+            subject: Subject {
+                kind: SubjectKind::SelfPerson,
+            },
+            gh: Some(handle),
+        };
+        let certificate = self.consumer.credential().cert_sha256;
+        let claims = AccessTokenClaims {
+            iss: ISSUER.into(),
+            aud: producer_id(),
+            sub: "pairwise".into(),
+            client_id: consumer_id(),
+            act_client: None,
+            iat: now.secs(),
+            nbf: now.secs(),
+            exp: now.secs() + 60,
+            jti: "jti".into(),
+            acr: Acr::Eidas2,
+            auth_time: now.secs(),
+            idp_iss: IDP.into(),
+            cnf: Cnf {
+                x5t_s256: x5t(&certificate),
+            },
+            gh: handle,
+            authorization_details: [details],
+            capacity: Capacity::SelfPerson,
+            pivot_hash: x5t(&Sha256::of(pivot_jwe.as_bytes())),
+            gs: GrantSecret::draw(random),
+            rvk: RevocationView { epoch: 1, seq: 0 },
+            subject_unbound: None,
+        };
+        Grant {
+            claims,
+            pivot_jwe,
+            units: units.iter().map(|u| (*u).to_owned()).collect(),
+        }
+    }
+
+    /// A request for everything that the grant covers, with a new id.
+    pub(crate) fn request(&self, grant: &Grant) -> pb::FetchRequest {
+        let random = &self.random as &dyn Random;
+        let details = &grant.claims.authorization_details[0];
+        pb::FetchRequest {
+            request_id: random.exchange_id(self.clock.now()).to_string(),
+            access_token: self.mint(&grant.claims),
+            pivot_jwe: grant.pivot_jwe.clone(),
+            datatype: details.datatype().to_string(),
+            units: grant.units.clone(),
+            period: details.period.map(|p| p.to_string()).unwrap_or_default(),
+            demarche: details.demarche.to_string(),
+            dossier_ref: details.dossier_ref.to_string(),
+            nonce: random.bytes::<32>().to_vec(),
+            ..Default::default()
+        }
+    }
+
+    /// A token with these claims, signed by the authority.
+    pub(crate) fn mint(&self, claims: &AccessTokenClaims) -> String {
+        access_token::sign(&self.token_key, claims).expect("claims that may be signed")
+    }
+
+    /// The directory's key of attestations.
+    pub(crate) fn seal_key(&self) -> unefois_jose::VerifyingKey {
+        let document = self.document.lock().expect("as the test arranges it");
+        let row = document
+            .participants
+            .iter()
+            .find(|row| row.id == producer_id())
+            .expect("as the test arranges it");
+        unefois_jose::VerifyingKey::new(
+            PublicKey::from_point(&row.seal_keys[0].sec1()).expect("as the test arranges it"),
+        )
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// A node that serves.
+pub(crate) struct Running {
+    pub(crate) foundation: Foundation,
+    pub(crate) producer: unefois_node::producer::Producer,
+    pub(crate) target: Target,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Every entry of its log.
+    pub(crate) async fn entries(&self) -> Vec<Entry> {
+        let leaves = self
+            .foundation
+            .ledger
+            .entries(0, u64::MAX)
+            .await
+            .expect("the log reads");
+        leaves
+            .iter()
+            .map(|leaf| Entry::decode(leaf).expect("an entry"))
+            .collect()
+    }
+
+    /// How many entries the history of a handle has.
+    pub(crate) async fn of_handle(&self, handle: &Handle) -> usize {
+        self.foundation
+            .ledger
+            .by_handle(handle)
+            .await
+            .expect("the index reads")
+            .len()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(WAIT, self.tasks.wait())
+            .await
+            .expect("the node stops");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// What a person granted.
+#[derive(Clone)]
+pub(crate) struct Grant {
+    pub(crate) claims: AccessTokenClaims,
+    pub(crate) pivot_jwe: String,
+    pub(crate) units: Vec<String>,
+}
+
+impl Grant {
+    /// The same, with other claims.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut AccessTokenClaims)) -> Self {
+        change(&mut self.claims);
+        self
+    }
+
+    pub(crate) fn details(&mut self) -> &mut AuthorizationDetails {
+        &mut self.claims.authorization_details[0]
+    }
+}
+
+/// One certificate's calls.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) client: ExchangeServiceClient<tonic::transport::Channel>,
+    pub(crate) cert: Sha256,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) attestation: pb::Attestation,
+    pub(crate) receipt: pb::Receipt,
+    pub(crate) entry: Entry,
+}
+
+impl Caller {
+    pub(crate) async fn fetch(&self, request: pb::FetchRequest) -> Result<Answer, Status> {
+        use pb::fetch_response::Answer as Part;
+        let mut stream = self.client.clone().fetch(request).await?.into_inner();
+        let (mut attestation, mut receipt) = (None, None);
+        while let Some(message) = stream.message().await? {
+            match message.answer.expect("an answer") {
+                Part::Attestation(part) => attestation = Some(part),
+                Part::Receipt(part) => receipt = Some(part),
+                Part::Later(_) => unreachable!("no tickets are given"),
+            }
+        }
+        let receipt: pb::Receipt = receipt.expect("a receipt");
+        let entry = Entry::decode(&receipt.entry).expect("an entry");
+        Ok(Answer {
+            attestation: attestation.expect("an attestation"),
+            receipt,
+            entry,
+        })
+    }
+
+    /// The reason of the refusal.
+    pub(crate) async fn refused(&self, request: pb::FetchRequest) -> (Reason, Status) {
+        let status = self.fetch(request).await.expect_err("a refusal");
+        let reason = status::reason_of(&status);
+        (
+            reason.unwrap_or_else(|| unreachable!("a reason of ours, not {status:?}")),
+            status,
+        )
+    }
+}
+
+/// Waits until `holds`.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    let held = async {
+        while !holds() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(WAIT, held).await.expect("in time");
+}
+
+pub(crate) fn x5t(digest: &Sha256) -> String {
+    URL_SAFE_NO_PAD.encode(digest.as_bytes())
+}
+
+pub(crate) fn person(family_name: &str) -> Pivot {
+    Pivot {
+        family_name: family_name.to_owned(),
+        given_names: vec!["Camille".into()],
+        birthdate: "1980-04".parse().expect("as the test arranges it"),
+        gender: Gender::Unspecified,
+        birthplace: None,
+        birthcountry: Some("99100".parse().expect("as the test arranges it")),
+        preferred_username: None,
+    }
+}
+
+/// A case about the person of this family name.
+pub(crate) fn case(family_name: &str, code: u16, payload: &str) -> String {
+    let payload = payload.replace('\'', "''");
+    format!("params: {{nom: '{family_name}'}}\nstatus: {code}\npayload: '{payload}'\n")
+}
+
+fn name(fr: &str, en: &str) -> Bilingual {
+    Bilingual {
+        fr: fr.into(),
+        en: en.into(),
+    }
+}
+
+fn catalogue() -> Catalogue {
+    Catalogue::load(&[
+        (
+            "producers/cnaf.yaml",
+            include_str!("catalogue/producers/cnaf.yaml"),
+        ),
+        (
+            "types/cnaf.revenu@1.yaml",
+            include_str!("catalogue/types/cnaf.revenu@1.yaml"),
+        ),
+        (
+            "demarches/cantine.yaml",
+            include_str!("catalogue/demarches/cantine.yaml"),
+        ),
+    ])
+    .expect("a sound catalogue")
+}
