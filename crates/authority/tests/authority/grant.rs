@@ -5,11 +5,17 @@ use serde_json::json;
 use unefois_core::{Event, Handle, SealedSubject, Sha256};
 use unefois_jose::jwe;
 
+use crate::both_databases;
+use crate::database::TestDatabase;
 use crate::kit::{COMMUNE, Kit, REDIRECT, form, set};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each() {
-    let kit = Kit::new().await;
+both_databases![
+    one_grant_for_two_producers_gives_a_handle_and_a_token_each,
+    whoever_provides_the_paper_declines
+];
+
+async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     let mut parameters = kit.parameters();
     let elements = json!([kit.element(), kit.student()]);
@@ -141,9 +147,8 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_provides_the_paper_declines() {
-    let kit = Kit::new().await;
+async fn whoever_provides_the_paper_declines(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     let demande = kit.open(&mut browser, &kit.parameters()).await;
     let posted = format!("csrf={}&choix=fournir", demande.page.csrf());

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,15 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_authority::{Config, Running, start};
 use unefois_core::catalogue::Catalogue;
-use unefois_core::directory::{DirectoryDocument, Jwk};
-use unefois_core::{AccessTokenClaims, Clock, Entry, Event, Micros, Sha256};
+use unefois_core::commitment::{Field, NodeKey, Salt};
+use unefois_core::directory::{DirectoryDocument, Jwk, ParticipantRow};
+use unefois_core::{AccessTokenClaims, Clock, Entry, Event, ExchangeId, Micros, Reason, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom as Ring, directory, jws};
+use unefois_ledger::{About, Draft, Ledger, LedgerService};
 use unefois_mesh::{
-    Connector, Credential, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust,
+    Connector, Credential, Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Target, Trust,
 };
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
+use unefois_store::{Component, Db};
 use unefois_tlog::SignerKey;
 
 use crate::browser::{Browser, Page};
+use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET};
 
 pub(crate) const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
@@ -66,15 +72,20 @@ pub(crate) struct Kit {
     producer: Pem,
     stop_provider: CancellationToken,
     tasks: TaskTracker,
+    _database: TestDatabase,
 }
 
 impl Kit {
     pub(crate) async fn new() -> Self {
-        Self::with(|_, _| {}).await
+        Self::on(TestDatabase::sqlite()).await
+    }
+
+    pub(crate) async fn on(database: TestDatabase) -> Self {
+        Self::with(database, |_, _| {}).await
     }
 
     /// A world whose directory and configuration `change` has changed.
-    pub(crate) async fn with(change: impl FnOnce(&mut Value, &mut Value)) -> Self {
+    pub(crate) async fn with(database: TestDatabase, change: impl FnOnce(&mut Value, &mut Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let ca = Ca::new();
@@ -100,7 +111,6 @@ impl Kit {
         let pivot = Pkcs8::generate(&ring()).unwrap();
         let pivot_key = DecryptionKey::from_pkcs8(&pivot).unwrap();
         let log = "autorite.example/1";
-        let signer = SignerKey::new(log.parse().unwrap(), &[3; 32]);
         write(&at("ledger"), &SignerKey::to_text(log.parse().unwrap(), &[3; 32]));
         write(&at("fc.secret"), SECRET);
         for (name, text) in [
@@ -116,7 +126,8 @@ impl Kit {
         let pivot_jwk = jwk(pivot_key.encryption_key().public().point());
         let row = |id: &str, name: &str, kind: &str, pem: &Pem, more: Value| {
             let mut row = json!({
-                "id": id, "name": {"fr": name, "en": name}, "kind": kind, "mesh": ["127.0.0.1:9"],
+                "id": id, "name": {"fr": name, "en": name}, "kind": kind,
+                "mesh": [format!("127.0.0.1:{}", free_port())],
                 "dpo": "dpo@example.fr", "tls": [{"spki_sha256": pem.spki().to_string(), "status": "current"}],
             });
             merge(&mut row, more);
@@ -136,13 +147,12 @@ impl Kit {
             "lease_ms": 1000, "catalogue_hash": catalogue.hash().to_string(),
             "participants": [
                 row(AUTHORITY, "Autorité", "administration", &authority,
-                    json!({"logs": [{"origin": log, "vkey": signer.verifier().to_string()}]})),
+                    json!({"logs": [log_row(log, 3)]})),
                 row(COMMUNE, "Mairie de Clamart", "collectivite", &commune,
-                    json!({"redirect_uris": [REDIRECT]})),
+                    json!({"redirect_uris": [REDIRECT], "logs": [log_row("clamart.example/1", 5)]})),
                 row(CROUS, "CROUS de Versailles", "administration", &crous, json!({})),
                 row(&cnaf, "Caisse nationale des allocations familiales", "administration", &producer,
-                    json!({"pivot_keys": [pivot_jwk], "logs": [{"origin": "cnaf.example/1",
-                        "vkey": SignerKey::new("cnaf.example/1".parse().unwrap(), &[4; 32]).verifier().to_string()}]})),
+                    json!({"pivot_keys": [pivot_jwk], "logs": [log_row("cnaf.example/1", 4)]})),
                 row(&mesr, "Enseignement supérieur", "administration", &other, json!({"pivot_keys": [pivot_jwk]})),
             ],
             "authority": {
@@ -163,7 +173,7 @@ impl Kit {
             "listen": {"mesh": "127.0.0.1:0", "portal": format!("127.0.0.1:{portal_port}")},
             "tls": {"chain": file("tls.pem"), "key": file("tls.key"), "authorities": file("ca.pem"),
                 "crls": file("crl.pem")},
-            "database": {"url": format!("sqlite:{}", file("authority.db"))},
+            "database": {"url": database.url()},
             "keys": {"token": file("token"), "withdrawal": file("withdrawal"), "subject": file("subject"),
                 "storage": file("storage"), "node": file("node")},
             "ledger": {"signer": file("ledger")},
@@ -203,6 +213,7 @@ impl Kit {
             producer,
             stop_provider,
             tasks,
+            _database: database,
         }
     }
 
@@ -219,6 +230,15 @@ impl Kit {
 
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(&self.issuer)
+    }
+
+    /// The node of the producer, or of the commune, as far as its ledger goes.
+    pub(crate) async fn node(&self, which: Which) -> Node {
+        let (pem, n, seed) = match which {
+            Which::Producer => (&self.producer, 3, 4),
+            Which::Commune => (&self.commune, 1, 5),
+        };
+        Node::start(self, pem, self.document.participants[n].clone(), seed).await
     }
 
     fn connector(&self, pem: &Pem) -> (Connector, Target) {
@@ -398,6 +418,95 @@ impl Kit {
     }
 }
 
+/// One of the two nodes.
+#[derive(Clone, Copy)]
+pub(crate) enum Which {
+    Producer,
+    Commune,
+}
+
+/// A node's ledger, served where the directory says.
+pub(crate) struct Node {
+    pub(crate) ledger: Ledger,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _database: TestDatabase,
+}
+
+impl Node {
+    async fn start(kit: &Kit, pem: &Pem, row: ParticipantRow, seed: u8) -> Self {
+        let database = TestDatabase::sqlite();
+        let db = Db::open(database.url(), Component::Node).await.unwrap();
+        let keys = unefois_ledger::Keys {
+            signer: SignerKey::new(row.logs[0].origin.parse().unwrap(), &[seed; 32]),
+            node_key: NodeKey::new(&[seed; 32]),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledger = Ledger::open(db, keys, Arc::clone(&clock), Arc::new(SystemRandom::new())).await;
+        let ledger = ledger.unwrap();
+        let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
+        let trust = Arc::new(Trust::from_pem(&kit.ca.cert, &kit.ca.crl()).unwrap());
+        let identity = Arc::new(Identity::new(pem.credential()));
+        let address = row.mesh[0].parse().unwrap();
+        let gate: PeerGate = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
+        let listener = Listener::mesh(address, &identity, &trust, gate, &clock, Limits::default()).await;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let router = tonic::service::Routes::new(LedgerServiceServer::new(service)).into_axum_router();
+        tasks.spawn(listener.unwrap().serve(router, stop.clone()));
+        tasks.close();
+        Self {
+            ledger,
+            stop,
+            tasks,
+            _database: database,
+        }
+    }
+
+    /// Writes an entry of an exchange under a token.
+    pub(crate) async fn write(
+        &self,
+        token: &AccessTokenClaims,
+        exchange: ExchangeId,
+        write: Write,
+    ) -> Vec<u8> {
+        let details = &token.authorization_details[0];
+        let salt = Salt::from_bytes([7; 32]);
+        let entry = Entry {
+            exchange_id: Some(exchange),
+            attempt: 1,
+            requester: Some(token.client_id),
+            provider: Some(token.aud),
+            datatype: Some(details.datatype().clone()),
+            demarche: Some(details.demarche.clone()),
+            reason: write.reason,
+            grant_commit: Some(token.gs.commit(&exchange, Field::Grant, token.gh.as_bytes())),
+            content_commit: write
+                .content
+                .map(|content| salt.commit(Field::Content, &[content])),
+            ..Entry::new(write.event, SystemClock.now())
+        };
+        let about = About {
+            handle: Some(token.gh),
+            ..About::default()
+        };
+        let receipt = self.ledger.append(Draft::new(entry).about(about)).await.unwrap();
+        receipt.entry_bytes().to_vec()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        self.ledger.close().await;
+    }
+}
+
+/// What an entry says.
+pub(crate) struct Write {
+    pub(crate) event: Event,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) content: Option<u8>,
+}
+
 /// The page on which the person decides.
 pub(crate) struct Demande {
     pub(crate) address: String,
@@ -439,6 +548,11 @@ pub(crate) fn merge(value: &mut Value, more: Value) {
     }
 }
 
+fn log_row(origin: &str, seed: u8) -> Value {
+    let key = SignerKey::new(origin.parse().unwrap(), &[seed; 32]);
+    json!({"origin": origin, "vkey": key.verifier().to_string()})
+}
+
 fn jwk(point: &[u8; 65]) -> Value {
     serde_json::to_value(Jwk::from_sec1(point).unwrap()).unwrap()
 }
@@ -453,12 +567,16 @@ fn signing_key(path: &Path) -> SigningKey {
     SigningKey::from_pkcs8(&key, &ring()).unwrap()
 }
 
+/// A port below those that the system gives out by itself, so that nobody takes it between this and its use.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let n = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = u16::try_from(20_000 + n % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The repository's catalogue.

@@ -4,8 +4,16 @@ use http::StatusCode;
 use serde_json::json;
 use unefois_core::{Event, Reason};
 
+use crate::both_databases;
+use crate::database::TestDatabase;
 use crate::kit::{Kit, merge, set, subject_check};
 use crate::provider::{Says, angela};
+
+both_databases![
+    the_cookie_of_before_opens_nothing_after_the_login,
+    a_friend_cannot_authorise_under_my_dossier,
+    one_person_has_one_account_whatever_the_subject
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i10_a_level_counts_only_from_whoever_may_assert_it() {
@@ -27,9 +35,10 @@ async fn i10_a_level_counts_only_from_whoever_may_assert_it() {
     kit.stop().await;
 
     // The configuration says more than the directory: the directory decides.
-    let kit =
-        Kit::with(|_, config| config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"}))
-            .await;
+    let kit = Kit::with(TestDatabase::sqlite(), |_, config| {
+        config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"})
+    })
+    .await;
     kit.provider.says.lock().unwrap().acr = Some("eidas2");
     let mut browser = kit.browser();
     browser.follow("/fc/connexion").await;
@@ -95,9 +104,8 @@ async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_cookie_of_before_opens_nothing_after_the_login() {
-    let kit = Kit::new().await;
+async fn the_cookie_of_before_opens_nothing_after_the_login(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     browser.get("/fc/connexion").await;
     let before = browser.cookies.clone();
@@ -163,9 +171,8 @@ async fn a_form_counts_from_its_own_page_alone() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_friend_cannot_authorise_under_my_dossier() {
-    let kit = Kit::new().await;
+async fn a_friend_cannot_authorise_under_my_dossier(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut parameters = kit.parameters();
     set(
         &mut parameters,
@@ -201,9 +208,8 @@ async fn a_friend_cannot_authorise_under_my_dossier() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_person_has_one_account_whatever_the_subject() {
-    let kit = Kit::new().await;
+async fn one_person_has_one_account_whatever_the_subject(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
     let first = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());

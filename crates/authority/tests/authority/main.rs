@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod browser;
+#[path = "../../../../tests/kit/database.rs"]
+pub mod database;
 mod grant;
+mod history;
 mod kit;
 mod login;
 mod provider;

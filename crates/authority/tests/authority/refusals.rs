@@ -4,7 +4,14 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use unefois_core::{Event, Reason};
 
+use crate::both_databases;
+use crate::database::TestDatabase;
 use crate::kit::{COMMUNE, CROUS, Kit, form, merge, redeem, set};
+
+both_databases![
+    a_code_that_comes_twice_ends_its_grant,
+    a_request_uri_serves_once_one_client_and_nothing_beside_it
+];
 
 /// The error and the reason of a refused PAR.
 async fn refused(kit: &Kit, name: &'static str, value: Option<String>) -> (String, String, String) {
@@ -167,9 +174,8 @@ async fn nobody_speaks_for_another_client() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_uri_serves_once_one_client_and_nothing_beside_it() {
-    let kit = Kit::new().await;
+async fn a_request_uri_serves_once_one_client_and_nothing_beside_it(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let address = kit.push(&kit.parameters()).await;
     let mut browser = kit.browser();
     let more = browser.get(&format!("{address}&scope=openid")).await;
@@ -193,9 +199,8 @@ async fn a_request_uri_serves_once_one_client_and_nothing_beside_it() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_code_that_comes_twice_ends_its_grant() {
-    let kit = Kit::new().await;
+async fn a_code_that_comes_twice_ends_its_grant(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
     let first = kit.redeem(&code).await;

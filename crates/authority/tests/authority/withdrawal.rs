@@ -16,7 +16,14 @@ use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
 use unefois_proto::pb::revocation::v1::{Acknowledgement, Open, Ping, Position, WatchRequest, WatchResponse};
 
+use crate::both_databases;
+use crate::database::TestDatabase;
 use crate::kit::{Kit, form};
+
+both_databases![
+    a_person_stops_a_grant_and_the_node_is_told,
+    an_authority_that_is_behind_a_node_mints_nothing
+];
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -104,9 +111,8 @@ async fn only_the_keeper_of_a_log_holds_its_lease() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_behind_a_node_mints_nothing() {
-    let kit = Kit::new().await;
+async fn an_authority_that_is_behind_a_node_mints_nothing(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
     let position = Position {
@@ -130,9 +136,8 @@ async fn an_authority_that_is_behind_a_node_mints_nothing() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_stops_a_grant_and_the_node_is_told() {
-    let kit = Kit::new().await;
+async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = Withdrawals::default();
     let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {

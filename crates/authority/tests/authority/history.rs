@@ -1,0 +1,159 @@
+//! The history: what the ledgers of both ends say, proved.
+
+use http::StatusCode;
+use unefois_core::{AccessTokenClaims, Event, ExchangeId, Random, Reason};
+use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_tlog::{Hash, Receipt, VerifierKey};
+
+use crate::browser::Browser;
+use crate::kit::{Kit, Which, Write};
+
+fn exchange() -> ExchangeId {
+    use unefois_core::Clock as _;
+    let random: &dyn Random = &SystemRandom::new();
+    random.exchange_id(SystemClock.now())
+}
+
+fn sent(event: Event, content: u8) -> Write {
+    Write {
+        event,
+        reason: None,
+        content: Some(content),
+    }
+}
+
+fn refused(reason: Reason) -> Write {
+    Write {
+        event: Event::Refused,
+        reason: Some(reason),
+        content: None,
+    }
+}
+
+/// A person with one grant, and a token under it.
+async fn granted(kit: &Kit) -> (Browser, AccessTokenClaims) {
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    let token = kit.claims(answer.json["access_token"].as_str().unwrap());
+    (browser, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_not_proved_makes_its_keeper_silent() {
+    let kit = Kit::new().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    // A commitment to another handle: nobody can tell what that entry is about.
+    let mut other = token.clone();
+    other.gs = unefois_core::commitment::GrantSecret::from_bytes([1; 32]);
+    producer.write(&other, exchange(), sent(Event::Released, 1)).await;
+    let page = browser.get("/historique").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(json["silent"], serde_json::json!([kit.cnaf]));
+    assert_eq!(json["exchanges"], serde_json::json!([]));
+    producer.stop().await;
+    commune.stop().await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_away_is_named_and_the_rest_is_shown() {
+    let kit = Kit::new().await;
+    let commune = kit.node(Which::Commune).await;
+    let (mut browser, token) = granted(&kit).await;
+    commune.write(&token, exchange(), sent(Event::Received, 1)).await;
+    let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(
+        (json["asked"].as_u64(), json["silent"][0].as_str()),
+        (Some(2), Some(kit.cnaf.as_str()))
+    );
+    assert_eq!(json["exchanges"][0]["result"], "transmis");
+    let page = browser.get("/historique").await;
+    assert!(page.body.contains("Caisse nationale des allocations familiales"));
+    commune.stop().await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i12_both_ends_are_paired_and_each_row_is_proved() {
+    let kit = Kit::new().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    let answered = exchange();
+    let leaf = producer.write(&token, answered, sent(Event::Released, 1)).await;
+    commune.write(&token, answered, sent(Event::Received, 1)).await;
+    let told_apart = exchange();
+    producer.write(&token, told_apart, sent(Event::Released, 1)).await;
+    commune.write(&token, told_apart, sent(Event::Received, 2)).await;
+    let unconfirmed = exchange();
+    producer
+        .write(&token, unconfirmed, sent(Event::Released, 1))
+        .await;
+    let stopped = exchange();
+    producer
+        .write(&token, stopped, refused(Reason::GrantRevoked))
+        .await;
+
+    let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(
+        (json["asked"].as_u64(), json["silent"].as_array().unwrap().len()),
+        (Some(2), 0)
+    );
+    let result = |id: ExchangeId| {
+        let rows = json["exchanges"].as_array().unwrap();
+        let row = rows
+            .iter()
+            .find(|row| row["exchange_id"] == id.to_string())
+            .unwrap();
+        row["result"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        [answered, told_apart, unconfirmed, stopped].map(result),
+        ["transmis", "a-verifier", "non-confirme", "refuse"]
+    );
+    let page = browser.get("/historique").await;
+    for words in [
+        "Mairie de Clamart",
+        "2 administrations sur 2",
+        "réponse transmise",
+    ] {
+        assert!(
+            page.body.replace(['\u{a0}', '\u{202f}'], " ").contains(words),
+            "{words}"
+        );
+    }
+    let filtered = browser.get("/historique.json?resultat=refuse").await;
+    let filtered: serde_json::Value = serde_json::from_str(&filtered.body).unwrap();
+    assert_eq!(filtered["exchanges"].as_array().unwrap().len(), 1);
+    let csv = browser.get("/historique.csv").await;
+    assert_eq!(csv.body.lines().count(), 5);
+
+    let proof = browser.get(&format!("/preuve/{answered}")).await;
+    let receipt: Receipt = proof.body.parse().unwrap();
+    let key: VerifierKey = kit.document.participants[3].logs[0].vkey.parse().unwrap();
+    receipt.verify(&Hash::of_leaf(&leaf), &key).unwrap();
+    assert_eq!(receipt.unauthenticated_extra(), Some(leaf.as_slice()));
+    assert_eq!(
+        browser.get(&format!("/preuve/{}", exchange())).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let list = browser.get("/autorisations").await;
+    assert_eq!(list.status, StatusCode::OK);
+
+    // Somebody else sees none of it.
+    kit.provider.says.lock().unwrap().sub = "somebody";
+    kit.provider.says.lock().unwrap().identity["family_name"] = "MERCIER".into();
+    let mut stranger = kit.browser();
+    stranger.follow("/fc/connexion").await;
+    let json: serde_json::Value = serde_json::from_str(&stranger.get("/historique.json").await.body).unwrap();
+    assert_eq!(json["exchanges"], serde_json::json!([]));
+    assert_eq!(
+        stranger.get(&format!("/preuve/{answered}")).await.status,
+        StatusCode::NOT_FOUND
+    );
+    producer.stop().await;
+    commune.stop().await;
+    kit.stop().await;
+}

@@ -1,0 +1,468 @@
+//! What the authority stores, on both databases: races and refusals first.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+#[path = "../../../../tests/kit/database.rs"]
+pub mod database;
+
+use database::TestDatabase;
+use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
+use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_store::authority::grant::{self, Code, CodeUse, Element, Grant};
+use unefois_store::authority::request::{self, Interaction};
+use unefois_store::authority::revocation::{self, LeaseKey};
+use unefois_store::authority::session::{self, Attempt, Login};
+use unefois_store::authority::{GrantId, PersonUid, person};
+use unefois_store::{Component, Db, Tx};
+
+both_databases![
+    a_superseded_process_withdraws_nothing,
+    withdrawals_race_to_one_number_each,
+    a_code_is_used_once_whoever_races,
+    a_request_and_a_state_are_taken_once,
+    a_grant_shows_its_withdrawal_or_an_earlier_head,
+    an_acknowledgement_never_goes_back,
+    a_subject_leads_to_one_account,
+    a_session_ends_with_its_logins,
+    what_has_expired_is_swept,
+];
+
+const CLIENT: &str = "urn:unefois:participant:21920023500014";
+
+fn at(ms: i64) -> Micros {
+    Micros::new(1_795_512_305_000_000).plus_ms(ms)
+}
+
+fn client() -> ParticipantId {
+    CLIENT.parse().unwrap()
+}
+
+fn handle(n: u8) -> Handle {
+    Handle::from_bytes([n; 16])
+}
+
+fn hash(n: u8) -> Sha256 {
+    Sha256::of(&[n])
+}
+
+async fn open(database: &TestDatabase) -> Db {
+    Db::open(database.url(), Component::Authority).await.unwrap()
+}
+
+/// Writes a person with a grant of these handles.
+async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
+    let mut tx = db.begin().await.unwrap();
+    let uid = PersonUid::from_bytes([n; 16]);
+    person::person_insert(&mut tx, &uid, at(0)).await.unwrap();
+    let grant = Grant {
+        id: GrantId::from_bytes([n; 16]),
+        person: uid,
+        client: client(),
+        act_client: None,
+        capacity: Capacity::SelfPerson,
+        acr: Acr::Eidas1,
+        auth_time: 1,
+        idp_iss: "https://fc.example".to_owned(),
+        pivot_digest: hash(n),
+        subject_unbound: Some("un motif".to_owned()),
+        granted_at: at(0),
+        ends_at: at(1_000),
+    };
+    let elements: Vec<Element> = handles
+        .iter()
+        .map(|n| Element {
+            handle: handle(*n),
+            details: format!("{{\"n\":{n}}}"),
+            withdrawn: None,
+        })
+        .collect();
+    grant::grant_insert(&mut tx, &grant, &elements).await.unwrap();
+    tx.commit().await.unwrap();
+    grant.id
+}
+
+async fn take_epoch(db: &Db) -> Head {
+    let mut tx = db.begin().await.unwrap();
+    let head = revocation::epoch_take(&mut tx, at(0)).await.unwrap();
+    tx.commit().await.unwrap();
+    head
+}
+
+async fn withdraw(db: &Db, epoch: u64, handles: &[u8]) -> Option<Head> {
+    let mut tx = db.begin().await.unwrap();
+    let handles: Vec<Handle> = handles.iter().map(|n| handle(*n)).collect();
+    let done = revocation::withdraw(&mut tx, epoch, &handles, "person", at(5))
+        .await
+        .unwrap();
+    let (_, head) = done?;
+    tx.commit().await.unwrap();
+    Some(head)
+}
+
+async fn a_superseded_process_withdraws_nothing(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1]).await;
+    let first = take_epoch(&db).await;
+    let second = take_epoch(&db).await;
+    assert_eq!((first.epoch, second.epoch, second.seq), (1, 2, 0));
+
+    assert_eq!(withdraw(&db, first.epoch, &[1]).await, None);
+    let mut tx = db.begin().await.unwrap();
+    assert!(!revocation::heartbeat(&mut tx, first.epoch, at(1)).await.unwrap());
+    assert!(revocation::heartbeat(&mut tx, second.epoch, at(1)).await.unwrap());
+    drop(tx);
+    let (row, head) = grant::grant_at_head(&db, &id).await.unwrap().unwrap();
+    assert_eq!(row.elements[0].withdrawn, None, "rolled back");
+    assert_eq!(head, RevocationView { epoch: 2, seq: 0 });
+}
+
+async fn withdrawals_race_to_one_number_each(database: TestDatabase) {
+    let db = open(&database).await;
+    let handles: Vec<u8> = (1..=20).collect();
+    granted(&db, 1, &handles).await;
+    let epoch = take_epoch(&db).await.epoch;
+    let all = futures_util::future::join_all(handles.iter().map(|n| {
+        let db = db.clone();
+        async move { withdraw(&db, epoch, &[*n, 1]).await.unwrap().seq }
+    }));
+    all.await;
+
+    let mut tx = db.begin().await.unwrap();
+    let (head, records) = revocation::log(&mut tx).await.unwrap();
+    assert_eq!((head.seq, records.len()), (20, 20), "handle 1 was withdrawn once");
+    let message = SignedRecords {
+        extent: Extent::Snapshot,
+        from: Head::empty(),
+        head,
+        records,
+    };
+    let mut view = Withdrawals::default();
+    view.apply(&message).unwrap();
+    for n in handles {
+        assert!(view.withdrew(&handle(n), RevocationView { epoch, seq: 0 }));
+    }
+}
+
+async fn use_code(db: &Db, client: &ParticipantId) -> CodeUse {
+    let mut tx = db.begin().await.unwrap();
+    let used = grant::code_use(&mut tx, &hash(1), client, at(1)).await.unwrap();
+    tx.commit().await.unwrap();
+    used
+}
+
+async fn a_code_is_used_once_whoever_races(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1]).await;
+    let code = Code {
+        redirect_uri: "https://commune.example/retour".to_owned(),
+        challenge: hash(9),
+        expires_at: at(30_000),
+    };
+    let mut tx = db.begin().await.unwrap();
+    grant::code_insert(&mut tx, &hash(1), &id, &client(), &code)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let other = "urn:unefois:participant:13000495500014".parse().unwrap();
+    assert!(matches!(use_code(&db, &other).await, CodeUse::Unknown));
+    let uses = futures_util::future::join_all((0..8).map(|_| {
+        let db = db.clone();
+        async move { use_code(&db, &client()).await }
+    }));
+    let uses = uses.await;
+    let first: Vec<_> = uses
+        .iter()
+        .filter(|u| matches!(u, CodeUse::First(_, c) if *c == code))
+        .collect();
+    let again = uses
+        .iter()
+        .filter(|u| matches!(u, CodeUse::Again(grant) if *grant == id))
+        .count();
+    assert_eq!((first.len(), again), (1, 7));
+}
+
+async fn a_request_and_a_state_are_taken_once(database: TestDatabase) {
+    let db = open(&database).await;
+    let mut tx = db.begin().await.unwrap();
+    request::pushed_insert(&mut tx, &hash(1), &client(), "{}", at(60_000))
+        .await
+        .unwrap();
+    let attempt = Attempt {
+        session_hash: hash(2),
+        issuer: "fc".to_owned(),
+        nonce: "n".to_owned(),
+        next: "/".to_owned(),
+        created_at: at(0),
+    };
+    session::attempt_insert(&mut tx, &hash(3), &attempt)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let other = "urn:unefois:participant:13000495500014".parse().unwrap();
+    let mut tx = db.begin().await.unwrap();
+    assert_eq!(
+        request::pushed_take(&mut tx, &hash(1), &other, at(0))
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        request::pushed_take(&mut tx, &hash(1), &client(), at(60_000))
+            .await
+            .unwrap(),
+        None,
+        "expired"
+    );
+    tx.commit().await.unwrap();
+    let takes = futures_util::future::join_all((0..8).map(|_| {
+        let db = db.clone();
+        async move {
+            let mut tx = db.begin().await.unwrap();
+            let body = request::pushed_take(&mut tx, &hash(1), &client(), at(1))
+                .await
+                .unwrap();
+            let state = session::attempt_take(&mut tx, &hash(3)).await.unwrap();
+            tx.commit().await.unwrap();
+            (body.is_some(), state == Some(attempt_of(&hash(2))))
+        }
+    }));
+    let takes = takes.await;
+    assert_eq!(takes.iter().filter(|(body, _)| *body).count(), 1);
+    assert_eq!(takes.iter().filter(|(_, state)| *state).count(), 1);
+
+    let interaction = Interaction {
+        session_hash: hash(2),
+        body: "{}".to_owned(),
+    };
+    let mut tx = db.begin().await.unwrap();
+    request::interaction_insert(&mut tx, &[1; 16], &interaction, at(10))
+        .await
+        .unwrap();
+    request::interaction_move(&mut tx, &hash(2), &hash(4))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert!(
+        request::interaction_find(&db, &[1; 16], at(10))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let found = request::interaction_find(&db, &[1; 16], at(9))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.session_hash, hash(4));
+    let mut tx = db.begin().await.unwrap();
+    assert!(request::interaction_close(&mut tx, &[1; 16]).await.unwrap());
+    assert!(!request::interaction_close(&mut tx, &[1; 16]).await.unwrap());
+}
+
+fn attempt_of(session_hash: &Sha256) -> Attempt {
+    Attempt {
+        session_hash: *session_hash,
+        issuer: "fc".to_owned(),
+        nonce: "n".to_owned(),
+        next: "/".to_owned(),
+        created_at: at(0),
+    }
+}
+
+async fn a_grant_shows_its_withdrawal_or_an_earlier_head(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1, 2]).await;
+    granted(&db, 2, &[3]).await;
+    let epoch = take_epoch(&db).await.epoch;
+    let reader = db.clone();
+    let readers = async move {
+        loop {
+            let (row, head) = grant::grant_at_head(&reader, &id).await.unwrap().unwrap();
+            let places: Vec<_> = row
+                .elements
+                .iter()
+                .map(|e| e.withdrawn.as_ref().map(|w| w.place))
+                .collect();
+            // What is withdrawn lies at or before the head read with it; what is not will lie after it.
+            for place in places.iter().flatten() {
+                assert!(*place <= head, "{places:?} {head:?}");
+            }
+            if head.seq == 2 {
+                return places;
+            }
+            assert_eq!((head.seq, places), (0, vec![None, None]));
+        }
+    };
+    let (places, head) = tokio::join!(readers, withdraw(&db, epoch, &[1, 2]));
+    assert_eq!(head.unwrap().seq, 2);
+    let place = |seq| Some(RevocationView { epoch, seq });
+    assert_eq!(places, [place(1), place(2)]);
+
+    let list = grant::grant_list(&db, &PersonUid::from_bytes([1; 16]), at(0))
+        .await
+        .unwrap();
+    assert_eq!((list.len(), list[0].elements.len()), (1, 2));
+    assert_eq!(list[0].grant.subject_unbound.as_deref(), Some("un motif"));
+    let withdrawn = list[0].elements[0].withdrawn.as_ref().unwrap();
+    assert_eq!((withdrawn.by.as_str(), withdrawn.at), ("person", at(5)));
+    assert!(
+        grant::grant_at_head(&db, &GrantId::from_bytes([9; 16]))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn an_acknowledgement_never_goes_back(database: TestDatabase) {
+    let db = open(&database).await;
+    let lease = LeaseKey {
+        participant: client(),
+        origin: "commune.example/1".to_owned(),
+        boot: 1,
+    };
+    let view = |epoch, seq| RevocationView { epoch, seq };
+    for place in [view(2, 5), view(1, 9), view(2, 4)] {
+        let mut tx = db.begin().await.unwrap();
+        revocation::acknowledge(&mut tx, &lease, place, "checkpoint", at(1))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(
+            revocation::acknowledged(&db, &lease).await.unwrap(),
+            Some(view(2, 5))
+        );
+    }
+    let later = LeaseKey { boot: 2, ..lease };
+    assert_eq!(revocation::acknowledged(&db, &later).await.unwrap(), None);
+}
+
+async fn a_subject_leads_to_one_account(database: TestDatabase) {
+    let db = open(&database).await;
+    let (one, two) = (PersonUid::from_bytes([1; 16]), PersonUid::from_bytes([2; 16]));
+    let mut tx = db.begin().await.unwrap();
+    for uid in [&one, &two] {
+        person::person_insert(&mut tx, uid, at(0)).await.unwrap();
+    }
+    assert!(
+        person::identity_insert(&mut tx, "fc", "s", &one, at(0))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !person::identity_insert(&mut tx, "fc", "s", &two, at(0))
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        person::identity_find(&mut tx, "fc", "s").await.unwrap(),
+        Some(one)
+    );
+    assert_eq!(person::identity_find(&mut tx, "fcp", "s").await.unwrap(), None);
+    person::pivot_put(&mut tx, &one, &hash(1), b"first", at(0))
+        .await
+        .unwrap();
+    person::pivot_put(&mut tx, &one, &hash(1), b"second", at(1))
+        .await
+        .unwrap();
+    assert_eq!(person::pivot_find(&mut tx, &hash(1)).await.unwrap(), [one]);
+    person::pivot_put(&mut tx, &two, &hash(1), b"other", at(1))
+        .await
+        .unwrap();
+    assert_eq!(person::pivot_find(&mut tx, &hash(1)).await.unwrap().len(), 2);
+    tx.commit().await.unwrap();
+    assert_eq!(
+        person::pivot_sealed(&db, &one, &hash(1)).await.unwrap().unwrap(),
+        b"second"
+    );
+    assert_eq!(person::pivot_sealed(&db, &one, &hash(2)).await.unwrap(), None);
+}
+
+async fn begin_session(tx: &mut Tx, id: &Sha256) {
+    let uid = PersonUid::from_bytes([1; 16]);
+    let login = Login {
+        person: uid,
+        idp_iss: "https://fc.example".to_owned(),
+        acr: Acr::Eidas1,
+        auth_time: 7,
+        pivot_digest: hash(8),
+        id_token: b"sealed".to_vec(),
+    };
+    session::session_insert(tx, id, Some(&login), at(0))
+        .await
+        .unwrap();
+}
+
+async fn a_session_ends_with_its_logins(database: TestDatabase) {
+    let db = open(&database).await;
+    let mut tx = db.begin().await.unwrap();
+    person::person_insert(&mut tx, &PersonUid::from_bytes([1; 16]), at(0))
+        .await
+        .unwrap();
+    begin_session(&mut tx, &hash(1)).await;
+    session::session_insert(&mut tx, &hash(2), None, at(0))
+        .await
+        .unwrap();
+    session::attempt_insert(&mut tx, &hash(3), &attempt_of(&hash(1)))
+        .await
+        .unwrap();
+    session::session_touch(&mut tx, &hash(1), at(9)).await.unwrap();
+    session::session_touch(&mut tx, &hash(1), at(5)).await.unwrap();
+    tx.commit().await.unwrap();
+    let found = session::session_find(&db, &hash(1)).await.unwrap().unwrap();
+    assert_eq!(found.seen_at, at(9));
+    assert_eq!(found.login.unwrap().pivot_digest, hash(8));
+    assert!(
+        session::session_find(&db, &hash(2))
+            .await
+            .unwrap()
+            .unwrap()
+            .login
+            .is_none()
+    );
+
+    let mut tx = db.begin().await.unwrap();
+    session::session_delete(&mut tx, &hash(1)).await.unwrap();
+    assert_eq!(session::attempt_take(&mut tx, &hash(3)).await.unwrap(), None);
+    tx.commit().await.unwrap();
+    assert!(session::session_find(&db, &hash(1)).await.unwrap().is_none());
+}
+
+async fn what_has_expired_is_swept(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1]).await;
+    let mut tx = db.begin().await.unwrap();
+    session::session_insert(&mut tx, &hash(1), None, at(0))
+        .await
+        .unwrap();
+    request::pushed_insert(&mut tx, &hash(1), &client(), "{}", at(10))
+        .await
+        .unwrap();
+    grant::refresh_insert(&mut tx, &hash(1), &id, &client(), at(10))
+        .await
+        .unwrap();
+    assert_eq!(request::subject_try(&mut tx, &hash(1), 3).await.unwrap(), 1);
+    assert_eq!(request::subject_try(&mut tx, &hash(1), 3).await.unwrap(), 2);
+    assert_eq!(request::subject_tries(&mut tx, &hash(1), 4).await.unwrap(), 0);
+    tx.commit().await.unwrap();
+    assert_eq!(
+        grant::refresh_find(&db, &hash(1), &client(), at(9))
+            .await
+            .unwrap(),
+        Some(id)
+    );
+    assert_eq!(
+        grant::refresh_find(&db, &hash(1), &client(), at(10))
+            .await
+            .unwrap(),
+        None
+    );
+
+    let mut tx = db.begin().await.unwrap();
+    assert_eq!(session::session_sweep(&mut tx, at(0)).await.unwrap(), 0);
+    assert_eq!(request::request_sweep(&mut tx, at(9), 3).await.unwrap(), 0);
+    assert_eq!(grant::token_sweep(&mut tx, at(10)).await.unwrap(), 0);
+    assert_eq!(session::session_sweep(&mut tx, at(1)).await.unwrap(), 1);
+    assert_eq!(request::request_sweep(&mut tx, at(10), 4).await.unwrap(), 2);
+    assert_eq!(grant::token_sweep(&mut tx, at(11)).await.unwrap(), 1);
+}
