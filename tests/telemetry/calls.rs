@@ -21,9 +21,9 @@ use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 use unefois::admin::{self, Check};
-use unefois::telemetry::{MOST_SERIES, rpc_layer};
+use unefois::telemetry::MOST_SERIES;
 use unefois_core::{Micros, Sha256};
-use unefois_mesh::{Limits, Listener, Peer, Serial, SystemClock, metrics, spans};
+use unefois_mesh::{Limits, Listener, Peer, Serial, SystemClock, measured, metrics, spans};
 
 const PEER: &str = "urn:unefois:auditor:cour-des-comptes";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
@@ -40,14 +40,18 @@ fn run<F: Future>(test: impl FnOnce(&'static Captured) -> F) -> F::Output {
     runtime.block_on(test(captured))
 }
 
-/// A health service, a page with a parameter and one that fails.
+/// The same, as a listener serves it.
 async fn router() -> Router {
+    measured(plain().await, Arc::new(SystemClock))
+}
+
+/// A health service, a page with a parameter and one that never answers.
+async fn plain() -> Router {
     let (_, health) = tonic_health::server::health_reporter();
     tonic::service::Routes::new(health)
         .into_axum_router()
         .route("/dossier/{id}", get(async || "found"))
         .route("/never", get(std::future::pending::<&str>))
-        .layer(rpc_layer(Arc::new(SystemClock)))
 }
 
 fn peer() -> Peer {
@@ -129,7 +133,7 @@ fn the_context_of_a_peer_becomes_a_link_and_never_a_parent() {
             .unwrap();
         let address = socket.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio_util::task::TaskTracker::new().spawn(socket.serve(router().await, stop.clone()));
+        let served = tokio_util::task::TaskTracker::new().spawn(socket.serve(plain().await, stop.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .unwrap()
             .connect()

@@ -25,7 +25,9 @@ use unefois_core::{Clock, Reason};
 use crate::acceptor::Acceptor;
 use crate::limits::PerPeer;
 use crate::trust::{Admission, End};
-use crate::{Error, Identity, Limits, Peer, PeerGate, PeerRefusal, Refusals, Trust, status, tls};
+use crate::{
+    Error, Identity, Limits, Peer, PeerGate, PeerRefusal, Refusals, SystemClock, Trust, measured, status, tls,
+};
 
 /// Streams with a budget of their own: they stay open, and losing one stops releases.
 const LONG_STREAMS: [&str; 2] = [
@@ -45,6 +47,8 @@ pub struct Listener {
     guard: Guard,
     limits: Limits,
     refusals: Arc<Refusals>,
+    /// Whether calls become spans and are measured.
+    measured: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +121,7 @@ impl Listener {
             guard: Guard::Tls(acceptor),
             limits,
             refusals,
+            measured: true,
         })
     }
 
@@ -128,7 +133,10 @@ impl Listener {
         if !address.ip().is_loopback() {
             return Err(Error::NotLoopback(address));
         }
-        Self::probes(address, limits).await
+        Ok(Self {
+            measured: true,
+            ..Self::probes(address, limits).await?
+        })
     }
 
     /// Plain HTTP on any address, for probes and scrapes only: nothing personal may be served on it.
@@ -138,6 +146,7 @@ impl Listener {
             guard: Guard::Plain,
             limits,
             refusals: Arc::default(),
+            measured: false,
         })
     }
 
@@ -160,6 +169,7 @@ impl Listener {
             guard: Guard::Plain,
             limits,
             refusals: Arc::default(),
+            measured: true,
         })
     }
 
@@ -179,11 +189,15 @@ impl Listener {
     /// Serves `router` until `shutdown`; then refuses new connections, lets calls under way end within the longest
     /// deadline, and returns once every task has ended.
     ///
-    /// gRPC services join the router by `tonic::service::Routes::into_axum_router`.
+    /// Its calls are [`measured`], but on a listener for probes. gRPC services join the router by `tonic::service::Routes::into_axum_router`.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         let handshakes = Arc::new(Semaphore::new(self.limits.handshakes.into()));
         let connections = Arc::new(Semaphore::new(self.limits.connections.into()));
+        let router = match self.measured {
+            true => measured(router, Arc::new(SystemClock)),
+            false => router,
+        };
         let server = Arc::new(Server {
             router,
             calls: Arc::default(),

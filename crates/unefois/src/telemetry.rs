@@ -8,8 +8,6 @@
 //! - Metrics are always there to be scraped; traces and metrics also go to a collector where one is configured.
 
 mod filter;
-mod layer;
-mod method;
 mod metrics;
 
 use std::io;
@@ -33,7 +31,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use url::Url;
 
 pub use filter::InvalidFilter;
-pub use layer::{Measure, Measured, rpc_layer};
 pub use metrics::{MOST_SERIES, Metrics};
 
 /// How long one export, and the last one, may take.

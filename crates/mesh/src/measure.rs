@@ -3,47 +3,44 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::MatchedPath;
 use http::{HeaderMap, Request, Response, header};
 use hyper::body::{Frame, SizeHint};
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context as Recorded, KeyValue};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use unefois_core::{Boot, Clock};
-use unefois_mesh::{Peer, metrics, spans};
 
-use super::method;
+use crate::{Peer, method, metrics, spans};
 
-/// The layer that makes a span of each call and measures it, until the last byte of its answer.
+/// The same router, each call of which is a span and is measured until the last byte of its answer.
 ///
-/// Put it on a router with `Router::layer`, outside every other layer. A gRPC call's span is named by its full
+/// [`Listener::serve`](crate::Listener::serve) does it to what it serves. A gRPC call's span is named by its full
 /// method, any other request's by its method and route. Of a request it reads nothing but method, matched route,
 /// peer, `content-type` and `traceparent`, which becomes a link and never a parent; of an answer only the status.
-pub fn rpc_layer(clock: Arc<dyn Clock>) -> Measure {
-    Measure(Arc::new(Instruments {
+pub fn measured(router: Router, clock: Arc<dyn Clock>) -> Router {
+    router.layer(Measure(Arc::new(Instruments {
         rpc: metrics::duration(metrics::RPC_SERVER_CALL_DURATION),
         http: metrics::duration(metrics::HTTP_SERVER_REQUEST_DURATION),
         clock,
-    }))
+    })))
 }
 
-/// See [`rpc_layer`].
-#[derive(Clone, Debug)]
-pub struct Measure(Arc<Instruments>);
+#[derive(Clone)]
+struct Measure(Arc<Instruments>);
 
-/// A service behind [`Measure`].
-#[derive(Clone, Debug)]
-pub struct Measured<S> {
+#[derive(Clone)]
+struct Measured<S> {
     inner: S,
     instruments: Arc<Instruments>,
 }
 
-#[derive(Debug)]
 struct Instruments {
     rpc: Histogram<f64>,
     http: Histogram<f64>,
@@ -135,7 +132,7 @@ impl Call {
             .and_then(|value| value.to_str().ok())
             .and_then(spans::trace_context)
         {
-            span.add_link(context);
+            span.in_scope(|| Recorded::current().span().add_link(context, Vec::new()));
         }
         Self {
             kind,
@@ -209,7 +206,7 @@ impl Drop for Call {
     }
 }
 
-// Field names are literals there: `mesh::spans` holds the same, and a test compares what arrives with it.
+// Field names are literals there: `spans` holds the same, and a test compares what arrives with it.
 fn rpc_span(method: &'static str) -> Span {
     info_span!(
         parent: None,

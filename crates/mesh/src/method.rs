@@ -3,7 +3,8 @@ use std::sync::LazyLock;
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use unefois_mesh::spans::OTHER;
+
+use crate::spans::OTHER;
 
 /// Every method that a peer may name in our signals, `unefois.exchange.v1.ExchangeService/Fetch`.
 static METHODS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -21,13 +22,13 @@ static METHODS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 });
 
 /// The method that the path of a call names, or [`OTHER`].
-pub(super) fn of_path(path: &str) -> &'static str {
+pub(crate) fn of_path(path: &str) -> &'static str {
     let name = path.strip_prefix('/').unwrap_or(path);
     METHODS.get(name).map_or(OTHER, String::as_str)
 }
 
 /// The HTTP method, where it is a usual one, or [`OTHER`].
-pub(super) fn of_http(method: &http::Method) -> &'static str {
+pub(crate) fn of_http(method: &http::Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
