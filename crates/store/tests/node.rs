@@ -1,0 +1,275 @@
+//! What a consumer holds, on both databases: what serves once serves once, and pages lose nothing.
+
+#[path = "../../../tests/kit/database.rs"]
+pub mod database;
+
+use database::TestDatabase;
+use unefois_core::{ExchangeId, Micros, Sha256};
+use unefois_store::node::authorization::{Pending, pending_insert, pending_take};
+use unefois_store::node::grant::{
+    After, ElementRow, ElementState, GrantRow, element_end, element_find, grant_elements, grant_end,
+    grant_find, grant_insert, grant_page,
+};
+use unefois_store::node::request::{
+    Before, RequestRow, acknowledgement_insert, acknowledgements, acknowledgements_delete, consumer_sweep,
+    request_begin,
+};
+use unefois_store::{Component, Db};
+
+both_databases![
+    a_state_is_taken_once,
+    an_element_ends_once_and_stays_ended,
+    a_request_id_stands_for_its_first_request,
+    acknowledgements_are_told_oldest_first_and_forgotten,
+    pages_follow_one_another_without_gap,
+    a_sweep_takes_what_is_over_and_nothing_else
+];
+
+const TENANT: &str = "21920023500014";
+const OTHER: &str = "18003506500010";
+
+async fn open(database: &TestDatabase) -> Db {
+    Db::open(database.url(), Component::Node)
+        .await
+        .expect("a database")
+}
+
+fn exchange(n: u8) -> ExchangeId {
+    format!("0190163d-8694-739b-aea5-966c26f8ad{n:02x}")
+        .parse()
+        .expect("an id")
+}
+
+fn pending(state: u8, expires_at: i64) -> Pending {
+    Pending {
+        state: [state; 32],
+        tenant: TENANT.to_owned(),
+        session: [9; 32],
+        sealed: vec![1, 2, 3],
+        expires_at: Micros::new(expires_at),
+    }
+}
+
+fn grant(n: u8, at: i64) -> (GrantRow, Vec<ElementRow>) {
+    let mac = [n; 32];
+    let row = GrantRow {
+        mac,
+        tenant: TENANT.to_owned(),
+        dossier: [n % 2; 32],
+        at: Micros::new(at),
+        ends_at: Micros::new(at + 100),
+        sealed: vec![n],
+    };
+    let element = |place: u8| ElementRow {
+        handle: [n * 16 + place; 32],
+        grant: mac,
+        place: place.into(),
+        state: ElementState::Active,
+        request_id: None,
+        sealed: vec![place],
+    };
+    (row, vec![element(0), element(1)])
+}
+
+async fn keep(db: &Db, n: u8, at: i64) {
+    let (row, elements) = grant(n, at);
+    let mut tx = db.begin().await.expect("a transaction");
+    grant_insert(&mut tx, &row, &elements).await.expect("kept");
+    tx.commit().await.expect("a commit");
+}
+
+async fn a_state_is_taken_once(database: TestDatabase) {
+    let db = open(&database).await;
+    assert_eq!(pending_take(&db, &[1; 32]).await.expect("reads"), None);
+    let mut tx = db.begin().await.expect("a transaction");
+    pending_insert(&mut tx, &pending(1, 5)).await.expect("kept");
+    assert!(
+        pending_insert(&mut tx, &pending(1, 6)).await.is_err(),
+        "the same state again"
+    );
+    drop(tx);
+    let mut tx = db.begin().await.expect("a transaction");
+    pending_insert(&mut tx, &pending(1, 5)).await.expect("kept");
+    tx.commit().await.expect("a commit");
+    let (one, two) = tokio::join!(pending_take(&db, &[1; 32]), pending_take(&db, &[1; 32]));
+    let taken: Vec<_> = [one, two]
+        .into_iter()
+        .filter_map(|taken| taken.expect("reads"))
+        .collect();
+    assert_eq!(taken, [pending(1, 5)]);
+    db.close().await;
+}
+
+async fn an_element_ends_once_and_stays_ended(database: TestDatabase) {
+    let db = open(&database).await;
+    keep(&db, 1, 10).await;
+    let (row, elements) = grant(1, 10);
+    let mut tx = db.begin().await.expect("a transaction");
+    assert!(
+        grant_insert(&mut tx, &row, &elements).await.is_err(),
+        "held already"
+    );
+    drop(tx);
+    let mut tx = db.begin().await.expect("a transaction");
+    let id = exchange(1);
+    assert!(
+        element_end(&mut tx, &[16; 32], ElementState::Used, Some(&id))
+            .await
+            .expect("ends")
+    );
+    assert!(
+        !element_end(&mut tx, &[16; 32], ElementState::Withdrawn, None)
+            .await
+            .expect("ended")
+    );
+    assert!(
+        !element_end(&mut tx, &[99; 32], ElementState::Withdrawn, None)
+            .await
+            .expect("unknown")
+    );
+    assert_eq!(
+        grant_end(&mut tx, &[1; 32], ElementState::GivenBack)
+            .await
+            .expect("ends"),
+        1
+    );
+    tx.commit().await.expect("a commit");
+    let used = element_find(&db, &[16; 32])
+        .await
+        .expect("reads")
+        .expect("an element");
+    assert_eq!((used.state, used.request_id), (ElementState::Used, Some(id)));
+    let states: Vec<_> = grant_elements(&db, &[1; 32])
+        .await
+        .expect("reads")
+        .into_iter()
+        .map(|e| e.state)
+        .collect();
+    assert_eq!(states, [ElementState::Used, ElementState::GivenBack]);
+    assert_eq!(grant_find(&db, &[1; 32]).await.expect("reads"), Some(row));
+    assert_eq!(grant_find(&db, &[2; 32]).await.expect("reads"), None);
+    db.close().await;
+}
+
+async fn a_request_id_stands_for_its_first_request(database: TestDatabase) {
+    let db = open(&database).await;
+    let row = |sealed: u8, at: i64| RequestRow {
+        request_id: exchange(1),
+        handle: [sealed; 32],
+        attempts: 1,
+        at: Micros::new(at),
+        sealed: vec![sealed],
+    };
+    for (given, attempts) in [(row(1, 10), 1), (row(1, 20), 2), (row(2, 30), 3)] {
+        let mut tx = db.begin().await.expect("a transaction");
+        let stands = request_begin(&mut tx, &given).await.expect("begun");
+        tx.commit().await.expect("a commit");
+        assert_eq!(
+            stands,
+            RequestRow {
+                attempts,
+                ..row(1, 10)
+            }
+        );
+    }
+    db.close().await;
+}
+
+async fn acknowledgements_are_told_oldest_first_and_forgotten(database: TestDatabase) {
+    let db = open(&database).await;
+    let leaf = |n: u8| Sha256::from_bytes([n; 32]);
+    let mut tx = db.begin().await.expect("a transaction");
+    for (provider, n, at) in [
+        (TENANT, 3, 1),
+        (TENANT, 1, 2),
+        (TENANT, 2, 3),
+        (OTHER, 9, 0),
+        (TENANT, 3, 9),
+    ] {
+        acknowledgement_insert(&mut tx, provider, &leaf(n), Micros::new(at))
+            .await
+            .expect("noted");
+    }
+    tx.commit().await.expect("a commit");
+    assert_eq!(
+        acknowledgements(&db, TENANT, 2).await.expect("reads"),
+        [leaf(3), leaf(1)]
+    );
+    let mut tx = db.begin().await.expect("a transaction");
+    acknowledgements_delete(&mut tx, TENANT, &[leaf(3), leaf(9)])
+        .await
+        .expect("forgotten");
+    tx.commit().await.expect("a commit");
+    assert_eq!(
+        acknowledgements(&db, TENANT, 9).await.expect("reads"),
+        [leaf(1), leaf(2)]
+    );
+    assert_eq!(acknowledgements(&db, OTHER, 9).await.expect("reads"), [leaf(9)]);
+    db.close().await;
+}
+
+async fn pages_follow_one_another_without_gap(database: TestDatabase) {
+    let db = open(&database).await;
+    // Three of the same instant: the name alone orders them.
+    for (n, at) in [(1, 10), (2, 20), (3, 20), (4, 20), (5, 30)] {
+        keep(&db, n, at).await;
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = grant_page(&db, TENANT, None, after.as_ref(), 2)
+            .await
+            .expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(After {
+            at: last.at,
+            mac: last.mac,
+        });
+        seen.extend(page.iter().map(|row| row.mac[0]));
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+    let odd = grant_page(&db, TENANT, Some(&[1; 32]), None, 9)
+        .await
+        .expect("a page");
+    assert_eq!(odd.iter().map(|row| row.mac[0]).collect::<Vec<_>>(), [5, 3, 1]);
+    assert!(
+        grant_page(&db, OTHER, None, None, 9)
+            .await
+            .expect("a page")
+            .is_empty()
+    );
+    db.close().await;
+}
+
+async fn a_sweep_takes_what_is_over_and_nothing_else(database: TestDatabase) {
+    let db = open(&database).await;
+    keep(&db, 1, 10).await;
+    keep(&db, 2, 20).await;
+    let mut tx = db.begin().await.expect("a transaction");
+    pending_insert(&mut tx, &pending(1, 50)).await.expect("kept");
+    pending_insert(&mut tx, &pending(2, 51)).await.expect("kept");
+    for n in [1, 2] {
+        let row = RequestRow {
+            request_id: exchange(n),
+            handle: [n; 32],
+            attempts: 1,
+            at: Micros::new(i64::from(n) * 10),
+            sealed: vec![],
+        };
+        request_begin(&mut tx, &row).await.expect("begun");
+    }
+    let before = Before {
+        now: Micros::new(50),
+        requests: Micros::new(20),
+        grants: Micros::new(120),
+    };
+    assert_eq!(consumer_sweep(&mut tx, before).await.expect("swept"), 3);
+    tx.commit().await.expect("a commit");
+    assert!(pending_take(&db, &[1; 32]).await.expect("reads").is_none());
+    assert!(pending_take(&db, &[2; 32]).await.expect("reads").is_some());
+    assert!(
+        element_find(&db, &[16; 32]).await.expect("reads").is_none(),
+        "its elements go with a grant"
+    );
+    assert!(element_find(&db, &[32; 32]).await.expect("reads").is_some());
+    db.close().await;
+}
