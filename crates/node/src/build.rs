@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
-use unefois_ledger::{Keys, Ledger};
+use unefois_ledger::{Keys, Ledger, LedgerService};
 use unefois_mesh::{Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust};
 use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeServiceServer;
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
 use unefois_store::{Component, Db};
 
 use crate::backoffice::{self, Backoffice};
@@ -231,6 +232,9 @@ impl Node {
         {
             routes = routes.add_service(reflection);
         }
+        let authority = foundation.directory.edition().directory.authority().participant;
+        let logs = LedgerService::new(vec![foundation.ledger.clone()], authority);
+        routes = routes.add_service(LedgerServiceServer::new(logs));
         tasks.spawn(chores(foundation.clone(), consumer.clone(), background.clone()));
         if let Some(consumer) = &consumer {
             let backoffice = Backoffice::new(consumer.clone(), Arc::clone(&foundation.clock)).router();
@@ -258,6 +262,7 @@ impl Node {
         tasks.close();
         tasks.wait().await;
         foundation.ledger.close().await;
+        foundation.db.close().await;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod console;
 pub mod demo;
 pub mod failure;
 pub mod notify;
+pub mod sandbox_check;
 pub mod telemetry;
 pub mod verify;
 pub use cli::run;

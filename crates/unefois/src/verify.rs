@@ -213,7 +213,11 @@ impl AttestationFile {
     /// # Errors
     /// A member is malformed.
     pub fn verify(&self, pin: &Thumbprint) -> Result<Report, InvalidFile> {
-        let bytes = |text: &str, member| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidFile::Member(member));
+        let bytes = |text: &str, member| {
+            URL_SAFE_NO_PAD
+                .decode(text)
+                .map_err(|_| InvalidFile::Member(member))
+        };
         let producer = bytes(&self.producer.entry, "producer.entry")?;
         let consumer = bytes(&self.consumer.entry, "consumer.entry")?;
         let salt: [u8; 32] = bytes(&self.content_salt, "content_salt")?
@@ -238,7 +242,10 @@ impl AttestationFile {
                 ] {
                     checks.push((check, Verdict::NotChecked("directory")));
                 }
-                return Ok(Report { checks, summary: None });
+                return Ok(Report {
+                    checks,
+                    summary: None,
+                });
             }
         };
         let attested = Attested::verify(&self.sd_jwt, &directory);
@@ -250,8 +257,16 @@ impl AttestationFile {
             Some(owner) => Proved::verify(bytes, proof, owner, &directory).map_err(Some),
             None => Err(None),
         };
-        let producer = prove(&producer, &self.producer.proof, attested.as_ref().map(Attested::issuer));
-        let consumer = prove(&consumer, &self.consumer.proof, attested.as_ref().map(Attested::audience));
+        let producer = prove(
+            &producer,
+            &self.producer.proof,
+            attested.as_ref().map(Attested::issuer),
+        );
+        let consumer = prove(
+            &consumer,
+            &self.consumer.proof,
+            attested.as_ref().map(Attested::audience),
+        );
         checks.push((Check::ProducerEntry, proved(&producer)));
         checks.push((Check::ConsumerEntry, proved(&consumer)));
         let (content, exchange) = match (&attested, producer, consumer) {
@@ -312,20 +327,33 @@ fn content(attested: &Attested, salt: &[u8; 32], producer: &Proved, consumer: &P
 
 fn same_exchange(attested: &Attested, producer: &Proved, consumer: &Proved) -> Verdict {
     let (sent, got) = (&producer.entry, &consumer.entry);
-    let both = |holds: fn(&unefois_core::Entry, &Attested) -> bool| holds(sent, attested) && holds(got, attested);
+    let both =
+        |holds: fn(&unefois_core::Entry, &Attested) -> bool| holds(sent, attested) && holds(got, attested);
     for (field, holds) in [
-        ("event", matches!(sent.event, Event::Released | Event::ReleasedAgain) && got.event == Event::Received),
-        ("exchange_id", both(|e, a| e.exchange_id == Some(*a.exchange_id()))),
+        (
+            "event",
+            matches!(sent.event, Event::Released | Event::ReleasedAgain) && got.event == Event::Received,
+        ),
+        (
+            "exchange_id",
+            both(|e, a| e.exchange_id == Some(*a.exchange_id())),
+        ),
         ("requester", both(|e, a| e.requester == Some(*a.audience()))),
         ("provider", both(|e, a| e.provider == Some(*a.issuer()))),
         ("datatype", both(|e, a| e.datatype.as_ref() == Some(a.datatype()))),
-        ("request_hash", both(|e, a| e.request_hash == Some(*a.request_hash()))),
+        (
+            "request_hash",
+            both(|e, a| e.request_hash == Some(*a.request_hash())),
+        ),
         ("holder", both(|e, a| e.holder.as_ref() == a.holder())),
         ("outcome", both(|e, _| e.outcome == Some(Outcome::Answered))),
         ("grant_commit", sent.grant_commit == got.grant_commit),
         ("dossier_commit", sent.dossier_commit == got.dossier_commit),
         ("peer_entry_hash", got.peer_entry_hash == Some(producer.leaf)),
-        ("peer_origin_hash", got.peer_origin_hash == Some(producer.origin_hash())),
+        (
+            "peer_origin_hash",
+            got.peer_origin_hash == Some(producer.origin_hash()),
+        ),
     ] {
         if !holds {
             return Verdict::Fails(Fault::EntryField(field).to_string());
@@ -343,7 +371,11 @@ impl Summary {
             absence: attested.form() == AnswerForm::Absence,
             computed_at: attested.computed_at(),
             expires_at: attested.expires_at(),
-            units: attested.units().iter().map(|(name, _)| name.to_string()).collect(),
+            units: attested
+                .units()
+                .iter()
+                .map(|(name, _)| name.to_string())
+                .collect(),
         }
     }
 }

@@ -49,7 +49,13 @@ impl Page {
         let (_, rest) = self
             .body
             .split_once(&format!("name=\"{name}\" value=\""))
-            .context("the page has no such field")?;
+            .with_context(|| {
+                format!(
+                    "{} answers {} without a field {name}",
+                    self.url.path(),
+                    self.status.as_u16()
+                )
+            })?;
         let value = rest.split('"').next().unwrap_or_default();
         Ok(value
             .replace("&quot;", "\"")

@@ -58,9 +58,11 @@ impl Running {
         }
     }
 
-    async fn stop(&self) {
+    async fn stop(&mut self) {
         self.shutdown.cancel();
         self.tasks.wait().await;
+        // The last handle on the database closes it.
+        self.producer = None;
     }
 }
 
@@ -81,7 +83,7 @@ impl Stage {
             client_secret: world.idp_secret.clone(),
             redirect_uris: vec![format!("http://localhost:{}/fc/retour", ports.portal)],
         };
-        let issuer = format!("http://localhost:{}", ports.idp);
+        let issuer = format!("http://127.0.0.1:{}", ports.idp);
         let idp = IdentityProvider::new(
             issuer,
             key,
@@ -199,14 +201,14 @@ impl Stage {
     }
 
     /// Stops the CNAF's node, so that its database can be looked at.
-    pub async fn stop_cnaf(&self) {
+    pub async fn stop_cnaf(&mut self) {
         self.cnaf.stop().await;
     }
 
     /// Stops everything and waits for its end.
     pub async fn lower(mut self) {
         self.cnaf.stop().await;
-        for node in &self.others {
+        for node in &mut self.others {
             node.stop().await;
         }
         if let Some(authority) = self.authority.take() {

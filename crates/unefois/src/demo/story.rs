@@ -25,6 +25,9 @@ use crate::command::ledger::check;
 
 use super::world::{AUTHORITY, CLAMART, CLAMART_BACK, CNAF, MESR, World};
 
+/// The back-office's own session of the person.
+const SESSION: &str = "demonstration-session-0001";
+
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
@@ -172,7 +175,7 @@ impl Story {
                 binding: Some(Binding::Form(form)),
             }),
             redirect_uri: CLAMART_BACK.to_owned(),
-            session: "session-1".to_owned(),
+            session: SESSION.to_owned(),
             ..Default::default()
         };
         let asked = self.backoffice.request_authorization(request).await?.into_inner();
@@ -201,7 +204,7 @@ impl Story {
             state: back.parameter("state").unwrap_or_default(),
             iss: back.parameter("iss").unwrap_or_default(),
             error: String::new(),
-            session: "session-1".to_owned(),
+            session: SESSION.to_owned(),
         };
         let completed = self
             .backoffice
@@ -220,7 +223,17 @@ impl Story {
                 body: page.body.clone(),
             },
             false => {
-                let start = page.url.join("/fc/connexion")?;
+                let (_, rest) = page
+                    .body
+                    .split_once("href=\"/fc/connexion")
+                    .context("the page offers no login")?;
+                let query = rest
+                    .split('"')
+                    .next()
+                    .unwrap_or_default()
+                    .replace("&amp;", "&")
+                    .replace("&#38;", "&");
+                let start = page.url.join(&format!("/fc/connexion{query}"))?;
                 self.browser.open(start.as_str(), "").await?
             }
         };
@@ -314,8 +327,17 @@ impl Story {
     async fn second_use(&mut self) -> Seen {
         match self.fetch(CNAF).await {
             Ok(_) => bail!("the handle served twice"),
-            Err(error) => refused_with(&error, Reason::TokenConsumed),
-        }
+            Err(error) => refused_with(&error, Reason::TokenConsumed)?,
+        };
+        let report = self.audit(CNAF).await?;
+        ensure!(
+            report.events.get(&Event::Released) == Some(&1),
+            "the handle was released more than once"
+        );
+        Ok(format!(
+            "refusé : TOKEN_CONSUMED ; {} refus au registre du producteur",
+            report.events.get(&Event::Refused).unwrap_or(&0)
+        ))
     }
 
     /// The person sees the exchanges, from both ends.

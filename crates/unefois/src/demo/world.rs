@@ -176,7 +176,7 @@ impl World {
             "urn:unefois:auditor:demonstration",
         )?;
 
-        let idp_issuer = idp_issuer.unwrap_or_else(|| format!("http://localhost:{}", ports.idp));
+        let idp_issuer = idp_issuer.unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
         let issuer = format!("http://localhost:{}", ports.portal);
         let document = DirectoryDocument {
             version: 1,
