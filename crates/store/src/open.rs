@@ -26,7 +26,7 @@ impl Db {
     /// database; [`Error::Locked`] says that another process has the SQLite file.
     pub async fn open(url: &str, component: Component) -> Result<Self, Error> {
         let db = match Scheme::of(url)? {
-            Scheme::Postgres => Self::open_postgres(url).await?,
+            Scheme::Postgres => Self::open_postgres(url, true).await?,
             Scheme::Sqlite => Self::open_sqlite(url, true).await?,
         };
         migrate(&db, component).await?;
@@ -39,18 +39,19 @@ impl Db {
     /// As [`Db::open`].
     pub async fn open_for_reading(url: &str) -> Result<Self, Error> {
         match Scheme::of(url)? {
-            Scheme::Postgres => Self::open_postgres(url).await,
+            Scheme::Postgres => Self::open_postgres(url, false).await,
             Scheme::Sqlite => Self::open_sqlite(url, false).await,
         }
     }
 
-    async fn open_postgres(url: &str) -> Result<Self, Error> {
+    async fn open_postgres(url: &str, write: bool) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url).map_err(|e| Error::Url(Some(e)))?;
         // A replica that is stuck inside a transaction must not block another's batch; on a Unix socket the server
         // ignores tcp_user_timeout.
         let options = options.application_name("unefois").options([
             ("idle_in_transaction_session_timeout", "2s"),
             ("tcp_user_timeout", "2000"),
+            ("default_transaction_read_only", if write { "off" } else { "on" }),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(8)

@@ -177,7 +177,7 @@ async fn i2_withheld_frees_only_its_own_attempt(database: TestDatabase) {
 
 async fn i2_one_shot_claims_once(database: TestDatabase) {
     const REQUESTS: usize = 1_000;
-    const REPLICAS: u8 = 8;
+    const REPLICAS: u8 = 2;
     let scene = Scene::new(database).await;
     // Each replica has its own log; the claims are common. In one process, one attempt of a handle runs at a time.
     let mut replicas = Vec::new();

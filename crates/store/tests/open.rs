@@ -1,0 +1,116 @@
+//! What a database is refused for.
+
+#[path = "../../../tests/kit/database.rs"]
+pub mod database;
+
+use database::TestDatabase;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use unefois_store::{Component, Db, Error};
+
+both_databases![
+    a_schema_of_a_later_program_is_refused,
+    an_edited_migration_is_refused,
+    two_components_keep_apart,
+    a_reader_writes_nothing,
+];
+
+async fn execute(database: &TestDatabase, sql: &'static str) {
+    let url = database.url();
+    if url.starts_with("sqlite:") {
+        let mut conn = SqliteConnection::connect(url).await.expect("SQLite opens");
+        sqlx::raw_sql(sql).execute(&mut conn).await.expect("executed");
+    } else {
+        let mut conn = PgConnection::connect(url).await.expect("PostgreSQL answers");
+        sqlx::raw_sql(sql).execute(&mut conn).await.expect("executed");
+    }
+}
+
+async fn reopen(database: &TestDatabase, component: Component) -> Result<(), Error> {
+    Db::open(database.url(), component).await?.close().await;
+    Ok(())
+}
+
+async fn a_schema_of_a_later_program_is_refused(database: TestDatabase) {
+    reopen(&database, Component::Node)
+        .await
+        .expect("an empty database is migrated");
+    reopen(&database, Component::Node)
+        .await
+        .expect("a migrated one opens");
+    execute(
+        &database,
+        "INSERT INTO migration_ledger (version, description, success, checksum, execution_time) \
+         SELECT 9999, description, success, checksum, execution_time FROM migration_ledger WHERE version = 1",
+    )
+    .await;
+    let refused = reopen(&database, Component::Node).await;
+    assert!(matches!(refused, Err(Error::UnknownSchema(_))), "{refused:?}");
+}
+
+async fn an_edited_migration_is_refused(database: TestDatabase) {
+    reopen(&database, Component::Node)
+        .await
+        .expect("an empty database is migrated");
+    execute(
+        &database,
+        "UPDATE migration_ledger SET checksum = migration_node.checksum FROM migration_node",
+    )
+    .await;
+    let refused = reopen(&database, Component::Node).await;
+    assert!(matches!(refused, Err(Error::UnknownSchema(_))), "{refused:?}");
+}
+
+async fn two_components_keep_apart(database: TestDatabase) {
+    reopen(&database, Component::Node).await.expect("a node's");
+    reopen(&database, Component::Authority)
+        .await
+        .expect("an authority's beside it");
+    reopen(&database, Component::Node)
+        .await
+        .expect("the node's still");
+}
+
+async fn a_reader_writes_nothing(database: TestDatabase) {
+    let writer = Db::open(database.url(), Component::Node).await.expect("opens");
+    let reader = Db::open_for_reading(database.url())
+        .await
+        .expect("opens beside the writer");
+    assert_eq!(
+        unefois_store::head::origins(&reader).await.expect("reads"),
+        Vec::<String>::new()
+    );
+    if let Ok(mut tx) = reader.begin().await {
+        let holder = uuid::Uuid::from_u128(1);
+        let taken = unefois_store::head::head_take(&mut tx, "origin", holder).await;
+        taken.expect_err("a reader takes no log");
+    }
+    writer.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_database_is_refused() {
+    for url in [
+        "",
+        "mysql://localhost/unefois",
+        "unefois.db",
+        "postgres://[",
+        "sqlite:/nowhere/unefois.db",
+    ] {
+        Db::open(url, Component::Node).await.expect_err(url);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_could_lose_a_commit_is_refused() {
+    let database = TestDatabase::postgres();
+    execute(
+        &database,
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$",
+    )
+    .await;
+    let refused = reopen(&database, Component::Node).await;
+    assert!(
+        matches!(refused, Err(Error::NotDurable("synchronous_commit"))),
+        "{refused:?}"
+    );
+}
