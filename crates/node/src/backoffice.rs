@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tonic::{Request, Response, Status};
@@ -21,9 +20,7 @@ use unefois_store::node::grant::ElementState;
 
 use crate::consumer::verify::ReceivedAnswer;
 use crate::consumer::{Consumer, Error, HeldGrant};
-
-/// Longest time for a Fetch whose caller sets no deadline; the node's own limit is shorter.
-const MOST: Duration = Duration::from_secs(60);
+use crate::producer::deadline;
 
 /// `BackofficeService`. Whoever reaches it is the house: the Unix socket's mode, or a certificate of the participant
 /// itself, has let it in.
@@ -118,9 +115,10 @@ impl BackofficeService for Backoffice {
     }
 
     async fn fetch(&self, request: Request<pb::FetchRequest>) -> Result<Response<pb::FetchResponse>, Status> {
+        let within = deadline(request.metadata());
         let call = HandleCall::try_from(request.into_inner()).map_err(Error::Malformed);
         let call = call.map_err(|e| told(&e))?;
-        let answer = self.consumer.fetch(call, MOST).await.map_err(|e| told(&e))?;
+        let answer = self.consumer.fetch(call, within).await.map_err(|e| told(&e))?;
         Ok(Response::new(handed_on(&answer)))
     }
 

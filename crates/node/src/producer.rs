@@ -37,6 +37,8 @@ use crate::metrics::{Direction, Exchanges};
 use quota::Quotas;
 use source::Source;
 
+pub(crate) use fetch::deadline;
+
 /// What a producer is made of.
 #[derive(Debug)]
 pub struct Parts {

@@ -369,7 +369,7 @@ fn outcome(refusal: &Refusal) -> Outcome {
 }
 
 /// How long the decision may take: what the caller waits (`grpc-timeout`), less what recording takes.
-fn deadline(metadata: &MetadataMap) -> Duration {
+pub(crate) fn deadline(metadata: &MetadataMap) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| {
         let text = value.to_str().ok()?;
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

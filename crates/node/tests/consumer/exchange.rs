@@ -54,6 +54,100 @@ async fn a_producer_that_is_not_there_leaves_an_unanswered_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_hangs_is_given_up_at_the_deadline() {
+    // It takes connections, and says nothing.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a socket");
+    let world = Arc::new(World::new(&[]).await);
+    let at = vec![mute.local_addr().expect("an address").to_string()];
+    let house = House::new(&world, TestDatabase::sqlite(), at, |_| {}).await;
+    let grant = house.granted().await;
+    let call = unefois_proto::HandleCall {
+        handle: grant.elements[0].handle,
+        request_id: None,
+        units: vec![],
+    };
+    let began = world.clock.boottime();
+    let within = std::time::Duration::from_millis(500);
+    let error = house
+        .consumer
+        .fetch(call, within)
+        .await
+        .expect_err("nothing comes");
+    assert!(matches!(error, Error::Unanswered), "{error}");
+    assert!(world.clock.boottime().micros_since(began) < 3_000_000);
+    assert_eq!(last(&house.entries().await).event, Event::Unanswered);
+
+    house.consumer.drained().await;
+    let error = house
+        .fetch(&grant.elements[0].handle, "")
+        .await
+        .expect_err("the node stops");
+    assert!(matches!(error, Error::Stopping), "{error}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_believed_is_recorded_and_not_handed_on() {
+    let database = TestDatabase::sqlite();
+    let (world, node) = producing(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))], &database).await;
+    // The consumer's directory knows no seal key of the producer.
+    let house = House::new(&world, TestDatabase::sqlite(), address(&node), |d| {
+        for row in &mut d.participants {
+            row.seal_keys.clear();
+        }
+    })
+    .await;
+    let grant = house.granted().await;
+    let error = house
+        .fetch(&grant.elements[0].handle, "")
+        .await
+        .expect_err("not believed");
+    assert!(matches!(error, Error::Unverified(_)), "{error}");
+    let (entries, theirs) = (house.entries().await, node.entries().await);
+    let ours = last(&entries);
+    assert_eq!(
+        (ours.event, ours.reason),
+        (Event::Refused, Some(Reason::SourceSchema))
+    );
+    let leaf = Hash::of_leaf(&last(&theirs).encode());
+    assert_eq!(ours.peer_entry_hash, Some(Sha256::from_bytes(*leaf.as_bytes())));
+    assert!(ours.evidence_commit.is_some() && ours.content_commit.is_none());
+    // Nothing of it counts as received: the next call does not acknowledge it.
+    let siret = consumer_id().siret().to_string();
+    let _refused = house.fetch(&grant.elements[0].handle, "").await;
+    assert!(
+        !peer_receipt_exists(&node.foundation.db, &siret, &leaf)
+            .await
+            .expect("the database reads")
+    );
+    house.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_under_one_handle_one_is_answered() {
+    let database = TestDatabase::sqlite();
+    let (world, node) = producing(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))], &database).await;
+    let house = House::new(&world, TestDatabase::sqlite(), address(&node), |_| {}).await;
+    let handle = house.granted().await.elements[0].handle;
+    let (one, two) = tokio::join!(house.fetch(&handle, ""), house.fetch(&handle, ""));
+    let refusals: Vec<_> = [&one, &two]
+        .iter()
+        .filter_map(|r| r.as_ref().err()?.reason())
+        .collect();
+    assert_eq!(refusals, [Reason::TokenConsumed]);
+    let events: Vec<_> = house.entries().await.iter().map(|entry| entry.event).collect();
+    assert_eq!(
+        events.iter().filter(|event| **event == Event::Received).count(),
+        1
+    );
+    house.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_here_calls_nobody() {
     let world = Arc::new(World::new(&[]).await);
     let unreachable = || vec!["127.0.0.1:1".to_owned()];
