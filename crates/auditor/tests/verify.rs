@@ -1,5 +1,7 @@
 //! A log served over gRPC by one who may lie: what the reader refuses, then what it accepts.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use tokio::net::TcpListener;

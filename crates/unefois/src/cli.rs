@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::command::{audit, ca, catalogue, demo, directory, explain, key, ledger, serve};
+use crate::command::{audit, ca, catalogue, demo, directory, explain, fetch, key, ledger, sandbox, serve};
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
 
@@ -53,6 +53,13 @@ enum Command {
     /// Looks at the logs of a database.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Asks a consuming node for a justificatif.
+    Fetch(fetch::Fetch),
+    /// Verifies a fetched justificatif offline.
+    Verify(fetch::Verify),
+    /// Tries folders of cases.
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
     /// Explains a code such as UF-1012.
     Explain(explain::Explain),
 }
@@ -102,6 +109,9 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Serve(command) => serve::run(command, console),
         Command::Audit(command) => audit::run(command, console),
         Command::Ledger(command) => ledger::run(command, console),
+        Command::Fetch(command) => fetch::run(&command, console),
+        Command::Verify(command) => fetch::run_verify(&command, console),
+        Command::Sandbox(command) => sandbox::run(command, console),
         Command::Explain(explain) => explain::run(&explain, console),
     }
 }

@@ -6,8 +6,10 @@ pub mod catalogue;
 pub mod demo;
 pub mod directory;
 pub mod explain;
+pub mod fetch;
 pub mod key;
 pub mod ledger;
+pub mod sandbox;
 pub mod serve;
 
 use std::path::Path;

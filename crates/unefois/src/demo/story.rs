@@ -1,12 +1,8 @@
 //! The story: what a person, a commune, two producers and an auditor do, each step an assertion with its time.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail, ensure};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use unefois_core::{Clock, Event, Reason};
 use unefois_mesh::{SystemClock, status};
 use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
@@ -21,6 +17,7 @@ use super::backend;
 use super::browser::{Browser, Page};
 use super::stage::Stage;
 use crate::command::audit::{Reader, verify_participant};
+use crate::command::fetch::unix;
 use crate::command::ledger::check;
 
 use super::world::{AUTHORITY, CLAMART, CLAMART_BACK, CNAF, MESR, World};
@@ -416,13 +413,4 @@ fn refused_with(error: &anyhow::Error, wanted: Reason) -> Seen {
         "refused with {reason:?}, not {wanted}: {error:#}"
     );
     Ok(format!("refusé : {wanted}"))
-}
-
-/// A channel to the back-office service on a Unix socket.
-fn unix(path: PathBuf) -> Channel {
-    let connect = move |_: Uri| {
-        let path = path.clone();
-        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-    };
-    Endpoint::from_static("http://backoffice").connect_with_connector_lazy(tower::service_fn(connect))
 }

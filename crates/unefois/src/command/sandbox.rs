@@ -1,0 +1,74 @@
+//! `sandbox check`: every case of a folder through resolve, minimise, sign and verify.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use unefois_mesh::{SystemClock, SystemRandom};
+
+use crate::console::Console;
+use crate::demo::world::built_in_catalogue;
+use crate::failure::{Failure, Kind};
+use crate::sandbox_check::{CheckError, FolderReport, sandbox_check};
+
+/// Tries folders of cases.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Sends every case through the producer and prints a line a folder.
+    Check {
+        /// A folder of cases, or one that holds such folders.
+        dir: PathBuf,
+    },
+}
+
+/// Runs `sandbox …`.
+pub fn run(command: SandboxCommand, console: Console) -> Result<(), Failure> {
+    let SandboxCommand::Check { dir } = command;
+    let catalogue = built_in_catalogue()?;
+    let report =
+        sandbox_check(&dir, &catalogue, &SystemClock, &SystemRandom::new()).map_err(|e| match e {
+            CheckError::Folder(_) | CheckError::Empty(_) => Failure::new(Kind::NoInput, "aucun cas n'est lu")
+                .because(e)
+                .next("donnez un dossier de fichiers .yaml"),
+            CheckError::Key(_) => Failure::new(Kind::Bug, "aucune clé n'est tirée").because(e),
+        })?;
+    if !console.json {
+        console.data(&(), || {
+            "fichiers   cas  document  absence  introuvable  plus tard  refus  dossier".to_owned()
+        })?;
+    }
+    for folder in &report.folders {
+        console.data(folder, || line(folder))?;
+    }
+    match report.passed() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Kind::No,
+            "un cas au moins ne donne pas ce qui est attendu",
+        )),
+    }
+}
+
+fn line(folder: &FolderReport) -> String {
+    let ends = folder.ends;
+    let mut text = match &folder.datatype {
+        Some(datatype) => format!(
+            "{:>8} {:>5} {:>9} {:>8} {:>12} {:>10} {:>6}  {} ({datatype})",
+            folder.files,
+            folder.cases,
+            ends.documents,
+            ends.absences,
+            ends.not_resolved,
+            ends.later,
+            ends.refused,
+            folder.folder
+        ),
+        None => format!(
+            "{:>8}     –         –        –            –          –      –  {} (aucun justificatif)",
+            folder.files, folder.folder
+        ),
+    };
+    for failure in &folder.failures {
+        text.push_str(&format!("\n         ✗ {} : {}", failure.file, failure.what));
+    }
+    text
+}
