@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use unefois_core::revocation::{Extent, Head, Record, SignedRecords};
+use unefois_core::revocation::{Extent, Head, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Clock, Handle, Micros, RevocationView};
 use unefois_jose::jws;
 use unefois_store::Db;
@@ -93,9 +93,14 @@ impl Revocation {
         self.head.borrow().view()
     }
 
-    /// Withdraws handles and announces it. Those withdrawn before stay as they are; when it returns, the rest is
-    /// durable. Whether any was fresh.
-    pub(crate) async fn withdraw(&self, handles: &[Handle], by: &str, at: Micros) -> Result<bool, Error> {
+    /// Withdraws handles and announces it; when it returns, that is durable. Those that this call has withdrawn:
+    /// others had been before.
+    pub(crate) async fn withdraw(
+        &self,
+        handles: &[Handle],
+        by: &str,
+        at: Micros,
+    ) -> Result<Vec<Handle>, Error> {
         let epoch = self.epoch()?;
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
@@ -104,8 +109,15 @@ impl Revocation {
             return Err(Error::Superseded);
         };
         tx.commit().await?;
-        let fresh = !records.is_empty();
-        if fresh {
+        let fresh = records.iter().filter_map(|record| match record.withdrawal {
+            Withdrawal::Grant(handle) => Some(handle),
+            Withdrawal::Client(_)
+            | Withdrawal::ClientCert(_)
+            | Withdrawal::SigningKey(_)
+            | Withdrawal::AllBefore => None,
+        });
+        let fresh: Vec<Handle> = fresh.collect();
+        if !fresh.is_empty() {
             self.publish(records, head);
         }
         Ok(fresh)
@@ -166,7 +178,7 @@ impl Revocation {
     }
 
     /// Whether a ping may be answered: this process held the epoch not long ago.
-    fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         let beat = *self.beat.lock().unwrap_or_else(PoisonError::into_inner);
         !self.stopped.is_cancelled()
             && beat.is_some_and(|sent| self.clock.boottime() <= sent.plus_ms(FRESH_MS))

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use unefois_core::{Clock, ParticipantId, Random};
 use unefois_jose::SystemRandom;
+use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, PeerId};
 use unefois_store::Db;
@@ -39,6 +40,7 @@ pub(crate) struct Authority {
     pub(crate) demonstration: bool,
     pub(crate) browsers: Limiter<std::net::IpAddr>,
     pub(crate) peers: Limiter<PeerId>,
+    pub(crate) instruments: ExchangeInstruments,
 }
 
 impl Authority {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
 use unefois_ledger::{Ledger, LedgerService};
+use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust};
 use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
@@ -36,8 +39,10 @@ use crate::{Error, router};
 const BROWSER_RATE: (u32, u32) = (120, 600);
 /// Requests that one participant may send to the back channel at once, and a minute.
 const PEER_RATE: (u32, u32) = (2_000, 60_000);
-/// How often what has expired is deleted.
+/// How often what has expired is deleted, and what could not be logged is logged.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often the health service looks.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long a session that nobody uses is kept.
 const SESSION_KEPT_MS: i64 = 3_600_000;
 /// How long codes and refresh tokens are kept after their end, so that a reuse is seen.
@@ -88,7 +93,6 @@ pub enum StartError {
 }
 
 /// An authority that serves.
-#[derive(Debug)]
 pub struct Running {
     /// Where participants reach it.
     pub mesh: SocketAddr,
@@ -97,11 +101,26 @@ pub struct Running {
     identity: Arc<Identity>,
     trust: Arc<Trust>,
     ledger: Ledger,
+    revocation: Arc<Revocation>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("mesh", &self.mesh)
+            .field("portal", &self.portal)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Running {
+    /// Whether tokens can be minted and withdrawals announced at this moment.
+    pub fn is_ready(&self) -> bool {
+        self.revocation.is_fresh() && self.ledger.is_writable()
+    }
+
     /// Reads certificates and CRLs again; the directory is followed by itself.
     ///
     /// # Errors
@@ -214,6 +233,7 @@ pub async fn start(
         demonstration: config.demo.personas,
         browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
         peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
+        instruments: ExchangeInstruments::new(),
     });
 
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -226,18 +246,33 @@ pub async fn start(
     ));
     tasks.spawn(sweeps(Arc::clone(&authority), shutdown.clone()));
     let logs = LedgerService::new(vec![ledger.clone()], authority.participant);
-    let services = Routes::new(RevocationServiceServer::new(WatchRevocations {
-        revocation,
-        published: Arc::clone(&published),
-        tasks: tasks.clone(),
-        shutdown: shutdown.clone(),
-    }))
-    .add_service(DirectoryServiceServer::new(WatchDirectory {
-        published,
-        tasks: tasks.clone(),
-        shutdown: shutdown.clone(),
-    }))
-    .add_service(LedgerServiceServer::new(logs));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    tasks.spawn(report(
+        health,
+        Arc::clone(&revocation),
+        ledger.clone(),
+        shutdown.clone(),
+    ));
+    let mut services = Routes::new(health_service);
+    if let Ok(reflection) = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
+        .build_v1()
+    {
+        services = services.add_service(reflection);
+    }
+    let services = services
+        .add_service(RevocationServiceServer::new(WatchRevocations {
+            revocation: Arc::clone(&revocation),
+            published: Arc::clone(&published),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        }))
+        .add_service(DirectoryServiceServer::new(WatchDirectory {
+            published,
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        }))
+        .add_service(LedgerServiceServer::new(logs));
     let back_channel = services
         .into_axum_router()
         .reset_fallback()
@@ -251,6 +286,7 @@ pub async fn start(
         identity,
         trust,
         ledger,
+        revocation,
         shutdown,
         tasks,
     })
@@ -350,7 +386,33 @@ fn text(path: &Path) -> Result<Zeroizing<String>, StartError> {
     Ok(Zeroizing::new(text))
 }
 
-/// Deletes what has expired, until `shutdown`.
+/// Tells the health service whether tokens can be minted and withdrawals announced at this moment.
+async fn report(
+    health: HealthReporter,
+    revocation: Arc<Revocation>,
+    ledger: Ledger,
+    shutdown: CancellationToken,
+) {
+    let mut every = tokio::time::interval(LOOK);
+    let mut told = None;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let ready = revocation.is_fresh() && ledger.is_writable();
+        if told.replace(ready) == Some(ready) {
+            continue;
+        }
+        let status = match ready {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        health.set_service_status("", status).await;
+    }
+}
+
+/// Deletes what has expired and logs what could not be logged, until `shutdown`.
 async fn sweeps(authority: Arc<Authority>, shutdown: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -362,17 +424,18 @@ async fn sweeps(authority: Arc<Authority>, shutdown: CancellationToken) {
         if let Err(error) = sweep(&authority).await {
             tracing::warn!(
                 error = unefois_mesh::status::chain(&error),
-                "what has expired could not be deleted"
+                "the minute's chores are not done"
             );
         }
     }
 }
 
-async fn sweep(authority: &Authority) -> Result<(), unefois_store::Error> {
+async fn sweep(authority: &Authority) -> Result<(), Error> {
     let now = authority.clock.now();
     let mut tx = authority.db.begin().await?;
     session::session_sweep(&mut tx, now.plus_ms(-SESSION_KEPT_MS)).await?;
     request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
     grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
-    tx.commit().await
+    tx.commit().await?;
+    authority.log_missing_withdrawals().await
 }

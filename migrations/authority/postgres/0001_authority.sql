@@ -90,11 +90,16 @@ CREATE TABLE grant_element (
     grant_id BYTEA NOT NULL REFERENCES person_grant (id),
     position BIGINT NOT NULL,
     details TEXT NOT NULL,
+    left_out TEXT NOT NULL,
     withdrawn_at BIGINT,
     withdrawn_by TEXT,
     withdrawn_epoch BIGINT,
-    withdrawn_seq BIGINT
+    withdrawn_seq BIGINT,
+    -- When the ledger held the entry `withdrawn`.
+    withdrawn_logged_at BIGINT
 );
+CREATE INDEX grant_element_unlogged ON grant_element (withdrawn_at)
+    WHERE withdrawn_at IS NOT NULL AND withdrawn_logged_at IS NULL;
 CREATE INDEX grant_element_grant ON grant_element (grant_id, position);
 
 CREATE TABLE authorization_code (

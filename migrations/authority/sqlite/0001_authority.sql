@@ -90,11 +90,16 @@ CREATE TABLE grant_element (
     grant_id BLOB NOT NULL REFERENCES person_grant (id),
     position INTEGER NOT NULL,
     details TEXT NOT NULL,
+    left_out TEXT NOT NULL,
     withdrawn_at INTEGER,
     withdrawn_by TEXT,
     withdrawn_epoch INTEGER,
-    withdrawn_seq INTEGER
+    withdrawn_seq INTEGER,
+    -- When the ledger held the entry `withdrawn`.
+    withdrawn_logged_at INTEGER
 );
+CREATE INDEX grant_element_unlogged ON grant_element (withdrawn_at)
+    WHERE withdrawn_at IS NOT NULL AND withdrawn_logged_at IS NULL;
 CREATE INDEX grant_element_grant ON grant_element (grant_id, position);
 
 CREATE TABLE authorization_code (

@@ -1,5 +1,6 @@
-use unefois_core::ParticipantId;
-use unefois_mesh::Peer;
+use opentelemetry::KeyValue;
+use unefois_core::{ParticipantId, Reason};
+use unefois_mesh::{Peer, metrics};
 
 use crate::Error;
 use crate::form::Form;
@@ -59,10 +60,17 @@ impl Authority {
         let Some(reason) = error.reason().filter(|_| !matches!(error, Error::Ledger(_))) else {
             return error;
         };
+        self.count_refusal(reason);
         match self.journal.refused(reason, client.fact(edition)).await {
             Ok(_) => error,
             Err(ledger) => ledger,
         }
+    }
+
+    /// Counts a refusal for those who watch.
+    pub(crate) fn count_refusal(&self, reason: Reason) {
+        let attributes = [KeyValue::new(metrics::REASON, reason.as_str())];
+        self.instruments.refusals.add(1, &attributes);
     }
 
     /// Lets `peer` go on, within its rate.

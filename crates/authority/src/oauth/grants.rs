@@ -10,7 +10,9 @@ use serde::Serialize;
 use unefois_core::{AuthorizationDetails, Event, Handle, Sha256};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{GrantRow, grant_at_head, refresh_find};
+use unefois_store::authority::grant::{
+    Element, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
+};
 
 use super::client::Client;
 use super::mint::details_of;
@@ -19,6 +21,9 @@ use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
 use crate::service::Authority;
+
+/// How long whoever withdraws has to log it; later, somebody else does. A ledger's write ends in 2 s.
+const UNLOGGED_MS: i64 = 10_000;
 
 /// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant. An unknown one is already void.
 pub(crate) async fn revoke(
@@ -104,27 +109,46 @@ impl Authority {
         handles: &[Handle],
         by: &'static str,
     ) -> Result<(), Error> {
-        let now = self.clock.now();
-        self.revocation.withdraw(handles, by, now).await?;
-        let edition = self.published.edition();
+        let fresh = self.revocation.withdraw(handles, by, self.clock.now()).await?;
         let view = self.revocation.view();
         self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
-        for element in &row.elements {
-            if element.withdrawn.is_some() || !handles.contains(&element.handle) {
-                continue;
-            }
-            let details = details_of(element)?;
-            let fact = Fact {
-                edition: &edition,
-                client: row.grant.client,
-                publisher: row.grant.act_client,
-                details: Some(&details),
-                handle: Some(element.handle),
-                capacity: Some(row.grant.capacity),
-                acr: Some(row.grant.acr),
-            };
-            self.journal.write(Event::Withdrawn, fact).await?;
+        for element in row
+            .elements
+            .iter()
+            .filter(|element| fresh.contains(&element.handle))
+        {
+            self.log_withdrawal(row, element).await?;
         }
+        Ok(())
+    }
+
+    /// Writes the entries of withdrawals that stand but could not be logged in their time: the ledger was away, or
+    /// this process died in between.
+    pub(crate) async fn log_missing_withdrawals(&self) -> Result<(), Error> {
+        let before = self.clock.now().plus_ms(-UNLOGGED_MS);
+        for row in withdrawal_unlogged(&self.db, before).await? {
+            for element in &row.elements {
+                self.log_withdrawal(&row, element).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn log_withdrawal(&self, row: &GrantRow, element: &Element) -> Result<(), Error> {
+        let details = details_of(element)?;
+        let fact = Fact {
+            edition: &self.published.edition(),
+            client: row.grant.client,
+            publisher: row.grant.act_client,
+            details: Some(&details),
+            handle: Some(element.handle),
+            capacity: Some(row.grant.capacity),
+            acr: Some(row.grant.acr),
+        };
+        self.journal.write(Event::Withdrawn, fact).await?;
+        let mut tx = self.db.begin().await?;
+        withdrawal_logged(&mut tx, &element.handle, self.clock.now()).await?;
+        tx.commit().await?;
         Ok(())
     }
 }

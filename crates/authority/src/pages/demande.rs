@@ -5,8 +5,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::authorization::Need;
-use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256};
+use unefois_core::authorization::{Need, UnitRequest};
+use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName};
 use unefois_mesh::web;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Code, Element, Grant, code_insert, grant_insert};
@@ -202,6 +202,7 @@ impl Authority {
             capacity: Some(open.request.capacity),
             ..open.fact(edition, open.request.elements.first(), None)
         };
+        self.count_refusal(Reason::SubjectMismatch);
         self.journal.refused(Reason::SubjectMismatch, fact).await?;
         let back = open.request.back(
             &self.issuer,
@@ -249,6 +250,11 @@ impl Authority {
         let granted = ticked(&request.elements, posted, &mut || {
             Handle::draw(now, &*self.random)
         });
+        if granted.is_empty() {
+            return self.decline(open, edition, login).await;
+        }
+        let elements = granted.iter().map(element).collect::<Result<Vec<_>, _>>()?;
+        let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
         let id = GrantId::from_bytes(self.random.bytes());
         let grant = Grant {
             id,
@@ -267,7 +273,6 @@ impl Authority {
             granted_at: now,
             ends_at: ends_at(&granted, now),
         };
-        let elements = granted.iter().map(element).collect::<Result<Vec<_>, _>>()?;
         let secret = draw_secret(&*self.random);
         let code = Code {
             redirect_uri: request.redirect_uri.clone(),
@@ -328,34 +333,43 @@ impl Open {
     }
 }
 
+/// One element as it is granted.
+struct Granted {
+    details: AuthorizationDetails,
+    /// The optional units that the person left unticked.
+    left_out: Vec<UnitName>,
+}
+
 /// Granted = requested (within habilitation and catalogue, which was checked) ∩ the person's ticks.
 fn ticked(
     elements: &[AuthorizationDetails],
     posted: &Form,
     draw: &mut dyn FnMut() -> Handle,
-) -> Vec<AuthorizationDetails> {
-    let granted = elements.iter().enumerate().map(|(n, asked)| {
-        let kept = |unit: &unefois_core::authorization::UnitRequest| {
-            unit.need == Need::Required || posted.has(&words::field(n, &unit.unit))
-        };
-        AuthorizationDetails {
-            units: asked.units.iter().filter(|unit| kept(unit)).cloned().collect(),
-            ..asked.clone()
+) -> Vec<Granted> {
+    let mut granted = Vec::new();
+    for (n, asked) in elements.iter().enumerate() {
+        let kept =
+            |unit: &UnitRequest| unit.need == Need::Required || posted.has(&words::field(n, &unit.unit));
+        let (units, left_out): (Vec<_>, Vec<_>) = asked.units.iter().cloned().partition(kept);
+        if !units.is_empty() {
+            granted.push(Granted {
+                details: AuthorizationDetails {
+                    units,
+                    gh: Some(draw()),
+                    ..asked.clone()
+                },
+                left_out: left_out.into_iter().map(|unit| unit.unit).collect(),
+            });
         }
-    });
+    }
     granted
-        .filter(|details| !details.units.is_empty())
-        .map(|details| AuthorizationDetails {
-            gh: Some(draw()),
-            ..details
-        })
-        .collect()
 }
 
-fn element(details: &AuthorizationDetails) -> Result<Element, Error> {
+fn element(granted: &Granted) -> Result<Element, Error> {
     Ok(Element {
-        handle: details.gh.ok_or(Error::Stored)?,
-        details: serde_json::to_string(details).map_err(|_| Error::Stored)?,
+        handle: granted.details.gh.ok_or(Error::Stored)?,
+        details: serde_json::to_string(&granted.details).map_err(|_| Error::Stored)?,
+        left_out: granted.left_out.clone(),
         withdrawn: None,
     })
 }
@@ -442,7 +456,12 @@ mod tests {
         let units = |posted: &str| {
             let posted = Form::parse(posted.as_bytes()).unwrap();
             let granted = ticked(&asked, &posted, &mut || Handle::from_bytes([1; 16]));
-            let names: Vec<String> = granted[0].units.iter().map(|u| u.unit.to_string()).collect();
+            let names: Vec<String> = granted[0]
+                .details
+                .units
+                .iter()
+                .map(|u| u.unit.to_string())
+                .collect();
             names.join(" ")
         };
         assert_eq!(units(""), "valeur");

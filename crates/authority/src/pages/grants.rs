@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use unefois_core::{AuthorizationDetails, Handle, Micros};
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{GrantRow, grant_at_head, grant_list};
+use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
 use super::words;
 use crate::Error;
@@ -77,10 +77,11 @@ pub(crate) async fn detail(
         dossier: first.dossier_ref.to_string(),
         granted_at: row.grant.granted_at,
         state,
-        parts: details
+        parts: row
+            .elements
             .iter()
-            .map(|details| part(&edition, &reader, details))
-            .collect(),
+            .map(|element| part(&edition, &reader, element))
+            .collect::<Result<_, _>>()?,
         terms: words::terms(&edition, lang, &details, row.grant.ends_at),
         ground: words::ground(&edition, lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(&edition, &row.grant.client),
@@ -215,29 +216,16 @@ fn labels(edition: &Edition, reader: &Reader, details: &[AuthorizationDetails]) 
         .collect()
 }
 
-fn part(edition: &Edition, reader: &Reader, details: &AuthorizationDetails) -> GrantPart {
+fn part(edition: &Edition, reader: &Reader, element: &Element) -> Result<GrantPart, Error> {
+    let details = details_of(element)?;
     let known = edition.catalogue.datatype(details.datatype());
-    let granted = |name: &unefois_core::UnitName| details.units.iter().any(|u| u.unit == *name);
-    let datum = edition
-        .catalogue
-        .demarche(&details.demarche)
-        .and_then(|demarche| demarche.datum(details.datatype()));
-    let left_out = datum
-        .map_or(&[][..], |datum| &datum.free)
-        .iter()
-        .filter(|name| !granted(name));
-    GrantPart {
+    let unit = |name| words::unit(reader.lang, known, name);
+    Ok(GrantPart {
         source: words::name(edition, reader.lang, details.operator()),
-        label: words::datatype(edition, reader.lang, details),
-        units: details
-            .units
-            .iter()
-            .map(|asked| words::unit(reader.lang, known, &asked.unit))
-            .collect(),
-        left_out: left_out
-            .map(|name| words::unit(reader.lang, known, name))
-            .collect(),
-    }
+        label: words::datatype(edition, reader.lang, &details),
+        units: details.units.iter().map(|asked| unit(&asked.unit)).collect(),
+        left_out: element.left_out.iter().map(unit).collect(),
+    })
 }
 
 /// How many exchanges there were under a grant, as far as the administrations answered.

@@ -9,6 +9,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 pub(crate) struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
@@ -56,17 +58,32 @@ impl Browser {
         }
     }
 
+    /// Another tab, with the same cookies.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            cookies: self.cookies.clone(),
+            ..self.without_cookies()
+        }
+    }
+
     pub(crate) async fn get(&mut self, address: &str) -> Page {
-        self.send(Method::GET, address, "", None).await
+        self.send(Method::GET, address, "", None, FORM).await
     }
 
     pub(crate) async fn post(&mut self, address: &str, form: &str) -> Page {
         let origin = self.base.clone();
-        self.send(Method::POST, address, form, Some(&origin)).await
+        self.send(Method::POST, address, form, Some(&origin), FORM).await
     }
 
     pub(crate) async fn post_from(&mut self, origin: &str, address: &str, form: &str) -> Page {
-        self.send(Method::POST, address, form, Some(origin)).await
+        self.send(Method::POST, address, form, Some(origin), FORM).await
+    }
+
+    pub(crate) async fn post_json(&mut self, address: &str, body: &serde_json::Value) -> Page {
+        let origin = self.base.clone();
+        let body = body.to_string();
+        self.send(Method::POST, address, &body, Some(&origin), "application/json")
+            .await
     }
 
     /// Follows redirects on loopback until a page, or one that leads elsewhere.
@@ -81,7 +98,14 @@ impl Browser {
         page
     }
 
-    async fn send(&mut self, method: Method, address: &str, form: &str, origin: Option<&str>) -> Page {
+    async fn send(
+        &mut self,
+        method: Method,
+        address: &str,
+        body: &str,
+        origin: Option<&str>,
+        kind: &str,
+    ) -> Page {
         let url = match address.starts_with("http") {
             true => address.to_owned(),
             false => format!("{}{address}", self.base),
@@ -94,9 +118,9 @@ impl Browser {
         if let Some(origin) = origin {
             request = request
                 .header(header::ORIGIN, origin)
-                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+                .header(header::CONTENT_TYPE, kind);
         }
-        let request = request.body(Full::new(Bytes::from(form.to_owned()))).unwrap();
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();
         for cookie in head.headers.get_all(header::SET_COOKIE) {

@@ -1,5 +1,6 @@
 //! From the pushed request to the token.
 
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::json;
 use unefois_core::{Event, Handle, SealedSubject, Sha256};
@@ -10,6 +11,7 @@ use crate::database::TestDatabase;
 use crate::kit::{COMMUNE, Kit, REDIRECT, form, set};
 
 both_databases![
+    one_choice_and_one_token_whoever_races,
     one_grant_for_two_producers_gives_a_handle_and_a_token_each,
     whoever_provides_the_paper_declines
 ];
@@ -156,6 +158,72 @@ async fn whoever_provides_the_paper_declines(database: TestDatabase) {
     assert_eq!(back.parameter("error").as_deref(), Some("access_denied"));
     assert_eq!(back.parameter("iss"), Some(kit.issuer.clone()));
     assert_eq!(kit.events().await, [Event::Declined]);
+    kit.stop().await;
+}
+
+async fn one_choice_and_one_token_whoever_races(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    let demande = kit.open(&mut browser, &kit.parameters()).await;
+    let posted = format!("csrf={}&choix=recuperer", demande.page.csrf());
+    let mut tabs: Vec<_> = (0..4).map(|_| browser.copy()).collect();
+    let posts = tabs.iter_mut().map(|tab| tab.post(&demande.address, &posted));
+    let codes: Vec<String> = join_all(posts)
+        .await
+        .iter()
+        .filter_map(|page| page.parameter("code"))
+        .collect();
+    assert_eq!(codes.len(), 1, "one choice counts");
+    assert_eq!(kit.events().await, [Event::Granted]);
+
+    let redeemed = join_all((0..4).map(|_| kit.redeem(&codes[0]))).await;
+    let tokens = redeemed
+        .iter()
+        .filter(|answer| answer.status == StatusCode::OK)
+        .count();
+    assert!(tokens <= 1, "one token at most");
+    // The code came more than once: whatever it gave is over.
+    let events = kit.events().await;
+    assert_eq!(
+        events.iter().filter(|event| **event == Event::Withdrawn).count(),
+        1,
+        "{events:?}"
+    );
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persona_grants_without_a_browser_in_a_demonstration() {
+    let kit = Kit::with(TestDatabase::sqlite(), |_, config| {
+        config["demo"] = json!({"personas": true})
+    })
+    .await;
+    let mut browser = kit.browser();
+    let persona = |acr: &str| {
+        json!({"provider": "fc", "sub": "angela", "acr": acr, "pivot": {
+            "family_name": "DUBOIS", "given_names": ["Angela"], "birthdate": "1962-08-24", "gender": "female"}})
+    };
+    assert_eq!(
+        browser
+            .post_json("/demo/persona", &persona("eidas3"))
+            .await
+            .status,
+        StatusCode::FORBIDDEN
+    );
+    let entered = browser.post_json("/demo/persona", &persona("eidas1")).await;
+    assert_eq!(entered.status, StatusCode::NO_CONTENT);
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    assert_eq!(
+        answer.json["authorization_details"][0]["units"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let id = answer.json["grant_id"].as_str().unwrap();
+    let detail = browser.get(&format!("/autorisations/{id}")).await;
+    assert!(detail.body.contains("Démonstration"));
     kit.stop().await;
 }
 

@@ -5,8 +5,12 @@ use unefois_core::{AccessTokenClaims, Event, ExchangeId, Random, Reason};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
+use crate::both_databases;
 use crate::browser::Browser;
+use crate::database::TestDatabase;
 use crate::kit::{Kit, Which, Write};
+
+both_databases![i12_both_ends_are_paired_and_each_row_is_proved];
 
 fn exchange() -> ExchangeId {
     use unefois_core::Clock as _;
@@ -76,9 +80,8 @@ async fn a_node_that_is_away_is_named_and_the_rest_is_shown() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn i12_both_ends_are_paired_and_each_row_is_proved() {
-    let kit = Kit::new().await;
+async fn i12_both_ends_are_paired_and_each_row_is_proved(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     let answered = exchange();

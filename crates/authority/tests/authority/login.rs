@@ -10,14 +10,14 @@ use crate::kit::{Kit, merge, set, subject_check};
 use crate::provider::{Says, angela};
 
 both_databases![
+    i10_a_level_counts_only_from_whoever_may_assert_it,
     the_cookie_of_before_opens_nothing_after_the_login,
     a_friend_cannot_authorise_under_my_dossier,
     one_person_has_one_account_whatever_the_subject
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn i10_a_level_counts_only_from_whoever_may_assert_it() {
-    let kit = Kit::new().await;
+async fn i10_a_level_counts_only_from_whoever_may_assert_it(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     for acr in [None, Some("eidas2"), Some("eidas3"), Some("unknown"), Some("")] {
         kit.provider.says.lock().unwrap().acr = acr;
         let mut browser = kit.browser();

@@ -1,7 +1,7 @@
 //! The authority over its two listeners: a consumer with its certificate, a browser with its cookies, an identity
 //! provider that says what the test wants.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]

@@ -9,6 +9,8 @@ use crate::database::TestDatabase;
 use crate::kit::{COMMUNE, CROUS, Kit, form, merge, redeem, set};
 
 both_databases![
+    i4_no_more_than_may_be_asked,
+    i8_each_refusal_of_a_known_client_is_in_the_ledger,
     a_code_that_comes_twice_ends_its_grant,
     a_request_uri_serves_once_one_client_and_nothing_beside_it
 ];
@@ -67,9 +69,8 @@ async fn a_pushed_request_names_what_is_wrong() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn i4_no_more_than_may_be_asked() {
-    let kit = Kit::new().await;
+async fn i4_no_more_than_may_be_asked(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     let spoil = |more: Value| {
         let mut element = kit.element();
         merge(&mut element, more);
@@ -139,9 +140,8 @@ async fn i4_no_more_than_may_be_asked() {
     kit.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn i8_each_refusal_of_a_known_client_is_in_the_ledger() {
-    let kit = Kit::new().await;
+async fn i8_each_refusal_of_a_known_client_is_in_the_ledger(database: TestDatabase) {
+    let kit = Kit::on(database).await;
     refused(&kit, "redirect_uri", Some("https://evil.example/".to_owned())).await;
     let entries = kit.entries().await;
     let last = entries.last().expect("an entry");

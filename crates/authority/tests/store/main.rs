@@ -21,6 +21,7 @@ both_databases![
     a_code_is_used_once_whoever_races,
     a_request_and_a_state_are_taken_once,
     a_grant_shows_its_withdrawal_or_an_earlier_head,
+    a_withdrawal_waits_for_its_entry,
     an_acknowledgement_never_goes_back,
     a_subject_leads_to_one_account,
     a_session_ends_with_its_logins,
@@ -73,6 +74,7 @@ async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
         .map(|n| Element {
             handle: handle(*n),
             details: format!("{{\"n\":{n}}}"),
+            left_out: vec!["adresse".parse().unwrap(), "composition".parse().unwrap()],
             withdrawn: None,
         })
         .collect();
@@ -304,6 +306,12 @@ async fn a_grant_shows_its_withdrawal_or_an_earlier_head(database: TestDatabase)
         .unwrap();
     assert_eq!((list.len(), list[0].elements.len()), (1, 2));
     assert_eq!(list[0].grant.subject_unbound.as_deref(), Some("un motif"));
+    let left_out: Vec<&str> = list[0].elements[0]
+        .left_out
+        .iter()
+        .map(|unit| unit.as_str())
+        .collect();
+    assert_eq!(left_out, ["adresse", "composition"]);
     let withdrawn = list[0].elements[0].withdrawn.as_ref().unwrap();
     assert_eq!((withdrawn.by.as_str(), withdrawn.at), ("person", at(5)));
     assert!(
@@ -312,6 +320,26 @@ async fn a_grant_shows_its_withdrawal_or_an_earlier_head(database: TestDatabase)
             .unwrap()
             .is_none()
     );
+}
+
+async fn a_withdrawal_waits_for_its_entry(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1, 2]).await;
+    let epoch = take_epoch(&db).await.epoch;
+    withdraw(&db, epoch, &[1]).await.unwrap();
+    let waiting = async |before| {
+        let rows = grant::withdrawal_unlogged(&db, before).await.unwrap();
+        let elements = rows.iter().map(|row| (row.grant.id, row.elements.len()));
+        elements.collect::<Vec<_>>()
+    };
+    assert_eq!(waiting(at(5)).await, [], "whoever withdrew it is still at it");
+    assert_eq!(waiting(at(6)).await, [(id, 1)]);
+    let mut tx = db.begin().await.unwrap();
+    grant::withdrawal_logged(&mut tx, &handle(1), at(7))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(waiting(at(6)).await, []);
 }
 
 async fn an_acknowledgement_never_goes_back(database: TestDatabase) {

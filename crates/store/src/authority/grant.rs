@@ -1,6 +1,6 @@
 //! Grants, their elements (a handle each), the codes and refresh tokens that lead to them.
 
-use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName};
 
 use super::person::uid_of;
 use super::{GrantId, PersonUid, word};
@@ -42,6 +42,8 @@ pub struct Element {
     pub handle: Handle,
     /// What was granted, as JSON.
     pub details: String,
+    /// The units asked for that the person left out.
+    pub left_out: Vec<UnitName>,
     /// Its withdrawal, if it was withdrawn.
     pub withdrawn: Option<Withdrawn>,
 }
@@ -71,8 +73,7 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
     const GRANT: &str = "INSERT INTO person_grant \
          (id, person_uid, client, act_client, capacity, acr, auth_time, idp_iss, pivot_digest, subject_unbound, \
          granted_at, ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    const ELEMENT: &str =
-        "INSERT INTO grant_element (handle, grant_id, position, details) VALUES ($1, $2, $3, $4)";
+    const ELEMENT: &str = "INSERT INTO grant_element (handle, grant_id, position, details, left_out) VALUES ($1, $2, $3, $4, $5)";
     let (id, person) = (&grant.id.as_bytes()[..], &grant.person.as_bytes()[..]);
     let (client, act_client) = (grant.client.to_string(), grant.act_client.map(|c| c.to_string()));
     let pivot = &grant.pivot_digest.as_bytes()[..];
@@ -94,11 +95,19 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
         .rows_affected());
     for (position, element) in (0_i64..).zip(elements) {
         let handle = &element.handle.as_bytes()[..];
+        // A unit's name holds no space.
+        let left_out = element
+            .left_out
+            .iter()
+            .map(UnitName::as_str)
+            .collect::<Vec<_>>()
+            .join(" ");
         on!(tx, c => sqlx::query(ELEMENT)
             .bind(handle)
             .bind(id)
             .bind(position)
             .bind(&element.details)
+            .bind(&left_out)
             .execute(c)
             .await?
             .rows_affected());
@@ -241,7 +250,7 @@ macro_rules! select {
         concat!(
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
-            "e.handle, e.details, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq",
+            "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq",
             $more,
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
             $rest
@@ -265,6 +274,7 @@ struct Row {
     ends_at: i64,
     handle: Vec<u8>,
     details: String,
+    left_out: String,
     withdrawn_at: Option<i64>,
     withdrawn_by: Option<String>,
     withdrawn_epoch: Option<i64>,
@@ -308,6 +318,11 @@ impl Row {
         let element = Element {
             handle: Handle::from_bytes(to_array(self.handle, "grant_element.handle")?),
             details: self.details,
+            left_out: self
+                .left_out
+                .split_ascii_whitespace()
+                .map(|name| word(name, "grant_element.left_out"))
+                .collect::<Result<_, _>>()?,
             withdrawn,
         };
         Ok((grant, element))
@@ -367,6 +382,25 @@ pub async fn grant_list(db: &Db, person: &PersonUid, since: Micros) -> Result<Ve
     let rows = read!(db, pool => {
         sqlx::query_as::<_, Row>(SQL).bind(person).bind(since.get()).fetch_all(pool).await?
     });
+    group(rows)
+}
+
+/// Notes that the ledger holds the entry of an element's withdrawal.
+pub async fn withdrawal_logged(tx: &mut Tx, handle: &Handle, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "UPDATE grant_element SET withdrawn_logged_at = $2 \
+         WHERE handle = $1 AND withdrawn_logged_at IS NULL";
+    let handle = &handle.as_bytes()[..];
+    on!(tx, c => sqlx::query(SQL).bind(handle).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The elements withdrawn before `before` whose entry the ledger does not hold yet, 100 at most, with their grants.
+pub async fn withdrawal_unlogged(db: &Db, before: Micros) -> Result<Vec<GrantRow>, Error> {
+    const SQL: &str = select!(
+        "",
+        "WHERE e.withdrawn_at < $1 AND e.withdrawn_logged_at IS NULL ORDER BY g.id, e.position LIMIT 100"
+    );
+    let rows = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(before.get()).fetch_all(pool).await?);
     group(rows)
 }
 
