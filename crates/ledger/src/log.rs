@@ -158,18 +158,19 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub async fn begin(&self, request: ClaimRequest) -> Result<Begin, Error> {
-        let Some(attempt) = self.attempt(request) else {
-            return Ok(Begin::Refused(Reason::InProgress));
-        };
-        let request = attempt.request();
+        let attempt = self.attempt(request.clone());
         let claim = claim_peek(&self.inner.db, &request.key()).await?;
         let uses = uses_peek(&self.inner.db, &request.handle).await?;
         let now = self.inner.clock.now();
-        Ok(match judge(request, claim.as_ref(), uses.as_ref(), None, now) {
-            Verdict::First => Begin::First(attempt),
-            Verdict::Again => Begin::Again(attempt),
-            Verdict::Refused(reason) => Begin::Refused(reason),
-        })
+        // What is refused is refused whoever else is under way: only what could be answered has to wait.
+        Ok(
+            match (judge(&request, claim.as_ref(), uses.as_ref(), None, now), attempt) {
+                (Verdict::Refused(reason), _) => Begin::Refused(reason),
+                (Verdict::First | Verdict::Again, None) => Begin::Refused(Reason::InProgress),
+                (Verdict::First, Some(attempt)) => Begin::First(attempt),
+                (Verdict::Again, Some(attempt)) => Begin::Again(attempt),
+            },
+        )
     }
 
     /// Registers an attempt without asking how its request stands; `None` while another one of the same request, or

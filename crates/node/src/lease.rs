@@ -180,15 +180,21 @@ impl Lease {
         let message: SignedRecords = verified
             .and_then(|verified| verified.claims())
             .map_err(|_| NotApplied::Signature)?;
+        self.apply_message(&message)?;
+        Ok(self.head())
+    }
+
+    /// Applies records whose signature has been checked.
+    fn apply_message(&self, message: &SignedRecords) -> Result<(), NotApplied> {
         let mut state = self.state();
         if message.head.view() < state.floor {
             return Err(NotApplied::Behind);
         }
-        state.withdrawals.apply(&message)?;
-        let head = state.withdrawals.head();
+        state.withdrawals.apply(message)?;
+        let view = state.withdrawals.head().view();
         drop(state);
-        self.view.send_replace(head.view());
-        Ok(head)
+        self.view.send_replace(view);
+        Ok(())
     }
 
     /// The head applied.
@@ -336,3 +342,6 @@ fn withdrawal_key(edition: &Edition, kid: &Thumbprint) -> Option<VerifyingKey> {
         .filter_map(|jwk| PublicKey::from_point(&jwk.sec1()).ok().map(VerifyingKey::new));
     keys.find(|key| key.thumbprint() == kid)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod authority;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod i1;
+mod i2;
 mod i4;
 mod i8;
 mod lease;

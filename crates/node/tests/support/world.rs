@@ -114,7 +114,8 @@ impl World {
             .clone();
         let seed: [u8; 32] = (&random as &dyn Random).bytes();
         let origin: KeyName = format!("{}/1", producer_id()).parse().expect("an origin");
-        let log = LogRow {
+        let second: KeyName = format!("{}/2", producer_id()).parse().expect("an origin");
+        let log = |origin: &KeyName| LogRow {
             origin: origin.as_str().to_owned(),
             vkey: SignerKey::new(origin.clone(), &seed).verifier().to_string(),
         };
@@ -170,7 +171,7 @@ impl World {
                 ParticipantRow {
                     seal_keys: vec![jwk(seal_public.verifying_key().public())],
                     pivot_keys: vec![jwk(pivot_public.public())],
-                    logs: vec![log],
+                    logs: vec![log(&origin), log(&second)],
                     ..row(producer_id(), ParticipantKind::Administration, &producer)
                 },
                 row(consumer_id(), ParticipantKind::Collectivite, &consumer),
@@ -240,6 +241,7 @@ impl World {
             ("seal.key", seal.to_pem().as_bytes()),
             ("pivot.key", pivot.to_pem().as_bytes()),
             ("ledger.key", SignerKey::to_text(origin, &seed).as_bytes()),
+            ("ledger2.key", SignerKey::to_text(second, &seed).as_bytes()),
             ("node.key", &secret),
             ("directory.jws", world.sign().as_bytes()),
             ("catalogue.json", world.catalogue.to_bytes()),
