@@ -27,6 +27,7 @@ async fn i2_a_thousand_requests_of_one_handle_on_sqlite() {
 async fn i2_a_thousand_requests_of_one_handle_over_two_replicas_on_postgres() {
     let world = world().await;
     let database = TestDatabase::postgres();
+    world.add_log();
     let first = world.node(database.url()).await;
     let mut config = world.config(database.url());
     config.ledger.signer = world.path("ledger2.key");

@@ -114,8 +114,7 @@ impl World {
             .clone();
         let seed: [u8; 32] = (&random as &dyn Random).bytes();
         let origin: KeyName = format!("{}/1", producer_id()).parse().expect("an origin");
-        let second: KeyName = format!("{}/2", producer_id()).parse().expect("an origin");
-        let log = |origin: &KeyName| LogRow {
+        let log = LogRow {
             origin: origin.as_str().to_owned(),
             vkey: SignerKey::new(origin.clone(), &seed).verifier().to_string(),
         };
@@ -171,7 +170,7 @@ impl World {
                 ParticipantRow {
                     seal_keys: vec![jwk(seal_public.verifying_key().public())],
                     pivot_keys: vec![jwk(pivot_public.public())],
-                    logs: vec![log(&origin), log(&second)],
+                    logs: vec![log],
                     ..row(producer_id(), ParticipantKind::Administration, &producer)
                 },
                 row(consumer_id(), ParticipantKind::Collectivite, &consumer),
@@ -241,7 +240,6 @@ impl World {
             ("seal.key", seal.to_pem().as_bytes()),
             ("pivot.key", pivot.to_pem().as_bytes()),
             ("ledger.key", SignerKey::to_text(origin, &seed).as_bytes()),
-            ("ledger2.key", SignerKey::to_text(second, &seed).as_bytes()),
             ("node.key", &secret),
             ("directory.jws", world.sign().as_bytes()),
             ("catalogue.json", world.catalogue.to_bytes()),
@@ -292,6 +290,24 @@ impl World {
             .await
             .expect("in time")
             .expect("the follower lives");
+    }
+
+    /// A second replica's log: in the directory that nodes start from, its key in `ledger2.key`.
+    pub(crate) fn add_log(&self) {
+        let origin: KeyName = format!("{}/2", producer_id()).parse().expect("an origin");
+        let seed: [u8; 32] = (&self.random as &dyn Random).bytes();
+        let vkey = SignerKey::new(origin.clone(), &seed).verifier().to_string();
+        let row = LogRow {
+            origin: origin.as_str().to_owned(),
+            vkey,
+        };
+        let (_, jws) = self.change(|d| {
+            let producer = d.participants.iter_mut().find(|row| row.id == producer_id());
+            producer.expect("the producer").logs.push(row);
+        });
+        let key = SignerKey::to_text(origin, &seed);
+        std::fs::write(self.path("ledger2.key"), key.as_bytes()).expect("a file");
+        std::fs::write(self.path("directory.jws"), jws).expect("a file");
     }
 
     pub(crate) fn config(&self, database: &str) -> Config {
