@@ -32,7 +32,7 @@ fn metadata() -> Value {
         .args([
             "metadata",
             "--format-version=1",
-            "--offline",
+            "--no-deps",
             "--manifest-path",
             manifest,
         ])
@@ -96,7 +96,11 @@ fn sql_is_under_store_and_the_second_cryptography_under_jose() {
             "{name} uses aws-lc-rs"
         );
     }
+    let lock = include_str!("../Cargo.lock");
     for foreign in ["openssl", "openssl-sys", "native-tls"] {
-        assert!(!used.contains_key(foreign), "{foreign} is in the graph");
+        assert!(
+            !lock.contains(&format!("name = \"{foreign}\"")),
+            "{foreign} is in the graph"
+        );
     }
 }

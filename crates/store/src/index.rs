@@ -114,7 +114,11 @@ pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[(Month, Mac, GrantSecret)]) -> Result<(), Error> {
+pub async fn secret_insert_of(
+    tx: &mut Tx,
+    log: i32,
+    secrets: &[(Month, Mac, GrantSecret)],
+) -> Result<(), Error> {
     if secrets.is_empty() {
         return Ok(());
     }
@@ -124,7 +128,10 @@ pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[(Month, Mac, Gra
                  SELECT m, k, $1, s FROM UNNEST($2::int[], $3::bytea[], $4::bytea[]) AS t (m, k, s) ON CONFLICT DO NOTHING";
             let months: Vec<i32> = secrets.iter().map(|(month, ..)| month.ordinal()).collect();
             let macs: Vec<&[u8]> = secrets.iter().map(|(_, mac, _)| &mac[..]).collect();
-            let values: Vec<&[u8]> = secrets.iter().map(|(.., secret)| &secret.as_bytes()[..]).collect();
+            let values: Vec<&[u8]> = secrets
+                .iter()
+                .map(|(.., secret)| &secret.as_bytes()[..])
+                .collect();
             sqlx::query(SQL)
                 .bind(log)
                 .bind(months)
@@ -158,8 +165,7 @@ pub async fn secret_read(
     mac: &Mac,
     (first, last): (Month, Month),
 ) -> Result<Vec<GrantSecret>, Error> {
-    const SQL: &str =
-        "SELECT DISTINCT secret, month FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
+    const SQL: &str = "SELECT DISTINCT secret, month FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
     let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
         .bind(first.ordinal()).bind(last.ordinal()).bind(&mac[..]).fetch_all(pool).await?);
     found
