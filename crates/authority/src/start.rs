@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,9 +115,10 @@ impl std::fmt::Debug for Running {
 }
 
 impl Running {
-    /// Whether tokens can be minted and withdrawals announced at this moment.
-    pub fn is_ready(&self) -> bool {
-        self.revocation.is_fresh() && self.ledger.is_writable()
+    /// Tells, whenever it is asked, whether withdrawals can be announced at that moment.
+    pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let revocation = Arc::clone(&self.revocation);
+        move || revocation.is_fresh()
     }
 
     /// Reads certificates and CRLs again; the directory is followed by itself.
@@ -140,12 +140,6 @@ impl Running {
         self.shutdown.cancel();
         self.tasks.wait().await;
         self.ledger.close().await;
-    }
-
-    /// Serves until `until` is done, then stops.
-    pub async fn serve(self, until: impl Future<Output = ()>) {
-        until.await;
-        self.stop().await;
     }
 }
 

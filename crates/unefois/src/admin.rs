@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
@@ -13,10 +14,19 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use opentelemetry::KeyValue;
+use serde::Deserialize;
 use serde_json::json;
 use unefois_mesh::metrics;
 
 use crate::telemetry::Metrics;
+
+/// `[admin]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Plain HTTP: loopback, or an address that only the machine's supervision reaches.
+    pub listen: SocketAddr,
+}
 
 /// One thing that must hold for the process to serve.
 pub struct Check {

@@ -6,10 +6,13 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::{Table, Value};
+use toml::de::DeTable;
+use toml::{Spanned, Table, Value};
 
 use crate::failure::{Failure, Kind};
+use crate::{admin, telemetry};
 
 const PREFIX: &str = "UNEFOIS__";
 
@@ -32,11 +35,33 @@ fn parse(value: &str) -> Value {
     parsed.unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
+/// The configuration of a process: what each has, whatever its role, and its role's.
+#[derive(Debug)]
+pub struct Process<T> {
+    /// `[telemetry]`.
+    pub telemetry: telemetry::Config,
+    /// `[admin]`; no admin listener without it.
+    pub admin: Option<admin::Config>,
+    /// Every other section.
+    pub role: T,
+}
+
+/// The sections that are not the role's.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Common {
+    telemetry: telemetry::Config,
+    admin: Option<admin::Config>,
+}
+
+/// The names of [`Common`]'s sections.
+const COMMON: [&str; 2] = ["telemetry", "admin"];
+
 /// Reads the configuration file `path` with `overrides` put over it.
 ///
 /// # Errors
 /// The file is missing, is no TOML, or holds a key or value that the program does not know: the message has the place.
-pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[Override]) -> Result<T, Failure> {
+pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[Override]) -> Result<Process<T>, Failure> {
     let text = crate::command::read_text(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     read(&text, folder, overrides).map_err(|failure| Failure {
@@ -49,16 +74,46 @@ pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[Override]) -> Result<
 ///
 /// # Errors
 /// As [`load`].
-pub fn read<T: DeserializeOwned>(text: &str, folder: &Path, overrides: &[Override]) -> Result<T, Failure> {
-    let wrong = |e: toml::de::Error| {
-        Failure::new(Kind::Configuration, "la configuration est invalide")
-            .because(e.to_string().trim_end())
-            .next("corrigez la clé citée ; les exemples sont dans deploy/")
-    };
+pub fn read<T: DeserializeOwned>(
+    text: &str,
+    folder: &Path,
+    overrides: &[Override],
+) -> Result<Process<T>, Failure> {
     if overrides.is_empty() {
         // The first reading has line numbers; what it finds is told with them.
-        toml::from_str::<T>(text).map_err(wrong)?;
+        let mut all = DeTable::parse(text).map_err(wrong)?;
+        let sections: DeTable<'_> = (COMMON.into_iter())
+            .filter_map(|name| all.get_mut().remove_entry(name))
+            .collect();
+        let common = Spanned::new(all.span(), sections);
+        let placed = |mut error: toml::de::Error| {
+            error.set_input(Some(text));
+            wrong(error)
+        };
+        Common::deserialize(toml::Deserializer::from(common)).map_err(placed)?;
+        T::deserialize(toml::Deserializer::from(all)).map_err(placed)?;
     }
+    let mut table = overridden(text, overrides)?;
+    for value in table.iter_mut().map(|(_, value)| value) {
+        resolve(value, folder);
+    }
+    let common: Table = (COMMON.into_iter())
+        .filter_map(|name| table.remove_entry(name))
+        .collect();
+    let Common { telemetry, admin } = common.try_into().map_err(wrong)?;
+    let role = table.try_into().map_err(wrong)?;
+    Ok(Process {
+        telemetry,
+        admin,
+        role,
+    })
+}
+
+/// The table of `text` with `overrides` put over it, paths as they are written.
+///
+/// # Errors
+/// It is no TOML, or an override names a key below a value that is no table.
+pub fn overridden(text: &str, overrides: &[Override]) -> Result<Table, Failure> {
     let mut table: Table = toml::from_str(text).map_err(wrong)?;
     for (path, value) in overrides {
         set(&mut table, path, value.clone()).map_err(|key| {
@@ -69,10 +124,13 @@ pub fn read<T: DeserializeOwned>(text: &str, folder: &Path, overrides: &[Overrid
             .because(key)
         })?;
     }
-    for value in table.iter_mut().map(|(_, value)| value) {
-        resolve(value, folder);
-    }
-    table.try_into().map_err(wrong)
+    Ok(table)
+}
+
+fn wrong(error: toml::de::Error) -> Failure {
+    Failure::new(Kind::Configuration, "la configuration est invalide")
+        .because(error.to_string().trim_end())
+        .next("corrigez la clé citée ; les exemples sont dans deploy/")
 }
 
 fn set(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {
@@ -142,6 +200,11 @@ mod tests {
         );
         let wrong = failure("[a]\npath = \"x\"\nn = \"one\"\n", &[]);
         assert!(wrong.contains("line 3"), "{wrong}");
+        let common = failure(
+            "[a]\npath = \"x\"\nn = 1\n[telemetry]\nlog_format = \"xml\"\n",
+            &[],
+        );
+        assert!(common.contains("line 5") && common.contains("xml"), "{common}");
         let through = overrides([("UNEFOIS__A__PATH__B".into(), "1".into())]);
         assert!(
             failure("[a]\npath = \"x\"\nn = 1\n", &through).contains("path"),
@@ -156,15 +219,19 @@ mod tests {
             ("PATH".into(), "/bin".into()),
             ("UNEFOIS__A__PATH".into(), "sqlite:./x.db".into()),
         ]);
-        let sample: Sample = read("[a]\npath = \"y\"\nn = 1\n", Path::new("/etc/x"), &given).unwrap();
+        let process: Process<Sample> =
+            read("[a]\npath = \"y\"\nn = 1\n", Path::new("/etc/x"), &given).unwrap();
         assert_eq!(
-            sample.a,
+            process.role.a,
             Inner {
                 path: "sqlite:/etc/x/x.db".into(),
                 n: 2
             }
         );
-        let sample: Sample = read("[a]\npath = \"../k.pem\"\nn = 1\n", Path::new("/etc/x"), &[]).unwrap();
-        assert_eq!(sample.a.path, "/etc/x/../k.pem");
+        let text = "[a]\npath = \"../k.pem\"\nn = 1\n[admin]\nlisten = \"127.0.0.1:9464\"\n";
+        let process: Process<Sample> = read(text, Path::new("/etc/x"), &[]).unwrap();
+        assert_eq!(process.role.a.path, "/etc/x/../k.pem");
+        assert_eq!(process.telemetry, telemetry::Config::default());
+        assert_eq!(process.admin.unwrap().listen.port(), 9464);
     }
 }

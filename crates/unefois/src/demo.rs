@@ -4,6 +4,8 @@ pub mod backend;
 pub mod browser;
 pub mod idp;
 pub mod persona;
+pub mod roles;
+pub mod script;
 pub mod stage;
 pub mod story;
 pub mod world;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod console;
 pub mod demo;
 pub mod failure;
+pub mod host;
 pub mod notify;
 pub mod sandbox_check;
 pub mod telemetry;

@@ -93,7 +93,7 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
                 )
             },
         )?;
-        super::serve::interrupted().await;
+        crate::host::interrupted().await;
     }
     story.end().await;
     match held {

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use unefois_authority::Running;
 use unefois_core::Clock;
 use unefois_mesh::{SystemClock, SystemRandom};
-use unefois_node::{Node, Surroundings};
+use unefois_node::{Foundation, Node, Surroundings};
 
 use super::runtime;
-use crate::config::{load, overrides};
+use crate::admin::Check;
+use crate::config::{Process, load, overrides};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::host::{Host, interrupted};
 
 /// Runs one role until it is told to stop.
 #[derive(Debug, Subcommand)]
@@ -34,11 +36,7 @@ pub struct Role {
 
 /// Runs `serve …`.
 pub fn run(command: ServeCommand, console: Console) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let _telemetry = runtime
-        .block_on(async { crate::telemetry::init(&crate::telemetry::Config::default()) })
-        .map_err(|e| Failure::new(Kind::Configuration, "la télémétrie ne démarre pas").because(e))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match command {
             ServeCommand::Authority(role) => authority(&role, console).await,
             ServeCommand::Node(role) => node(&role, console).await,
@@ -47,43 +45,100 @@ pub fn run(command: ServeCommand, console: Console) -> Result<(), Failure> {
 }
 
 async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
-    let config = load(&role.config, &overrides(std::env::vars_os()))?;
+    let process: Process<unefois_authority::Config> = load(&role.config, &overrides(std::env::vars_os()))?;
+    let mut host = Host::start(&role.config, &process.telemetry)?;
     let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), SystemRandom::new());
-    let running = unefois_authority::start(config, clock, Arc::new(random.clone()), random.ring().clone());
+    let running = unefois_authority::start(
+        process.role,
+        clock,
+        Arc::new(random.clone()),
+        random.ring().clone(),
+    );
     let running = running.await.map_err(|e| not_started(&e))?;
+    if let Some(admin) = &process.admin {
+        host.admin("authority", admin, authority_checks(&running)).await?;
+    }
     console.say(&format!("maille {}, portail {}", running.mesh, running.portal));
-    ready();
-    running.serve(interrupted()).await;
+    host.ready();
+    tokio::select! {
+        () = interrupted() => {}
+        () = host.reloads(|| running.reload()) => {}
+    }
+    host.stopping();
+    running.stop().await;
+    host.end().await;
     Ok(())
 }
 
 async fn node(role: &Role, console: Console) -> Result<(), Failure> {
-    let config = load(&role.config, &overrides(std::env::vars_os()))?;
+    let process: Process<unefois_node::Config> = load(&role.config, &overrides(std::env::vars_os()))?;
+    let mut host = Host::start(&role.config, &process.telemetry)?;
     let surroundings = Surroundings {
         clock: Arc::new(SystemClock),
         random: SystemRandom::new(),
     };
-    let node = Node::build(config, surroundings)
-        .await
-        .map_err(|e| not_started(&e))?;
-    let address = node
-        .mesh_address()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
-    console.say(&format!("maille {address}"));
-    ready();
+    let node = Node::build(process.role, surroundings).await;
+    let node = node.map_err(|e| not_started(&e))?;
+    if let Some(admin) = &process.admin {
+        host.admin("node", admin, node_checks(&node)).await?;
+    }
+    let address = node.mesh_address().map(|address| address.to_string());
+    console.say(&format!("maille {}", address.unwrap_or_default()));
+    let Foundation { identity, trust, .. } = node.foundation().clone();
     let shutdown = CancellationToken::new();
+    host.ready();
     tokio::join!(node.serve(shutdown.clone()), async {
-        interrupted().await;
+        tokio::select! {
+            () = interrupted() => {}
+            () = host.reloads(|| identity.reload().and_then(|()| trust.reload())) => {}
+        }
+        host.stopping();
         shutdown.cancel();
     });
+    host.end().await;
     Ok(())
 }
 
-fn ready() {
-    if let Err(error) = crate::notify::notify(crate::notify::State::Ready) {
-        tracing::warn!(%error, "the service manager was not told");
+fn authority_checks(running: &Running) -> Vec<Check> {
+    let (ready, ledger) = (running.readiness(), running.ledger().clone());
+    vec![
+        Check::new("ledger", move || {
+            holds(ledger.is_writable(), "the log takes no entry")
+        }),
+        Check::new("withdrawals", move || {
+            holds(ready(), "withdrawals cannot be announced at this moment")
+        }),
+    ]
+}
+
+fn node_checks(node: &Node) -> Vec<Check> {
+    let Foundation {
+        directory,
+        ledger,
+        clock,
+        ..
+    } = node.foundation().clone();
+    let mut checks = vec![
+        Check::new("ledger", move || {
+            holds(ledger.is_writable(), "the log takes no entry")
+        }),
+        Check::new("directory", move || {
+            holds(
+                directory.edition().ground(clock.now()).is_ok(),
+                "the directory has expired",
+            )
+        }),
+    ];
+    if let Some(producer) = node.producer().cloned() {
+        checks.push(Check::new("lease", move || {
+            holds(producer.ready(), "nothing may be released at this moment")
+        }));
     }
+    checks
+}
+
+fn holds(it: bool, missing: &'static str) -> Result<(), &'static str> {
+    if it { Ok(()) } else { Err(missing) }
 }
 
 fn not_started(error: &(dyn std::error::Error + 'static)) -> Failure {
@@ -98,18 +153,5 @@ fn not_started(error: &(dyn std::error::Error + 'static)) -> Failure {
         failure
     } else {
         failure.because(causes.join(" : "))
-    }
-}
-
-/// Ends with SIGINT or SIGTERM.
-pub async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
     }
 }

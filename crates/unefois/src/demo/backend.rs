@@ -2,13 +2,16 @@
 //! always with more than anyone was granted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use unefois_core::compare_key;
+
+use super::script::Script;
 
 /// What the fund holds of the one person it knows, as its API writes it.
 pub const DUBOIS: &str = r#"{
@@ -36,19 +39,27 @@ pub const DUBOIS: &str = r#"{
 
 const UNKNOWN: &str = r#"{"errors":[{"code":"37003","title":"Dossier allocataire absent CNAV","detail":"Le dossier n'a pas été trouvé.","source":null,"meta":{"provider":"CNAV"}}]}"#;
 
-/// The API.
-pub fn router() -> Router {
-    Router::new().route("/quotient-familial", get(quotient_familial))
+/// The API, which holds `script`'s answer for its person.
+pub fn router(script: Arc<Script>) -> Router {
+    Router::new()
+        .route("/quotient-familial", get(quotient_familial))
+        .with_state(script)
 }
 
-async fn quotient_familial(Query(params): Query<HashMap<String, String>>) -> Response {
-    let known = |name: &str, value: &str| params.get(name).is_some_and(|given| compare_key(given) == value);
+async fn quotient_familial(
+    State(script): State<Arc<Script>>,
+    Query(params): Query<HashMap<String, String>>,
+) -> Response {
+    let person = script.person();
+    let named = params
+        .get("nomNaissance")
+        .is_some_and(|given| compare_key(given) == compare_key(person.family_name));
     let born = params
         .get("anneeDateNaissance")
-        .is_some_and(|year| year == "1962");
-    let (status, body) = match known("nomNaissance", "DUBOIS") && born {
-        true => (StatusCode::OK, DUBOIS),
-        false => (StatusCode::NOT_FOUND, UNKNOWN),
+        .is_some_and(|year| person.birthdate.starts_with(year.as_str()));
+    let (status, body) = match named && born {
+        true => (StatusCode::OK, script.quotient_familial.clone()),
+        false => (StatusCode::NOT_FOUND, UNKNOWN.to_owned()),
     };
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -20,7 +20,7 @@ use unefois_jose::jwks::publish;
 use unefois_jose::{SigningKey, jws};
 use url::Url;
 
-use super::persona::{PERSONAS, Persona};
+use super::persona::Persona;
 
 /// The parameters that `/authorize` takes; it refuses any other.
 const PARAMETERS: [&str; 10] = [
@@ -60,6 +60,7 @@ struct Inner {
     issuer: String,
     key: SigningKey,
     parties: Vec<RelyingParty>,
+    people: Vec<Persona>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pairwise_secret: [u8; 32],
@@ -69,7 +70,7 @@ struct Inner {
 /// A login under way: kept under its code, then under its access token.
 #[derive(Clone, Debug)]
 struct Login {
-    persona: &'static Persona,
+    persona: Persona,
     client_id: String,
     redirect_uri: String,
     nonce: String,
@@ -92,11 +93,12 @@ struct TokenForm {
 }
 
 impl IdentityProvider {
-    /// A provider at `issuer` that signs with `key`.
+    /// A provider at `issuer` that signs with `key` and knows `people`.
     pub fn new(
         issuer: String,
         key: SigningKey,
         parties: Vec<RelyingParty>,
+        people: Vec<Persona>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
@@ -105,6 +107,7 @@ impl IdentityProvider {
             issuer,
             key,
             parties,
+            people,
             clock,
             random,
             pairwise_secret,
@@ -251,7 +254,7 @@ async fn authorize(
             .into_response();
     }
     let query = escape(uri.query().unwrap_or(""));
-    let choices: String = (PERSONAS.iter())
+    let choices: String = (idp.0.people.iter())
         .map(|p| {
             format!(
                 "<p><button name=\"persona\" value=\"{}\">{} {}, né·e le {}</button></p>",
@@ -273,14 +276,15 @@ async fn login(State(idp): State<IdentityProvider>, Form(form): Form<LoginForm>)
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(form.query.as_bytes())
         .into_owned()
         .collect();
-    let (Ok(request), Some(persona)) = (request(&idp, &pairs), Persona::find(&form.persona)) else {
+    let persona = idp.0.people.iter().find(|persona| persona.key == form.persona);
+    let (Ok(request), Some(persona)) = (request(&idp, &pairs), persona) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let Ok(mut back) = Url::parse(&request.redirect_uri) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let code = idp.keep(Login {
-        persona,
+        persona: persona.clone(),
         client_id: request.client_id,
         redirect_uri: request.redirect_uri,
         nonce: request.nonce,
@@ -326,7 +330,7 @@ async fn token(
     });
     let id_token = idp.signed(&json!({
         "iss": idp.0.issuer,
-        "sub": idp.sub(login.persona, &login.client_id),
+        "sub": idp.sub(&login.persona, &login.client_id),
         "aud": login.client_id,
         "iat": now.secs(),
         "exp": now.plus_ms(LIFETIME_MS).secs(),
@@ -369,10 +373,10 @@ async fn userinfo(State(idp): State<IdentityProvider>, headers: HeaderMap) -> Re
     let Some(login) = bearer.and_then(|token| idp.take(token)) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
-    let Ok(mut claims) = serde_json::to_value(login.persona) else {
+    let Ok(mut claims) = serde_json::to_value(&login.persona) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    claims["sub"] = idp.sub(login.persona, &login.client_id).into();
+    claims["sub"] = idp.sub(&login.persona, &login.client_id).into();
     claims["iss"] = idp.0.issuer.clone().into();
     claims["aud"] = login.client_id.into();
     match idp.signed(&claims) {

@@ -22,6 +22,22 @@ pub struct Persona {
     pub birthplace: &'static str,
     /// COG code of the country of birth.
     pub birthcountry: &'static str,
+    /// What else a provider may send.
+    #[serde(flatten)]
+    pub contact: Option<Contact>,
+}
+
+/// Claims that nobody asks the provider for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Contact {
+    /// Name in use.
+    pub preferred_username: &'static str,
+    /// E-mail address.
+    pub email: &'static str,
+    /// Telephone number.
+    pub phone_number: &'static str,
+    /// Postal address.
+    pub address: &'static str,
 }
 
 /// Every persona, the story's own first.
@@ -35,6 +51,7 @@ pub const PERSONAS: &[Persona] = &[
         gender: "female",
         birthplace: "75107",
         birthcountry: "99100",
+        contact: None,
     },
     Persona {
         key: "pierre",
@@ -45,6 +62,7 @@ pub const PERSONAS: &[Persona] = &[
         gender: "male",
         birthplace: "95277",
         birthcountry: "99100",
+        contact: None,
     },
     Persona {
         key: "melissandre",
@@ -55,6 +73,7 @@ pub const PERSONAS: &[Persona] = &[
         gender: "female",
         birthplace: "13012",
         birthcountry: "99100",
+        contact: None,
     },
     Persona {
         key: "jean",
@@ -65,6 +84,7 @@ pub const PERSONAS: &[Persona] = &[
         gender: "male",
         birthplace: "",
         birthcountry: "99217",
+        contact: None,
     },
     Persona {
         key: "joelle",
@@ -75,12 +95,6 @@ pub const PERSONAS: &[Persona] = &[
         gender: "female",
         birthplace: "75117",
         birthcountry: "99100",
+        contact: None,
     },
 ];
-
-impl Persona {
-    /// The persona of this name.
-    pub fn find(key: &str) -> Option<&'static Self> {
-        PERSONAS.iter().find(|p| p.key == key)
-    }
-}

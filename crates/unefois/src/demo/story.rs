@@ -1,5 +1,7 @@
 //! The story: what a person, a commune, two producers and an auditor do, each step an assertion with its time.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use tonic::transport::Channel;
@@ -13,17 +15,14 @@ use unefois_proto::pb::backoffice::v1::{
 };
 use unefois_tlog::{Origin, VerifierKey};
 
-use super::backend;
 use super::browser::{Browser, Page};
+use super::script::Script;
 use super::stage::Stage;
 use crate::command::audit::{Reader, verify_participant};
 use crate::command::fetch::unix;
 use crate::command::ledger::check;
 
 use super::world::{AUTHORITY, CLAMART, CLAMART_BACK, CNAF, MESR, World};
-
-/// The back-office's own session of the person.
-const SESSION: &str = "demonstration-session-0001";
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +41,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Story {
     world: World,
+    script: Arc<Script>,
     stage: Stage,
     backoffice: BackofficeServiceClient<Channel>,
     browser: Browser,
@@ -54,15 +54,25 @@ pub struct Story {
 type Seen = anyhow::Result<String>;
 
 impl Story {
-    /// Raises the stage in `world`.
+    /// Raises the stage in `world`, for the demonstration's own people.
     ///
     /// # Errors
     /// A role does not start.
     pub async fn begin(world: World) -> anyhow::Result<Self> {
-        let stage = Stage::raise(&world).await?;
+        Self::about(world, Script::default()).await
+    }
+
+    /// The same for the people of `script`.
+    ///
+    /// # Errors
+    /// A role does not start.
+    pub async fn about(world: World, script: Script) -> anyhow::Result<Self> {
+        let script = Arc::new(script);
+        let stage = Stage::raise(&world, &script).await?;
         let backoffice = BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock")));
         Ok(Self {
             world,
+            script,
             stage,
             backoffice,
             browser: Browser::default(),
@@ -110,11 +120,11 @@ impl Story {
 
     /// A person logs in at the provider and grants for two producers on one page.
     async fn grants(&mut self) -> Seen {
-        let (grant, page) = self.authorize("2026-0412").await?;
+        let (grant, page) = self.authorize(0).await?;
         for words in [
-            "2026-0412",
+            self.script.dossiers[0].as_str(),
             "Caisse nationale des allocations familiales",
-            "Angela",
+            self.script.person().given_name_array[0],
         ] {
             ensure!(page.body.contains(words), "the page lacks « {words} »");
         }
@@ -134,7 +144,7 @@ impl Story {
     }
 
     /// The back-office asks, the person's browser grants, the back-office completes.
-    async fn authorize(&mut self, dossier: &str) -> anyhow::Result<(Grant, Page)> {
+    async fn authorize(&mut self, dossier: usize) -> anyhow::Result<(Grant, Page)> {
         let unit = |unit: &str, need: Need| UnitRequest {
             unit: unit.to_owned(),
             need: need.into(),
@@ -144,15 +154,17 @@ impl Story {
             units,
             period: String::new(),
         };
+        let person = self.script.person();
         let form = SubjectForm {
-            family_name: "Dubois".to_owned(),
-            first_given_name: "Angela".to_owned(),
-            birthdate: "1962-08-24".to_owned(),
+            // As a clerk writes it.
+            family_name: person.family_name.to_lowercase(),
+            first_given_name: person.given_name_array[0].to_owned(),
+            birthdate: person.birthdate.to_owned(),
         };
         let request = RequestAuthorizationRequest {
             way: Way::Present.into(),
             demarche: "cantine".to_owned(),
-            dossier_ref: dossier.to_owned(),
+            dossier_ref: self.script.dossiers[dossier].clone(),
             elements: vec![
                 element(
                     "cnaf/quotient-familial@1",
@@ -172,7 +184,7 @@ impl Story {
                 binding: Some(Binding::Form(form)),
             }),
             redirect_uri: CLAMART_BACK.to_owned(),
-            session: SESSION.to_owned(),
+            session: self.script.session.clone(),
             ..Default::default()
         };
         let asked = self.backoffice.request_authorization(request).await?.into_inner();
@@ -201,7 +213,7 @@ impl Story {
             state: back.parameter("state").unwrap_or_default(),
             iss: back.parameter("iss").unwrap_or_default(),
             error: String::new(),
-            session: SESSION.to_owned(),
+            session: self.script.session.clone(),
         };
         let completed = self
             .backoffice
@@ -239,7 +251,7 @@ impl Story {
             .submit(
                 &provider,
                 "/login",
-                &[("query", &query), ("persona", "angela")],
+                &[("query", &query), ("persona", self.script.person().key)],
                 CLAMART_BACK,
             )
             .await
@@ -257,11 +269,11 @@ impl Story {
         if producer == CNAF {
             self.released = Some(answer.producer_entry.clone());
             ensure!(
-                text.contains("612") && !text.contains("DUBOIS"),
+                text.contains(&self.script.valeur()) && !text.contains(self.script.person().family_name),
                 "the unit is not the granted one"
             );
             ensure!(
-                backend::DUBOIS.len() > 4 * text.len(),
+                self.script.quotient_familial.len() > 4 * text.len(),
                 "the source gave no more than was sent"
             );
         }
@@ -353,7 +365,7 @@ impl Story {
 
     /// The person stops a grant; the next fetch under it is refused.
     async fn withdrawal(&mut self) -> Seen {
-        let (grant, _) = self.authorize("2026-0413").await?;
+        let (grant, _) = self.authorize(1).await?;
         let base = format!("http://localhost:{}", self.world.ports.portal);
         let ask = self
             .browser

@@ -4,8 +4,6 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use toml::Value;
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{
     Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow,
@@ -19,7 +17,6 @@ use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
 use crate::command::catalogue::load;
 use crate::command::key::{KeyKind, generate_key};
-use crate::config;
 use crate::failure::{Failure, Kind};
 
 /// The authority's participant.
@@ -222,35 +219,22 @@ impl World {
         for (name, text) in super::MESR_CASES {
             maker.file(&format!("mesr/cases/{name}"), text.as_bytes())?;
         }
-        Ok(Self {
+        let world = Self {
             root: root.to_owned(),
             ports,
             pin: *directory_key.thumbprint(),
             idp_secret,
             idp_issuer,
-        })
+        };
+        for (name, text) in super::roles::files(&world)? {
+            maker.file(name, text.as_bytes())?;
+        }
+        Ok(world)
     }
 
     /// The folder of one process.
     pub fn folder(&self, member: &str) -> PathBuf {
         self.root.join(member)
-    }
-
-    /// The configuration of one process: the sample of `deploy/`, with `overrides` put over it.
-    ///
-    /// # Errors
-    /// The sample does not read.
-    pub fn config<T: DeserializeOwned>(
-        &self,
-        sample: &str,
-        member: &str,
-        overrides: &[(&str, Value)],
-    ) -> Result<T, Failure> {
-        let pin = ("directory.key", Value::String(self.pin.to_string()));
-        let overrides: Vec<config::Override> = (overrides.iter().chain([&pin]))
-            .map(|(path, value)| (path.split('.').map(str::to_owned).collect(), value.clone()))
-            .collect();
-        config::read(sample, &self.folder(member), &overrides)
     }
 }
 
