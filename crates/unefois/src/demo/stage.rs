@@ -1,4 +1,4 @@
-//! Every role of the demonstration, started from the samples of `deploy/` in one process.
+//! Every role of the demonstration, started from its configuration file in one process.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toml::Value;
 use unefois_core::Clock;
 use unefois_jose::{Pkcs8, SigningKey};
 use unefois_mesh::{SystemClock, SystemRandom};
@@ -19,11 +18,8 @@ use unefois_node::{Node, Surroundings};
 use super::backend;
 use super::idp::{IdentityProvider, RelyingParty};
 use super::script::Script;
-use super::world::{CNAF, MESR, World};
-
-const AUTHORITY_TOML: &str = include_str!("../../../../deploy/authority.toml");
-const PRODUCER_TOML: &str = include_str!("../../../../deploy/node-producer.toml");
-const CONSUMER_TOML: &str = include_str!("../../../../deploy/node-consumer.toml");
+use super::world::World;
+use crate::config::load;
 
 /// How long the producers may take until their leases are fresh.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -94,86 +90,35 @@ impl Stage {
             Arc::new(random.clone()),
         );
         serve(&tasks, &shutdown, ports.idp, idp.router()).await?;
-        let backend = backend::router(Arc::clone(script));
-        serve(&tasks, &shutdown, ports.backend, backend).await?;
+        serve(
+            &tasks,
+            &shutdown,
+            ports.backend,
+            backend::router(Arc::clone(script)),
+        )
+        .await?;
         tasks.close();
 
-        let authority = world.config(
-            AUTHORITY_TOML,
-            "authority",
-            &[
-                (
-                    "authority.issuer",
-                    format!("http://localhost:{}", ports.portal).into(),
-                ),
-                (
-                    "authority.mesh_url",
-                    format!("https://localhost:{}", ports.authority).into(),
-                ),
-                ("listen.mesh", loopback(ports.authority)),
-                ("listen.portal", loopback(ports.portal)),
-                ("login", Value::Array(vec![login(world)])),
-                ("demo.personas", true.into()),
-            ],
-        )?;
+        let authority = load(&world.folder("authority").join("authority.toml"), &[])?.role;
         let lent = Arc::new(random.clone());
         let authority = unefois_authority::start(authority, Arc::clone(&clock), lent, random.ring().clone())
             .await
             .context("the authority does not start")?;
 
         let surroundings = Surroundings { clock, random };
-        let build = async |sample: &str, member: &str, overrides: &[(&str, Value)]| {
-            let config = world.config(sample, member, overrides)?;
+        let build = async |member: &str| {
+            let config = load(&world.folder(member).join("node.toml"), &[])?.role;
             let node = Node::build(config, surroundings.clone()).await;
             anyhow::Ok(Running::start(
                 node.with_context(|| format!("the node {member} does not start"))?,
             ))
         };
-        let url = format!("http://127.0.0.1:{}/quotient-familial", ports.backend);
-        let produce = |datatype: &str, source: &str, value: Value| {
-            let row = toml::Table::from_iter([
-                ("datatype".to_owned(), datatype.into()),
-                (source.to_owned(), value),
-            ]);
-            Value::Array(vec![Value::Table(row)])
-        };
-        let http = toml::Table::from_iter([("url".to_owned(), url.into())]);
-        let cnaf = build(
-            PRODUCER_TOML,
-            "cnaf",
-            &[
-                ("node.participant", CNAF.into()),
-                ("listen.mesh", loopback(ports.cnaf)),
-                (
-                    "producer.produce",
-                    produce("cnaf/quotient-familial@1", "http", Value::Table(http)),
-                ),
-            ],
-        )
-        .await?;
-        let mesr = build(
-            PRODUCER_TOML,
-            "mesr",
-            &[
-                ("node.participant", MESR.into()),
-                ("listen.mesh", loopback(ports.mesr)),
-                (
-                    "producer.produce",
-                    produce("mesr/statut-etudiant@1", "sandbox", "./cases".into()),
-                ),
-            ],
-        )
-        .await?;
-        let clamart = build(
-            CONSUMER_TOML,
-            "clamart",
-            &[("listen.mesh", loopback(ports.clamart))],
-        )
-        .await?;
+        let cnaf = build("cnaf").await?;
+        let others = vec![build("mesr").await?, build("clamart").await?];
         let stage = Self {
             authority: Some(authority),
             cnaf,
-            others: vec![mesr, clamart],
+            others,
             shutdown,
             tasks,
         };
@@ -220,23 +165,6 @@ impl Stage {
         self.shutdown.cancel();
         self.tasks.wait().await;
     }
-}
-
-fn loopback(port: u16) -> Value {
-    format!("127.0.0.1:{port}").into()
-}
-
-/// `[[login]]` as the sample has it, at this world's provider.
-fn login(world: &World) -> Value {
-    let levels = toml::Table::from_iter([("eidas1".to_owned(), "eidas1".into())]);
-    Value::Table(toml::Table::from_iter([
-        ("name".to_owned(), "fc".into()),
-        ("label".to_owned(), "FranceConnect".into()),
-        ("issuer".to_owned(), world.idp_issuer.clone().into()),
-        ("client_id".to_owned(), "unefois".into()),
-        ("client_secret".to_owned(), "./fc.secret".into()),
-        ("levels".to_owned(), Value::Table(levels)),
-    ]))
 }
 
 async fn serve(
