@@ -21,6 +21,7 @@ const MAX_REDIRECTS: usize = 10;
 pub struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     cookies: BTreeMap<String, BTreeMap<String, String>>,
+    trail: Vec<Url>,
 }
 
 /// Where the browser ended.
@@ -39,6 +40,7 @@ impl Default for Browser {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
             cookies: BTreeMap::new(),
+            trail: Vec::new(),
         }
     }
 }
@@ -74,6 +76,18 @@ impl Page {
 }
 
 impl Browser {
+    /// Every address that it was sent to, in order.
+    pub fn trail(&self) -> &[Url] {
+        &self.trail
+    }
+
+    /// The values of the cookies that it holds.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        self.cookies
+            .values()
+            .flat_map(|jar| jar.values().map(String::as_str))
+    }
+
     /// Opens `url` and follows redirects up to a page, or to an address that begins with `stop`.
     pub async fn open(&mut self, url: &str, stop: &str) -> anyhow::Result<Page> {
         self.go(Method::GET, Url::parse(url)?, String::new(), stop).await
@@ -100,6 +114,7 @@ impl Browser {
         mut body: String,
         stop: &str,
     ) -> anyhow::Result<Page> {
+        self.trail.push(url.clone());
         for _ in 0..MAX_REDIRECTS {
             let (status, headers, text) = self.send(&method, &url, &body).await?;
             let location = headers.get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -111,6 +126,7 @@ impl Browser {
                 });
             };
             url = url.join(location)?;
+            self.trail.push(url.clone());
             if !stop.is_empty() && url.as_str().starts_with(stop) {
                 return Ok(Page {
                     url,
