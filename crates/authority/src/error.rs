@@ -159,9 +159,12 @@ impl Error {
             | Self::NotImplemented(_)
             | Self::RequestUri
             | Self::LoginState
-            | Self::Identity(_) => StatusCode::BAD_REQUEST,
+            | Self::Identity(_)
+            // RFC 6749, 5.2: 401 is for a client that tried the Authorization header, and asks for a challenge, of which
+            // there is none for a certificate; clients that see one read no further.
+            | Self::Client => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Client | Self::NotLoggedIn => StatusCode::UNAUTHORIZED,
+            Self::NotLoggedIn => StatusCode::UNAUTHORIZED,
             Self::SubjectMismatch
             | Self::TooManyTries
             | Self::Csrf

@@ -24,7 +24,7 @@ pub(crate) use token::{CODE_MS, draw_secret, ends_at, token};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use serde::Serialize;
 
 use crate::Error;
@@ -47,9 +47,6 @@ pub(crate) fn error_response(error: &Error) -> Response {
     let mut response = (error.status(), Json(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if matches!(error, Error::Client) {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("mutual-tls"));
-    }
     if error.reason().is_some_and(|reason| reason.retryable()) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -159,7 +159,7 @@ async fn nobody_speaks_for_another_client() {
     let answer = kit.call_as_crous("/as/par", &form(&kit.parameters())).await;
     assert_eq!(
         (answer.status, answer.json["error"].as_str()),
-        (StatusCode::UNAUTHORIZED, Some("invalid_client"))
+        (StatusCode::BAD_REQUEST, Some("invalid_client"))
     );
 
     let mut browser = kit.browser();
