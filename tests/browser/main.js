@@ -1,0 +1,62 @@
+// Every story, each in a browser of its own; exits 0 only if all of them held.
+
+import { rm } from 'node:fs/promises';
+
+import { Commune } from './commune.js';
+import { Report } from './report.js';
+import { OUT, Visitor, launch } from './visitor.js';
+import { World } from './world.js';
+import * as english from './stories/english.js';
+import * as errors from './stories/errors.js';
+import * as grant from './stories/grant.js';
+import * as keyboard from './stories/keyboard.js';
+import * as login from './stories/login.js';
+import * as noScript from './stories/no_script.js';
+import * as refusal from './stories/refusal.js';
+import * as withdrawal from './stories/withdrawal.js';
+
+const STORIES = [grant, withdrawal, refusal, login, noScript, keyboard, english, errors];
+
+const report = new Report();
+const cleanups = [];
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => end().then(() => process.exit(1)));
+
+async function end() {
+  for (const clean of cleanups.splice(0).reverse()) await clean();
+}
+
+async function tell(story, browser, world, commune) {
+  const visitor = await Visitor.come(browser, world, story.options);
+  const check = (name, what) => report.check(`${story.name}: ${name}`, what);
+  try {
+    await story.run({ visitor, commune, world, browser, check });
+    await check('the browser complained of nothing and asked no other host', () => visitor.behaved());
+  } catch (error) {
+    if (!error.said) await report.check(story.name, () => Promise.reject(error)).catch(() => {});
+    for (const problem of visitor.problems) console.log(`      ${problem}`);
+    await visitor.keep(`failed-${story.name.replaceAll(' ', '-')}`).catch(() => {});
+  } finally {
+    await visitor.leave();
+  }
+}
+
+try {
+  await rm(OUT, { recursive: true, force: true });
+  const world = await World.raise(process.env.UNEFOIS);
+  cleanups.push(() => world.lower());
+  const commune = await Commune.open(world.socket);
+  cleanups.push(() => commune.close());
+  const browser = await launch(commune);
+  cleanups.push(() => browser.close());
+  for (const story of STORIES) {
+    if (process.argv[2] && story.name !== process.argv[2]) continue;
+    await tell(story, browser, world, commune);
+  }
+} catch (error) {
+  report.failed += 1;
+  console.log(`FAIL  ${error.stack}`);
+} finally {
+  await end();
+}
+console.log(`\n${report.passed} passed, ${report.failed} failed`);
+process.exitCode = report.failed > 0 || report.passed === 0 ? 1 : 0;
