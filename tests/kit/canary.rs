@@ -3,28 +3,31 @@
 //! A value is searched for as it is, without regard to case, and as base64 (any alignment, both alphabets) and
 //! hexadecimal would hide it: what is missed is what is encrypted, hashed or compressed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// Text that was observed: a log, spans, a database file.
+/// What was observed: a log, spans, a database file.
 #[derive(Clone, Debug)]
 pub struct Signal {
     name: String,
+    /// Its bytes, a character each.
     text: String,
 }
 
 impl Signal {
-    /// What `name` gave; of bytes that are no text, the text among them.
+    /// What `name` gave.
     pub fn new(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
         Self {
             name: name.into(),
-            text: String::from_utf8_lossy(bytes.as_ref()).into_owned(),
+            text: characters(bytes.as_ref()),
         }
     }
 }
 
 /// A forbidden value that was found: where, and what it is. Never the value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hit {
     /// The signal.
     pub signal: String,
@@ -36,17 +39,35 @@ pub struct Hit {
 
 /// The values planted in personal fields, or seen there.
 #[derive(Clone, Debug, Default)]
-pub struct Canaries(Vec<(String, String)>);
+pub struct Canaries(Vec<Canary>);
+
+#[derive(Clone, Debug)]
+struct Canary {
+    field: String,
+    needles: Vec<Needle>,
+}
+
+/// One way to write a value.
+#[derive(Clone, Debug)]
+struct Needle {
+    form: &'static str,
+    text: String,
+    /// Whether a capital is another character.
+    exact: bool,
+    /// Whether it counts only where no letter or digit is beside it.
+    word: bool,
+}
 
 /// The shortest value that is worth a search: shorter ones occur by chance.
 const SHORTEST: usize = 6;
 
 impl Canaries {
-    /// A value for `field` that nothing else contains: letters only, so that it may be a name.
+    /// A value for `field` that nothing else in this process contains: letters only, so that it may be a name.
     pub fn plant(&mut self, field: &str) -> String {
         // Letters that no language puts together, then the number of the canary in base 20.
         const LETTERS: &[u8; 20] = b"bcdfghjklmnpqrstvwxz";
-        let mut number = self.0.len() + 400;
+        static PLANTED: AtomicUsize = AtomicUsize::new(400);
+        let mut number = PLANTED.fetch_add(1, Ordering::Relaxed);
         let mut value = "Qxzwj".to_owned();
         while number > 0 {
             value.push(char::from(LETTERS[number % LETTERS.len()]));
@@ -61,12 +82,46 @@ impl Canaries {
     ///
     /// # Panics
     /// It is too short to be searched for.
-    pub fn watch(&mut self, field: &str, value: &str) {
+    pub fn watch(&mut self, field: &str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
         assert!(value.len() >= SHORTEST, "{field} is too short for a canary");
-        self.0.push((field.to_owned(), value.to_owned()));
+        let needle = |form, text: String, exact| Needle {
+            form,
+            text,
+            exact,
+            word: false,
+        };
+        let hex = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut needles = vec![
+            needle("text", characters(value).to_ascii_lowercase(), false),
+            needle("hexadecimal", hex, false),
+        ];
+        needles.extend(base64_forms(value).map(|form| needle("base64", form, true)));
+        self.add(field, needles);
     }
 
-    /// Every value found in `signals`: none, where all is well.
+    /// Searches for `value`, too short to be unique, where it stands alone: a code of five digits.
+    pub fn watch_word(&mut self, field: &str, value: &str) {
+        let word = Needle {
+            form: "word",
+            text: value.to_ascii_lowercase(),
+            exact: false,
+            word: true,
+        };
+        self.add(field, vec![word]);
+    }
+
+    /// Searches for all that `others` search for.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    fn add(&mut self, field: &str, needles: Vec<Needle>) {
+        let field = field.to_owned();
+        self.0.push(Canary { field, needles });
+    }
+
+    /// Every value found in `signals`, once a form: none, where all is well.
     ///
     /// # Panics
     /// There is nothing to search for, or nothing to search in.
@@ -76,43 +131,55 @@ impl Canaries {
         for signal in signals {
             assert!(!signal.text.is_empty(), "{} is empty", signal.name);
             let lower = signal.text.to_ascii_lowercase();
-            for (field, value) in &self.0 {
-                let hit = |form| Hit {
-                    signal: signal.name.clone(),
-                    field: field.clone(),
-                    form,
-                };
-                if lower.contains(&value.to_ascii_lowercase()) {
-                    hits.push(hit("text"));
-                }
-                let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-                if lower.contains(&hex) {
-                    hits.push(hit("hexadecimal"));
-                }
-                if base64_forms(value).iter().any(|form| signal.text.contains(form)) {
-                    hits.push(hit("base64"));
+            for canary in &self.0 {
+                for needle in &canary.needles {
+                    let text = if needle.exact { &signal.text } else { &lower };
+                    if needle.is_in(text) {
+                        hits.push(Hit {
+                            signal: signal.name.clone(),
+                            field: canary.field.clone(),
+                            form: needle.form,
+                        });
+                    }
                 }
             }
         }
+        hits.sort();
+        hits.dedup();
         hits
     }
 }
 
+impl Needle {
+    fn is_in(&self, text: &str) -> bool {
+        if !self.word {
+            return text.contains(&self.text);
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric();
+        text.match_indices(&self.text).any(|(at, found)| {
+            !text[..at].ends_with(plain) && !text[at + found.len()..].starts_with(plain)
+        })
+    }
+}
+
+/// Bytes, a character each, so that text and what is no text are searched alike.
+fn characters(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
 /// The characters that `value` alone decides when it lies somewhere in bytes written as base64.
-fn base64_forms(value: &str) -> Vec<String> {
-    let mut forms = Vec::new();
-    for before in 0..3 {
+fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
+    (0..3_usize).flat_map(move |before| {
         let mut bytes = vec![0; before];
-        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(value);
         let text = STANDARD_NO_PAD.encode(&bytes);
         // Characters that share bits with what lies before, or after, vary.
         let first = [0, 2, 3][before];
-        let last = text.len() - usize::from(bytes.len() % 3 != 0);
-        let sure = &text[first..last];
-        forms.push(sure.to_owned());
-        forms.push(sure.replace('+', "-").replace('/', "_"));
-    }
-    forms
+        let last = text.len() - usize::from(!bytes.len().is_multiple_of(3));
+        let sure = text[first..last].to_owned();
+        let url = sure.replace('+', "-").replace('/', "_");
+        [sure, url]
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +202,27 @@ mod tests {
             let hits = canaries.hits(&[Signal::new("logs", format!("user={text} failed"))]);
             assert_eq!(hits.len(), 1, "{form} {text}");
             assert_eq!((hits[0].field.as_str(), hits[0].form), ("family_name", form));
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_where_nothing_is_text() {
+        let mut canaries = Canaries::default();
+        canaries.watch("handle", [0xff, 0x00, 0xc3, 0x28, 0x80, 0xfe, 0x07]);
+        let file = [&[0xc3, 0x28][..], &[0xff, 0x00, 0xc3, 0x28, 0x80, 0xfe, 0x07], &[9]].concat();
+        assert_eq!(canaries.hits(&[Signal::new("file", &file)]).len(), 1);
+        assert_eq!(canaries.hits(&[Signal::new("file", &file[1..8])]), []);
+    }
+
+    #[test]
+    fn a_word_is_found_alone() {
+        let mut canaries = Canaries::default();
+        canaries.watch_word("birthplace", "98397");
+        for text in ["98397", "?cog=98397&x", "{\"birthplace\":\"98397\"}"] {
+            assert_eq!(canaries.hits(&[Signal::new("logs", text)]).len(), 1, "{text}");
+        }
+        for text in ["198397", "12.983971Z", "a98397", "9839"] {
+            assert_eq!(canaries.hits(&[Signal::new("logs", text)]), [], "{text}");
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Starts telemetry with logs in memory, down to DEBUG, and a collector in the process.
+    /// Starts telemetry with logs in memory, all levels of ours, and a collector in the process.
     ///
     /// # Errors
     /// It was started before.

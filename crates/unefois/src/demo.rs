@@ -4,6 +4,7 @@ pub mod backend;
 pub mod browser;
 pub mod idp;
 pub mod persona;
+pub mod process;
 pub mod roles;
 pub mod script;
 pub mod stage;

@@ -9,6 +9,8 @@ use unefois_mesh::{SystemClock, SystemRandom};
 
 use super::runtime;
 use crate::console::Console;
+use crate::demo::script::Script;
+use crate::demo::stage::Roles;
 use crate::demo::story::{Step, Story};
 use crate::demo::world::World;
 use crate::failure::{Failure, Kind};
@@ -22,6 +24,9 @@ pub struct Demo {
     /// Skips the story and stays up until interrupted.
     #[arg(long, conflicts_with = "headless")]
     stay: bool,
+    /// Runs each role in a process of its own, as services do.
+    #[arg(long)]
+    processes: bool,
     /// Where to write certificates, keys and databases; a temporary folder where absent.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -63,9 +68,15 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         "dir": root,
         "pin": world.pin.to_string(),
     });
-    let mut story = Story::begin(world).await.map_err(|error| {
-        Failure::new(Kind::Bug, "la démonstration ne démarre pas").because(format!("{error:#}"))
-    })?;
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(Kind::Bug, "ce programme ne se trouve pas lui-même").because(e))?;
+    let roles = match demo.processes {
+        true => Roles::Processes(&program),
+        false => Roles::Here,
+    };
+    let mut story = Story::begin(world, Script::default(), roles)
+        .await
+        .map_err(|error| broken("la démonstration ne démarre pas", &error))?;
     let ms = u64::try_from(clock.boottime().micros_since(start) / 1_000).unwrap_or(0);
     tell(
         &Step {
@@ -95,11 +106,18 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         )?;
         crate::host::interrupted().await;
     }
-    story.end().await;
+    story
+        .end()
+        .await
+        .map_err(|error| broken("la démonstration ne se termine pas", &error))?;
     match held {
         true => Ok(()),
         false => Err(Failure::new(Kind::No, "une étape ne tient pas")),
     }
+}
+
+fn broken(what: &str, error: &anyhow::Error) -> Failure {
+    Failure::new(Kind::Bug, what).because(format!("{error:#}"))
 }
 
 fn tell(step: &Step, console: Console) -> Result<(), Failure> {

@@ -154,6 +154,9 @@ impl IdentityProvider {
     }
 
     fn sub(&self, persona: &Persona, client_id: &str) -> String {
+        if let Some(sub) = persona.sub {
+            return sub.to_owned();
+        }
         let parts: [&[u8]; 4] = [
             &self.0.pairwise_secret,
             client_id.as_bytes(),

@@ -8,6 +8,9 @@ pub struct Persona {
     /// The name of the persona on the provider's page and on the command line.
     #[serde(skip)]
     pub key: &'static str,
+    /// The provider's name of the person, where it is not to be a pairwise one.
+    #[serde(skip)]
+    pub sub: Option<&'static str>,
     /// Birth name.
     pub family_name: &'static str,
     /// First names, separated by spaces.
@@ -44,6 +47,7 @@ pub struct Contact {
 pub const PERSONAS: &[Persona] = &[
     Persona {
         key: "angela",
+        sub: None,
         family_name: "DUBOIS",
         given_name: "Angela Claire Louise",
         given_name_array: &["Angela", "Claire", "Louise"],
@@ -55,6 +59,7 @@ pub const PERSONAS: &[Persona] = &[
     },
     Persona {
         key: "pierre",
+        sub: None,
         family_name: "MERCIER",
         given_name: "Pierre",
         given_name_array: &["Pierre"],
@@ -66,6 +71,7 @@ pub const PERSONAS: &[Persona] = &[
     },
     Persona {
         key: "melissandre",
+        sub: None,
         family_name: "TROIS-DUPRE",
         given_name: "Melissandre Juliette",
         given_name_array: &["Melissandre", "Juliette"],
@@ -77,6 +83,7 @@ pub const PERSONAS: &[Persona] = &[
     },
     Persona {
         key: "jean",
+        sub: None,
         family_name: "TARGE",
         given_name: "Jean",
         given_name_array: &["Jean"],
@@ -88,6 +95,7 @@ pub const PERSONAS: &[Persona] = &[
     },
     Persona {
         key: "joelle",
+        sub: None,
         family_name: "DUBINÔRE",
         given_name: "Joëlle Françoise",
         given_name_array: &["Joëlle", "Françoise"],

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::world::{CNAF, MESR, World};
+use super::world::{CNAF, MESR, Member, World};
 use crate::config::{Override, overridden};
 use crate::failure::{Failure, Kind};
 
@@ -10,18 +10,19 @@ const AUTHORITY: &str = include_str!("../../../../deploy/authority.toml");
 const PRODUCER: &str = include_str!("../../../../deploy/node-producer.toml");
 const CONSUMER: &str = include_str!("../../../../deploy/node-consumer.toml");
 
-/// The files of every process by their path in the world's folder, with their text.
+/// The file of every process.
 ///
 /// # Errors
 /// A sample does not read; a test keeps that from happening.
-pub fn files(world: &World) -> Result<Vec<(&'static str, String)>, Failure> {
+pub fn files(world: &World) -> Result<Vec<(Member, String)>, Failure> {
     let ports = world.ports;
     let backend = format!("http://127.0.0.1:{}/quotient-familial", ports.backend);
     Ok(vec![
         (
-            "authority/authority.toml",
+            Member::Authority,
             file(
                 world,
+                Member::Authority,
                 AUTHORITY,
                 &[
                     (
@@ -40,9 +41,10 @@ pub fn files(world: &World) -> Result<Vec<(&'static str, String)>, Failure> {
             )?,
         ),
         (
-            "cnaf/node.toml",
+            Member::Cnaf,
             file(
                 world,
+                Member::Cnaf,
                 PRODUCER,
                 &[
                     ("node.participant", CNAF.into()),
@@ -59,9 +61,10 @@ pub fn files(world: &World) -> Result<Vec<(&'static str, String)>, Failure> {
             )?,
         ),
         (
-            "mesr/node.toml",
+            Member::Mesr,
             file(
                 world,
+                Member::Mesr,
                 PRODUCER,
                 &[
                     ("node.participant", MESR.into()),
@@ -74,15 +77,23 @@ pub fn files(world: &World) -> Result<Vec<(&'static str, String)>, Failure> {
             )?,
         ),
         (
-            "clamart/node.toml",
-            file(world, CONSUMER, &[("listen.mesh", loopback(ports.clamart))])?,
+            Member::Clamart,
+            file(
+                world,
+                Member::Clamart,
+                CONSUMER,
+                &[("listen.mesh", loopback(ports.clamart))],
+            )?,
         ),
     ])
 }
 
-fn file(world: &World, sample: &str, overrides: &[(&str, Value)]) -> Result<String, Failure> {
-    let pin = ("directory.key", Value::String(world.pin.to_string()));
-    let overrides: Vec<Override> = (overrides.iter().chain([&pin]))
+fn file(world: &World, member: Member, sample: &str, overrides: &[(&str, Value)]) -> Result<String, Failure> {
+    let common = [
+        ("directory.key", Value::String(world.pin.to_string())),
+        ("admin.listen", loopback(world.ports.admin(member))),
+    ];
+    let overrides: Vec<Override> = (overrides.iter().chain(&common))
         .map(|(path, value)| (path.split('.').map(str::to_owned).collect(), value.clone()))
         .collect();
     toml::to_string(&overridden(sample, &overrides)?)

@@ -1,10 +1,11 @@
 //! Every role of the demonstration, started from its configuration file in one process.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,21 +18,61 @@ use unefois_node::{Node, Surroundings};
 
 use super::backend;
 use super::idp::{IdentityProvider, RelyingParty};
+use super::process::Process;
 use super::script::Script;
-use super::world::World;
+use super::world::{Member, World};
 use crate::config::load;
 
 /// How long the producers may take until their leases are fresh.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// Where roles run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roles<'a> {
+    /// All in this process.
+    Here,
+    /// Each in a process of its own, of this program.
+    Processes(&'a Path),
+}
+
 /// The running roles.
 #[derive(Debug)]
 pub struct Stage {
-    authority: Option<unefois_authority::Running>,
-    cnaf: Running,
-    others: Vec<Running>,
+    authority: Actor,
+    /// None once it is stopped.
+    cnaf: Option<Actor>,
+    others: Vec<Actor>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// One role under way.
+#[derive(Debug)]
+enum Actor {
+    Authority(Box<unefois_authority::Running>),
+    Node(Running),
+    Process(Process),
+}
+
+impl Actor {
+    /// Waits until it may do its part.
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Authority(_) => Ok(()),
+            Self::Node(node) => node.ready().await,
+            Self::Process(process) => process.ready(READY_WITHIN).await,
+        }
+    }
+
+    /// Ends it, and what it was doing.
+    async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Authority(authority) => authority.stop().await,
+            Self::Node(node) => node.stop().await,
+            Self::Process(process) => process.stop().await?,
+        }
+        Ok(())
+    }
 }
 
 /// A node under way.
@@ -55,11 +96,25 @@ impl Running {
         }
     }
 
-    async fn stop(&mut self) {
+    async fn ready(&self) -> anyhow::Result<()> {
+        let ready = async {
+            let mut look = tokio::time::interval(Duration::from_millis(10));
+            while !self.producer.as_ref().is_none_or(Producer::ready) {
+                look.tick().await;
+            }
+        };
+        let within = tokio::time::timeout(READY_WITHIN, ready).await;
+        within.with_context(|| {
+            format!(
+                "a producer holds no fresh lease after {} s",
+                READY_WITHIN.as_secs()
+            )
+        })
+    }
+
+    async fn stop(self) {
         self.shutdown.cancel();
         self.tasks.wait().await;
-        // The last handle on the database closes it.
-        self.producer = None;
     }
 }
 
@@ -68,7 +123,7 @@ impl Stage {
     ///
     /// # Errors
     /// A role does not start, or no lease becomes fresh in time.
-    pub async fn raise(world: &World, script: &Arc<Script>) -> anyhow::Result<Self> {
+    pub async fn raise(world: &World, script: &Arc<Script>, roles: Roles<'_>) -> anyhow::Result<Self> {
         let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), SystemRandom::new());
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let ports = world.ports;
@@ -99,72 +154,78 @@ impl Stage {
         .await?;
         tasks.close();
 
-        let authority = load(&world.folder("authority").join("authority.toml"), &[])?.role;
-        let lent = Arc::new(random.clone());
-        let authority = unefois_authority::start(authority, Arc::clone(&clock), lent, random.ring().clone())
-            .await
-            .context("the authority does not start")?;
-
-        let surroundings = Surroundings { clock, random };
-        let build = async |member: &str| {
-            let config = load(&world.folder(member).join("node.toml"), &[])?.role;
-            let node = Node::build(config, surroundings.clone()).await;
-            anyhow::Ok(Running::start(
-                node.with_context(|| format!("the node {member} does not start"))?,
-            ))
+        let surroundings = Surroundings {
+            clock: Arc::clone(&clock),
+            random: random.clone(),
         };
-        let cnaf = build("cnaf").await?;
-        let others = vec![build("mesr").await?, build("clamart").await?];
-        let stage = Self {
-            authority: Some(authority),
-            cnaf,
+        let authority = match roles {
+            Roles::Here => {
+                let config = load(&world.file(Member::Authority), &[])?.role;
+                let (lent, ring) = (Arc::new(random.clone()), random.ring().clone());
+                let authority = unefois_authority::start(config, clock, lent, ring).await;
+                Actor::Authority(Box::new(authority.context("the authority does not start")?))
+            }
+            Roles::Processes(program) => process(program, world, Member::Authority)?,
+        };
+        let node = async |member: Member| match roles {
+            Roles::Here => {
+                let config = load(&world.file(member), &[])?.role;
+                let node = Node::build(config, surroundings.clone()).await;
+                let node = node.with_context(|| format!("the node {} does not start", member.name()))?;
+                anyhow::Ok(Actor::Node(Running::start(node)))
+            }
+            Roles::Processes(program) => process(program, world, member),
+        };
+        let cnaf = node(Member::Cnaf).await?;
+        let others = vec![node(Member::Mesr).await?, node(Member::Clamart).await?];
+        let mut stage = Self {
+            authority,
+            cnaf: Some(cnaf),
             others,
             shutdown,
             tasks,
         };
-        stage.wait_until_ready().await?;
+        stage.ready().await?;
         Ok(stage)
     }
 
-    async fn wait_until_ready(&self) -> anyhow::Result<()> {
-        let ready = async {
-            let mut look = tokio::time::interval(Duration::from_millis(10));
-            let producers = || {
-                self.others
-                    .iter()
-                    .chain([&self.cnaf])
-                    .filter_map(|node| node.producer.as_ref())
-            };
-            while !producers().all(Producer::ready) {
-                look.tick().await;
-            }
-        };
-        if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
-            bail!(
-                "the producers hold no fresh lease after {} s",
-                READY_WITHIN.as_secs()
-            );
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        self.authority.ready().await?;
+        for actor in self.cnaf.iter_mut().chain(&mut self.others) {
+            actor.ready().await?;
         }
         Ok(())
     }
 
     /// Stops the CNAF's node, so that its database can be looked at.
-    pub async fn stop_cnaf(&mut self) {
-        self.cnaf.stop().await;
+    ///
+    /// # Errors
+    /// Its process ended badly.
+    pub async fn stop_cnaf(&mut self) -> anyhow::Result<()> {
+        match self.cnaf.take() {
+            Some(cnaf) => cnaf.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// Stops everything and waits for its end.
-    pub async fn lower(mut self) {
-        self.cnaf.stop().await;
-        for node in &mut self.others {
-            node.stop().await;
+    ///
+    /// # Errors
+    /// A process ended badly.
+    pub async fn lower(mut self) -> anyhow::Result<()> {
+        self.stop_cnaf().await?;
+        for actor in self.others {
+            actor.stop().await?;
         }
-        if let Some(authority) = self.authority.take() {
-            authority.stop().await;
-        }
+        self.authority.stop().await?;
         self.shutdown.cancel();
         self.tasks.wait().await;
+        Ok(())
     }
+}
+
+fn process(program: &Path, world: &World, member: Member) -> anyhow::Result<Actor> {
+    Process::start(program, world, member, &[]).map(Actor::Process)
 }
 
 async fn serve(

@@ -17,7 +17,7 @@ use unefois_tlog::{Origin, VerifierKey};
 
 use super::browser::{Browser, Page};
 use super::script::Script;
-use super::stage::Stage;
+use super::stage::{Roles, Stage};
 use crate::command::audit::{Reader, verify_participant};
 use crate::command::fetch::unix;
 use crate::command::ledger::check;
@@ -45,30 +45,21 @@ pub struct Story {
     stage: Stage,
     backoffice: BackofficeServiceClient<Channel>,
     browser: Browser,
-    grant: Option<Grant>,
-    /// The CNAF's entry of the first fetch.
-    released: Option<Vec<u8>>,
+    grants: Vec<Grant>,
+    answers: Vec<FetchResponse>,
 }
 
 /// What one step takes and tells.
 type Seen = anyhow::Result<String>;
 
 impl Story {
-    /// Raises the stage in `world`, for the demonstration's own people.
+    /// Raises the stage in `world`, for the people of `script`.
     ///
     /// # Errors
     /// A role does not start.
-    pub async fn begin(world: World) -> anyhow::Result<Self> {
-        Self::about(world, Script::default()).await
-    }
-
-    /// The same for the people of `script`.
-    ///
-    /// # Errors
-    /// A role does not start.
-    pub async fn about(world: World, script: Script) -> anyhow::Result<Self> {
+    pub async fn begin(world: World, script: Script, roles: Roles<'_>) -> anyhow::Result<Self> {
         let script = Arc::new(script);
-        let stage = Stage::raise(&world, &script).await?;
+        let stage = Stage::raise(&world, &script, roles).await?;
         let backoffice = BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock")));
         Ok(Self {
             world,
@@ -76,8 +67,8 @@ impl Story {
             stage,
             backoffice,
             browser: Browser::default(),
-            grant: None,
-            released: None,
+            grants: Vec::new(),
+            answers: Vec::new(),
         })
     }
 
@@ -102,7 +93,7 @@ impl Story {
                 }
             }};
         }
-        step!("grant", self.grants());
+        step!("grant", self.granting());
         step!("fetch-http", self.fetches(CNAF));
         step!("fetch-sandbox", self.fetches(MESR));
         step!("ledgers", self.ledgers());
@@ -113,13 +104,31 @@ impl Story {
         true
     }
 
+    /// The person's browser.
+    pub const fn browser(&self) -> &Browser {
+        &self.browser
+    }
+
+    /// The grants that the back-office was given, the last one in use.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// The attestations that it was given.
+    pub fn answers(&self) -> &[FetchResponse] {
+        &self.answers
+    }
+
     /// Stops every role.
-    pub async fn end(self) {
-        self.stage.lower().await;
+    ///
+    /// # Errors
+    /// A process ended badly.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.stage.lower().await
     }
 
     /// A person logs in at the provider and grants for two producers on one page.
-    async fn grants(&mut self) -> Seen {
+    async fn granting(&mut self) -> Seen {
         let (grant, page) = self.authorize(0).await?;
         for words in [
             self.script.dossiers[0].as_str(),
@@ -139,7 +148,7 @@ impl Story {
             .flat_map(|e| e.units.iter().map(String::as_str))
             .collect();
         ensure!(units == ["valeur", "inscription"], "granted: {units:?}");
-        self.grant = Some(grant);
+        self.grants.push(grant);
         Ok("deux producteurs sur une page, facultatif non coché".to_owned())
     }
 
@@ -267,7 +276,6 @@ impl Story {
             "a proof is missing"
         );
         if producer == CNAF {
-            self.released = Some(answer.producer_entry.clone());
             ensure!(
                 text.contains(&self.script.valeur()) && !text.contains(self.script.person().family_name),
                 "the unit is not the granted one"
@@ -277,11 +285,13 @@ impl Story {
                 "the source gave no more than was sent"
             );
         }
-        Ok(format!("{unit} : {text}"))
+        let seen = format!("{unit} : {text}");
+        self.answers.push(answer);
+        Ok(seen)
     }
 
     async fn fetch(&mut self, producer: &str) -> anyhow::Result<FetchResponse> {
-        let grant = self.grant.as_ref().context("nothing was granted")?;
+        let grant = self.grants.last().context("nothing was granted")?;
         let element = grant
             .elements
             .iter()
@@ -379,7 +389,7 @@ impl Story {
             done.body.contains("enregistré"),
             "the page does not say that the stop is recorded"
         );
-        self.grant = Some(grant);
+        self.grants.push(grant);
         match self.fetch(CNAF).await {
             Ok(_) => bail!("a withdrawn grant served"),
             Err(error) => refused_with(&error, Reason::GrantRevoked),
@@ -391,11 +401,15 @@ impl Story {
         let origin: Origin = format!("{CNAF}/1").parse()?;
         let database = self.world.folder("cnaf").join("node.db");
         let key: VerifierKey = self.audit_key(&origin)?;
-        self.stage.stop_cnaf().await;
+        self.stage.stop_cnaf().await?;
         let url = format!("sqlite:{}", database.display());
         let sound = check(&url, &key, |_, _| {}).await?;
         ensure!(sound.is_sound(), "the untouched database does not verify");
-        let entry = self.released.as_ref().context("nothing was fetched")?;
+        let entry = &self
+            .answers
+            .first()
+            .context("nothing was fetched")?
+            .producer_entry;
         let mut bytes = std::fs::read(&database)?;
         let at = bytes
             .windows(entry.len())

@@ -53,6 +53,41 @@ pub struct Ports {
     pub idp: u16,
     /// The HTTP API behind the CNAF's node.
     pub backend: u16,
+    /// Probes and metrics of each process, by [`Member`].
+    admin: [u16; 4],
+}
+
+/// A process of the demonstration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// The authority.
+    Authority,
+    /// The CNAF's node.
+    Cnaf,
+    /// The ministry's node.
+    Mesr,
+    /// The commune's node.
+    Clamart,
+}
+
+impl Member {
+    /// The name of its folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Cnaf => "cnaf",
+            Self::Mesr => "mesr",
+            Self::Clamart => "clamart",
+        }
+    }
+
+    /// What it serves, as the command line and its file are named.
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Cnaf | Self::Mesr | Self::Clamart => "node",
+        }
+    }
 }
 
 impl Ports {
@@ -61,7 +96,7 @@ impl Ports {
     /// # Errors
     /// Loopback has none left.
     pub fn free() -> std::io::Result<Self> {
-        let held: Vec<TcpListener> = (0..7)
+        let held: Vec<TcpListener> = (0..11)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<Result<_, _>>()?;
         let port = |n: usize| held[n].local_addr().map(|address| address.port());
@@ -73,7 +108,13 @@ impl Ports {
             clamart: port(4)?,
             idp: port(5)?,
             backend: port(6)?,
+            admin: [port(7)?, port(8)?, port(9)?, port(10)?],
         })
+    }
+
+    /// Probes and metrics of this process.
+    pub const fn admin(&self, member: Member) -> u16 {
+        self.admin[member as usize]
     }
 }
 
@@ -93,7 +134,7 @@ pub struct World {
 }
 
 /// One participant as it is made.
-struct Member {
+struct Made {
     row: ParticipantRow,
 }
 
@@ -226,10 +267,16 @@ impl World {
             idp_secret,
             idp_issuer,
         };
-        for (name, text) in super::roles::files(&world)? {
-            maker.file(name, text.as_bytes())?;
+        for (member, text) in super::roles::files(&world)? {
+            let name = format!("{}/{}.toml", member.name(), member.role());
+            maker.file(&name, text.as_bytes())?;
         }
         Ok(world)
+    }
+
+    /// The configuration file of one process.
+    pub fn file(&self, member: Member) -> PathBuf {
+        self.folder(member.name()).join(format!("{}.toml", member.role()))
     }
 
     /// The folder of one process.
@@ -310,7 +357,7 @@ impl Maker<'_> {
         member: &str,
         profile: Profile,
         (fr, en): (&str, &str),
-    ) -> Result<Member, Failure> {
+    ) -> Result<Made, Failure> {
         std::fs::create_dir_all(self.root.join(member)).map_err(cannot_write)?;
         let spki_sha256 = self.certificate(member, "tls", profile, id)?;
         let origin = format!("{id}/1");
@@ -319,7 +366,7 @@ impl Maker<'_> {
         let id: ParticipantId = id
             .parse()
             .map_err(|e| Failure::new(Kind::Bug, "un participant est mal nommé").because(e))?;
-        Ok(Member {
+        Ok(Made {
             row: ParticipantRow {
                 id,
                 name: Bilingual {
@@ -343,7 +390,7 @@ impl Maker<'_> {
         })
     }
 
-    fn producer(&mut self, id: &str, member: &str, name: (&str, &str)) -> Result<Member, Failure> {
+    fn producer(&mut self, id: &str, member: &str, name: (&str, &str)) -> Result<Made, Failure> {
         let mut made = self.member(id, member, Profile::Node, name)?;
         made.row.seal_keys = vec![self.jwk(member, "seal")?];
         made.row.pivot_keys = vec![self.jwk(member, "pivot")?];
