@@ -1,6 +1,7 @@
 //! The person's browser of the headless story: cookies, redirects and forms, over plain HTTP on loopback.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, bail};
 use axum::body::Bytes;
@@ -37,11 +38,7 @@ pub struct Page {
 
 impl Default for Browser {
     fn default() -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            cookies: BTreeMap::new(),
-            trail: Vec::new(),
-        }
+        Self::at(Ipv4Addr::LOCALHOST)
     }
 }
 
@@ -76,6 +73,17 @@ impl Page {
 }
 
 impl Browser {
+    /// A browser whose connections come from this loopback address.
+    pub fn at(address: Ipv4Addr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address.into()));
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            cookies: BTreeMap::new(),
+            trail: Vec::new(),
+        }
+    }
+
     /// Every address that it was sent to, in order.
     pub fn trail(&self) -> &[Url] {
         &self.trail

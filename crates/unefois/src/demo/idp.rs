@@ -409,10 +409,16 @@ async fn logout(
     Redirect::to(back.as_str()).into_response()
 }
 
+/// Plain on purpose: nobody should take it for a real provider.
+const STYLE: &str = "body{font:100%/1.5 system-ui,sans-serif;margin:0;padding:32px 16px}main{max-width:30rem;margin:auto}\
+     h1{font-size:1.5625rem}form p{margin:8px 0}button{font:inherit;width:100%;min-height:48px;padding:8px 16px;\
+     text-align:left;border:1px solid GrayText;border-radius:8px;cursor:pointer}";
+
 fn page(body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"fr\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Identité de démonstration</title></head>\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <link rel=\"icon\" href=\"data:,\"><title>Identité de démonstration</title><style>{STYLE}</style></head>\
          <body><main><h1>Identité de démonstration</h1>{body}</main></body></html>"
     )
 }

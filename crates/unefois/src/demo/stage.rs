@@ -42,8 +42,7 @@ pub struct Stage {
     /// None once it is stopped.
     cnaf: Option<Actor>,
     others: Vec<Actor>,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
+    props: Props,
 }
 
 /// One role under way.
@@ -124,36 +123,8 @@ impl Stage {
     /// # Errors
     /// A role does not start, or no lease becomes fresh in time.
     pub async fn raise(world: &World, script: &Arc<Script>, roles: Roles<'_>) -> anyhow::Result<Self> {
+        let props = Props::raise(world, script).await?;
         let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), SystemRandom::new());
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let ports = world.ports;
-
-        let key =
-            Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()))?;
-        let party = RelyingParty {
-            client_id: "unefois".to_owned(),
-            client_secret: world.idp_secret.clone(),
-            redirect_uris: vec![format!("http://localhost:{}/fc/retour", ports.portal)],
-        };
-        let issuer = format!("http://127.0.0.1:{}", ports.idp);
-        let idp = IdentityProvider::new(
-            issuer,
-            key,
-            vec![party],
-            script.people.clone(),
-            Arc::clone(&clock),
-            Arc::new(random.clone()),
-        );
-        serve(&tasks, &shutdown, ports.idp, idp.router()).await?;
-        serve(
-            &tasks,
-            &shutdown,
-            ports.backend,
-            backend::router(Arc::clone(script)),
-        )
-        .await?;
-        tasks.close();
-
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             random: random.clone(),
@@ -182,8 +153,7 @@ impl Stage {
             authority,
             cnaf: Some(cnaf),
             others,
-            shutdown,
-            tasks,
+            props,
         };
         stage.ready().await?;
         Ok(stage)
@@ -218,14 +188,65 @@ impl Stage {
             actor.stop().await?;
         }
         self.authority.stop().await?;
-        self.shutdown.cancel();
-        self.tasks.wait().await;
+        self.props.lower().await;
         Ok(())
     }
 }
 
 fn process(program: &Path, world: &World, member: Member) -> anyhow::Result<Actor> {
     Process::start(program, world, member, &[]).map(Actor::Process)
+}
+
+/// What others would bring: the identity provider, and the API behind the CNAF's node.
+#[derive(Debug)]
+pub struct Props {
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Props {
+    /// Serves them in this process, at the addresses of `world`.
+    ///
+    /// # Errors
+    /// An address is taken.
+    pub async fn raise(world: &World, script: &Arc<Script>) -> anyhow::Result<Self> {
+        let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), SystemRandom::new());
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let ports = world.ports;
+
+        let key =
+            Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()))?;
+        let party = RelyingParty {
+            client_id: "unefois".to_owned(),
+            client_secret: world.idp_secret.clone(),
+            redirect_uris: vec![format!("http://localhost:{}/fc/retour", ports.portal)],
+        };
+        let issuer = format!("http://127.0.0.1:{}", ports.idp);
+        let idp = IdentityProvider::new(
+            issuer,
+            key,
+            vec![party],
+            script.people.clone(),
+            Arc::clone(&clock),
+            Arc::new(random.clone()),
+        );
+        serve(&tasks, &shutdown, ports.idp, idp.router()).await?;
+        serve(
+            &tasks,
+            &shutdown,
+            ports.backend,
+            backend::router(Arc::clone(script)),
+        )
+        .await?;
+        tasks.close();
+        Ok(Self { shutdown, tasks })
+    }
+
+    /// Ends both.
+    pub async fn lower(self) {
+        self.shutdown.cancel();
+        self.tasks.wait().await;
+    }
 }
 
 async fn serve(

@@ -4,25 +4,19 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
-use tonic::transport::Channel;
 use unefois_core::{Clock, Event, Reason};
 use unefois_mesh::{SystemClock, status};
-use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
-use unefois_proto::pb::backoffice::v1::subject_binding::Binding;
-use unefois_proto::pb::backoffice::v1::{
-    Capacity, CompleteAuthorizationRequest, ElementRequest, FetchRequest, FetchResponse, Grant, Need,
-    RequestAuthorizationRequest, SubjectBinding, SubjectForm, SubjectKind, UnitRequest, Way,
-};
+use unefois_proto::pb::backoffice::v1::{FetchRequest, FetchResponse, Grant};
 use unefois_tlog::{Origin, VerifierKey};
 
-use super::browser::{Browser, Page};
+use super::asker::Asker;
+use super::browser::Browser;
 use super::script::Script;
 use super::stage::{Roles, Stage};
 use crate::command::audit::{Reader, verify_participant};
-use crate::command::fetch::unix;
 use crate::command::ledger::check;
 
-use super::world::{AUTHORITY, CLAMART, CLAMART_BACK, CNAF, MESR, World};
+use super::world::{AUTHORITY, CLAMART, CNAF, MESR, World};
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
@@ -43,8 +37,7 @@ pub struct Story {
     world: World,
     script: Arc<Script>,
     stage: Stage,
-    backoffice: BackofficeServiceClient<Channel>,
-    browser: Browser,
+    asker: Asker,
     grants: Vec<Grant>,
     answers: Vec<FetchResponse>,
 }
@@ -60,13 +53,12 @@ impl Story {
     pub async fn begin(world: World, script: Script, roles: Roles<'_>) -> anyhow::Result<Self> {
         let script = Arc::new(script);
         let stage = Stage::raise(&world, &script, roles).await?;
-        let backoffice = BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock")));
+        let asker = Asker::new(&world, Arc::clone(&script), Browser::default());
         Ok(Self {
             world,
             script,
             stage,
-            backoffice,
-            browser: Browser::default(),
+            asker,
             grants: Vec::new(),
             answers: Vec::new(),
         })
@@ -106,7 +98,7 @@ impl Story {
 
     /// The person's browser.
     pub const fn browser(&self) -> &Browser {
-        &self.browser
+        &self.asker.browser
     }
 
     /// The grants that the back-office was given, the last one in use.
@@ -129,7 +121,7 @@ impl Story {
 
     /// A person logs in at the provider and grants for two producers on one page.
     async fn granting(&mut self) -> Seen {
-        let (grant, page) = self.authorize(0).await?;
+        let (grant, page) = self.asker.authorize(&self.script.dossiers[0]).await?;
         for words in [
             self.script.dossiers[0].as_str(),
             "Caisse nationale des allocations familiales",
@@ -150,120 +142,6 @@ impl Story {
         ensure!(units == ["valeur", "inscription"], "granted: {units:?}");
         self.grants.push(grant);
         Ok("deux producteurs sur une page, facultatif non coché".to_owned())
-    }
-
-    /// The back-office asks, the person's browser grants, the back-office completes.
-    async fn authorize(&mut self, dossier: usize) -> anyhow::Result<(Grant, Page)> {
-        let unit = |unit: &str, need: Need| UnitRequest {
-            unit: unit.to_owned(),
-            need: need.into(),
-        };
-        let element = |datatype: &str, units| ElementRequest {
-            datatype: datatype.to_owned(),
-            units,
-            period: String::new(),
-        };
-        let person = self.script.person();
-        let form = SubjectForm {
-            // As a clerk writes it.
-            family_name: person.family_name.to_lowercase(),
-            first_given_name: person.given_name_array[0].to_owned(),
-            birthdate: person.birthdate.to_owned(),
-        };
-        let request = RequestAuthorizationRequest {
-            way: Way::Present.into(),
-            demarche: "cantine".to_owned(),
-            dossier_ref: self.script.dossiers[dossier].clone(),
-            elements: vec![
-                element(
-                    "cnaf/quotient-familial@1",
-                    vec![
-                        unit("valeur", Need::Required),
-                        unit("composition", Need::Optional),
-                    ],
-                ),
-                element(
-                    "mesr/statut-etudiant@1",
-                    vec![unit("inscription", Need::Required)],
-                ),
-            ],
-            subject: SubjectKind::Self_.into(),
-            capacity: Capacity::Self_.into(),
-            binding: Some(SubjectBinding {
-                binding: Some(Binding::Form(form)),
-            }),
-            redirect_uri: CLAMART_BACK.to_owned(),
-            session: self.script.session.clone(),
-            ..Default::default()
-        };
-        let asked = self.backoffice.request_authorization(request).await?.into_inner();
-        let mut page = self.browser.open(&asked.url, CLAMART_BACK).await?;
-        if !page.body.contains("name=\"choix\"") {
-            page = self.log_in(&page).await?;
-        }
-        let csrf = page.hidden("csrf")?;
-        let action = page.url.path().to_owned();
-        let back = self
-            .browser
-            .submit(
-                &page,
-                &action,
-                &[("csrf", &csrf), ("choix", "recuperer")],
-                CLAMART_BACK,
-            )
-            .await?;
-        ensure!(
-            back.url.as_str().starts_with(CLAMART_BACK),
-            "the browser ended at {}",
-            back.url.path()
-        );
-        let complete = CompleteAuthorizationRequest {
-            code: back.parameter("code").context("no code came back")?,
-            state: back.parameter("state").unwrap_or_default(),
-            iss: back.parameter("iss").unwrap_or_default(),
-            error: String::new(),
-            session: self.script.session.clone(),
-        };
-        let completed = self
-            .backoffice
-            .complete_authorization(complete)
-            .await?
-            .into_inner();
-        Ok((completed.grant.context("no grant came back")?, page))
-    }
-
-    /// From the page where people choose how to log in, through the provider, back to the page asked for.
-    async fn log_in(&mut self, page: &Page) -> anyhow::Result<Page> {
-        let provider = match page.body.contains("name=\"persona\"") || page.body.contains("name=\"query\"") {
-            true => Page {
-                url: page.url.clone(),
-                status: page.status,
-                body: page.body.clone(),
-            },
-            false => {
-                let (_, rest) = page
-                    .body
-                    .split_once("href=\"/fc/connexion")
-                    .context("the page offers no login")?;
-                let query = rest
-                    .split('"')
-                    .next()
-                    .unwrap_or_default()
-                    .replace("&amp;", "&")
-                    .replace("&#38;", "&");
-                let start = page.url.join(&format!("/fc/connexion{query}"))?;
-                self.browser.open(start.as_str(), "").await?
-            }
-        };
-        let query = provider.hidden("query").context("the provider shows no form")?;
-        self.browser
-            .submit(
-                &provider,
-                "/login",
-                &[("query", &query), ("persona", self.script.person().key)],
-                CLAMART_BACK,
-            )
-            .await
     }
 
     /// Fetches one element; it is verified, and holds the source's own text and nothing that was not granted.
@@ -301,7 +179,7 @@ impl Story {
             handle: element.handle.clone(),
             ..Default::default()
         };
-        Ok(self.backoffice.fetch(request).await?.into_inner())
+        Ok(self.asker.backoffice.fetch(request).await?.into_inner())
     }
 
     /// An auditor reads the four logs over the mesh and verifies each.
@@ -362,7 +240,7 @@ impl Story {
     /// The person sees the exchanges, from both ends.
     async fn history(&mut self) -> Seen {
         let url = format!("http://localhost:{}/historique", self.world.ports.portal);
-        let page = self.browser.open(&url, "").await?;
+        let page = self.asker.browser.open(&url, "").await?;
         ensure!(page.status.is_success(), "the page answers {}", page.status);
         for words in ["mairie de Clamart", "Quotient familial", "transmis"] {
             ensure!(
@@ -375,16 +253,21 @@ impl Story {
 
     /// The person stops a grant; the next fetch under it is refused.
     async fn withdrawal(&mut self) -> Seen {
-        let (grant, _) = self.authorize(1).await?;
+        let (grant, _) = self.asker.authorize(&self.script.dossiers[1]).await?;
         let base = format!("http://localhost:{}", self.world.ports.portal);
         let ask = self
+            .asker
             .browser
             .open(&format!("{base}/autorisations/{}/arreter", grant.grant_id), "")
             .await?;
         ensure!(ask.status.is_success(), "the page answers {}", ask.status);
         let csrf = ask.hidden("csrf")?;
         let action = ask.url.path().to_owned();
-        let done = self.browser.submit(&ask, &action, &[("csrf", &csrf)], "").await?;
+        let done = self
+            .asker
+            .browser
+            .submit(&ask, &action, &[("csrf", &csrf)], "")
+            .await?;
         ensure!(
             done.body.contains("enregistré"),
             "the page does not say that the stop is recorded"

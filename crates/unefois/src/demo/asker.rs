@@ -1,0 +1,156 @@
+//! A commune's back-office that asks, and the person whose browser answers.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use tonic::transport::Channel;
+use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
+use unefois_proto::pb::backoffice::v1::subject_binding::Binding;
+use unefois_proto::pb::backoffice::v1::{
+    Capacity, CompleteAuthorizationRequest, ElementRequest, Grant, Need, RequestAuthorizationRequest,
+    SubjectBinding, SubjectForm, SubjectKind, UnitRequest, Way,
+};
+
+use super::browser::{Browser, Page};
+use super::script::Script;
+use super::world::{CLAMART_BACK, World};
+use crate::command::fetch::unix;
+
+/// The back-office of a file, and the person in front of it.
+#[derive(Debug)]
+pub struct Asker {
+    script: Arc<Script>,
+    /// The commune's node, at its socket.
+    pub backoffice: BackofficeServiceClient<Channel>,
+    /// The person's browser.
+    pub browser: Browser,
+}
+
+impl Asker {
+    /// The commune of `world`, and the person of `script` at this browser.
+    pub fn new(world: &World, script: Arc<Script>, browser: Browser) -> Self {
+        Self {
+            script,
+            backoffice: BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock"))),
+            browser,
+        }
+    }
+
+    /// The back-office asks for `dossier`, the person's browser grants, the back-office completes. The grant, and the
+    /// page that the person saw.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn authorize(&mut self, dossier: &str) -> anyhow::Result<(Grant, Page)> {
+        let unit = |unit: &str, need: Need| UnitRequest {
+            unit: unit.to_owned(),
+            need: need.into(),
+        };
+        let element = |datatype: &str, units| ElementRequest {
+            datatype: datatype.to_owned(),
+            units,
+            period: String::new(),
+        };
+        let person = self.script.person();
+        let form = SubjectForm {
+            // As a clerk writes it.
+            family_name: person.family_name.to_lowercase(),
+            first_given_name: person.given_name_array[0].to_owned(),
+            birthdate: person.birthdate.to_owned(),
+        };
+        let request = RequestAuthorizationRequest {
+            way: Way::Present.into(),
+            demarche: "cantine".to_owned(),
+            dossier_ref: dossier.to_owned(),
+            elements: vec![
+                element(
+                    "cnaf/quotient-familial@1",
+                    vec![
+                        unit("valeur", Need::Required),
+                        unit("composition", Need::Optional),
+                    ],
+                ),
+                element(
+                    "mesr/statut-etudiant@1",
+                    vec![unit("inscription", Need::Required)],
+                ),
+            ],
+            subject: SubjectKind::Self_.into(),
+            capacity: Capacity::Self_.into(),
+            binding: Some(SubjectBinding {
+                binding: Some(Binding::Form(form)),
+            }),
+            redirect_uri: CLAMART_BACK.to_owned(),
+            session: self.script.session.clone(),
+            ..Default::default()
+        };
+        let asked = self.backoffice.request_authorization(request).await?.into_inner();
+        let mut page = self.browser.open(&asked.url, CLAMART_BACK).await?;
+        if !page.body.contains("name=\"choix\"") {
+            page = self.log_in(&page).await?;
+        }
+        let csrf = page.hidden("csrf")?;
+        let action = page.url.path().to_owned();
+        let back = self
+            .browser
+            .submit(
+                &page,
+                &action,
+                &[("csrf", &csrf), ("choix", "recuperer")],
+                CLAMART_BACK,
+            )
+            .await?;
+        ensure!(
+            back.url.as_str().starts_with(CLAMART_BACK),
+            "the browser ended at {}",
+            back.url.path()
+        );
+        let complete = CompleteAuthorizationRequest {
+            code: back.parameter("code").context("no code came back")?,
+            state: back.parameter("state").unwrap_or_default(),
+            iss: back.parameter("iss").unwrap_or_default(),
+            error: String::new(),
+            session: self.script.session.clone(),
+        };
+        let completed = self
+            .backoffice
+            .complete_authorization(complete)
+            .await?
+            .into_inner();
+        Ok((completed.grant.context("no grant came back")?, page))
+    }
+
+    /// From the page where people choose how to log in, through the provider, back to the page asked for.
+    async fn log_in(&mut self, page: &Page) -> anyhow::Result<Page> {
+        let provider = match page.body.contains("name=\"persona\"") || page.body.contains("name=\"query\"") {
+            true => Page {
+                url: page.url.clone(),
+                status: page.status,
+                body: page.body.clone(),
+            },
+            false => {
+                let (_, rest) = page
+                    .body
+                    .split_once("href=\"/fc/connexion")
+                    .context("the page offers no login")?;
+                let query = rest
+                    .split('"')
+                    .next()
+                    .unwrap_or_default()
+                    .replace("&amp;", "&")
+                    .replace("&#38;", "&");
+                let start = page.url.join(&format!("/fc/connexion{query}"))?;
+                self.browser.open(start.as_str(), "").await?
+            }
+        };
+        let query = provider.hidden("query").context("the provider shows no form")?;
+        self.browser
+            .submit(
+                &provider,
+                "/login",
+                &[("query", &query), ("persona", self.script.person().key)],
+                CLAMART_BACK,
+            )
+            .await
+    }
+}
