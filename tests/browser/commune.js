@@ -31,7 +31,7 @@ const { unefois } = grpc.loadPackageDefinition(
 const { root } = protobuf.parse(`syntax = "proto3";
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
-  message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }`);
+  message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }`, { keepCase: true });
 const [Status, ErrorInfo] = ['Status', 'ErrorInfo'].map((name) => root.lookupType(name));
 
 // The reason that a refusal carries; null where it carries none.
@@ -81,7 +81,7 @@ export class Commune {
     commune.#site = http.createServer((request, response) => {
       const known = request.url.startsWith('/dossiers/retour');
       response.writeHead(known ? 200 : 404, { 'content-type': 'text/html; charset=utf-8' });
-      response.end('<!doctype html><html lang="fr"><title>Votre dossier</title><h1>Votre dossier</h1></html>');
+      response.end('<!doctype html><html lang="fr"><link rel="icon" href="data:,"><title>Votre dossier</title><h1>Votre dossier</h1></html>');
     });
     commune.#site.listen(0, '127.0.0.1');
     await once(commune.#site, 'listening');

@@ -32,9 +32,9 @@ export async function logIn(visitor, asked, who = /Angela/) {
   await visitor.at('/demande/');
 }
 
-// Presses one of the two buttons; the address at which the commune's site is reached.
-export async function decide(visitor, commune, button) {
-  await visitor.page.getByRole('button', { name: button, exact: true }).click();
+// Presses one of the two buttons, once or as fast as a double click; the address at which the commune's site is reached.
+export async function decide(visitor, commune, button, clickCount = 1) {
+  await visitor.page.getByRole('button', { name: button, exact: true }).click({ clickCount });
   await visitor.page.waitForURL((url) => commune.isReturn(url));
   return visitor.page.url();
 }

@@ -15,4 +15,4 @@ pub use provider::ProviderConfig;
 
 pub(crate) use persona::persona;
 pub(crate) use provider::{LoggedIn, Provider};
-pub(crate) use steps::{begin, choose, come_back, log_out};
+pub(crate) use steps::{OTHER, begin, choose, come_back, log_out};

@@ -33,7 +33,7 @@ pub use demande::{
 pub use failure::{ErrorPage, Failure, SessionExpired};
 pub use grants::{GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
 pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};
-pub use home::{Home, Login, LoginError, Provider};
+pub use home::{Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
 pub use term::{Duration, Keeping, Pace, Term};

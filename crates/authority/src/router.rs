@@ -23,7 +23,7 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route(portal::path::ACCESSIBILITY, get(fixed::accessibility))
         .route("/static/{file}", get(fixed::asset))
         .route(portal::path::LOGIN, get(login::choose))
-        .route(portal::path::LOGOUT, post(login::log_out))
+        .route(portal::path::LOGOUT, get(fixed::to_home).post(login::log_out))
         .route("/{provider}/connexion", get(login::begin))
         .route("/{provider}/retour", get(login::come_back))
         .route("/demande/{id}", get(demande::show).post(demande::decide))
@@ -48,6 +48,7 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
     }
     router
         .fallback(fixed::not_found)
+        .method_not_allowed_fallback(fixed::not_found)
         .layer(DefaultBodyLimit::max(MAX_BYTES))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&authority),

@@ -13,7 +13,7 @@ export async function run({ visitor, commune, check }) {
   const asked = await commune.ask('2026-1008');
   await check('the request is in the browser’s language', async () => {
     await logIn(visitor, asked);
-    await visitor.reads('Clamart town hall asks for 4 items of information', 'no. 2026-1008', 'Once only.');
+    await visitor.reads('Clamart town hall asks for 4 items of information, 2 of them optional', 'no. 2026-1008', 'Once only.');
     await judge(visitor, 'demande-en', 'en');
   });
   await check('the switch changes the language for good, and back', async () => {

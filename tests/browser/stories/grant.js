@@ -17,11 +17,11 @@ export async function run({ visitor, commune, check }) {
   await check('the link leads to the login, then to the request of the file', async () => {
     await logIn(visitor, asked);
     await visitor.reads(
-      'La mairie de Clamart demande 4 informations',
+      'La mairie de Clamart demande 4 informations, dont 2 facultatives',
       'Angela DUBOIS',
       'n° 2026-1001',
       'Caisse nationale des allocations familiales',
-      'Ministère de l\'Enseignement supérieur',
+      'Ministère de l’Enseignement supérieur',
       'SIREN 219 200 235',
     );
   });
@@ -90,7 +90,7 @@ export async function run({ visitor, commune, check }) {
   await check('the history shows each exchange, from both ends', async () => {
     await page.getByRole('link', { name: 'Historique', exact: true }).click();
     await visitor.at('/historique');
-    await visitor.reads('administrations sur', 'La mairie de Clamart a reçu une réponse de la Caisse nationale', 'Réponse transmise', 'n° 2026-1001');
+    await visitor.reads('administrations sur', 'La mairie de Clamart a reçu une réponse de la caisse nationale', 'réponse transmise', 'n° 2026-1001');
     const text = await visitor.text();
     ensure(!text.includes('non confirmée'), 'a reception is not confirmed');
     ensure(!text.includes('612'), 'the page holds a value that was exchanged');
@@ -106,7 +106,7 @@ export async function run({ visitor, commune, check }) {
   });
   await check('the history is filtered by result, and its filter can be taken off', async () => {
     await page.getByText('Filtrer', { exact: true }).click();
-    await page.getByLabel('Résultat').selectOption({ label: 'Refusé' });
+    await page.getByLabel('Résultat').selectOption({ label: 'refusé, rien n’a été transmis' });
     await page.getByRole('button', { name: 'Appliquer' }).click();
     await page.waitForURL(/resultat=/);
     await visitor.reads('filtre actif');

@@ -35,7 +35,7 @@ export async function run({ visitor, commune, check }) {
     same(await page.getByRole('checkbox', { checked: true }).count(), 1, 'boxes ticked');
     await tabTo(page, /Le texte et vos droits/);
     await page.keyboard.press('Enter');
-    await visitor.reads('article L. 114-8');
+    await visitor.reads('Article L. 114‑8');
     await tabTo(page, /Récupérer pour moi/);
     await page.keyboard.press('Enter');
     await page.waitForURL((url) => commune.isReturn(url));

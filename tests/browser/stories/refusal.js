@@ -37,7 +37,7 @@ export async function run({ visitor, commune, world, browser, check }) {
     const other = await Visitor.come(browser, world);
     try {
       await other.open(page.url());
-      await other.reads('Cette demande n’est plus valable');
+      await other.reads('Cette demande n’est plus ouverte');
       await judge(other, 'demande-perimee');
       other.behaved();
     } finally {
@@ -45,8 +45,13 @@ export async function run({ visitor, commune, world, browser, check }) {
     }
   });
   await check('« Ce n’est pas vous ? » leads to the provider, and the file refuses somebody else', async () => {
-    await page.getByRole('button', { name: 'Ce n’est pas vous ?' }).click();
+    await page.getByRole('button', { name: /Ce n’est pas vous/ }).click();
+    await visitor.at('/connexion');
+    await visitor.reads('Étape 1 sur 2', 'La mairie de Clamart demande des informations');
+    await judge(visitor, 'connexion-demande');
+    await page.getByRole('link', { name: /FranceConnect/ }).click();
     await page.waitForURL((url) => url.origin === visitor.provider);
+    same(new URL(page.url()).searchParams.get('prompt'), 'login', 'prompt');
     await page.getByRole('button', { name: /Pierre/ }).click();
     await visitor.at('/demande/');
     await visitor.reads('Votre identité n’est pas celle du dossier', 'Il reste 2 essais');

@@ -10,9 +10,9 @@ export const name = 'withdrawal';
 export async function run({ visitor, commune, check }) {
   const { page } = visitor;
   const asked = await commune.ask('2026-1002');
-  const grant = await check('a grant of which one half has served', async () => {
+  const grant = await check('a button pressed twice grants once', async () => {
     await logIn(visitor, asked);
-    const grant = await commune.complete(asked, await decide(visitor, commune, WORDS.fr.fetch));
+    const grant = await commune.complete(asked, await decide(visitor, commune, WORDS.fr.fetch, 2));
     await commune.fetch(grant, STUDENT);
     return grant;
   });
@@ -21,7 +21,7 @@ export async function run({ visitor, commune, check }) {
     await visitor.open('/autorisations');
     await visitor.reads('En cours', 'n° 2026-1002');
     await judge(visitor, 'autorisations-en-cours');
-    await page.getByRole('link', { name: /^Arrêter/ }).click();
+    await page.getByRole('listitem').filter({ hasText: '2026-1002' }).getByRole('link', { name: /^Arrêter/ }).click();
     await page.waitForURL(/\/arreter$/);
   });
   await check('the question says what will happen, and may be left', async () => {
@@ -54,7 +54,7 @@ export async function run({ visitor, commune, check }) {
   });
   await check('the history shows what was sent and what was refused, with why', async () => {
     await visitor.open('/historique');
-    await visitor.reads('La mairie de Clamart n’a rien reçu de la Caisse nationale', 'Vous aviez arrêté');
+    await visitor.reads('La mairie de Clamart n’a rien reçu de la caisse nationale', 'Vous avez arrêté cette autorisation.');
     await judge(visitor, 'historique-refus');
   });
 }

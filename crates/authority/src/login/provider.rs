@@ -142,7 +142,7 @@ impl Provider {
     }
 
     /// Where to send the browser: only the parameters that FranceConnect's `/authorize` allows, so no PKCE; code
-    /// injection is stopped by the nonce and by client authentication.
+    /// injection is stopped by the nonce and by client authentication. `prompt` is the parameter of that name.
     pub(crate) async fn authorize_url(
         &self,
         redirect_uri: &str,
@@ -150,6 +150,7 @@ impl Provider {
         state: &str,
         nonce: &str,
         lang: &str,
+        prompt: Option<&str>,
     ) -> Result<Url, Error> {
         let mut url = self.metadata().await?.authorization_endpoint.clone();
         url.query_pairs_mut()
@@ -161,6 +162,9 @@ impl Provider {
             .append_pair("state", state)
             .append_pair("nonce", nonce)
             .append_pair("ui_locales", lang);
+        if let Some(prompt) = prompt {
+            url.query_pairs_mut().append_pair("prompt", prompt);
+        }
         Ok(url)
     }
 

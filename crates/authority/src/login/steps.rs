@@ -3,7 +3,8 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::REFRESH;
+use http::{HeaderMap, HeaderValue};
 use unefois_core::{Acr, Sha256};
 use unefois_store::authority::session::{Attempt, Login, attempt_insert, attempt_take};
 
@@ -17,10 +18,13 @@ use crate::session::Visit;
 
 /// Longest time between leaving for the provider and coming back.
 const LOGIN_MS: i64 = 15 * 60_000;
+/// The parameter of a login by somebody else than who is logged in: the provider too asks again who it is.
+pub(crate) const OTHER: &str = "autre";
 
 type Shared = State<Arc<Authority>>;
 
-/// `GET /connexion`: the choice of a provider. Where a request waits and one provider alone will do, it is taken.
+/// `GET /connexion`: the choice of a provider. Where a request waits and one provider alone will do, it is taken,
+/// unless it is for somebody else to log in.
 pub(crate) async fn choose(
     State(authority): Shared,
     reader: Reader,
@@ -30,22 +34,26 @@ pub(crate) async fn choose(
     let next = next(form.take("suite"))?;
     let level = level(form.take("niveau"))?;
     let error = form.take("erreur").and_then(|code| error_of(&code));
+    let other = form.has(OTHER);
     let fit: Vec<&Provider> = authority
         .providers
         .iter()
         .filter(|p| p.acr_for(level).is_some())
         .collect();
     let href = |provider: &Provider| {
-        let query = url::form_urlencoded::Serializer::new(String::new())
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query
             .append_pair("suite", &next)
-            .append_pair("niveau", level.as_str())
-            .finish();
-        format!("/{}/connexion?{query}", provider.config.name)
+            .append_pair("niveau", level.as_str());
+        if other {
+            query.append_pair(OTHER, "1");
+        }
+        format!("/{}/connexion?{}", provider.config.name, query.finish())
     };
     let waits = pages::demande::asker_of(&authority, &reader, &next).await?;
     match fit.as_slice() {
         [] => return Err(Error::NoProvider),
-        [only] if waits.is_some() && error.is_none() => return Ok(pages::see_other(&href(only))),
+        [only] if waits.is_some() && error.is_none() && !other => return Ok(pages::see_other(&href(only))),
         [_, ..] => {}
     }
     let page = portal::Login {
@@ -73,6 +81,7 @@ pub(crate) async fn begin(
     let mut form = Form::query(query.as_deref())?;
     let next = next(form.take("suite"))?;
     let level = level(form.take("niveau"))?;
+    let prompt = form.has(OTHER).then_some("login");
     let provider = authority.provider(&name).ok_or(Error::NotFound)?;
     let acr = provider.acr_for(level).ok_or(Error::NoProvider)?;
     let (state, nonce) = (draw(&authority), draw(&authority));
@@ -83,6 +92,7 @@ pub(crate) async fn begin(
             &state,
             &nonce,
             reader.lang.code(),
+            prompt,
         )
         .await;
     let url = match url {
@@ -200,15 +210,15 @@ impl Authority {
     }
 }
 
-/// `POST /deconnexion`: ends the session here, then at the provider.
+/// `POST /deconnexion`: ends the session here, then at the provider, where the page leads that this answers.
 pub(crate) async fn log_out(
     State(authority): Shared,
-    reader: Reader,
+    mut reader: Reader,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
     let mut form = Form::parse(&body)?;
-    let Some(visit) = reader.visit else {
+    let Some(visit) = reader.visit.take() else {
         return Ok(pages::see_other(portal::path::HOME));
     };
     authority.check_form_origin(&headers, &visit, &mut form)?;
@@ -217,14 +227,24 @@ pub(crate) async fn log_out(
         Some(login) => end_session(&authority, login).await,
         None => None,
     };
-    let mut response = pages::see_other(elsewhere.as_deref().unwrap_or(portal::path::HOME));
+    let mut response = match elsewhere {
+        Some(page) => {
+            let refresh = HeaderValue::try_from(format!("0; url={}", page.end)).ok();
+            let mut response = pages::show(&authority, &reader, &page).await?;
+            if let Some(refresh) = refresh {
+                response.headers_mut().insert(REFRESH, refresh);
+            }
+            response
+        }
+        None => pages::see_other(portal::path::HOME),
+    };
     if let Some(cookie) = cookie {
         response.headers_mut().append(http::header::SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
-async fn end_session(authority: &Authority, login: &Login) -> Option<String> {
+async fn end_session(authority: &Authority, login: &Login) -> Option<portal::LoggedOut> {
     let provider = authority
         .providers
         .iter()
@@ -237,7 +257,10 @@ async fn end_session(authority: &Authority, login: &Login) -> Option<String> {
     let url = provider
         .end_session_url(id_token, &draw(authority), &back)
         .await?;
-    Some(url.into())
+    Some(portal::LoggedOut {
+        provider: provider.config.label.clone(),
+        end: url.into(),
+    })
 }
 
 /// 64 hexadecimal digits.

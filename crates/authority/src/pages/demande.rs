@@ -17,6 +17,7 @@ use super::words;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
+use crate::login::OTHER;
 use crate::oauth::{Binding, CODE_MS, PushedRequest, bytes_of, draw_secret, ends_at};
 use crate::pages::{self, Reader};
 use crate::portal::{self, DemandeEnd, DemandeOutcome, FormError, field};
@@ -50,7 +51,7 @@ pub(crate) async fn show(
     let edition = authority.published.edition();
     let visit = match authority.decider(&reader, &open, &edition) {
         Ok(visit) => visit,
-        Err(Error::NotLoggedIn | Error::AcrTooLow) => return Ok(to_login(&open, &edition)),
+        Err(Error::NotLoggedIn | Error::AcrTooLow) => return Ok(to_login(&open, &edition, false)),
         Err(error) => return Err(error),
     };
     open.request.still_authorizable(&edition, authority.clock.now())?;
@@ -106,6 +107,8 @@ pub(crate) async fn decide(
 }
 
 /// `POST /demande/{id}/autre`: « Ce n'est pas vous ? ». The login ends, the request stays open in a fresh session.
+///
+/// It leads to a page of ours: browsers would hold a redirect to the provider to this form's `form-action`.
 pub(crate) async fn other_person(
     State(authority): Shared,
     Path(id): Path<String>,
@@ -116,10 +119,12 @@ pub(crate) async fn other_person(
     let visit = reader.logged_in()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
+    let Some(open) = authority.open_request(&reader, &id).await? else {
+        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+    };
+    let edition = authority.published.edition();
     let after = authority.begin_after(&visit.hash).await?;
-    let id = bytes_of(&id).ok_or(Error::NotFound)?;
-    let page = format!("/demande/{}", crate::oauth::text_of(&id));
-    Ok(after.set_cookie(pages::see_other(&page)))
+    Ok(after.set_cookie(to_login(&open, &edition, true)))
 }
 
 /// Whose request waits behind an address of ours, to say so at the login.
@@ -431,12 +436,15 @@ async fn ended(
     pages::show(authority, reader, &page).await
 }
 
-fn to_login(open: &Open, edition: &Edition) -> Response {
-    let query = url::form_urlencoded::Serializer::new(String::new())
+fn to_login(open: &Open, edition: &Edition, other: bool) -> Response {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
         .append_pair("suite", &open.address)
-        .append_pair("niveau", open.request.level(edition).as_str())
-        .finish();
-    pages::see_other(&format!("{}?{query}", portal::path::LOGIN))
+        .append_pair("niveau", open.request.level(edition).as_str());
+    if other {
+        query.append_pair(OTHER, "1");
+    }
+    pages::see_other(&format!("{}?{}", portal::path::LOGIN, query.finish()))
 }
 
 #[cfg(test)]

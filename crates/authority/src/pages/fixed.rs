@@ -7,8 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 
 use super::words;
 use crate::Error;
-use crate::pages::{Reader, show};
-use crate::portal::{Accessibility, Help, Home, Privacy};
+use crate::pages::{Reader, see_other, show};
+use crate::portal::{Accessibility, Help, Home, Privacy, path};
 use crate::service::Authority;
 
 type Shared = State<Arc<Authority>>;
@@ -78,7 +78,12 @@ pub(crate) async fn asset(State(authority): Shared, Path(file): Path<String>) ->
     Ok(response)
 }
 
-/// What no path of the table names.
+/// `GET /deconnexion`: where the page that a log-out answered is asked for again, in another language or by a reload.
+pub(crate) async fn to_home() -> Response {
+    see_other(path::HOME)
+}
+
+/// What no path of the table names, or not with this method.
 pub(crate) async fn not_found() -> Error {
     Error::NotFound
 }

@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use unefois_core::authorization::ModeKind;
 use unefois_core::{AuthorizationDetails, Handle, Micros};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
@@ -14,7 +15,9 @@ use crate::form::Form;
 use crate::history::Collected;
 use crate::oauth::{bytes_of, details_of, text_of};
 use crate::pages::{self, Reader};
-use crate::portal::{self, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
+use crate::portal::{
+    self, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn,
+};
 use crate::published::Edition;
 use crate::service::Authority;
 
@@ -34,7 +37,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
     let mut page = Grants::default();
     for row in &rows {
         let details = details(row)?;
-        let state = state(row, now);
+        let state = served(state(row, now), &history, row, &details);
         let first = details.first().ok_or(Error::Stored)?;
         let card = GrantCard {
             asker: words::name(&edition, reader.lang, &row.grant.client),
@@ -67,10 +70,10 @@ pub(crate) async fn detail(
     let details = details(&row)?;
     let first = details.first().ok_or(Error::Stored)?;
     let (now, lang) = (authority.clock.now(), reader.lang);
-    let state = state(&row, now);
     let rows = [row];
     let history = authority.history(&rows, rows[0].grant.granted_at).await?;
     let [row] = &rows;
+    let state = served(state(row, now), &history, row, &details);
     let page = GrantDetail {
         asker: words::organisation(&edition, lang, &row.grant.client),
         demarche: words::demarche(&edition, lang, &first.demarche),
@@ -190,6 +193,36 @@ fn state(row: &GrantRow, now: Micros) -> GrantState {
             at: row.grant.ends_at,
         },
         None => GrantState::Current,
+    }
+}
+
+/// A grant in force has ended once each of its elements was for one fetch and both ends tell that the answer arrived.
+///
+/// The asker's word alone ends nothing: it would take « Arrêter » away.
+fn served(
+    state: GrantState,
+    history: &Collected,
+    row: &GrantRow,
+    details: &[AuthorizationDetails],
+) -> GrantState {
+    let answered = |handle: &Handle| {
+        let mut of_this = history.exchanges.iter().filter(|e| e.handle == *handle);
+        of_this
+            .find(|e| e.ended == ExchangeResult::Answered && !e.producer.is_empty())
+            .map(|e| e.at)
+    };
+    let last: Option<Vec<Micros>> = row
+        .elements
+        .iter()
+        .zip(details)
+        .map(|(element, details)| match details.mode.kind {
+            ModeKind::Once => answered(&element.handle),
+            ModeKind::Standing => None,
+        })
+        .collect();
+    match (state, last.and_then(|all| all.into_iter().max())) {
+        (GrantState::Current, Some(at)) => GrantState::Ended { at },
+        (state, _) => state,
     }
 }
 

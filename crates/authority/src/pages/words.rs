@@ -160,29 +160,23 @@ pub(crate) fn sources(
         let known = edition.catalogue.datatype(details.datatype());
         let units = details.units.iter().map(|asked| {
             let field = field(n, &asked.unit);
+            let sheet = known.and_then(|d| d.sheet().units.iter().find(|u| u.name == asked.unit));
             portal::Unit {
                 label: unit(lang, known, &asked.unit),
                 details: None,
+                also_about: sheet
+                    .and_then(|unit| concerns(lang, unit.concerns))
+                    .map(str::to_owned),
                 required: asked.need == Need::Required,
                 ticked: ticked(&field),
                 field,
             }
         });
-        let mut also_about: Vec<String> = Vec::new();
-        for asked in &details.units {
-            let sheet = known.and_then(|d| d.sheet().units.iter().find(|u| u.name == asked.unit));
-            if let Some(words) = sheet.and_then(|unit| concerns(lang, unit.concerns))
-                && !also_about.iter().any(|known| known == words)
-            {
-                also_about.push(words.to_owned());
-            }
-        }
         let not_sent = known.map(|d| text(lang, &d.sheet().not_sent));
         let one = portal::Datatype {
             label: datatype(edition, lang, details),
             period: details.period.map(|p| period(lang, p)),
             units: units.collect(),
-            also_about,
             not_sent: not_sent.filter(|words| !words.is_empty()).into_iter().collect(),
         };
         let operator = *details.operator();

@@ -72,8 +72,6 @@ pub struct Datatype {
     pub period: Option<String>,
     /// What is asked of it; never empty.
     pub units: Vec<Unit>,
-    /// Whose data leaves too: « vos enfants ».
-    pub also_about: Vec<String>,
     /// What the source knows and does not send: « adresse », « date de naissance ».
     pub not_sent: Vec<String>,
 }
@@ -87,6 +85,8 @@ pub struct Unit {
     pub label: String,
     /// « montant, mois de calcul ».
     pub details: Option<String>,
+    /// Whose data leaves with it beside the person's: « vos enfants ».
+    pub also_about: Option<String>,
     /// Whether the démarche needs it; an optional one has a checkbox.
     pub required: bool,
     /// Whether the box is ticked: only when the person ticked it and the form comes back.
@@ -197,12 +197,13 @@ impl Demande {
             .sum()
     }
 
-    fn optional(&self) -> bool {
+    fn optional(&self) -> usize {
         self.sources
             .iter()
             .flat_map(|s| &s.datatypes)
             .flat_map(|d| &d.units)
-            .any(|u| !u.required)
+            .filter(|u| !u.required)
+            .count()
     }
 
     fn error(&self, error: &FormError) -> bool {

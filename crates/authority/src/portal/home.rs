@@ -63,4 +63,17 @@ impl Page for Home {
     }
 }
 
+/// The session here is over; the one at the provider ends next.
+///
+/// A form that were answered by a redirect to the provider would be blocked: browsers hold the whole chain to the
+/// page's `form-action`. So the answer is this page, which leads on by itself (`Refresh`) and by its button.
+#[derive(Clone, Debug)]
+pub struct LoggedOut {
+    /// « FranceConnect ».
+    pub provider: String,
+    /// Where the provider ends its session; it leads back to Accueil.
+    pub end: String,
+}
+
 page!(Login, "login.html", Task);
+page!(LoggedOut, "logged_out.html", Other);

@@ -11,7 +11,7 @@ fn demande_says_all_it_must_before_any_button() {
     let shown = text(&html);
     let (before, _) = shown.split_once("Récupérer pour moi").unwrap();
     for required in [
-        "La mairie de Clamart demande 3 informations",
+        "La mairie de Clamart demande 3\u{a0}informations, dont 1 facultative",
         "Étape 2 sur 2",
         "Votre identité, donnée par FranceConnect\u{a0}: Angela DUBOIS",
         "Ce n’est pas vous\u{202f}?",

@@ -6,8 +6,8 @@ pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
     Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage, Failure,
     FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home, Keeping, Lang,
-    LegalGround, Login, LoginError, Organisation, Pace, Page, Person, Privacy, Provider, Publisher,
-    SessionExpired, Site, Source, Term, Theme, Unit, Withdraw, Withdrawn,
+    LegalGround, LoggedOut, Login, LoginError, Organisation, Pace, Page, Person, Privacy, Provider,
+    Publisher, SessionExpired, Site, Source, Term, Theme, Unit, Withdraw, Withdrawn,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -104,6 +104,7 @@ fn unit(field: &str, label: &str, details: Option<&str>, required: bool) -> Unit
         field: field.to_owned(),
         label: label.to_owned(),
         details: details.map(str::to_owned),
+        also_about: None,
         required,
         ticked: false,
     }
@@ -132,14 +133,18 @@ pub(crate) fn demande(lang: Lang) -> Demande {
                             Some(lang.t("montant, mois de calcul", "amount, month of calculation")),
                             true,
                         ),
-                        unit(
-                            "u-0-composition",
-                            lang.t("La composition de votre foyer", "Who lives in your household"),
-                            Some(lang.t("nombre d’enfants et d’adultes", "number of children and adults")),
-                            false,
-                        ),
+                        Unit {
+                            also_about: Some(lang.t("vos enfants", "your children").to_owned()),
+                            ..unit(
+                                "u-0-composition",
+                                lang.t("La composition de votre foyer", "Who lives in your household"),
+                                Some(
+                                    lang.t("nombre d’enfants et d’adultes", "number of children and adults"),
+                                ),
+                                false,
+                            )
+                        },
                     ],
-                    also_about: words(&[lang.t("vos enfants", "your children")]),
                     not_sent: words(&[
                         lang.t("adresse", "address"),
                         lang.t("dates de naissance", "dates of birth"),
@@ -164,7 +169,6 @@ pub(crate) fn demande(lang: Lang) -> Demande {
                         )),
                         true,
                     )],
-                    also_about: Vec::new(),
                     not_sent: words(&[
                         lang.t("établissement", "institution"),
                         lang.t("régime de formation", "type of course"),
@@ -209,7 +213,6 @@ fn demande_child(lang: Lang) -> Demande {
                     None,
                     true,
                 )],
-                also_about: Vec::new(),
                 not_sent: Vec::new(),
             }],
         }],
@@ -409,6 +412,17 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         (
             "connexion-erreur",
             show(&site, &nobody, &login(None, Some(LoginError::Cancelled))),
+        ),
+        (
+            "deconnecte",
+            show(
+                &site,
+                &nobody,
+                &LoggedOut {
+                    provider: "FranceConnect".to_owned(),
+                    end: "https://fc.example/logout".to_owned(),
+                },
+            ),
         ),
         ("demande", show(&site, &known, &demande(lang))),
         ("demande-enfant", show(&site, &known, &demande_child(lang))),
