@@ -248,11 +248,13 @@ pub async fn start(
         shutdown.clone(),
     ));
     let mut services = Routes::new(health_service);
-    if let Ok(reflection) = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
-        .build_v1()
-    {
-        services = services.add_service(reflection);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
+    };
+    // Older tools, and the client of Python's grpcio, speak v1alpha alone.
+    if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
+        services = services.add_service(v1).add_service(v1alpha);
     }
     let services = services
         .add_service(RevocationServiceServer::new(WatchRevocations {

@@ -226,11 +226,13 @@ impl Node {
         ));
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = tonic::service::Routes::new(health_service);
-        if let Ok(reflection) = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
-            .build_v1()
-        {
-            routes = routes.add_service(reflection);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
+        };
+        // Older tools, and the client of Python's grpcio, speak v1alpha alone.
+        if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
+            routes = routes.add_service(v1).add_service(v1alpha);
         }
         let authority = foundation.directory.edition().directory.authority().participant;
         let logs = LedgerService::new(vec![foundation.ledger.clone()], authority);
