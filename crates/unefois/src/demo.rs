@@ -1,5 +1,6 @@
 //! The demonstration: every role in one process, and a story whose steps are assertions.
 
+pub mod asker;
 pub mod backend;
 pub mod browser;
 pub mod idp;
