@@ -8,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::database::TestDatabase;
+use super::database::TestDatabase;
 
 /// What happens to the next COMMIT.
 #[derive(Clone)]

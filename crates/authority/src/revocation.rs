@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use unefois_core::revocation::{Extent, Head, Record, SignedRecords, Withdrawal};
+use tokio_util::task::TaskTracker;
+use unefois_core::revocation::{Extent, Head, Record, SignedRecords, Withdrawal, chain};
 use unefois_core::{Boot, Clock, Handle, Micros, RevocationView};
 use unefois_jose::jws;
 use unefois_store::Db;
@@ -36,6 +37,8 @@ pub(crate) struct Revocation {
     epoch: u64,
     /// One withdrawal at a time, so that records are announced in the order of their commits.
     writer: tokio::sync::Mutex<()>,
+    /// Writes under way: they end even where nobody waits for them any more.
+    tasks: TaskTracker,
     log: Mutex<Log>,
     head: tokio::sync::watch::Sender<Head>,
     /// When the last heartbeat that committed was sent.
@@ -51,12 +54,17 @@ struct Log {
 }
 
 impl Revocation {
-    /// Takes the next epoch.
-    pub(crate) async fn start(db: Db, clock: Arc<dyn Clock>, keys: Arc<Keys>) -> Result<Self, Error> {
+    /// Takes the next epoch. What is written later is written by `tasks`, which are joined before the process ends.
+    pub(crate) async fn start(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+        tasks: TaskTracker,
+    ) -> Result<Self, Error> {
         let sent = clock.boottime();
         let mut tx = db.begin().await?;
         store::epoch_take(&mut tx, clock.now()).await?;
-        let (head, records) = store::log(&mut tx).await?;
+        let (head, records) = store::log(&mut tx, 0).await?;
         tx.commit().await?;
         tracing::info!(
             epoch = head.epoch,
@@ -69,6 +77,7 @@ impl Revocation {
             keys,
             epoch: head.epoch,
             writer: tokio::sync::Mutex::new(()),
+            tasks,
             log: Mutex::new(Log {
                 records,
                 head,
@@ -95,20 +104,46 @@ impl Revocation {
 
     /// Withdraws handles and announces it; when it returns, that is durable. Those that this call has withdrawn:
     /// others had been before.
+    ///
+    /// Whoever asks may leave at any moment (a closed connection, a deadline): what has begun goes on without it, since
+    /// a record that is committed and not announced would hold for tokens and be unknown to producers.
     pub(crate) async fn withdraw(
-        &self,
+        self: &Arc<Self>,
         handles: &[Handle],
-        by: &str,
+        by: &'static str,
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
-        let epoch = self.epoch()?;
+        self.epoch()?;
+        let (revocation, handles) = (Arc::clone(self), handles.to_vec());
+        let written = self
+            .tasks
+            .spawn(async move { revocation.write(&handles, by, at).await });
+        match written.await {
+            Ok(done) => done,
+            Err(_) => {
+                self.stop("a withdrawal was cut off");
+                Err(Error::Superseded)
+            }
+        }
+    }
+
+    async fn write(&self, handles: &[Handle], by: &str, at: Micros) -> Result<Vec<Handle>, Error> {
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
-        let Some((records, head)) = store::withdraw(&mut tx, epoch, handles, by, at).await? else {
+        let Some((records, head)) = store::withdraw(&mut tx, self.epoch, handles, by, at).await? else {
             self.stop("another process holds the epoch");
             return Err(Error::Superseded);
         };
-        tx.commit().await?;
+        let committed = tx.commit().await;
+        if committed.is_err() || !self.publish(&records, head) {
+            // The outcome is unknown, or that of an earlier write was: the database tells.
+            self.catch_up().await?;
+        }
+        if let Err(error) = committed
+            && !self.log().records.ends_with(&records)
+        {
+            return Err(error.into());
+        }
         let fresh = records.iter().filter_map(|record| match record.withdrawal {
             Withdrawal::Grant(handle) => Some(handle),
             Withdrawal::Client(_)
@@ -116,19 +151,46 @@ impl Revocation {
             | Withdrawal::SigningKey(_)
             | Withdrawal::AllBefore => None,
         });
-        let fresh: Vec<Handle> = fresh.collect();
-        if !fresh.is_empty() {
-            self.publish(records, head);
-        }
-        Ok(fresh)
+        Ok(fresh.collect())
     }
 
-    fn publish(&self, records: Vec<Record>, head: Head) {
+    /// Announces the records that the database holds beyond those announced. The caller holds `writer`.
+    async fn catch_up(&self) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let (head, records) = store::log(&mut tx, self.view().seq).await?;
+        drop(tx);
+        if head.epoch != self.epoch {
+            self.stop("another process holds the epoch");
+            return Err(Error::Superseded);
+        }
+        match self.publish(&records, head) {
+            true => Ok(()),
+            false => {
+                self.stop("the database does not hold the records that were announced");
+                Err(Error::Superseded)
+            }
+        }
+    }
+
+    /// Announces these records, unless they do not lead from the head announced to `head`.
+    #[must_use]
+    fn publish(&self, records: &[Record], head: Head) -> bool {
         let mut log = self.log();
-        log.records.extend(records);
+        let chained = records
+            .iter()
+            .fold(log.head.chain, |before, record| chain(&before, record));
+        if log.head.seq + records.len() as u64 != head.seq || chained != head.chain {
+            return false;
+        }
+        log.records.extend_from_slice(records);
         log.head = head;
         drop(log);
-        self.head.send_replace(head);
+        self.head.send_if_modified(|told| {
+            let news = *told != head;
+            *told = head;
+            news
+        });
+        true
     }
 
     /// Everything, signed: what a reader starts from.
@@ -208,11 +270,28 @@ impl Revocation {
         }
     }
 
-    async fn heartbeat(&self) -> Result<bool, unefois_store::Error> {
+    /// Shows that this process holds the epoch; `false` if it does not. It counts only once every record in the
+    /// database is announced: the outcome of a COMMIT may have been unknown when it was asked.
+    async fn heartbeat(&self) -> Result<bool, Error> {
+        let told = self.view().seq;
         let mut tx = self.db.begin().await?;
         let held = store::heartbeat(&mut tx, self.epoch, self.clock.now()).await?;
         tx.commit().await?;
-        Ok(held)
+        let Some(seq) = held else {
+            return Ok(false);
+        };
+        if seq < told {
+            self.stop("the database has lost records that were announced");
+            return Err(Error::Superseded);
+        }
+        if seq > self.view().seq {
+            // Whoever wrote them announces them before it lets go, or could not.
+            let _one = self.writer.lock().await;
+            if seq > self.view().seq {
+                self.catch_up().await?;
+            }
+        }
+        Ok(true)
     }
 
     /// Stops minting and answering for good: only a new start, with a new epoch, goes on.
@@ -228,7 +307,10 @@ impl Revocation {
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, Log> {
-        // Appending records is the last step of `publish`; a panic leaves the log whole.
+        // A change is the last step of its method; a panic leaves the log whole.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,7 +192,8 @@ pub async fn start(
         node_key: keys.node.clone(),
     };
     let ledger = Ledger::open(db.clone(), ledger_keys, Arc::clone(&clock), Arc::clone(&random)).await?;
-    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys))
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone())
         .await
         .map_err(StartError::Revocation)?;
     let revocation = Arc::new(revocation);
@@ -230,7 +231,6 @@ pub async fn start(
         instruments: ExchangeInstruments::new(),
     });
 
-    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(Arc::clone(&revocation).heartbeats(shutdown.clone()));
     let judged = Arc::clone(&trust);
     tasks.spawn(follow_files(

@@ -110,8 +110,9 @@ async fn a_superseded_process_withdraws_nothing(database: TestDatabase) {
 
     assert_eq!(withdraw(&db, first.epoch, &[1]).await, None);
     let mut tx = db.begin().await.unwrap();
-    assert!(!revocation::heartbeat(&mut tx, first.epoch, at(1)).await.unwrap());
-    assert!(revocation::heartbeat(&mut tx, second.epoch, at(1)).await.unwrap());
+    for (epoch, held) in [(first.epoch, None), (second.epoch, Some(0))] {
+        assert_eq!(revocation::heartbeat(&mut tx, epoch, at(1)).await.unwrap(), held);
+    }
     drop(tx);
     let (row, head) = grant::grant_at_head(&db, &id).await.unwrap().unwrap();
     assert_eq!(row.elements[0].withdrawn, None, "rolled back");
@@ -130,8 +131,10 @@ async fn withdrawals_race_to_one_number_each(database: TestDatabase) {
     all.await;
 
     let mut tx = db.begin().await.unwrap();
-    let (head, records) = revocation::log(&mut tx).await.unwrap();
+    let (head, records) = revocation::log(&mut tx, 0).await.unwrap();
     assert_eq!((head.seq, records.len()), (20, 20), "handle 1 was withdrawn once");
+    let (_, rest) = revocation::log(&mut tx, 18).await.unwrap();
+    assert_eq!(rest, records[18..]);
     let message = SignedRecords {
         extent: Extent::Snapshot,
         from: Head::empty(),

@@ -9,6 +9,7 @@ mod fault;
 mod fence;
 mod growth;
 mod peer;
+#[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod raw;
 mod scene;

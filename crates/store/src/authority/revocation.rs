@@ -28,12 +28,15 @@ pub async fn epoch_take(tx: &mut Tx, at: Micros) -> Result<Head, Error> {
     head_of(row)
 }
 
-/// Shows that this process still holds the epoch; `false` if it was superseded.
-pub async fn heartbeat(tx: &mut Tx, epoch: u64, at: Micros) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE revocation_head SET heartbeat_at = $2 WHERE epoch = $1";
+/// Shows that this process still holds the epoch, and reads the last record's number; `None` if it was superseded.
+/// It waits for every write under way.
+pub async fn heartbeat(tx: &mut Tx, epoch: u64, at: Micros) -> Result<Option<u64>, Error> {
+    const SQL: &str = "UPDATE revocation_head SET heartbeat_at = $2 WHERE epoch = $1 RETURNING seq";
     let epoch = to_i64(epoch)?;
-    let rows = on!(tx, c => sqlx::query(SQL).bind(epoch).bind(at.get()).execute(c).await?.rows_affected());
-    Ok(rows == 1)
+    let seq = on!(tx, c => {
+        sqlx::query_scalar::<_, i64>(SQL).bind(epoch).bind(at.get()).fetch_optional(c).await?
+    });
+    seq.map(|seq| to_u64(seq, "revocation_head.seq")).transpose()
 }
 
 /// Withdraws handles: marks the elements and writes one record a handle, in the caller's transaction.
@@ -119,16 +122,15 @@ pub async fn record(
     Ok(Some((records, head)))
 }
 
-/// The head, and every record.
-pub async fn log(tx: &mut Tx) -> Result<(Head, Vec<Record>), Error> {
+/// The head, and every record after number `after`.
+pub async fn log(tx: &mut Tx, after: u64) -> Result<(Head, Vec<Record>), Error> {
     // The head first: what commits between the two reads is cut off below.
     const HEAD: &str = "SELECT epoch, seq, chain FROM revocation_head WHERE id = 1";
-    const RECORDS: &str =
-        "SELECT epoch, seq, kind, record_key, at FROM revocation_record WHERE seq <= $1 ORDER BY seq";
+    const RECORDS: &str = "SELECT epoch, seq, kind, record_key, at FROM revocation_record WHERE seq > $1 AND seq <= $2 ORDER BY seq";
     type Row = (i64, i64, String, String, i64);
     let head = head_of(on!(tx, c => sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(c).await?))?;
-    let last = to_i64(head.seq)?;
-    let rows = on!(tx, c => sqlx::query_as::<_, Row>(RECORDS).bind(last).fetch_all(c).await?);
+    let (after, last) = (to_i64(after)?, to_i64(head.seq)?);
+    let rows = on!(tx, c => sqlx::query_as::<_, Row>(RECORDS).bind(after).bind(last).fetch_all(c).await?);
     let records = rows.into_iter().map(|(epoch, seq, kind, key, at)| {
         Ok(Record {
             place: RecordPlace {
