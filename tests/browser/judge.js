@@ -9,6 +9,8 @@ const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const WIDE = { width: 1280, height: 800 };
 const PHONE = { width: 360, height: 740 };
+// Kept in the dark too.
+const DARK = ['connexion', 'demande', 'historique-refus', 'retrait', 'retrait-enregistre', 'autorisations-arretees'];
 // 1280 px seen at 400 % (WCAG 2.2, 1.4.10).
 const NARROW = { width: 320, height: 640 };
 
@@ -54,6 +56,11 @@ export async function judge(visitor, name, lang = 'fr') {
   await visitor.keep(`${name}-${PHONE.width}`);
   await page.setViewportSize(WIDE);
   await visitor.keep(`${name}-${WIDE.width}`);
+  if (DARK.includes(name)) {
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await visitor.keep(`${name}-${WIDE.width}-dark`);
+    await page.emulateMedia({ colorScheme: 'light' });
+  }
 }
 
 // No violation that axe knows.

@@ -17,9 +17,12 @@ export async function run({ visitor, check }) {
     await visitor.open('/as/authorize?client_id=x', 400);
     await judge(visitor, 'erreur-lien');
   });
-  await check('a provider that does not answer in order', async () => {
+  await check('an answer of the provider to a login that this browser did not begin', async () => {
     await visitor.open('/fc/retour?state=inconnu&code=x', 400);
-    await judge(visitor, 'erreur-retour');
+    await visitor.reads('La réponse est arrivée trop tard, ou dans un autre navigateur.');
+    await judge(visitor, 'connexion-perdue');
+    await page.getByRole('link', { name: /FranceConnect/ }).click();
+    await page.waitForURL((url) => url.origin === visitor.provider);
   });
   await check('the login is broken off', async () => {
     await visitor.open('/connexion?suite=/historique&erreur=abandon');

@@ -35,40 +35,31 @@ pub(crate) async fn choose(
     let level = level(form.take("niveau"))?;
     let error = form.take("erreur").and_then(|code| error_of(&code));
     let other = form.has(OTHER);
-    let fit: Vec<&Provider> = authority
-        .providers
-        .iter()
-        .filter(|p| p.acr_for(level).is_some())
-        .collect();
-    let href = |provider: &Provider| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query
-            .append_pair("suite", &next)
-            .append_pair("niveau", level.as_str());
-        if other {
-            query.append_pair(OTHER, "1");
-        }
-        format!("/{}/connexion?{}", provider.config.name, query.finish())
-    };
-    let waits = pages::demande::asker_of(&authority, &reader, &next).await?;
-    match fit.as_slice() {
+    let asker = pages::demande::asker_of(&authority, &reader, &next).await?;
+    let providers = authority.choices(&next, level, other);
+    match providers.as_slice() {
         [] => return Err(Error::NoProvider),
-        [only] if waits.is_some() && error.is_none() && !other => return Ok(pages::see_other(&href(only))),
+        [only] if asker.is_some() && error.is_none() && !other => return Ok(pages::see_other(&only.href)),
         [_, ..] => {}
     }
     let page = portal::Login {
-        providers: fit
-            .iter()
-            .map(|p| portal::Provider {
-                name: p.config.label.clone(),
-                href: href(p),
-                professional: !p.config.people,
-            })
-            .collect(),
-        asker: waits,
+        providers,
+        asker,
         error,
     };
     pages::show(&authority, &reader, &page).await
+}
+
+/// The choice of a provider after an answer that belongs to no login of this browser.
+async fn lost(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
+    let page = portal::Login {
+        providers: authority.choices(portal::path::GRANTS, Acr::Eidas1, false),
+        asker: None,
+        error: Some(LoginError::Lost),
+    };
+    let mut response = pages::show(authority, reader, &page).await?;
+    *response.status_mut() = Error::LoginState.status();
+    Ok(response)
 }
 
 /// `GET /{provider}/connexion`: leaves for the provider.
@@ -121,10 +112,15 @@ pub(crate) async fn come_back(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let form = Form::query(query.as_deref())?;
-    let visit = reader.visit.ok_or(Error::LoginState)?;
-    let (attempt, code) = answer(&authority, &name, &visit, form).await?;
+    let Some(visit) = &reader.visit else {
+        return lost(&authority, &reader).await;
+    };
+    let (attempt, code) = match answer(&authority, &name, visit, form).await {
+        Err(Error::LoginState) => return lost(&authority, &reader).await,
+        other => other?,
+    };
     let done = match code {
-        Ok(code) => enter(&authority, &name, &visit, &attempt, &code).await,
+        Ok(code) => enter(&authority, &name, visit, &attempt, &code).await,
         Err(error) => Err(error),
     };
     match done {
@@ -180,6 +176,25 @@ async fn enter(
 }
 
 impl Authority {
+    /// The providers that assert at least `level`, each with where its login begins.
+    fn choices(&self, next: &str, level: Acr, other: bool) -> Vec<portal::Provider> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("suite", next)
+            .append_pair("niveau", level.as_str());
+        if other {
+            query.append_pair(OTHER, "1");
+        }
+        let query = query.finish();
+        let fit = self.providers.iter().filter(|p| p.acr_for(level).is_some());
+        fit.map(|p| portal::Provider {
+            name: p.config.label.clone(),
+            href: format!("/{}/connexion?{query}", p.config.name),
+            professional: !p.config.people,
+        })
+        .collect()
+    }
+
     /// Lets in whoever a provider has named: the directory too must entitle it to the level that it asserts (I10).
     pub(crate) async fn enter(
         &self,

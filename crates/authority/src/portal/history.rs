@@ -379,6 +379,12 @@ impl History {
         self.asked.saturating_sub(self.silent.len())
     }
 
+    /// Whether there is nothing to filter or to take home.
+    fn blank(&self) -> bool {
+        let filtered = self.filters.active() || self.filters.invalid_period;
+        self.asked == 0 && self.rows.is_empty() && !filtered
+    }
+
     /// The rows by month, in their order.
     fn by_month(&self) -> impl Iterator<Item = (Month, &[HistoryRow])> {
         self.rows

@@ -47,7 +47,7 @@ impl Lang {
         if self.fr() {
             names::the(name)
         } else {
-            name.to_owned()
+            names::the_in_english(name)
         }
     }
 

@@ -53,6 +53,21 @@ const MASCULINE: &[&str] = &[
     "tribunal",
 ];
 
+/// First words of English names that are common nouns, or adjectives of one.
+const ENGLISH: &[&str] = &[
+    "agency",
+    "central",
+    "department",
+    "directorate",
+    "family",
+    "interministerial",
+    "ministry",
+    "national",
+    "office",
+    "regional",
+    "university",
+];
+
 enum Article {
     La,
     Le,
@@ -108,6 +123,15 @@ pub(super) fn the(name: &str) -> String {
     }
 }
 
+/// “the National Family Allowances Fund”; “Clamart town hall” takes no article.
+pub(super) fn the_in_english(name: &str) -> String {
+    let head = name.split(' ').next().unwrap_or_default().to_lowercase();
+    match ENGLISH.contains(&head.as_str()) {
+        true => format!("the {name}"),
+        false => name.to_owned(),
+    }
+}
+
 /// « de la mairie de Clamart », « du centre … », « d’Arles ».
 pub(super) fn of(name: &str) -> String {
     match split(name) {
@@ -158,6 +182,13 @@ mod tests {
             (the(""), of(""), capitalised("")),
             (String::new(), "de ".to_owned(), String::new())
         );
+    }
+
+    #[test]
+    fn english_common_nouns_take_an_article() {
+        assert_eq!(the_in_english("Ministry of Health"), "the Ministry of Health");
+        assert_eq!(the_in_english("Clamart town hall"), "Clamart town hall");
+        assert_eq!(the_in_english("Nationale"), "Nationale");
     }
 
     #[test]

@@ -107,4 +107,13 @@ fn an_empty_history_says_what_will_come() {
     page.months.clear();
     let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
     assert!(text(&html).contains("Aucun échange. C’est ici que vous les verrez."));
+
+    page.asked = 0;
+    let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
+    let shown = text(&html);
+    assert!(shown.contains("aucune administration n’avait à répondre"));
+    assert!(
+        !shown.contains("Filtrer") && !shown.contains("CSV"),
+        "nothing to filter or to take home"
+    );
 }
