@@ -119,7 +119,7 @@ impl Ports {
 }
 
 /// The world, written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// The folder that holds all of it.
     pub root: PathBuf,

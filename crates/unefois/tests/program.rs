@@ -1,0 +1,252 @@
+//! The program as it is typed: its processes, its exit codes, what it prints.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
+use unefois::demo::backend::DUBOIS;
+use unefois::demo::process::Process;
+use unefois::demo::script::Script;
+use unefois::demo::stage::Roles;
+use unefois::demo::story::Story;
+use unefois::demo::world::{CNAF, Member, World};
+use unefois_core::{Clock as _, Event};
+use unefois_mesh::{SystemClock, SystemRandom};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unefois");
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+fn unefois(args: &[&str]) -> Output {
+    Command::new(PROGRAM)
+        .args(args)
+        .output()
+        .expect("the program runs")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+/// A case of « quotient familial », in the published form.
+fn case(name: &str, status: u16, payload: &str, expect: &str) -> String {
+    format!(
+        "params: {{nomNaissance: {name}, prenoms: [EVE], anneeDateNaissance: 1990, moisDateNaissance: 1, \
+         jourDateNaissance: 2, sexeEtatCivil: F, codeCogInseePaysNaissance: '99100', \
+         codeCogInseeCommuneNaissance: '75056'}}\nstatus: {status}\npayload: |-\n  {}\n{expect}",
+        payload.replace('\n', "\n  ")
+    )
+}
+
+fn sandbox_check(cases: &[(&str, String)]) -> (i32, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let cnaf = folder
+        .path()
+        .join("api_particulier_v3_cnav_quotient_familial_with_civility");
+    let other = folder.path().join("a_folder_without_a_datatype");
+    for path in [&cnaf, &other] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(other.join("x.yaml"), "status: [").unwrap();
+    for (name, text) in cases {
+        std::fs::write(cnaf.join(name), text).unwrap();
+    }
+    let output = unefois(&["--json", "sandbox", "check", folder.path().to_str().unwrap()]);
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["datatype"], Value::Null);
+    (code(&output), lines[1].clone())
+}
+
+#[test]
+fn sandbox_check_ends_with_1_on_doctored_cases() {
+    const NOBODY: &str = r#"{"errors":[{"code":"37003","title":"Dossier allocataire absent"}]}"#;
+    let sound = ("sound.yaml", case("SOUND", 200, DUBOIS, ""));
+    let unknown = ("unknown.yaml", case("UNKNOWN", 404, NOBODY, ""));
+    let busy = ("busy.yaml", case("BUSY", 429, "{}", ""));
+
+    let relabelled = case("ABSENT", 404, NOBODY, "expect: {outcome: absence}\n");
+    let (code, folder) = sandbox_check(&[sound.clone(), ("absent.yaml", relabelled)]);
+    assert_eq!(code, 1);
+    assert_eq!(folder["failures"][0]["file"], "absent.yaml");
+    assert_eq!(folder["ends"]["absences"], 0);
+
+    let doctored = DUBOIS.replacen("612", "612.0", 1);
+    assert_ne!(doctored, DUBOIS);
+    let other = case("OTHER", 200, &doctored, "");
+    let (code, folder) = sandbox_check(&[sound.clone(), ("other.yaml", other)]);
+    assert_eq!(code, 1);
+    assert_eq!(folder["failures"][0]["file"], "other.yaml");
+
+    let (code, folder) = sandbox_check(&[sound, unknown, busy]);
+    assert_eq!(code, 0, "{folder}");
+    assert_eq!(folder["cases"], folder["files"]);
+    let ends = &folder["ends"];
+    assert_eq!(
+        (
+            &ends["documents"],
+            &ends["not_resolved"],
+            &ends["later"],
+            &ends["absences"]
+        ),
+        (&1.into(), &1.into(), &1.into(), &0.into())
+    );
+}
+
+/// The whole story over four processes, started from the samples; then what their operators and auditors see of a
+/// database that somebody changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::create(folder.path(), None, SystemClock.now(), &SystemRandom::new()).unwrap();
+    let program = Path::new(PROGRAM);
+    let mut story = Story::begin(world.clone(), Script::default(), Roles::Processes(program))
+        .await
+        .expect("the stage is raised");
+    let mut steps = Vec::new();
+    let held = story.tell(|step| steps.push(step.clone())).await;
+    assert!(held, "{steps:?}");
+    // The last step stopped the fund's node and changed a byte of an entry in its database.
+    let database = world.folder("cnaf").join("node.db");
+    ledger_verify_finds(&world, &database, Changed::Entry);
+    let mut cnaf = start_cnaf(&world);
+    let refused = cnaf
+        .ready(READY_WITHIN)
+        .await
+        .expect_err("a node starts on a changed log");
+    assert!(
+        refused.to_string().contains("contradicts its signed head"),
+        "{refused}"
+    );
+
+    flip(&database).await;
+    ledger_verify_finds(&world, &database, Changed::Nothing);
+    // Under the running node the entry changes again: an auditor who reads it over the mesh refuses it.
+    let mut cnaf = start_cnaf(&world);
+    cnaf.ready(READY_WITHIN).await.expect("it starts");
+    let sound = audit_verify(&world);
+    assert_eq!(code(&sound), 0, "{}", String::from_utf8_lossy(&sound.stderr));
+    flip(&database).await;
+    let changed = audit_verify(&world);
+    assert_eq!(code(&changed), 1, "{}", String::from_utf8_lossy(&changed.stderr));
+    flip(&database).await;
+    cnaf.stop().await.expect("it ends with 0");
+
+    execute(
+        &database,
+        "UPDATE ledger_entry SET requester = '00000000000000' WHERE idx = 0",
+    )
+    .await;
+    ledger_verify_finds(&world, &database, Changed::Column);
+    story.end().await.expect("every process ends with 0");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    Nothing,
+    Entry,
+    Column,
+}
+
+fn ledger_verify_finds(world: &World, database: &Path, changed: Changed) {
+    let url = format!("sqlite:{}", database.display());
+    let output = unefois(&[
+        "--json",
+        "ledger",
+        "verify",
+        "--database",
+        &url,
+        "--vkey",
+        &vkey(world),
+    ]);
+    let report = lines(&output).remove(0);
+    let faults = |of: &str| report[of].as_array().expect("a list").len();
+    let (log, index) = (faults("log"), faults("index"));
+    match changed {
+        Changed::Nothing => assert_eq!((code(&output), log, index), (0, 0, 0), "{report}"),
+        Changed::Entry => assert!(code(&output) == 1 && log > 0 && index == 0, "{report}"),
+        Changed::Column => assert!(code(&output) == 1 && log == 0 && index == 1, "{report}"),
+    }
+}
+
+fn start_cnaf(world: &World) -> Process {
+    Process::start(Path::new(PROGRAM), world, Member::Cnaf, &[]).unwrap()
+}
+
+fn audit_verify(world: &World) -> Output {
+    let auditor = world.folder("auditor");
+    let ca = world.folder("ca");
+    let path = |folder: &Path, name: &str| folder.join(name).display().to_string();
+    unefois(&[
+        "audit",
+        "verify",
+        CNAF,
+        "--cert",
+        &path(&auditor, "tls.pem"),
+        "--key",
+        &path(&auditor, "tls.key"),
+        "--authorities",
+        &path(&ca, "ca.pem"),
+        "--crls",
+        &path(&ca, "ca.crl"),
+        "--directory",
+        &path(&auditor, "directory.jws"),
+        "--catalogue",
+        &path(&auditor, "catalogue.bin"),
+        "--pin",
+        &world.pin.to_string(),
+    ])
+}
+
+fn vkey(world: &World) -> String {
+    let text = std::fs::read_to_string(world.folder("auditor").join("directory.jws")).unwrap();
+    let directory = unefois_jose::directory::verify(&text, &world.pin).unwrap();
+    let (_, log) = directory.log(&format!("{CNAF}/1")).expect("the fund's log");
+    log.vkey.clone()
+}
+
+async fn open(database: &Path) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite:{}", database.display()))
+        .await
+        .unwrap()
+}
+
+async fn execute(database: &Path, sql: &'static str) {
+    let mut connection = open(database).await;
+    let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    connection.close().await.unwrap();
+}
+
+/// Changes the last bit of the entry of the release, as the story's last step does, or changes it back.
+async fn flip(database: &Path) {
+    let mut connection = open(database).await;
+    let event = i16::from(Event::Released.code());
+    let mut entry: Vec<u8> = sqlx::query_scalar("SELECT entry FROM ledger_entry WHERE event = $1")
+        .bind(event)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    *entry.last_mut().expect("an entry") ^= 1;
+    sqlx::query("UPDATE ledger_entry SET entry = $1 WHERE event = $2")
+        .bind(entry)
+        .bind(event)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
