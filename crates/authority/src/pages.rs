@@ -21,19 +21,34 @@ use unefois_mesh::{status, web};
 
 use crate::Error;
 use crate::form::Form;
+use crate::login;
 use crate::portal::{ErrorPage, Failure, Frame, Lang, Page, Person, SessionExpired};
 use crate::service::Authority;
 use crate::session::{Visit, idle_ms};
 
 /// The cookie that keeps the language chosen, after `__Host-`.
 const LANG_COOKIE: &str = "lang";
+/// The parameters of our pages, which the page in another language is asked with again; a code or a state is none.
+const PARAMETERS: [&str; 11] = [
+    "suite",
+    "niveau",
+    "erreur",
+    login::OTHER,
+    "du",
+    "au",
+    "administration",
+    "information",
+    "resultat",
+    "autorisation",
+    "avant",
+];
 
-/// Who reads: the session, the language, the address asked for.
+/// Who reads: the session, the language, what the address asks for.
 pub(crate) struct Reader {
     pub(crate) lang: Lang,
     pub(crate) visit: Option<Visit>,
-    /// The path and query, without the language.
-    address: String,
+    /// What of the query is a page's, without the language.
+    query: String,
 }
 
 impl FromRequestParts<Arc<Authority>> for Reader {
@@ -43,7 +58,7 @@ impl FromRequestParts<Arc<Authority>> for Reader {
         Ok(Self {
             lang: lang_of(parts.uri.query(), &parts.headers),
             visit: authority.visit(&parts.headers).await?,
-            address: address_of(&parts.uri),
+            query: query_of(&parts.uri),
         })
     }
 }
@@ -72,14 +87,11 @@ fn lang_of(query: Option<&str>, headers: &HeaderMap) -> Lang {
         .unwrap_or_default()
 }
 
-fn address_of(uri: &http::Uri) -> String {
+fn query_of(uri: &http::Uri) -> String {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut kept = url::form_urlencoded::Serializer::new(String::new());
-    kept.extend_pairs(pairs.filter(|(name, _)| name != "lang"));
-    match kept.finish() {
-        query if query.is_empty() => uri.path().to_owned(),
-        query => format!("{}?{query}", uri.path()),
-    }
+    kept.extend_pairs(pairs.filter(|(name, _)| PARAMETERS.contains(&name.as_ref())));
+    kept.finish()
 }
 
 /// The page as this reader gets it.
@@ -107,24 +119,25 @@ pub(crate) async fn show(
     let frame = frame(
         authority,
         reader.lang,
-        &reader.address,
+        &reader.query,
         person,
         csrf.unwrap_or_default(),
     );
     Ok(Html(authority.site.show(&frame, page)?).into_response())
 }
 
-fn frame(authority: &Authority, lang: Lang, address: &str, person: Option<Person>, csrf: String) -> Frame {
+fn frame(authority: &Authority, lang: Lang, query: &str, person: Option<Person>, csrf: String) -> Frame {
     let other = match lang {
         Lang::Fr => Lang::En,
         Lang::En => Lang::Fr,
     };
-    let mark = if address.contains('?') { '&' } else { '?' };
+    let mark = if query.is_empty() { "" } else { "&" };
     Frame {
         lang,
         person,
         csrf,
-        other_lang: format!("{address}{mark}lang={}", other.code()),
+        // Of this very page, whatever its path.
+        other_lang: format!("?{query}{mark}lang={}", other.code()),
         demonstration: authority.demonstration,
     }
 }
@@ -157,7 +170,7 @@ pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Reque
     let chosen = Form::query(request.uri().query())
         .ok()
         .and_then(|mut form| form.take("lang"));
-    let place = address_of(request.uri());
+    let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let admitted = address.is_none_or(|ip| authority.browsers.admit(ip, authority.clock.boottime()));
     let mut response = match admitted {
@@ -167,7 +180,7 @@ pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Reque
     if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {
         log(&error);
         let cookies: Vec<HeaderValue> = response.headers().get_all(SET_COOKIE).iter().cloned().collect();
-        response = failure(&authority, lang, &place, &method, &error);
+        response = failure(&authority, lang, &path, &method, &error);
         for cookie in cookies {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
@@ -181,15 +194,15 @@ pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Reque
 }
 
 /// An error as a person reads it. Who is not logged in is sent to the login, and comes back to what was asked.
-fn failure(authority: &Authority, lang: Lang, place: &str, method: &Method, error: &Error) -> Response {
+fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error: &Error) -> Response {
     let login = || {
-        let path = place.split('?').next().unwrap_or_default();
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("suite", path)
             .finish();
         format!("{}?{query}", crate::portal::path::LOGIN)
     };
-    let frame = frame(authority, lang, place, None, String::new());
+    // A page that tells of an error repeats nothing of what was sent.
+    let frame = frame(authority, lang, "", None, String::new());
     let document = match error {
         Error::NotLoggedIn if method == Method::GET => return see_other(&login()),
         Error::NotLoggedIn => {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -32,11 +33,14 @@ pub(crate) struct Persona {
 pub(crate) async fn persona(
     State(authority): State<Arc<Authority>>,
     headers: HeaderMap,
-    Json(persona): Json<Persona>,
+    persona: Result<Json<Persona>, JsonRejection>,
 ) -> Response {
-    enter(&authority, &headers, persona)
-        .await
-        .unwrap_or_else(|error| oauth::error_response(&error))
+    // The parser's own words quote what it read.
+    let entered = match persona {
+        Ok(Json(persona)) => enter(&authority, &headers, persona).await,
+        Err(_) => Err(Error::request("the body is no persona in JSON")),
+    };
+    entered.unwrap_or_else(|error| oauth::error_response(&error))
 }
 
 async fn enter(authority: &Authority, headers: &HeaderMap, persona: Persona) -> Result<Response, Error> {

@@ -143,6 +143,48 @@ async fn the_provider_is_asked_with_its_own_parameters_alone() {
     kit.stop().await;
 }
 
+/// Browsers hold the redirects that answer a form to its page's `form-action`, which does not name the provider.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_leads_to_the_provider_by_a_page_alone() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    let demande = kit.open(&mut browser, &kit.parameters()).await;
+    let csrf = format!("csrf={}", demande.page.csrf());
+    let other = browser.post(&format!("{}/autre", demande.address), &csrf).await;
+    assert!(other.location.starts_with("/connexion?"), "{}", other.location);
+    let choice = browser.get(&other.location).await;
+    assert_eq!(choice.status, StatusCode::OK, "the choice is shown, not taken");
+    let (_, link) = choice
+        .body
+        .split_once("href=\"/fc/connexion?")
+        .expect("a provider");
+    let query = link
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&#38;", "&")
+        .replace("&amp;", "&");
+    let again = browser.follow(&format!("/fc/connexion?{query}")).await;
+    assert_eq!(kit.provider.asked.lock().unwrap()["prompt"], "login");
+    assert!(again.body.contains("2026-0412"), "the request is still open");
+
+    let csrf = format!("csrf={}", again.csrf());
+    let out = browser.post("/deconnexion", &csrf).await;
+    assert_eq!((out.status, out.location.as_str()), (StatusCode::OK, ""));
+    let refresh = out.headers["refresh"].to_str().unwrap();
+    let end = refresh.strip_prefix("0; url=").expect("the provider's address");
+    assert!(end.contains("/logout?id_token_hint="), "{end}");
+    assert!(
+        browser
+            .get("/autorisations")
+            .await
+            .location
+            .starts_with("/connexion")
+    );
+    assert_eq!(browser.get("/deconnexion").await.location, "/");
+    kit.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_counts_from_its_own_page_alone() {
     let kit = Kit::new().await;
@@ -247,5 +289,38 @@ async fn personas_are_for_demonstrations() {
         browser.post("/demo/persona", "{}").await.status,
         StatusCode::NOT_FOUND
     );
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_tells_of_an_error_repeats_nothing_of_what_was_sent() {
+    let kit = Kit::with(TestDatabase::sqlite(), |_, config| {
+        config["demo"] = json!({"personas": true})
+    })
+    .await;
+    let mut browser = kit.browser();
+    for address in [
+        "/qxzwjv?qxzwjv=qxzwjv",
+        "/fc/retour?code=qxzwjv&state=qxzwjv&error_description=qxzwjv",
+        "/as/authorize?client_id=qxzwjv&request_uri=qxzwjv&lang=en",
+        "/static/qxzwjv?x=qxzwjv",
+    ] {
+        let page = browser.get(address).await;
+        assert!(page.status.is_client_error(), "{address}: {}", page.status);
+        assert!(!page.body.contains("qxzwjv"), "{address}: {}", page.body);
+        assert!(
+            page.body.contains("href=\"?lang="),
+            "{address} has no other language"
+        );
+    }
+    for body in [
+        json!({"qxzwjv": 1}),
+        json!({"provider": "fc", "sub": "s", "acr": "qxzwjv", "pivot": {}}),
+        json!({"provider": "fc", "sub": "s", "acr": "eidas1", "pivot": {"gender": "qxzwjv"}}),
+    ] {
+        let answer = browser.post_json("/demo/persona", &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(!answer.body.contains("qxzwjv"), "{}", answer.body);
+    }
     kit.stop().await;
 }
