@@ -13,10 +13,10 @@ use unefois_jose::SystemRandom;
 use unefois_ledger::{Ledger, LedgerService};
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
-use unefois_mesh::{Connector, Identity, Listener, Trust};
-use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
-use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
-use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
+use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
+use unefois_proto::pb::directory::v1::directory_service_server::{self, DirectoryServiceServer};
+use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
+use unefois_proto::pb::revocation::v1::revocation_service_server::{self, RevocationServiceServer};
 use unefois_store::authority::{grant, request, session};
 use unefois_store::{Component, Db};
 use unefois_tlog::SignerKey;
@@ -247,15 +247,12 @@ pub async fn start(
         ledger.clone(),
         shutdown.clone(),
     ));
-    let mut services = Routes::new(health_service);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
-    };
-    // Older tools, and the client of Python's grpcio, speak v1alpha alone.
-    if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
-        services = services.add_service(v1).add_service(v1alpha);
-    }
+    let names = [
+        revocation_service_server::SERVICE_NAME,
+        directory_service_server::SERVICE_NAME,
+        ledger_service_server::SERVICE_NAME,
+    ];
+    let services = with_reflection(Routes::new(health_service), &names);
     let services = services
         .add_service(RevocationServiceServer::new(WatchRevocations {
             revocation: Arc::clone(&revocation),

@@ -6,13 +6,16 @@ use std::time::Duration;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
 use unefois_ledger::{Keys, Ledger, LedgerService};
-use unefois_mesh::{Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust};
-use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeServiceServer;
-use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
+use unefois_mesh::{
+    Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
+};
+use unefois_proto::pb::exchange::v1::exchange_service_server::{self, ExchangeServiceServer};
+use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
 use unefois_store::{Component, Db};
 
 use crate::backoffice::{self, Backoffice};
@@ -225,15 +228,13 @@ impl Node {
             background.clone(),
         ));
         let (health, health_service) = tonic_health::server::health_reporter();
-        let mut routes = tonic::service::Routes::new(health_service);
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(unefois_proto::DESCRIPTORS)
-        };
-        // Older tools, and the client of Python's grpcio, speak v1alpha alone.
-        if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
-            routes = routes.add_service(v1).add_service(v1alpha);
-        }
+        let mut names = vec![ledger_service_server::SERVICE_NAME];
+        names.extend(
+            producer
+                .is_some()
+                .then_some(exchange_service_server::SERVICE_NAME),
+        );
+        let mut routes = with_reflection(Routes::new(health_service), &names);
         let authority = foundation.directory.edition().directory.authority().participant;
         let logs = LedgerService::new(vec![foundation.ledger.clone()], authority);
         routes = routes.add_service(LedgerServiceServer::new(logs));
@@ -398,7 +399,7 @@ fn source(produce: Produce) -> Result<Arc<dyn Source>, StartError> {
 async fn report(health: HealthReporter, producer: Producer, shutdown: CancellationToken) {
     let mut look = tokio::time::interval(LOOK);
     let mut names: Vec<String> = producer.datatypes().map(ToString::to_string).collect();
-    names.extend([String::new(), "unefois.exchange.v1.ExchangeService".to_owned()]);
+    names.extend([String::new(), exchange_service_server::SERVICE_NAME.to_owned()]);
     let mut told = None;
     loop {
         tokio::select! {
