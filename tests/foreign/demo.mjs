@@ -1,0 +1,29 @@
+// The demonstration's mesh, started and stopped.
+
+import { start, within } from './process.mjs';
+
+const UP_MS = 30_000;
+const DOWN_MS = 10_000;
+
+/**
+ * Raises a new world in the folder `dir`, whose people log in at `issuer` (its own provider's where absent).
+ * Answers its addresses and a way to stop it, which must end well.
+ */
+export async function raise(dir, issuer) {
+  const args = ['demo', '--stay', '--dir', dir, '--json', ...(issuer ? ['--issuer', issuer] : [])];
+  const demo = start(process.env.UNEFOIS, args);
+  const up = async () => {
+    for await (const line of demo.lines) {
+      const step = JSON.parse(line);
+      if (step.step === 'up') return step.addresses;
+    }
+    throw new Error(`the demonstration ended by itself: ${demo.cause()}`);
+  };
+  const addresses = await within(UP_MS, 'the demonstration is up', up());
+  const stop = async () => {
+    demo.child.kill('SIGTERM');
+    const code = await within(DOWN_MS, 'the demonstration stops', demo.end);
+    if (code !== 0) throw new Error(`the demonstration ended with ${code}: ${demo.cause()}`);
+  };
+  return { addresses, stop };
+}

@@ -1,0 +1,40 @@
+// The run: one mesh of the demonstration, and foreign software on each of its sides.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { held } from './check.mjs';
+import { raise } from './demo.mjs';
+import { grants } from './grant.mjs';
+import { fetches } from './fetch.mjs';
+import { attestations } from './attestation.mjs';
+import { logins } from './login.mjs';
+
+const DEADLINE_MS = 120_000;
+
+async function run(dir) {
+  const demo = await raise(join(dir, 'own'));
+  const tokens = await grants(demo.addresses);
+  const attested = await fetches(demo.addresses, tokens);
+  await attestations(demo.addresses, attested);
+  await demo.stop();
+  await logins(join(dir, 'franceconnect'));
+}
+
+setTimeout(() => {
+  console.error(`tests/foreign: not done within ${DEADLINE_MS} ms`);
+  process.exit(1);
+}, DEADLINE_MS).unref();
+
+const dir = await mkdtemp(join(tmpdir(), 'unefois-foreign-'));
+try {
+  await run(dir);
+  console.log(`${held()} passed, 0 failed`);
+} catch (error) {
+  console.error(error);
+  console.log(`${held()} passed, 1 failed`);
+  process.exitCode = 1;
+} finally {
+  await rm(dir, { recursive: true, force: true });
+}
+process.exit();

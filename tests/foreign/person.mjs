@@ -1,0 +1,35 @@
+// What the person does between the consumer's link and the way back to it.
+
+import assert from 'node:assert/strict';
+import { Browser } from './browser.mjs';
+import { BACK } from './consumer.mjs';
+
+/** From `page`, goes on to the identity provider's page. */
+export async function toProvider(browser, page) {
+  const link = page.link('/fc/connexion');
+  return link ? browser.open(new URL(link, page.url)) : page;
+}
+
+/** Logs in as Angela DUBOIS at the demonstration's own provider. */
+export const angela = (browser, page) => browser.submit(page, 'persona', { persona: 'angela' });
+
+/** Opens the consumer's link in a new browser, logs in by `logIn`, and ends at the page that asks. */
+export async function arrive(url, logIn = angela) {
+  const browser = new Browser();
+  const provider = await toProvider(browser, await browser.open(url));
+  const page = await logIn(browser, provider);
+  return { browser, page };
+}
+
+/** Arrives, gives the answer `choice`, and ends at the consumer's address. */
+export async function answer(url, choice, logIn) {
+  const { browser, page } = await arrive(url, logIn);
+  const back = await browser.submit(page, 'choix', { choix: choice }, BACK);
+  assert.ok(back.url.href.startsWith(BACK), `the browser ended at ${back.url.pathname}, which answers ${back.status}`);
+  return back.url;
+}
+
+/** Lets the consumer fetch. */
+export const grant = (url, logIn) => answer(url, 'recuperer', logIn);
+/** Will provide the paper. */
+export const decline = (url) => answer(url, 'fournir');
