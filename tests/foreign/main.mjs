@@ -1,6 +1,6 @@
 // The run: one mesh of the demonstration, and foreign software on each of its sides.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { held } from './check.mjs';
@@ -26,7 +26,8 @@ setTimeout(() => {
   process.exit(1);
 }, DEADLINE_MS).unref();
 
-const dir = await mkdtemp(join(tmpdir(), 'unefois-foreign-'));
+const dir = mkdtempSync(join(tmpdir(), 'unefois-foreign-'));
+process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
 try {
   await run(dir);
   console.log(`${held()} passed, 0 failed`);
@@ -34,7 +35,5 @@ try {
   console.error(error);
   console.log(`${held()} passed, 1 failed`);
   process.exitCode = 1;
-} finally {
-  await rm(dir, { recursive: true, force: true });
 }
 process.exit();
