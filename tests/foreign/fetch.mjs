@@ -18,7 +18,7 @@ export async function fetches({ dir, pin, cnaf, mesr }, tokens) {
     env: { PATH: process.env.PATH, PYTHONPATH: here('stubs'), PYTHONDONTWRITEBYTECODE: '1' },
   });
   const producers = { [CNAF]: { address: cnaf, ...tokens[CNAF] }, [MESR]: { address: mesr, ...tokens[MESR] } };
-  python.child.stdin.end(JSON.stringify({ dir, pin, producers }));
+  python.child.stdin.end(JSON.stringify({ dir, pin, producers, ended: tokens.ended }));
   let answer;
   const read = once(python.lines, 'close');
   python.lines.on('line', (line) => {

@@ -14,6 +14,7 @@ from unefois.exchange.v1 import exchange_pb2 as pb
 from unefois.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 
 import attestation
+import audit
 import describe
 import directory
 import ledger
@@ -114,6 +115,12 @@ def judge(document, producer, held, asked, answer, event):
     return claims, texts
 
 
+def head(document, producer, receipt):
+    """Size and root of the producer's log, as the receipt's checkpoint has it."""
+    (log,) = directory.participant(document, producer)["logs"]
+    return ledger.verify(receipt.entry, receipt.proof, log)[1:]
+
+
 def enrolment(folder):
     """What the ministry's own file says of the enrolment, and nothing else of it."""
     with open(os.path.join(folder, "mesr", "cases", "etudiant_dubois.yaml"), encoding="utf-8") as file:
@@ -168,14 +175,24 @@ def main():
     ok("what is disclosed is the source's, in the units of the token and no further")
     ok("both receipts prove, under the logs' keys of the directory, that the exchange is logged")
 
+    refused(stubs[CNAF], request(world["ended"]), "GRANT_REVOKED")
+    ok("a token minted before its grant was given back is refused")
     refused(stubs[CNAF], changed(qf, request_id=uuid7(), nonce=os.urandom(32)), "TOKEN_CONSUMED")
     ok("a one-shot handle serves one request")
     refused(stubs[CNAF], changed(qf, nonce=os.urandom(32)), "RETRY_MISMATCH")
     ok("the same request id with another content is refused")
-    again = fetch(stubs[CNAF], qf)
+    (log,) = directory.participant(document, CNAF)["logs"]
+    size, root = head(document, CNAF, answers[CNAF][1])
+    again = fetch(stubs[CNAF], changed(qf, known_origin=log["origin"], known_size=size))
     claims, texts = judge(document, CNAF, producers[CNAF], qf, again, "released_again")
     assert texts == judged[CNAF][1] and claims["request_hash"] == judged[CNAF][0]["request_hash"]
     ok("the same request is answered again, with the same content, and logged so")
+    assert ledger.extends(size, root, *head(document, CNAF, again[1]), again[1].consistency)
+    ok("the second receipt proves that the log only grew since the first")
+
+    entries = [receipt.entry for _, receipt in (answers[CNAF], again)]
+    audit.audit(channel(folder, producers[CNAF]["address"], "auditor"), log, entries, DEADLINE_S)
+    ok("an auditor reads the producer's whole log, whose root is the signed one, and nobody's name is in it")
 
     print(json.dumps({name: signed.sd_jwt for name, (signed, _) in answers.items()}))
 

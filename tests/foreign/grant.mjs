@@ -11,7 +11,10 @@ import { BACK, CNAF, LYON, MESR, client, details, elementAt, mutualTls, push, su
 import { Browser } from './browser.mjs';
 import { arrive, decline, grant } from './person.mjs';
 
-/** Every check; answers what the consumer fetches with: for each operator a token, its sealed pivot, its element. */
+/**
+ * Every check; answers what the consumer fetches with: for each operator a token, its sealed pivot and its element, and
+ * as `ended` one whose grant was given back.
+ */
 export async function grants(addresses) {
   const config = await check('openid-client reads the metadata of the authorization server', async () => {
     const config = await client(addresses);
@@ -24,8 +27,8 @@ export async function grants(addresses) {
   });
   await pushes(addresses, config);
   await codes(addresses, config);
-  await ends(config);
-  return tokens(addresses, config);
+  const ended = await ends(config);
+  return { ...(await tokens(addresses, config)), ended };
 }
 
 async function pushes(addresses, config) {
@@ -110,13 +113,16 @@ async function codes(addresses, config) {
   });
 }
 
+const held = ({ access_token, pivot_jwe }, element) => ({ access_token, pivot_jwe, element });
+
 async function ends(config) {
-  await check('a refresh token given back ends the grant (RFC 7009)', async () => {
+  return check('a refresh token given back ends the grant (RFC 7009)', async () => {
     const { url, expected } = await push(config, 'revoked-1');
-    const tokens = await oauth.authorizationCodeGrant(config, await grant(url), expected);
+    const tokens = await oauth.authorizationCodeGrant(config, await grant(url), expected, { resource: CNAF });
     await oauth.tokenRevocation(config, tokens.refresh_token);
     await refused(oauth.refreshTokenGrant(config, tokens.refresh_token), 'invalid_grant');
     await oauth.tokenRevocation(config, 'unknown');
+    return held(tokens, elementAt(tokens, CNAF));
   });
 }
 
@@ -145,7 +151,6 @@ async function tokens(addresses, config) {
     await accessToken(addresses, config, CNAF, first.access_token, qf);
     await accessToken(addresses, config, MESR, second.access_token, student);
   });
-  const held = ({ access_token, pivot_jwe }, element) => ({ access_token, pivot_jwe, element });
   return { [CNAF]: held(first, qf), [MESR]: held(second, student) };
 }
 

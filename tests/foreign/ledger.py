@@ -14,8 +14,21 @@ def leaf_hash(entry):
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+def node_hash(left, right):
+    """The hash of an inner node (RFC 9162, 2.1.1)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def root_hash(leaves):
+    """The root over these leaf hashes, straight from its definition (RFC 9162, 2.1.1)."""
+    if len(leaves) == 1:
+        return leaves[0]
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return node_hash(root_hash(leaves[:half]), root_hash(leaves[half:]))
+
+
 def verify(entry, proof, log):
-    """The index of `entry` in the log of the directory's row `log`, if `proof` proves it under the log's signature."""
+    """Index of `entry` in the log of the directory's row `log`, and the log's size and root, if `proof` proves it."""
     head, note = proof.split("\n\n", 1)
     version, index, *hashes = head.split("\n")
     assert version == "c2sp.org/tlog-proof@v1"
@@ -24,7 +37,7 @@ def verify(entry, proof, log):
     assert origin == log["origin"]
     path = [base64.b64decode(text, validate=True) for text in hashes]
     assert include(index, size, leaf_hash(entry), path) == root, "the proof does not lead to the signed root"
-    return index
+    return index, size, root
 
 
 def checkpoint(note, vkey):
@@ -50,14 +63,37 @@ def include(index, size, leaf, path):
     for sibling in path:
         assert last > 0, "the proof is too long"
         if node & 1 or node == last:
-            root = hashlib.sha256(b"\x01" + sibling + root).digest()
+            root = node_hash(sibling, root)
             while not node & 1 and node:
                 node, last = node >> 1, last >> 1
         else:
-            root = hashlib.sha256(b"\x01" + root + sibling).digest()
+            root = node_hash(root, sibling)
         node, last = node >> 1, last >> 1
     assert last == 0, "the proof is too short"
     return root
+
+
+def extends(old, old_root, new, new_root, path):
+    """Whether `path` proves that the tree of size `new` starts with that of size `old` (RFC 9162, 2.1.4.2)."""
+    assert 0 < old < new and path
+    path = list(path)
+    if old & (old - 1) == 0:
+        path.insert(0, old_root)
+    node, last = old - 1, new - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    first = second = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            first, second = node_hash(sibling, first), node_hash(sibling, second)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            second = node_hash(second, sibling)
+        node, last = node >> 1, last >> 1
+    return last == 0 and (first, second) == (old_root, new_root)
 
 
 def event(entry):
