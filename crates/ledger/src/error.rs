@@ -22,9 +22,6 @@ pub enum Error {
     /// An entry concerns more persons, or commits to more evidence, than the ledger takes.
     #[error("the entry carries too much beside it")]
     TooMuch,
-    /// A peer's log is not the continuation of what was seen of it.
-    #[error("the peer's log contradicts the head seen before")]
-    Forked,
     /// A hash, a proof or a signature does not verify.
     #[error("a proof of the log does not verify")]
     Proof(#[from] unefois_tlog::Error),
@@ -43,7 +40,6 @@ impl Error {
             | Self::Fenced
             | Self::Corrupt(_)
             | Self::TooMuch
-            | Self::Forked
             | Self::Proof(_)
             | Self::Store(_) => Reason::LedgerUnavailable,
         }

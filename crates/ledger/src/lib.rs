@@ -32,6 +32,6 @@ pub use attempt::{Attempt, ClaimMode, ClaimRequest};
 pub use draft::{About, Draft, Gate, GateState, ReleaseDraft};
 pub use error::Error;
 pub use log::{Begin, Keys, Ledger};
-pub use peer::peer_head_check;
+pub use peer::{Growth, Witnessed, peer_head_witness};
 pub use receipt::{DurableReceipt, Head, Release};
 pub use service::LedgerService;

@@ -238,7 +238,6 @@ fn refusal(field: &str, error: &Error) -> Status {
         | Error::Fenced
         | Error::Corrupt(_)
         | Error::TooMuch
-        | Error::Forked
         | Error::Proof(_)
         | Error::Store(_) => {
             tracing::error!(error = status::chain(error), "the log could not be read");

@@ -2,6 +2,7 @@
 //!
 //! - I5: a token is used with the very credential that it was minted with.
 //! - I6: the sealed identity is forwarded as it came; the identity that a file holds leaves only as an HMAC.
+//! - I7: an answer of a log that does not continue what was seen of it is refused, and the two heads are the evidence.
 //! - I9: an expired directory asks for nothing and believes nothing.
 //!
 //! One grant: [`Consumer::request_authorization`] checks and pushes the request; the browser comes back;
@@ -21,6 +22,7 @@ mod request;
 mod rest;
 mod token;
 pub mod verify;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -38,6 +38,14 @@ pub enum Error {
     /// The session's certificate is not of the token's client, nor of a publisher that acts for it.
     #[error("the caller is not the client that the access token names")]
     OtherClient,
+    /// The head that the caller shows of its log contradicts one that it showed before.
+    #[error("the caller's log contradicts the head that it showed before")]
+    CallerForked {
+        /// The signed checkpoint held.
+        held: String,
+        /// The signed checkpoint shown.
+        shown: String,
+    },
     /// The withdrawal lease is not fresh, or behind the token.
     #[error("the state of withdrawals is not known at this moment")]
     Stale,
@@ -89,7 +97,7 @@ impl Error {
     /// The reason on the wire, in the ledger and in metrics.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Malformed(_) => Reason::InvalidRequest,
+            Self::Malformed(_) | Self::CallerForked { .. } => Reason::InvalidRequest,
             Self::NotParticipant | Self::OtherClient => Reason::NotEntitled,
             Self::Token(_) | Self::OtherToken => Reason::TokenInvalid,
             Self::TokenBinding => Reason::TokenBinding,
@@ -134,6 +142,7 @@ impl Error {
             | Self::OtherToken
             | Self::TokenBinding
             | Self::OtherClient
+            | Self::CallerForked { .. }
             | Self::Stale
             | Self::Revoked
             | Self::Decision(_)
@@ -162,7 +171,18 @@ impl Error {
         if let Self::Pivot = self {
             refusal = refusal.field("pivot_jwe", "an identity of the kind that was granted");
         }
+        if let Self::CallerForked { .. } = self {
+            refusal = refusal.field("caller_checkpoint", "a head that continues the one shown before");
+        }
         refusal
+    }
+
+    /// What the entry of the refusal is to commit to: two signed heads that contradict one another.
+    pub(crate) fn evidence(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::CallerForked { held, shown } => Some(format!("{self}\n\n{held}\n{shown}").into_bytes()),
+            _ => None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ const MAX_PIVOT_BYTES: usize = 8 * 1_024;
 const MAX_CHECKPOINT_BYTES: usize = 4 * 1_024;
 const MAX_UNITS: usize = 64;
 const MAX_ACKNOWLEDGED: usize = 64;
+const MAX_PROOF_HASHES: usize = 64;
 
 /// A checked Fetch, before its token is.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct FetchCall {
     pub known: Option<(String, u64)>,
     /// The caller's own signed checkpoint, unverified.
     pub caller_checkpoint: Option<String>,
+    /// The size of the caller's log that it proves its checkpoint from, and the proof.
+    pub caller_growth: Option<(u64, Vec<Sha256>)>,
 }
 
 impl FetchCall {
@@ -75,7 +78,12 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
         let demarche = check.parse("demarche", &message.demarche);
         let dossier = check.parse("dossier_ref", &message.dossier_ref);
         let nonce = check.bytes("nonce", &message.nonce);
-        let acknowledged = acknowledged(&mut check, &message.acknowledged);
+        let acknowledged = hashes(
+            &mut check,
+            "acknowledged",
+            &message.acknowledged,
+            MAX_ACKNOWLEDGED,
+        );
         let known = match (message.known_origin, message.known_size) {
             (origin, _) if origin.is_empty() => None,
             (origin, size) => check
@@ -86,6 +94,12 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
             text if text.is_empty() => None,
             text => check.text("caller_checkpoint", text, MAX_CHECKPOINT_BYTES),
         };
+        let proof = hashes(
+            &mut check,
+            "caller_consistency",
+            &message.caller_consistency,
+            MAX_PROOF_HASHES,
+        );
         let call = (|| {
             Some(Self {
                 request_id: request_id?,
@@ -100,6 +114,7 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
                 acknowledged,
                 known,
                 caller_checkpoint,
+                caller_growth: (message.caller_size > 0).then_some((message.caller_size, proof)),
             })
         })();
         check.finish(call)
@@ -123,12 +138,12 @@ fn units(check: &mut Check, names: &[String]) -> Option<Vec<UnitName>> {
     Some(units)
 }
 
-fn acknowledged(check: &mut Check, hashes: &[Vec<u8>]) -> Vec<Sha256> {
-    if hashes.len() > MAX_ACKNOWLEDGED {
-        check.wrong("acknowledged", format_args!("at most {MAX_ACKNOWLEDGED} hashes"));
+fn hashes(check: &mut Check, field: &str, hashes: &[Vec<u8>], most: usize) -> Vec<Sha256> {
+    if hashes.len() > most {
+        check.wrong(field, format_args!("at most {most} hashes"));
         return Vec::new();
     }
-    let digest = |(i, hash): (usize, &Vec<u8>)| check.bytes(&format!("acknowledged[{i}]"), hash);
+    let digest = |(i, hash): (usize, &Vec<u8>)| check.bytes(&format!("{field}[{i}]"), hash);
     hashes
         .iter()
         .enumerate()
@@ -214,6 +229,13 @@ mod tests {
                 ..message()
             }),
             ["acknowledged[0]"]
+        );
+        assert_eq!(
+            fields(pb::FetchRequest {
+                caller_consistency: vec![vec![0; 32]; 65],
+                ..message()
+            }),
+            ["caller_consistency"]
         );
         assert_eq!(
             fields(pb::FetchRequest {

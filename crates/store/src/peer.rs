@@ -37,18 +37,36 @@ pub async fn peer_head(db: &Db, origin: &str) -> Result<Option<PeerHead>, Error>
     .transpose()
 }
 
-/// Keeps a head of the log of `origin`, unless a later one is kept already.
+/// Puts a head of the log of `origin` in the place of the one of size `from`, or of none; `false` if that is not the one
+/// held any more. Whether the one continues the other is for the caller to have proved.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Range`].
-pub async fn peer_head_store(tx: &mut Tx, origin: &str, head: &PeerHead) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO peer_state (origin, size, root, checkpoint, at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, \
-         checkpoint = excluded.checkpoint, at = excluded.at WHERE peer_state.size < excluded.size";
+pub async fn peer_head_replace(
+    tx: &mut Tx,
+    origin: &str,
+    from: Option<u64>,
+    head: &PeerHead,
+) -> Result<bool, Error> {
     let size = to_i64(head.size)?;
-    on!(tx, c => sqlx::query(SQL).bind(origin).bind(size).bind(head.root.as_bytes().to_vec())
-        .bind(head.checkpoint.as_str()).bind(head.at.get()).execute(c).await.map(drop)?);
-    Ok(())
+    let root = head.root.as_bytes().to_vec();
+    let (checkpoint, at) = (head.checkpoint.as_str(), head.at.get());
+    let done = match from {
+        None => {
+            const SQL: &str = "INSERT INTO peer_state (origin, size, root, checkpoint, at) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (origin) DO NOTHING";
+            on!(tx, c => sqlx::query(SQL).bind(origin).bind(size).bind(root).bind(checkpoint).bind(at)
+                .execute(c).await?.rows_affected())
+        }
+        Some(from) => {
+            const SQL: &str = "UPDATE peer_state SET size = $2, root = $3, checkpoint = $4, at = $5 \
+                 WHERE origin = $1 AND size = $6";
+            let from = to_i64(from)?;
+            on!(tx, c => sqlx::query(SQL).bind(origin).bind(size).bind(root).bind(checkpoint).bind(at).bind(from)
+                .execute(c).await?.rows_affected())
+        }
+    };
+    Ok(done == 1)
 }
 
 /// Notes that `peer` (a SIRET) says it received and logged these entries of ours.

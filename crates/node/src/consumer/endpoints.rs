@@ -20,6 +20,8 @@ type Key = (ParticipantId, String);
 pub(super) struct Endpoints {
     connector: Connector,
     known: Mutex<HashMap<Key, Endpoint>>,
+    /// Size of this node's own log that each participant said it holds.
+    witnesses: Mutex<HashMap<ParticipantId, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ impl Endpoints {
         Self {
             connector,
             known: Mutex::default(),
+            witnesses: Mutex::default(),
         }
     }
 
@@ -91,16 +94,33 @@ impl Endpoints {
         })
     }
 
-    /// Notes that a replica answered, with the log that it wrote to where it told.
-    pub(super) fn answered(&self, operator: ParticipantId, address: &str, origin: Option<&str>) {
+    /// Notes that a replica answered.
+    pub(super) fn answered(&self, operator: ParticipantId, address: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = known.get_mut(&(operator, address.to_owned())) {
             endpoint.failures = 0;
             endpoint.out_until = None;
-            if let Some(origin) = origin {
-                endpoint.origin = Some(origin.to_owned());
-            }
         }
+    }
+
+    /// Notes the log whose verified receipt came from a replica.
+    pub(super) fn wrote_to(&self, operator: ParticipantId, address: &str, origin: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = known.get_mut(&(operator, address.to_owned())) {
+            endpoint.origin = Some(origin.to_owned());
+        }
+    }
+
+    /// Notes the size of our own log that a participant holds.
+    pub(super) fn holds(&self, witness: ParticipantId, size: u64) {
+        let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        witnesses.insert(witness, size);
+    }
+
+    /// The size of our own log that a participant said it holds.
+    pub(super) fn held_by(&self, witness: ParticipantId) -> Option<u64> {
+        let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        witnesses.get(&witness).copied()
     }
 
     /// Leaves a replica out for a while.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
 use unefois_core::authorization::ModeKind;
 use unefois_core::commitment::AnswerForm;
 use unefois_core::decision::{self, Requester};
@@ -21,12 +22,13 @@ use unefois_store::peer::peer_head;
 use unefois_tlog::{Hash, MAX_PROOF_HASHES};
 
 use super::endpoints::Chosen;
-use super::evidence::MAX_ATTESTATION_BYTES;
+use super::evidence::{Fault, MAX_ATTESTATION_BYTES};
 use super::held::{Element, RequestBody};
 use super::record::{Exchange, PeerEntry, outcome};
 use super::rest::Purpose;
 use super::token::Token;
 use super::verify::{Answer, Asked, KnownHead, ReceivedAnswer};
+use super::witness::{OwnHead, Stopped};
 use super::{Error, Inner};
 
 /// Leaf hash of the entry that records a refusal, 32 bytes.
@@ -55,9 +57,21 @@ impl Deadline {
     }
 }
 
+/// An answer as it came, and what is needed to judge it.
+struct Answered {
+    answer: Answer,
+    /// The head that the call named.
+    known: Option<KnownHead>,
+    /// The entries that the call acknowledged.
+    told: Vec<Sha256>,
+    /// Where it came from.
+    address: String,
+    channel: Channel,
+}
+
 /// How one call ended.
 enum Called {
-    Answered(Box<(Answer, Option<KnownHead>, Vec<Sha256>)>),
+    Answered(Box<Answered>),
     Refused(Refusal, PeerEntry),
     /// There was no connection: nothing was sent.
     NotSent,
@@ -93,13 +107,9 @@ impl Inner {
             core,
             claims: token.claims().clone(),
             attempt,
-            named: None,
         };
         match self.ask(&mut exchange, &element, token, deadline).await? {
-            Called::Answered(answered) => {
-                let (answer, known, told) = *answered;
-                self.judge(&exchange, &element, answer, known, &told).await
-            }
+            Called::Answered(answered) => self.judge(&exchange, &element, *answered, deadline).await,
             Called::Refused(refusal, peer) => {
                 self.refused(&exchange, refusal.reason, outcome(&refusal), peer)
                     .await?;
@@ -120,10 +130,16 @@ impl Inner {
         &self,
         exchange: &Exchange,
         element: &Element,
-        answer: Answer,
-        known: Option<KnownHead>,
-        told: &[Sha256],
+        answered: Answered,
+        deadline: Deadline,
     ) -> Result<ReceivedAnswer, Error> {
+        let Answered {
+            answer,
+            known,
+            told,
+            address,
+            channel,
+        } = answered;
         let asked = Asked {
             edition: Arc::clone(&exchange.edition),
             consumer: self.participant,
@@ -133,26 +149,46 @@ impl Inner {
             known,
             now: self.clock.now(),
         };
-        let entry_bytes = answer.entry.clone();
+        self.own_head_held(asked.operator, &answer.held);
+        let sent = (answer.entry.clone(), answer.proof.clone());
+        let consistency = answer.consistency.clone();
         let verified = match answer.verify(&asked) {
             Ok(verified) => verified,
             Err(fault) => {
-                self.unbelieved(exchange, &fault, &entry_bytes).await?;
-                return Err(Error::Unverified(fault));
+                let held = match asked.known.filter(|_| fault == Fault::Forked) {
+                    Some(known) => peer_head(&self.db, &known.origin).await?,
+                    None => None,
+                };
+                return Err(self.unbelieved(exchange, fault, sent, held).await);
             }
+        };
+        let peer = PeerEntry {
+            leaf: Some(verified.producer().leaf),
+            origin_hash: Some(verified.producer().origin_hash()),
+        };
+        let origin = verified.producer().origin.clone();
+        self.endpoints.wrote_to(asked.operator, &address, &origin);
+        let left = || deadline.left(self.clock.boottime());
+        let witnessed = self.witness(verified, &asked, &consistency, &channel, left).await;
+        let continuing = match witnessed {
+            Ok(continuing) => continuing,
+            Err(Stopped::Forked(held)) => {
+                return Err(self.unbelieved(exchange, Fault::Forked, sent, Some(held)).await);
+            }
+            Err(Stopped::Unproved) => {
+                self.unanswered(exchange).await?;
+                return Err(Error::Unanswered);
+            }
+            Err(Stopped::Failed(error)) => return Err(error),
         };
         // A grant that ended while the answer was on its way gives nothing any more.
         let state = self.element(&exchange.core.handle).await?.row.state;
         if matches!(state, ElementState::Withdrawn | ElementState::GivenBack) {
-            let peer = PeerEntry {
-                leaf: Some(verified.producer().leaf),
-                origin_hash: Some(verified.producer().origin_hash()),
-            };
             self.refused(exchange, Reason::GrantRevoked, Outcome::Refused, peer)
                 .await?;
             return Err(Error::Over(state));
         }
-        self.received(exchange, element, verified, told).await
+        self.received(exchange, element, continuing, &told).await
     }
 
     /// What the directory and the catalogue forbid, found before anybody is called.
@@ -264,13 +300,12 @@ impl Inner {
             let called = tokio::time::timeout(left, self.call(exchange, chosen, &token, left)).await;
             let called = called.unwrap_or(Ok(Called::Broken))?;
             let wait = match &called {
-                Called::Answered(answered) => {
-                    let origin = answered.1.as_ref().map(|known| known.origin.as_str());
-                    self.endpoints.answered(operator, &address, origin);
+                Called::Answered(_) => {
+                    self.endpoints.answered(operator, &address);
                     return Ok(called);
                 }
                 Called::Refused(refusal, _) => {
-                    self.endpoints.answered(operator, &address, None);
+                    self.endpoints.answered(operator, &address);
                     match refusal.retry_after.filter(|_| refusal.reason.retryable()) {
                         Some(wait) => wait,
                         None => return Ok(called),
@@ -308,7 +343,7 @@ impl Inner {
     /// One call of one replica.
     async fn call(
         &self,
-        exchange: &mut Exchange,
+        exchange: &Exchange,
         chosen: Chosen,
         token: &Token,
         left: Duration,
@@ -318,23 +353,23 @@ impl Inner {
             Some(origin) => self.known_head(origin).await?,
             None => self.known_of(exchange).await?,
         };
-        exchange.named = known.as_ref().map(|known| (known.origin.clone(), known.size));
         let acknowledged = acknowledgements(&self.db, &provider, MAX_ACKNOWLEDGED).await?;
-        let message = message(
-            exchange,
-            token,
-            known.as_ref(),
-            &acknowledged,
-            self.ledger.head().checkpoint.as_str(),
-        );
+        let own = self.own_head(exchange.claims.aud).await?;
+        let message = message(exchange, token, known.as_ref(), &acknowledged, own);
         let mut request = tonic::Request::new(message);
         request.set_timeout(left);
         spans::inject(request.metadata_mut());
         let mut client =
-            ExchangeServiceClient::new(chosen.channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            ExchangeServiceClient::new(chosen.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match client.fetch(request).await {
             Ok(response) => Ok(match read(response.into_inner()).await {
-                Ok(Some(answer)) => Called::Answered(Box::new((answer, known, acknowledged))),
+                Ok(Some(answer)) => Called::Answered(Box::new(Answered {
+                    answer,
+                    known,
+                    told: acknowledged,
+                    address: chosen.address,
+                    channel: chosen.channel,
+                })),
                 Ok(None) => Called::Broken,
                 Err(status) => failed(&status),
             }),
@@ -405,7 +440,7 @@ fn message(
     token: &Token,
     known: Option<&KnownHead>,
     acknowledged: &[Sha256],
-    checkpoint: &str,
+    own: OwnHead,
 ) -> pb::FetchRequest {
     let core = &exchange.core;
     pb::FetchRequest {
@@ -421,7 +456,9 @@ fn message(
         acknowledged: acknowledged.iter().map(|leaf| leaf.as_bytes().to_vec()).collect(),
         known_size: known.map_or(0, |known| known.size),
         known_origin: known.map(|known| known.origin.clone()).unwrap_or_default(),
-        caller_checkpoint: checkpoint.to_owned(),
+        caller_checkpoint: own.checkpoint,
+        caller_size: own.from,
+        caller_consistency: own.growth,
     }
 }
 
@@ -460,6 +497,7 @@ async fn read(mut stream: tonic::Streaming<pb::FetchResponse>) -> Result<Option<
         entry: receipt.entry,
         proof: receipt.proof,
         consistency,
+        held: receipt.caller_checkpoint,
     }))
 }
 

@@ -10,11 +10,12 @@ use unefois_mesh::status::Refusal;
 use unefois_mesh::{Edition, status};
 use unefois_store::node::grant::{ElementState, element_end};
 use unefois_store::node::request::{acknowledgement_insert, acknowledgements_delete};
-use unefois_store::peer::{PeerHead, peer_head, peer_head_store};
+use unefois_store::peer::PeerHead;
 
 use super::evidence::{Fault, Proved};
 use super::held::Element;
-use super::verify::{ReceivedAnswer, VerifiedAnswer};
+use super::verify::ReceivedAnswer;
+use super::witness::Continuing;
 use super::{Error, Inner};
 
 /// An exchange under way: what its entry will say.
@@ -23,8 +24,6 @@ pub(super) struct Exchange {
     pub(super) core: FetchCore,
     pub(super) claims: AccessTokenClaims,
     pub(super) attempt: u16,
-    /// The log, and its size, that the call which was answered named.
-    pub(super) named: Option<(String, u64)>,
 }
 
 /// The peer's entry about a refusal, as it named it; nothing of it is proved.
@@ -73,12 +72,12 @@ impl Exchange {
 }
 
 impl Inner {
-    /// Records a verified answer, durably; only then does it become one that may be handed on.
+    /// Records an answer of a log that continues what was seen of it, durably; only then does it become one that may be handed on.
     pub(super) async fn received(
         &self,
         exchange: &Exchange,
         element: &Element,
-        answer: VerifiedAnswer,
+        Continuing(answer): Continuing,
         told: &[Sha256],
     ) -> Result<ReceivedAnswer, Error> {
         let producer = answer.producer();
@@ -107,7 +106,7 @@ impl Inner {
         Ok(answer.received(receipt))
     }
 
-    /// The next call names this entry and this head; a one-shot element is used.
+    /// The next call names this entry; a one-shot element is used.
     async fn follow_up(
         &self,
         exchange: &Exchange,
@@ -117,21 +116,9 @@ impl Inner {
     ) -> Result<(), unefois_store::Error> {
         let now = self.clock.now();
         let provider = exchange.claims.aud.siret().to_string();
-        let held = peer_head(&self.db, &producer.origin).await?;
-        let head = PeerHead {
-            size: producer.size,
-            root: producer.root,
-            checkpoint: producer.checkpoint.clone(),
-            at: now,
-        };
         let mut tx = self.db.begin().await?;
         acknowledgements_delete(&mut tx, &provider, told).await?;
         acknowledgement_insert(&mut tx, &provider, &producer.leaf, now).await?;
-        // A head of a log that was not named in the call is not known to extend the one held, which stays: the next call
-        // there asks for the proof.
-        if exchange.continues(held.as_ref(), producer) {
-            peer_head_store(&mut tx, &producer.origin, &head).await?;
-        }
         if element.details.mode.kind == ModeKind::Once {
             let request_id = Some(&exchange.core.request_id);
             element_end(&mut tx, &element.row.handle, ElementState::Used, request_id).await?;
@@ -163,28 +150,40 @@ impl Inner {
         Ok(self.ledger.append(exchange.draft(entry)).await?)
     }
 
-    /// Records an answer that is not believed, with why; a log that contradicts itself is said loudly.
+    /// Records an answer that is not believed, with why and, of a log that contradicts itself, the heads that do;
+    /// the error for the back-office.
+    ///
+    /// `sent` is the entry and its proof as they came, `held` the head that the proof's contradicts.
     pub(super) async fn unbelieved(
         &self,
         exchange: &Exchange,
-        fault: &Fault,
-        entry_bytes: &[u8],
-    ) -> Result<DurableReceipt, Error> {
+        fault: Fault,
+        (entry_bytes, proof): (Vec<u8>, String),
+        held: Option<PeerHead>,
+    ) -> Error {
         let peer = &exchange.claims.aud;
-        tracing::error!(%peer, error = status::chain(fault), "an answer does not verify");
+        tracing::error!(%peer, error = status::chain(&fault), "an answer does not verify");
+        let mut evidence = fault.to_string();
+        if fault == Fault::Forked {
+            let held = held.map(|held| held.checkpoint).unwrap_or_default();
+            evidence = format!("{evidence}\n\n{held}\n{proof}");
+        }
         // What they sent, so that it can be shown to them; it is not proved to be theirs.
-        let leaf = unefois_tlog::Hash::of_leaf(entry_bytes);
+        let leaf = unefois_tlog::Hash::of_leaf(&entry_bytes);
         let entry = Entry {
             outcome: Some(Outcome::Refused),
             reason: Some(Reason::SourceSchema),
             peer_entry_hash: Some(Sha256::from_bytes(*leaf.as_bytes())),
             ..exchange.entry(Event::Refused)
         };
-        let draft = exchange.draft(entry).evidence(fault.to_string().into_bytes());
+        let draft = exchange.draft(entry).evidence(evidence.into_bytes());
         let reason = Some(Reason::SourceSchema);
         self.exchanges
             .ended(peer, Some(&exchange.core.datatype), Outcome::Refused, reason);
-        Ok(self.ledger.append(draft).await?)
+        match self.ledger.append(draft).await {
+            Ok(_) => Error::Unverified(fault),
+            Err(error) => error.into(),
+        }
     }
 
     /// Records that no whole answer came.
@@ -202,24 +201,6 @@ impl Inner {
             reason,
         );
         Ok(self.ledger.append(exchange.draft(entry)).await?)
-    }
-}
-
-impl Exchange {
-    /// Whether the head of an answer may take the place of the one held.
-    fn continues(&self, held: Option<&PeerHead>, producer: &Proved) -> bool {
-        match held {
-            None => true,
-            Some(held) if held.size == producer.size => {
-                if held.root != producer.root {
-                    tracing::error!(peer = %self.claims.aud, "two roots of one size of a peer's log");
-                }
-                false
-            }
-            Some(held) => self.named.as_ref().is_some_and(|(origin, size)| {
-                *origin == producer.origin && *size == held.size && producer.size > held.size
-            }),
-        }
     }
 }
 

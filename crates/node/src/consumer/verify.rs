@@ -58,6 +58,8 @@ pub struct Answer {
     pub proof: String,
     /// That the log extends the head that was named.
     pub consistency: Vec<Hash>,
+    /// The head of this consumer's own log that the producer says it holds; empty where it holds none.
+    pub held: String,
 }
 
 /// An answer of which everything was checked, and that no entry records yet: it cannot be handed on.

@@ -162,23 +162,25 @@ impl Inner {
         // Nothing of this is decided yet, so it may be given up at any point.
         let prepared = async {
             let authorized = self.authorize(&verified, &edition, now, trail).await?;
-            self.prepare(&verified, authorized, &edition, within).await
+            let held = self.witness(&verified, &edition, now).await?;
+            let signed = self.prepare(&verified, authorized, &edition, within).await?;
+            Ok((signed, held))
         };
-        let signed = tokio::time::timeout(within, prepared)
+        let (signed, held) = tokio::time::timeout(within, prepared)
             .await
             .unwrap_or(Err(Error::Deadline))?;
 
         let decision = self.release(&verified, signed, trail.clone()).await?;
-        self.keep_witness(&verified, &edition, now).await;
+        self.acknowledged(&verified, now).await;
         match decision {
             Decision::Refused(reason, receipt) => Ok(Ended::Refused(reason, receipt)),
             Decision::Released(released) => {
                 let consistency = self.consistency(&verified.call, &released.receipt).await;
-                Ok(Ended::Answered(self.stream(
-                    *released,
-                    verified.token,
+                let passing = Passing {
                     consistency,
-                )))
+                    caller_checkpoint: held.unwrap_or_default(),
+                };
+                Ok(Ended::Answered(self.stream(*released, verified.token, passing)))
             }
         }
     }
@@ -209,14 +211,14 @@ impl Inner {
         self: &Arc<Self>,
         released: Released,
         token: VerifiedToken,
-        consistency: Vec<Vec<u8>>,
+        passing: Passing,
     ) -> Response<AnswerStream> {
         let quota_left = released.quota_left;
         let sending = Sending {
             inner: Arc::clone(self),
             token,
         };
-        let first = State::Attestation(Box::new((released, consistency)));
+        let first = State::Attestation(Box::new((released, passing)));
         let messages = stream::unfold((sending, first), |(sending, state)| async move {
             let (message, next) = sending.next(state).await?;
             Some((message, (sending, next)))
@@ -241,11 +243,11 @@ impl Inner {
                 tracing::error!(cause = status::chain(cause), "the ledger was not written");
                 None
             }
-            _ => self
-                .ledger
-                .append(trail.clone().refused(reason, outcome))
-                .await
-                .ok(),
+            _ => {
+                let mut draft = trail.clone().refused(reason, outcome);
+                draft.evidence = error.evidence();
+                self.ledger.append(draft).await.ok()
+            }
         };
         if receipt.is_none() {
             self.ledger.turned_away(Some(&trail.peer().to_string()), reason);
@@ -278,9 +280,17 @@ enum Ended {
     Refused(Reason, Box<DurableReceipt>),
 }
 
+/// What the receipt says in passing, for each end to witness the other's log.
+struct Passing {
+    /// That our log only grew since the caller saw it.
+    consistency: Vec<Vec<u8>>,
+    /// The head of its own log that we hold.
+    caller_checkpoint: String,
+}
+
 /// What a stream sends next.
 enum State {
-    Attestation(Box<(Released, Vec<Vec<u8>>)>),
+    Attestation(Box<(Released, Passing)>),
     Receipt(Box<pb::Receipt>, unefois_ledger::Attempt),
     End,
 }
@@ -296,7 +306,7 @@ impl Sending {
         let message = |answer| Ok(pb::FetchResponse { answer: Some(answer) });
         match state {
             State::Attestation(boxed) => {
-                let (released, consistency) = *boxed;
+                let (released, passing) = *boxed;
                 let _span = tracing::info_span!(spans::RELEASE);
                 // The guard: checked and handed over without a wait between. What the network's own flow control holds
                 // back is not here yet, so a withdrawal meets it when it comes.
@@ -319,7 +329,8 @@ impl Sending {
                 let receipt = pb::Receipt {
                     entry: receipt.entry_bytes().to_vec(),
                     proof: receipt.to_proof_file(),
-                    consistency,
+                    consistency: passing.consistency,
+                    caller_checkpoint: passing.caller_checkpoint,
                 };
                 Some((
                     message(Answer::Attestation(attestation)),

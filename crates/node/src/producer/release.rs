@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 use unefois_core::commitment::{Field, Salt};
-use unefois_core::{Micros, Outcome, Random};
+use unefois_core::{Outcome, Random};
 use unefois_ledger::{Attempt, DurableReceipt, Release, ReleaseDraft};
 use unefois_mesh::{Edition, spans};
 
@@ -151,15 +151,5 @@ impl Inner {
             })),
             Release::Refused(reason, receipt) => Decision::Refused(reason, Box::new(receipt)),
         })
-    }
-
-    /// Keeps what the caller says of its own log and of ours: each partner is a witness.
-    pub(super) async fn keep_witness(&self, verified: &VerifiedCall, edition: &Edition, now: Micros) {
-        if let Err(error) = super::witness::keep(&self.db, verified, edition, now).await {
-            tracing::warn!(
-                error = unefois_mesh::status::chain(&error),
-                "what a peer says of its log was not kept"
-            );
-        }
     }
 }

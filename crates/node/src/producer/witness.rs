@@ -1,61 +1,95 @@
 //! What a caller says in passing of its own log, and of the entries of ours that it has received.
 
 use unefois_core::Micros;
+use unefois_ledger::{Growth, Witnessed, peer_head_witness};
 use unefois_mesh::Edition;
-use unefois_store::peer::{PeerHead, peer_head, peer_head_store, peer_receipt_insert};
-use unefois_store::{Db, Error};
-use unefois_tlog::{SignedCheckpoint, VerifierKey};
+use unefois_store::peer::{peer_head, peer_receipt_insert};
+use unefois_tlog::{Hash, SignedCheckpoint, VerifierKey};
 
+use super::Inner;
 use super::authorize::VerifiedCall;
+use crate::Error;
 
-/// Keeps the caller's head, if it is signed by a log of its own that the directory lists and goes no way back, and notes
-/// the entries of ours that it acknowledges.
-///
-/// # Errors
-/// The database failed. A head that does not verify is not kept, and one that contradicts the head held is reported:
-/// two roots of one size are a fork.
-pub(super) async fn keep(
-    db: &Db,
-    verified: &VerifiedCall,
-    edition: &Edition,
-    now: Micros,
-) -> Result<(), Error> {
-    let client = verified.token.claims().client_id;
-    let head = verified.call.caller_checkpoint.as_deref().and_then(|text| {
-        let signed = SignedCheckpoint::parse(text.as_bytes()).ok()?;
-        let (row, log) = edition.directory.log(signed.claimed_origin().as_str())?;
-        let key: VerifierKey = log.vkey.parse().ok()?;
-        let checkpoint = signed.verify(&key).ok().filter(|_| row.id == client)?.clone();
-        Some((log.origin.clone(), checkpoint, text.to_owned()))
-    });
-    if head.is_none() && verified.call.acknowledged.is_empty() {
-        return Ok(());
-    }
-    let mut tx = db.begin().await?;
-    if let Some((origin, checkpoint, text)) = head {
-        let held = peer_head(db, &origin).await?;
-        if held.is_some_and(|held| held.size == checkpoint.size && held.root != checkpoint.root) {
-            tracing::error!(
-                origin,
-                size = checkpoint.size,
-                "a peer showed two roots of one size of its log"
-            );
-        } else {
-            let head = PeerHead {
-                size: checkpoint.size,
-                root: checkpoint.root,
-                checkpoint: text,
-                at: now,
-            };
-            peer_head_store(&mut tx, &origin, &head).await?;
+impl Inner {
+    /// Compares the caller's head with the one held of the same log, and holds the later where the call proves that it
+    /// continues the other (I7); the head that is held in the end, as the caller signed it.
+    ///
+    /// An earlier head than the one held is no fault by itself: calls overtake one another. A head that no log of the
+    /// caller's signed counts for nothing.
+    ///
+    /// # Errors
+    /// [`Error::CallerForked`] if the caller shows two histories; [`Error::Ledger`].
+    pub(super) async fn witness(
+        &self,
+        verified: &VerifiedCall,
+        edition: &Edition,
+        now: Micros,
+    ) -> Result<Option<String>, Error> {
+        let Some((key, shown)) = shown(verified, edition) else {
+            return Ok(None);
+        };
+        let growth = verified.call.caller_growth.as_ref();
+        let growth = growth.map(|(from, hashes)| {
+            let hashes = hashes.iter().map(|hash| Hash::new(*hash.as_bytes()));
+            (*from, hashes.collect::<Vec<_>>())
+        });
+        let size = shown.verify(&key).map_err(unefois_ledger::Error::from)?.size;
+        let growth = growth.as_ref().map(|(from, hashes)| Growth {
+            from: *from,
+            to: size,
+            hashes,
+        });
+        let origin = shown.claimed_origin().as_str();
+        match peer_head_witness(&self.db, &key, &shown, growth, now).await? {
+            Witnessed::Kept => {
+                let held = peer_head(&self.db, origin).await;
+                let held = held.map_err(unefois_ledger::Error::from)?;
+                Ok(held.map(|held| held.checkpoint))
+            }
+            Witnessed::Unproved(held) => Ok(Some(held.checkpoint)),
+            Witnessed::Forked(held) => {
+                tracing::error!(
+                    origin,
+                    size,
+                    held = held.size,
+                    "a peer shows two histories of its log"
+                );
+                Err(Error::CallerForked {
+                    held: held.checkpoint,
+                    shown: shown.as_str().to_owned(),
+                })
+            }
         }
     }
-    peer_receipt_insert(
-        &mut tx,
-        &client.siret().to_string(),
-        &verified.call.acknowledged,
-        now,
-    )
-    .await?;
-    tx.commit().await
+
+    /// Notes the entries of ours that the caller says it received.
+    pub(super) async fn acknowledged(&self, verified: &VerifiedCall, now: Micros) {
+        let client = verified.token.claims().client_id;
+        let leaves = &verified.call.acknowledged;
+        if leaves.is_empty() {
+            return;
+        }
+        let noted = async {
+            let mut tx = self.db.begin().await?;
+            peer_receipt_insert(&mut tx, &client.siret().to_string(), leaves, now).await?;
+            tx.commit().await
+        };
+        let noted: Result<(), unefois_store::Error> = noted.await;
+        if let Err(error) = noted {
+            tracing::warn!(
+                error = unefois_mesh::status::chain(&error),
+                "what a peer acknowledges was not kept"
+            );
+        }
+    }
+}
+
+/// The caller's head, if a log of its own that the directory lists signed it, and that log's key.
+fn shown(verified: &VerifiedCall, edition: &Edition) -> Option<(VerifierKey, SignedCheckpoint)> {
+    let text = verified.call.caller_checkpoint.as_deref()?;
+    let signed = SignedCheckpoint::parse(text.as_bytes()).ok()?;
+    let (row, log) = edition.directory.log(signed.claimed_origin().as_str())?;
+    let key: VerifierKey = log.vkey.parse().ok()?;
+    let own = row.id == verified.token.claims().client_id;
+    (own && signed.verify(&key).is_ok()).then_some((key, signed))
 }

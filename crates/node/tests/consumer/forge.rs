@@ -148,6 +148,7 @@ impl Forge {
             entry: bytes,
             proof,
             consistency,
+            held: String::new(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod database;
 mod exchange;
 mod forge;
 mod house;
+mod i7;
 mod oauth;
 #[path = "../support/pki.rs"]
 mod pki;
