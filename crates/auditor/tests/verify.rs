@@ -86,8 +86,8 @@ impl LedgerService for Served {
             known => {
                 let tree = tree(&self.signed);
                 let proof = tree
-                    .consistency_proof(known.min(tree.size()), tree.size(), &Tiles::new())
-                    .unwrap();
+                    .consistency_proof(known, tree.size(), &Tiles::new())
+                    .map_err(|e| Status::invalid_argument(e.to_string()))?;
                 proof.iter().map(|hash| hash.as_bytes().to_vec()).collect()
             }
         };

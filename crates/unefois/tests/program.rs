@@ -6,7 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -140,6 +140,7 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     cnaf.ready(READY_WITHIN).await.expect("it starts");
     let sound = audit_verify(&world);
     assert_eq!(code(&sound), 0, "{}", String::from_utf8_lossy(&sound.stderr));
+    a_head_seen_before_is_held_against_the_log(&world);
     flip(&database).await;
     let changed = audit_verify(&world);
     assert_eq!(code(&changed), 1, "{}", String::from_utf8_lossy(&changed.stderr));
@@ -187,6 +188,29 @@ fn start_cnaf(world: &World) -> Process {
     Process::start(Path::new(PROGRAM), world, Member::Cnaf, &[]).unwrap()
 }
 
+/// With a head kept that the log does not reach, or that is no head, nothing passes; with the true one again, all does.
+fn a_head_seen_before_is_held_against_the_log(world: &World) {
+    let file = heads(world);
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let mut larger: Value = serde_json::from_str(&kept).unwrap();
+    larger[format!("{CNAF}/1")]["size"] = 1_000.into();
+    for (text, expected) in [(larger.to_string(), 1), ("{".to_owned(), 65), (kept, 0)] {
+        std::fs::write(&file, &text).unwrap();
+        let output = audit_verify(world);
+        assert_eq!(
+            code(&output),
+            expected,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(expected == 0 || std::fs::read_to_string(&file).unwrap() == text);
+    }
+}
+
+fn heads(world: &World) -> PathBuf {
+    world.folder("auditor").join("heads.json")
+}
+
 fn audit_verify(world: &World) -> Output {
     let auditor = world.folder("auditor");
     let ca = world.folder("ca");
@@ -195,6 +219,8 @@ fn audit_verify(world: &World) -> Output {
         "audit",
         "verify",
         CNAF,
+        "--heads",
+        &heads(world).display().to_string(),
         "--cert",
         &path(&auditor, "tls.pem"),
         "--key",

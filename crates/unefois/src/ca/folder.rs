@@ -153,7 +153,10 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
 }
 
 /// Puts `text` in the place of the file as one step, durable.
-fn replace(path: &Path, text: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// It cannot be written; what was there is still there.
+pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let step = || -> std::io::Result<()> {
         let mut new = tempfile::Builder::new()

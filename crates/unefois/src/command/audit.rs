@@ -1,4 +1,6 @@
-//! `audit verify`: an auditor's check of a participant's log, over the mesh.
+//! `audit verify`: an auditor's check of a participant's logs, over the mesh.
+
+mod heads;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +10,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use unefois_auditor::{Error, LogReport, verify_log};
 use unefois_core::{Clock, ParticipantId};
-use unefois_mesh::{Connector, DirectoryConfig, DirectoryFollower, Identity, SystemClock, Trust, target};
+use unefois_mesh::{Connector, DirectoryConfig, DirectoryFollower, Identity, SystemClock, Target, Trust};
 use unefois_tlog::{Origin, VerifierKey};
 
+pub use self::heads::Heads;
 use super::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -18,7 +21,7 @@ use crate::failure::{Failure, Kind};
 /// Reads ledgers with an auditor's certificate.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Reads every entry of a participant's log and verifies it against the signed head.
+    /// Reads every entry of a participant's logs and verifies them against the signed heads.
     Verify(Verify),
 }
 
@@ -27,6 +30,10 @@ pub enum AuditCommand {
 pub struct Verify {
     /// The participant: urn:unefois:participant:SIRET.
     participant: ParticipantId,
+    /// Where the heads that were verified are kept: each log must extend the one that was seen last. Made where it
+    /// is missing; without it a log that was rolled back passes.
+    #[arg(long, value_name = "FILE")]
+    heads: Option<PathBuf>,
     #[command(flatten)]
     reader: Reader,
 }
@@ -60,15 +67,31 @@ pub struct Reader {
 /// Runs `audit …`.
 pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
     let AuditCommand::Verify(verify) = command;
-    let report = runtime()?.block_on(verify_participant(
+    let mut heads = match &verify.heads {
+        Some(file) => Heads::load(file)?,
+        None => Heads::default(),
+    };
+    let reports = runtime()?.block_on(verify_participant(
         &verify.reader,
         &verify.participant,
+        &heads,
         |read, size| {
             if read < size {
                 console.say(&format!("{read} / {size}"));
             }
         },
     ))?;
+    for report in &reports {
+        tell(report, console)?;
+        heads.keep(report);
+    }
+    match &verify.heads {
+        Some(file) => heads.save(file),
+        None => Ok(()),
+    }
+}
+
+fn tell(report: &LogReport, console: Console) -> Result<(), Failure> {
     let events: serde_json::Map<String, serde_json::Value> = report
         .events
         .iter()
@@ -93,15 +116,16 @@ pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
     })
 }
 
-/// Verifies the first log of `participant` as `reader`.
+/// Verifies every log of `participant` as `reader`, each against its head in `heads`.
 ///
 /// # Errors
 /// A file is wrong, the peer cannot be reached or refuses, or the log does not hold.
 pub async fn verify_participant(
     reader: &Reader,
     participant: &ParticipantId,
-    progress: impl FnMut(u64, u64),
-) -> Result<LogReport, Failure> {
+    heads: &Heads,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Vec<LogReport>, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let file =
         |e: &dyn std::fmt::Display| Failure::new(Kind::NoInput, "un fichier n'est pas accepté").because(e);
@@ -123,16 +147,35 @@ pub async fn verify_participant(
         )
     };
     let row = edition.directory.participant(participant).ok_or_else(unknown)?;
-    let log = row.logs.first().ok_or_else(unknown)?;
-    let target = target(&edition.directory, participant).ok_or_else(unknown)?;
-    let malformed =
-        |e: unefois_tlog::Error| Failure::new(Kind::Data, "l'annuaire nomme mal ce registre").because(e);
-    let origin: Origin = log.origin.parse().map_err(malformed)?;
-    let key: VerifierKey = log.vkey.parse().map_err(malformed)?;
-    let channel = connector.channel(&target, Duration::from_secs(10));
-    verify_log(channel, &origin, &key, None, progress)
-        .await
-        .map_err(|error| failure(&error))
+    if row.logs.is_empty() || row.mesh.is_empty() {
+        return Err(unknown());
+    }
+    let malformed = |e: &dyn std::fmt::Display| {
+        Failure::new(Kind::Data, "l'annuaire nomme mal ce participant").because(e)
+    };
+    let mut reports = Vec::with_capacity(row.logs.len());
+    for log in &row.logs {
+        let origin: Origin = log.origin.parse().map_err(|e| malformed(&e))?;
+        let key: VerifierKey = log.vkey.parse().map_err(|e| malformed(&e))?;
+        let known = heads.known(&origin);
+        let mut read = None;
+        // Each replica serves its own log: the others do not know it.
+        for address in &row.mesh {
+            let target = Target {
+                peer: *participant,
+                authority: address.parse().map_err(|e| malformed(&e))?,
+            };
+            let channel = connector.channel(&target, Duration::from_secs(10));
+            let verified = verify_log(channel, &origin, &key, known, &mut progress).await;
+            let unread = verified.as_ref().is_err_and(Error::unread);
+            read = Some(verified);
+            if !unread {
+                break;
+            }
+        }
+        reports.push(read.ok_or_else(unknown)?.map_err(|error| failure(&error))?);
+    }
+    Ok(reports)
 }
 
 fn failure(error: &Error) -> Failure {

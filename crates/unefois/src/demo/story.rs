@@ -13,7 +13,7 @@ use super::asker::Asker;
 use super::browser::Browser;
 use super::script::Script;
 use super::stage::{Roles, Stage};
-use crate::command::audit::{Reader, verify_participant};
+use crate::command::audit::{Heads, Reader, verify_participant};
 use crate::command::ledger::check;
 
 use super::world::{AUTHORITY, CLAMART, CNAF, MESR, World};
@@ -38,6 +38,8 @@ pub struct Story {
     script: Arc<Script>,
     stage: Stage,
     asker: Asker,
+    /// What the auditor keeps.
+    heads: Heads,
     grants: Vec<Grant>,
     answers: Vec<FetchResponse>,
 }
@@ -59,6 +61,7 @@ impl Story {
             script,
             stage,
             asker,
+            heads: Heads::default(),
             grants: Vec::new(),
             answers: Vec::new(),
         })
@@ -205,7 +208,7 @@ impl Story {
         Ok(seen.join(", "))
     }
 
-    async fn audit(&self, participant: &str) -> anyhow::Result<unefois_auditor::LogReport> {
+    async fn audit(&mut self, participant: &str) -> anyhow::Result<unefois_auditor::LogReport> {
         let folder = self.world.folder("auditor");
         let ca = self.world.folder("ca");
         let reader = Reader {
@@ -217,7 +220,11 @@ impl Story {
             catalogue: folder.join("catalogue.bin"),
             pin: self.world.pin.to_string(),
         };
-        Ok(verify_participant(&reader, &participant.parse()?, |_, _| {}).await?)
+        let heads = &mut self.heads;
+        let mut reports = verify_participant(&reader, &participant.parse()?, heads, |_, _| {}).await?;
+        let report = reports.pop().context("no log was read")?;
+        heads.keep(&report);
+        Ok(report)
     }
 
     /// A one-shot handle serves once.
@@ -231,10 +238,7 @@ impl Story {
             report.events.get(&Event::Released) == Some(&1),
             "the handle was released more than once"
         );
-        Ok(format!(
-            "refusé : TOKEN_CONSUMED ; {} refus au registre du producteur",
-            report.events.get(&Event::Refused).unwrap_or(&0)
-        ))
+        Ok("refusé : TOKEN_CONSUMED, une seule délivrance au registre du producteur".to_owned())
     }
 
     /// The person sees the exchanges, from both ends.
