@@ -8,8 +8,8 @@ use unefois_proto::FetchCall;
 
 /// The entry of a call, filled as checks succeed, so that a refusal says what was established and nothing else.
 ///
-/// Before the token is verified the caller's word counts for nothing: only what the catalogue knows is repeated. After
-/// it, the refusal is found by the handle in the person's history.
+/// The caller's word counts for nothing: before the token is verified only what the catalogue knows is repeated, after
+/// it what was granted. From then on the refusal is found by the handle in the person's history.
 #[derive(Clone)]
 pub(super) struct Trail {
     entry: Entry,
@@ -47,13 +47,11 @@ impl Trail {
         self.entry.demarche = edition.catalogue.demarche(&call.demarche).map(|d| d.id.clone());
     }
 
-    /// The token is authentic and the caller its client.
-    pub(super) fn verified(&mut self, claims: &AccessTokenClaims, core: &FetchCore) {
+    /// The token is authentic and its client known; who shows it is not judged yet.
+    pub(super) fn authentic(&mut self, claims: &AccessTokenClaims, core: &FetchCore) {
         let details = &claims.authorization_details[0];
         let entry = &mut self.entry;
-        entry.requester = Some(claims.client_id);
-        entry.publisher = claims.act_client;
-        entry.datatype = Some(core.datatype.clone());
+        entry.datatype = Some(details.datatype().clone());
         entry.demarche = Some(details.demarche.clone());
         entry.habilitation = Some(details.habilitation.clone());
         entry.legal_basis = Some(details.legal_basis.clone());
@@ -65,6 +63,12 @@ impl Trail {
         entry.dossier_commit = commit(Field::Dossier, details.dossier_ref.as_str().as_bytes());
         self.about.handle = Some(claims.gh);
         self.about.secret = Some((Micros::from_secs(claims.iat).month(), claims.gs.clone()));
+    }
+
+    /// The caller is the token's client, or the publisher that acts for it.
+    pub(super) fn client(&mut self, claims: &AccessTokenClaims) {
+        self.entry.requester = Some(claims.client_id);
+        self.entry.publisher = claims.act_client;
     }
 
     /// It is this attempt of its request.

@@ -193,6 +193,12 @@ async fn a_message_is_refused_by_its_fields() {
         };
         assert_eq!(caller.refused(request).await.0, expected, "{what}");
     }
+    // The caller's own word for the datatype is in no entry.
+    let last = node.entries().await.pop().expect("the last refusal");
+    assert_eq!(
+        last.datatype.as_ref(),
+        Some(grant.claims.authorization_details[0].datatype())
+    );
     node.stop().await;
 }
 
