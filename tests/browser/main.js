@@ -13,9 +13,10 @@ import * as keyboard from './stories/keyboard.js';
 import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
 import * as refusal from './stories/refusal.js';
+import * as tabs from './stories/tabs.js';
 import * as withdrawal from './stories/withdrawal.js';
 
-const STORIES = [grant, withdrawal, refusal, login, noScript, keyboard, english, errors];
+const STORIES = [grant, withdrawal, refusal, tabs, login, noScript, keyboard, english, errors];
 
 const report = new Report();
 const cleanups = [];

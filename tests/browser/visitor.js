@@ -73,9 +73,14 @@ export class Visitor {
   // Opens an address that is to answer with `status`.
   async open(address, status = 200) {
     const url = new URL(address, this.portal).href;
-    if (status >= 400) this.#refusals.add(url);
+    if (status >= 400) this.refuses(url);
     const response = await this.page.goto(url);
     ensure(response.status() === status, `${url} answers ${response.status()}, not ${status}`);
+  }
+
+  // From now on this address may answer with an error, and the browser say so.
+  refuses(url) {
+    this.#refusals.add(url);
   }
 
   // What the person reads, with plain spaces.

@@ -7,6 +7,9 @@ import { Visitor } from '../visitor.js';
 
 export const name = 'refusal';
 
+// As long as a file's reference may be.
+const LONG = `PERISCOLAIRE-${'2026-2027-'.repeat(5)}X`;
+
 export async function run({ visitor, commune, world, browser, check }) {
   const { page } = visitor;
   const asked = await commune.ask('2026-1003');
@@ -27,11 +30,12 @@ export async function run({ visitor, commune, world, browser, check }) {
     ensure(!(await visitor.text()).includes('2026-1003'), 'the refused request is an authorisation');
   });
 
-  const second = await commune.ask('2026-1004');
+  const second = await commune.ask(LONG);
   await check('a request of another file needs no second login', async () => {
     await page.goto(second.url);
     await visitor.at('/demande/');
-    await visitor.reads('n° 2026-1004');
+    await visitor.reads(`n° ${LONG}`);
+    await judge(visitor, 'demande-longue');
   });
   await check('the address of a request opens nothing in another browser', async () => {
     const other = await Visitor.come(browser, world);
@@ -62,6 +66,6 @@ export async function run({ visitor, commune, world, browser, check }) {
     await page.getByRole('link', { name: 'Revenir au site de la mairie de Clamart' }).click();
     await page.waitForURL((url) => commune.isReturn(url));
     same(new URL(page.url()).searchParams.get('error'), 'access_denied', 'error');
-    same((await commune.grants('2026-1004')).length, 0, 'grants');
+    same((await commune.grants(LONG)).length, 0, 'grants');
   });
 }
