@@ -69,10 +69,15 @@ impl Trust {
         }
     }
 
-    /// Reads the files again; what they no longer allow is cut. On an error, what was believed stays.
+    /// Reads the files again; what they no longer allow is cut. On an error, what was believed stays, and so it does
+    /// where no CRL is left: a file that is being written is no reason to believe nobody.
     pub fn reload(&self) -> Result<(), Error> {
         let (authorities, crls) = self.files.as_ref().ok_or(Error::NoFiles)?;
-        self.take(Bundle::read(authorities, crls)?);
+        let bundle = Bundle::read(authorities, crls)?;
+        if bundle.crls.is_empty() {
+            return Err(Error::Pem("CRLs"));
+        }
+        self.take(bundle);
         Ok(())
     }
 

@@ -240,6 +240,22 @@ async fn files_are_read_again_and_a_half_written_pair_is_not_taken_up() {
     std::fs::write(path("cert.key"), &new.key).unwrap();
     identity.reload().unwrap();
     assert_eq!(identity.current().cert_sha256, new.credential().cert_sha256);
+
+    let crl = world.authority.crl(&[]);
+    std::fs::write(path("ca.pem"), &world.authority.cert).unwrap();
+    std::fs::write(path("ca.crl"), &crl).unwrap();
+    let trust = unefois_mesh::Trust::load(path("ca.pem"), path("ca.crl")).unwrap();
+    let half = &crl[..crl.len() / 2];
+    for unfinished in [
+        "",
+        half,
+        "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+    ] {
+        std::fs::write(path("ca.crl"), unfinished).unwrap();
+        trust.reload().expect_err(unfinished);
+    }
+    std::fs::write(path("ca.crl"), &crl).unwrap();
+    trust.reload().unwrap();
 }
 
 #[tokio::test]
