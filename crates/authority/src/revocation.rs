@@ -14,13 +14,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::revocation::{Extent, Head, Record, SignedRecords, Withdrawal, chain};
-use unefois_core::{Boot, Clock, Handle, Micros, RevocationView};
+use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView};
 use unefois_jose::jws;
 use unefois_store::Db;
 use unefois_store::authority::revocation as store;
 
 use crate::Error;
 use crate::keys::Keys;
+use crate::limiter::Limiter;
 
 /// The type of signed records in their header.
 const TYP: &str = "unefois-withdrawals+jwt";
@@ -44,6 +45,8 @@ pub(crate) struct Revocation {
     /// When the last heartbeat that committed was sent.
     beat: Mutex<Option<Boot>>,
     stopped: CancellationToken,
+    /// Readers whose doubt was told not long ago.
+    doubts: Limiter<ParticipantId>,
 }
 
 struct Log {
@@ -86,10 +89,11 @@ impl Revocation {
             head: tokio::sync::watch::Sender::new(head),
             beat: Mutex::new(Some(sent)),
             stopped: CancellationToken::new(),
+            doubts: Limiter::new(1, 1),
         })
     }
 
-    /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or is behind a node.
+    /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or has lost records.
     pub(crate) fn epoch(&self) -> Result<u64, Error> {
         match self.stopped.is_cancelled() {
             true => Err(Error::Superseded),
@@ -303,6 +307,22 @@ impl Revocation {
                 "this process mints and announces nothing more"
             );
             self.stopped.cancel();
+        }
+    }
+
+    /// Tells whoever watches that a reader names a later place than this database holds: a restored backup, or a reader
+    /// that is wrong or lies. Nothing proves its word, so it stops nobody but itself; told once a minute and reader.
+    fn doubted(&self, reader: ParticipantId, theirs: RevocationView) {
+        if self.doubts.admit(reader, self.clock.boottime()) {
+            let ours = self.view();
+            tracing::error!(
+                peer = %reader,
+                claimed_epoch = theirs.epoch,
+                claimed_seq = theirs.seq,
+                epoch = ours.epoch,
+                seq = ours.seq,
+                "a reader claims withdrawals that this database does not hold: was it restored from a backup?"
+            );
         }
     }
 

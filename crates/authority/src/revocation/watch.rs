@@ -128,7 +128,7 @@ impl Reader {
         let revocation = &self.service.revocation;
         let ours = revocation.view();
         if theirs.epoch > ours.epoch || theirs.seq > ours.seq {
-            revocation.stop("a node knows a later epoch or withdrawal: this database is older than it");
+            revocation.doubted(self.participant, theirs);
             return Err(stale());
         }
         if open.origin.is_empty() {
