@@ -15,7 +15,7 @@ use unefois_store::authority::grant::{
 };
 
 use super::client::Client;
-use super::mint::details_of;
+use super::mint::{details_of, stands};
 use super::no_store;
 use crate::Error;
 use crate::form::Form;
@@ -59,7 +59,14 @@ pub(crate) async fn show_grant(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let row = authority.own_grant(&peer, &id).await?;
-    let standing = row.elements.iter().filter(|e| e.withdrawn.is_none());
+    let now = authority.clock.now();
+    let mut standing = Vec::new();
+    for element in &row.elements {
+        let details = details_of(element)?;
+        if stands(&row.grant, element, &details, now) {
+            standing.push(details);
+        }
+    }
     Ok(no_store(Shown {
         grant_id: id,
         granted_at_us: row.grant.granted_at.get(),

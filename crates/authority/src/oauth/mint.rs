@@ -9,11 +9,12 @@ use unefois_core::{
 use unefois_jose::{EncryptionKey, PublicKey, access_token, jwe};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{Element, GrantRow, grant_at_head};
+use unefois_store::authority::grant::{Element, Grant, GrantRow, grant_at_head};
 use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::grants::text_of;
+use super::token::element_ends_at;
 use crate::Error;
 use crate::journal::Fact;
 use crate::published::Edition;
@@ -64,10 +65,7 @@ impl Authority {
             return Err(Error::Superseded);
         }
         let now = self.clock.now();
-        if now >= row.grant.ends_at {
-            return Err(Error::GrantRevoked);
-        }
-        let (element, details) = pick(&row, wanted)?;
+        let (element, details) = pick(&row, wanted, now)?;
         let requester = Requester {
             consumer: client.id,
             publisher: client.publisher,
@@ -164,7 +162,7 @@ impl Authority {
 }
 
 /// The element that a token is for: the one named, otherwise the first still standing.
-fn pick(row: &GrantRow, wanted: &Wanted) -> Result<(Element, AuthorizationDetails), Error> {
+fn pick(row: &GrantRow, wanted: &Wanted, now: Micros) -> Result<(Element, AuthorizationDetails), Error> {
     let mut named = false;
     for element in &row.elements {
         let details = details_of(element)?;
@@ -176,7 +174,7 @@ fn pick(row: &GrantRow, wanted: &Wanted) -> Result<(Element, AuthorizationDetail
             continue;
         }
         named = true;
-        if element.withdrawn.is_none() {
+        if stands(&row.grant, element, &details, now) {
             return Ok((element.clone(), details));
         }
     }
@@ -184,6 +182,12 @@ fn pick(row: &GrantRow, wanted: &Wanted) -> Result<(Element, AuthorizationDetail
         true => Error::GrantRevoked,
         false => Error::Target,
     })
+}
+
+/// Whether an element was neither withdrawn nor has ended.
+pub(super) fn stands(grant: &Grant, element: &Element, details: &AuthorizationDetails, now: Micros) -> bool {
+    let ends_at = element_ends_at(details.mode.kind, grant.granted_at).min(grant.ends_at);
+    element.withdrawn.is_none() && now < ends_at
 }
 
 /// What was granted, with its handle.

@@ -21,9 +21,9 @@ use crate::service::Authority;
 
 /// How long a code may wait.
 pub(crate) const CODE_MS: i64 = 30_000;
-/// How long a one-shot grant may be used: a document may be resumed for an hour.
+/// How long a one-shot element may be used: a document may be resumed for an hour.
 const ONCE_MS: i64 = 75 * 60_000;
-/// The longest life of a standing grant.
+/// The longest life of a standing element.
 const STANDING_MS: i64 = 365 * 24 * 3_600_000;
 
 /// `POST /as/token`: a code, or a refresh token, becomes one access token.
@@ -117,12 +117,18 @@ async fn refresh_token(
     Ok(text)
 }
 
-/// When a grant of these elements ends by itself.
+/// When a grant of these elements ends by itself: with its last element.
 pub(crate) fn ends_at(elements: &[AuthorizationDetails], granted_at: Micros) -> Micros {
-    let standing = elements.iter().any(|e| e.mode.kind == ModeKind::Standing);
-    granted_at.plus_ms(match standing {
-        true => STANDING_MS,
-        false => ONCE_MS,
+    let ends = elements.iter().map(|e| element_ends_at(e.mode.kind, granted_at));
+    ends.max().unwrap_or(granted_at)
+}
+
+/// When an element of a grant ends by itself, whatever stands beside it: a producer keeps the claim of a one-shot handle
+/// for a day (I2).
+pub(super) fn element_ends_at(mode: ModeKind, granted_at: Micros) -> Micros {
+    granted_at.plus_ms(match mode {
+        ModeKind::Standing => STANDING_MS,
+        ModeKind::Once => ONCE_MS,
     })
 }
 

@@ -8,9 +8,10 @@ use unefois_jose::jwe;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, REDIRECT, form, set};
+use crate::kit::{COMMUNE, Kit, REDIRECT, form, merge, set};
 
 both_databases![
+    i2_a_one_shot_element_ends_in_its_time_beside_a_standing_one,
     one_choice_and_one_token_whoever_races,
     one_grant_for_two_producers_gives_a_handle_and_a_token_each,
     whoever_provides_the_paper_declines
@@ -145,6 +146,63 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each(database: T
             Event::Minted,
             Event::Refused
         ]
+    );
+    kit.stop().await;
+}
+
+async fn i2_a_one_shot_element_ends_in_its_time_beside_a_standing_one(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.parameters();
+    let mut standing = kit.student();
+    let mode = json!({"kind": "standing", "max_count": 12, "min_interval_s": 2_419_200});
+    merge(&mut standing, json!({"mode": mode}));
+    let elements = json!([kit.element(), standing]);
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(elements.to_string()),
+    );
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &parameters, "").await;
+    let answer = kit.redeem(&code).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    let handle = |n: usize| answer.json["authorization_details"][n]["gh"].as_str().unwrap();
+    let refresh = async |gh: Option<&str>| {
+        let mut parameters = vec![
+            ("grant_type", "refresh_token".to_owned()),
+            (
+                "refresh_token",
+                answer.json["refresh_token"].as_str().unwrap().to_owned(),
+            ),
+        ];
+        parameters.extend(gh.map(|gh| ("gh", gh.to_owned())));
+        kit.call(Method::POST, "/as/token", &form(&parameters)).await
+    };
+    // Within the 75 minutes that a document may need.
+    kit.clock.pass(74 * 60_000);
+    assert_eq!(refresh(Some(handle(0))).await.status, StatusCode::OK);
+
+    // The producer forgets the claim after a day: no token may exist by then.
+    kit.clock.pass(60_000);
+    let refused = refresh(Some(handle(0))).await;
+    assert_eq!(
+        (refused.status, refused.json["unefois_reason"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("GRANT_REVOKED")),
+        "{}",
+        refused.json
+    );
+    for gh in [Some(handle(1)), None] {
+        let minted = refresh(gh).await;
+        assert_eq!(minted.status, StatusCode::OK, "{}", minted.json);
+        let token = kit.claims(minted.json["access_token"].as_str().unwrap());
+        assert_eq!(token.gh.to_string(), handle(1), "the one that stands");
+    }
+    let path = format!("/as/grants/{}", answer.json["grant_id"].as_str().unwrap());
+    let shown = kit.call(Method::GET, &path, "").await;
+    let left = shown.json["authorization_details"].as_array().unwrap();
+    assert_eq!(
+        left.iter().map(|d| &d["gh"]).collect::<Vec<_>>(),
+        [&json!(handle(1))]
     );
     kit.stop().await;
 }

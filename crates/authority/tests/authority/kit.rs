@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,7 +22,7 @@ use unefois_authority::{Config, Running, start};
 use unefois_core::catalogue::Catalogue;
 use unefois_core::commitment::{Field, NodeKey, Salt};
 use unefois_core::directory::{DirectoryDocument, Jwk, ParticipantRow};
-use unefois_core::{AccessTokenClaims, Clock, Entry, Event, ExchangeId, Micros, Reason, Sha256};
+use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom as Ring, directory, jws};
 use unefois_ledger::{About, Draft, Ledger, LedgerService};
 use unefois_mesh::{
@@ -55,7 +55,29 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
+/// The system's clock, put forward by some milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Lets time go by on the wall clock.
+    pub(crate) fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Micros {
+        SystemClock.now().plus_ms(self.0.load(Ordering::SeqCst))
+    }
+
+    fn boottime(&self) -> Boot {
+        SystemClock.boottime()
+    }
+}
+
 pub(crate) struct Kit {
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) running: Running,
     pub(crate) issuer: String,
     pub(crate) provider: IdentityProvider,
@@ -189,14 +211,16 @@ impl Kit {
             &directory::sign(&document, &directory_key).unwrap(),
         );
         let config: Config = serde_json::from_value(config).unwrap();
+        let clock = Arc::new(TestClock::default());
         let running = start(
             config,
-            Arc::new(SystemClock),
+            Arc::<TestClock>::clone(&clock),
             Arc::new(SystemRandom::new()),
             ring(),
         );
         let running = running.await.unwrap();
         Self {
+            clock,
             running,
             issuer,
             provider,
