@@ -1,6 +1,7 @@
 use opentelemetry::KeyValue;
 use unefois_core::{ParticipantId, Reason};
 use unefois_mesh::{Peer, metrics};
+use unefois_store::authority::grant::Bearer;
 
 use crate::Error;
 use crate::form::Form;
@@ -37,6 +38,14 @@ impl Client {
                 publisher: Some(holder),
             }),
             false => Err(Error::Client),
+        }
+    }
+
+    /// Whose codes and refresh tokens it may use: those that it obtained itself, not another publisher's.
+    pub(super) const fn bearer(&self) -> Bearer<'_> {
+        Bearer {
+            client: &self.id,
+            publisher: self.publisher.as_ref(),
         }
     }
 

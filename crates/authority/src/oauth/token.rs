@@ -66,7 +66,8 @@ async fn exchange(
         "refresh_token" => {
             let text = form.required("refresh_token", 128)?;
             let now = authority.clock.now();
-            let grant = refresh_find(&authority.db, &Sha256::of(text.as_bytes()), &client.id, now).await?;
+            let grant =
+                refresh_find(&authority.db, &Sha256::of(text.as_bytes()), client.bearer(), now).await?;
             let grant = grant.ok_or(Error::Grant)?;
             authority
                 .mint(edition, client, peer, &grant, &wanted, false)
@@ -86,7 +87,7 @@ async fn by_code(authority: &Authority, client: &Client, form: &mut Form) -> Res
     let verifier = form.required("code_verifier", 128)?;
     let now = authority.clock.now();
     let mut tx = authority.db.begin().await?;
-    let used = code_use(&mut tx, &Sha256::of(code.as_bytes()), &client.id, now).await?;
+    let used = code_use(&mut tx, &Sha256::of(code.as_bytes()), client.bearer(), now).await?;
     tx.commit().await?;
     match used {
         CodeUse::Unknown => Err(Error::Grant),

@@ -302,6 +302,21 @@ impl Kit {
         self.call_as(&self.crous, Method::POST, path, form).await
     }
 
+    /// The same by either of two publishers that the commune may list.
+    pub(crate) async fn call_as_publisher(
+        &self,
+        which: Publisher,
+        method: Method,
+        path: &str,
+        form: &str,
+    ) -> Answer {
+        let pem = match which {
+            Publisher::Crous => &self.crous,
+            Publisher::Cnaf => &self.producer,
+        };
+        self.call_as(pem, method, path, form).await
+    }
+
     async fn call_as(&self, pem: &Pem, method: Method, path: &str, form: &str) -> Answer {
         let (connector, target) = self.connector(pem);
         let url = format!("https://{}{path}", target.authority).parse().unwrap();
@@ -442,6 +457,13 @@ impl Kit {
     }
 }
 
+/// Whoever hosts the commune, where its row says so.
+#[derive(Clone, Copy)]
+pub(crate) enum Publisher {
+    Crous,
+    Cnaf,
+}
+
 /// One of the two nodes.
 #[derive(Clone, Copy)]
 pub(crate) enum Which {
@@ -538,12 +560,16 @@ pub(crate) struct Demande {
 }
 
 pub(crate) fn redeem(code: &str) -> String {
-    form(&[
+    form(&redeem_parameters(code))
+}
+
+pub(crate) fn redeem_parameters(code: &str) -> [(&'static str, String); 4] {
+    [
         ("grant_type", "authorization_code".to_owned()),
         ("code", code.to_owned()),
         ("redirect_uri", REDIRECT.to_owned()),
         ("code_verifier", VERIFIER.to_owned()),
-    ])
+    ]
 }
 
 pub(crate) fn form(parameters: &[(&str, String)]) -> String {

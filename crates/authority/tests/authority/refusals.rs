@@ -6,12 +6,13 @@ use unefois_core::{Event, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, CROUS, Kit, form, merge, redeem, set};
+use crate::kit::{COMMUNE, CROUS, Kit, Publisher, form, merge, redeem, redeem_parameters, set};
 
 both_databases![
     i4_no_more_than_may_be_asked,
     i8_each_refusal_of_a_known_client_is_in_the_ledger,
     a_code_that_comes_twice_ends_its_grant,
+    a_publisher_uses_nothing_that_another_obtained,
     a_request_uri_serves_once_one_client_and_nothing_beside_it
 ];
 
@@ -171,6 +172,89 @@ async fn nobody_speaks_for_another_client() {
     assert_eq!(stolen.json["error"], "invalid_client");
     // The right client still gets it: nobody else can use a code up.
     assert_eq!(kit.redeem(&code).await.status, StatusCode::OK);
+    kit.stop().await;
+}
+
+async fn a_publisher_uses_nothing_that_another_obtained(database: TestDatabase) {
+    let kit = Kit::with(database, |directory, _| {
+        let cnaf = directory["participants"][3]["id"].clone();
+        directory["participants"][1]["publishers"] = json!([CROUS, cnaf]);
+    })
+    .await;
+    let call = |which, method, path: &str, more: &[(&str, String)]| {
+        let form = form(&[&[("client_id", COMMUNE.to_owned())], more].concat());
+        let path = path.to_owned();
+        let kit = &kit;
+        async move { kit.call_as_publisher(which, method, &path, &form).await }
+    };
+    let pushed = call(
+        Publisher::Crous,
+        Method::POST,
+        "/as/par",
+        &kit.parameters()
+            .into_iter()
+            .filter(|p| p.0 != "client_id")
+            .collect::<Vec<_>>(),
+    );
+    let pushed = pushed.await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.json);
+    let mut browser = kit.browser();
+    let query = form(&[
+        ("client_id", COMMUNE.to_owned()),
+        (
+            "request_uri",
+            pushed.json["request_uri"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    let opened = browser.get(&format!("/as/authorize?{query}")).await;
+    let page = browser.follow(&opened.location).await;
+    let posted = format!("csrf={}&choix=recuperer", page.csrf());
+    let back = browser.post(&opened.location, &posted).await;
+    let code = redeem_parameters(&back.parameter("code").unwrap());
+
+    let (first, second) = (Publisher::Crous, Publisher::Cnaf);
+    let stolen = call(second, Method::POST, "/as/token", &code).await;
+    assert_eq!(stolen.json["error"], "invalid_grant", "{}", stolen.json);
+    let own = kit.call(Method::POST, "/as/token", &form(&code)).await;
+    assert_eq!(
+        own.json["error"], "invalid_grant",
+        "the client itself did not ask"
+    );
+    let given = call(first, Method::POST, "/as/token", &code).await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.json);
+
+    let text = |member: &str| given.json[member].as_str().unwrap().to_owned();
+    let refresh = [
+        ("grant_type", "refresh_token".to_owned()),
+        ("refresh_token", text("refresh_token")),
+    ];
+    let stolen = call(second, Method::POST, "/as/token", &refresh).await;
+    assert_eq!(stolen.json["error"], "invalid_grant", "{}", stolen.json);
+    let path = format!("/as/grants/{}", text("grant_id"));
+    for method in [Method::GET, Method::DELETE] {
+        let answer = call(second, method, &path, &[]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    let token = [("token", text("refresh_token"))];
+    assert_eq!(
+        call(second, Method::POST, "/as/revoke", &token).await.status,
+        StatusCode::OK,
+        "as for any unknown token"
+    );
+    let again = call(first, Method::POST, "/as/token", &refresh).await;
+    assert_eq!(
+        again.status,
+        StatusCode::OK,
+        "nothing was withdrawn: {}",
+        again.json
+    );
+    assert_eq!(
+        call(first, Method::GET, &path, &[]).await.json["authorization_details"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     kit.stop().await;
 }
 

@@ -8,7 +8,7 @@ pub mod database;
 use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
-use unefois_store::authority::grant::{self, Code, CodeUse, Element, Grant};
+use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation::{self, LeaseKey};
 use unefois_store::authority::session::{self, Attempt, Login};
@@ -148,9 +148,10 @@ async fn withdrawals_race_to_one_number_each(database: TestDatabase) {
     }
 }
 
-async fn use_code(db: &Db, client: &ParticipantId) -> CodeUse {
+async fn use_code(db: &Db, client: &ParticipantId, publisher: Option<&ParticipantId>) -> CodeUse {
     let mut tx = db.begin().await.unwrap();
-    let used = grant::code_use(&mut tx, &hash(1), client, at(1)).await.unwrap();
+    let by = Bearer { client, publisher };
+    let used = grant::code_use(&mut tx, &hash(1), by, at(1)).await.unwrap();
     tx.commit().await.unwrap();
     used
 }
@@ -170,10 +171,14 @@ async fn a_code_is_used_once_whoever_races(database: TestDatabase) {
     tx.commit().await.unwrap();
 
     let other = "urn:unefois:participant:13000495500014".parse().unwrap();
-    assert!(matches!(use_code(&db, &other).await, CodeUse::Unknown));
+    assert!(matches!(use_code(&db, &other, None).await, CodeUse::Unknown));
+    assert!(matches!(
+        use_code(&db, &client(), Some(&other)).await,
+        CodeUse::Unknown
+    ));
     let uses = futures_util::future::join_all((0..8).map(|_| {
         let db = db.clone();
-        async move { use_code(&db, &client()).await }
+        async move { use_code(&db, &client(), None).await }
     }));
     let uses = uses.await;
     let first: Vec<_> = uses
@@ -476,18 +481,18 @@ async fn what_has_expired_is_swept(database: TestDatabase) {
     assert_eq!(request::subject_try(&mut tx, &hash(1), 3).await.unwrap(), 2);
     assert_eq!(request::subject_tries(&mut tx, &hash(1), 4).await.unwrap(), 0);
     tx.commit().await.unwrap();
-    assert_eq!(
-        grant::refresh_find(&db, &hash(1), &client(), at(9))
-            .await
-            .unwrap(),
-        Some(id)
+    let (client, publisher) = (
+        client(),
+        "urn:unefois:participant:13000495500014".parse().unwrap(),
     );
-    assert_eq!(
-        grant::refresh_find(&db, &hash(1), &client(), at(10))
-            .await
-            .unwrap(),
-        None
-    );
+    for (publisher, now, found) in [(None, 9, Some(id)), (None, 10, None), (Some(&publisher), 9, None)] {
+        let by = Bearer {
+            client: &client,
+            publisher,
+        };
+        let grant = grant::refresh_find(&db, &hash(1), by, at(now)).await.unwrap();
+        assert_eq!(grant, found);
+    }
 
     let mut tx = db.begin().await.unwrap();
     assert_eq!(session::session_sweep(&mut tx, at(0)).await.unwrap(), 0);

@@ -159,28 +159,44 @@ pub struct Code {
 pub enum CodeUse {
     /// The first time, by its client: it is used from now on.
     First(GrantId, Code),
-    /// It had been used before, or by another client: the grant behind it is to be withdrawn.
+    /// Its client had used it before: the grant behind it is to be withdrawn.
     Again(GrantId),
-    /// There is no such code of this client.
+    /// There is no such code of this client; another's stays as it is.
     Unknown,
 }
 
+/// Who may use what leads to a grant: the client that it was given to, over the connection of whoever asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bearer<'a> {
+    /// The client.
+    pub client: &'a ParticipantId,
+    /// The publisher that holds the connection, where it is not the client itself.
+    pub publisher: Option<&'a ParticipantId>,
+}
+
+impl Bearer<'_> {
+    fn columns(&self) -> (String, Option<String>) {
+        (self.client.to_string(), self.publisher.map(|id| id.to_string()))
+    }
+}
+
 /// Uses a code. Whether it was the first time is decided by one write, so that two requests at once cannot both win.
-pub async fn code_use(
-    tx: &mut Tx,
-    code_hash: &Sha256,
-    client: &ParticipantId,
-    at: Micros,
-) -> Result<CodeUse, Error> {
-    const USE: &str = "UPDATE authorization_code SET used_at = $3 \
-         WHERE code_hash = $1 AND client = $2 AND used_at IS NULL \
+pub async fn code_use(tx: &mut Tx, code_hash: &Sha256, by: Bearer<'_>, at: Micros) -> Result<CodeUse, Error> {
+    const USE: &str = "UPDATE authorization_code SET used_at = $4 \
+         WHERE code_hash = $1 AND client = $2 AND used_at IS NULL AND EXISTS (SELECT 1 FROM person_grant g \
+         WHERE g.id = authorization_code.grant_id AND g.act_client IS NOT DISTINCT FROM $3) \
          RETURNING grant_id, redirect_uri, challenge, expires_at";
-    const USED: &str = "SELECT grant_id FROM authorization_code WHERE code_hash = $1 AND client = $2";
+    const USED: &str = "SELECT c.grant_id FROM authorization_code c JOIN person_grant g ON g.id = c.grant_id \
+         WHERE c.code_hash = $1 AND c.client = $2 AND g.act_client IS NOT DISTINCT FROM $3";
     type Row = (Vec<u8>, String, Vec<u8>, i64);
-    let (hash, client) = (&code_hash.as_bytes()[..], client.to_string());
-    let row = on!(tx, c => {
-        sqlx::query_as::<_, Row>(USE).bind(hash).bind(&client).bind(at.get()).fetch_optional(c).await?
-    });
+    let (hash, (client, publisher)) = (&code_hash.as_bytes()[..], by.columns());
+    let row = on!(tx, c => sqlx::query_as::<_, Row>(USE)
+        .bind(hash)
+        .bind(&client)
+        .bind(&publisher)
+        .bind(at.get())
+        .fetch_optional(c)
+        .await?);
     if let Some((grant, redirect_uri, challenge, expires_at)) = row {
         let code = Code {
             redirect_uri,
@@ -190,7 +206,7 @@ pub async fn code_use(
         return Ok(CodeUse::First(grant_id(grant)?, code));
     }
     let used = on!(tx, c => {
-        sqlx::query_scalar::<_, Vec<u8>>(USED).bind(hash).bind(&client).fetch_optional(c).await?
+        sqlx::query_scalar::<_, Vec<u8>>(USED).bind(hash).bind(&client).bind(&publisher).fetch_optional(c).await?
     });
     match used {
         Some(grant) => Ok(CodeUse::Again(grant_id(grant)?)),
@@ -219,19 +235,23 @@ pub async fn refresh_insert(
     Ok(())
 }
 
-/// The grant behind a refresh token of `client` that has not expired.
+/// The grant behind a refresh token of the bearer's that has not expired.
 pub async fn refresh_find(
     db: &Db,
     token_hash: &Sha256,
-    client: &ParticipantId,
+    by: Bearer<'_>,
     now: Micros,
 ) -> Result<Option<GrantId>, Error> {
-    const SQL: &str =
-        "SELECT grant_id FROM refresh_token WHERE token_hash = $1 AND client = $2 AND expires_at > $3";
-    let (hash, client) = (&token_hash.as_bytes()[..], client.to_string());
-    let grant = read!(db, pool => {
-        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(hash).bind(&client).bind(now.get()).fetch_optional(pool).await?
-    });
+    const SQL: &str = "SELECT t.grant_id FROM refresh_token t JOIN person_grant g ON g.id = t.grant_id \
+         WHERE t.token_hash = $1 AND t.client = $2 AND g.act_client IS NOT DISTINCT FROM $3 AND t.expires_at > $4";
+    let (hash, (client, publisher)) = (&token_hash.as_bytes()[..], by.columns());
+    let grant = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
+        .bind(hash)
+        .bind(&client)
+        .bind(&publisher)
+        .bind(now.get())
+        .fetch_optional(pool)
+        .await?);
     grant.map(grant_id).transpose()
 }
 
