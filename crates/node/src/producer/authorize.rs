@@ -59,7 +59,7 @@ impl Inner {
         let core = call.core(claims.gh);
         // From here on the person's history may show the refusal: the signature is valid, the client known.
         if edition.directory.participant(&claims.client_id).is_some() {
-            trail.verified(claims, &core);
+            trail.authentic(claims, &core);
         }
         now?;
 
@@ -73,6 +73,7 @@ impl Inner {
         {
             return Err(Error::OtherClient);
         }
+        trail.client(claims);
         Ok(VerifiedCall { call, core, token })
     }
 

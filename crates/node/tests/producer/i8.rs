@@ -7,9 +7,13 @@ use unefois_tlog::Hash;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{World, case, consumer_id};
+use crate::world::{World, case, consumer_id, stranger_id, x5t};
 
-both_databases![i8_every_refusal_is_recorded, i8_nobody_and_several_look_the_same];
+both_databases![
+    i8_every_refusal_is_recorded,
+    i8_who_shows_another_s_token_is_named,
+    i8_nobody_and_several_look_the_same
+];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900}}"#;
 
@@ -88,6 +92,31 @@ async fn i8_every_refusal_is_recorded(database: TestDatabase) {
                 .len()
                 <= 1
         );
+    }
+    node.stop().await;
+}
+
+/// The person's history shows the theft, and the thief; the one who was robbed is in no entry.
+async fn i8_who_shows_another_s_token_is_named(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let thief = world.caller(&node, &world.stranger);
+    let bound_to_the_thief = x5t(&thief.cert);
+    for (cnf, expected) in [
+        (None, Reason::TokenBinding),
+        (Some(bound_to_the_thief), Reason::NotEntitled),
+    ] {
+        let mut grant = world.grant("EXEMPLE", &["montant"]);
+        if let Some(cnf) = cnf {
+            grant.claims.cnf.x5t_s256 = cnf;
+        }
+        let (reason, _) = thief.refused(world.request(&grant)).await;
+        assert_eq!(reason, expected);
+        let entry = node.entries().await.pop().expect("an entry");
+        assert_eq!((entry.event, entry.reason), (Event::Refused, Some(expected)));
+        assert_eq!((entry.requester, entry.publisher), (Some(stranger_id()), None));
+        assert!(entry.grant_commit.is_some());
+        assert_eq!(node.of_handle(&grant.claims.gh).await, 1);
     }
     node.stop().await;
 }
