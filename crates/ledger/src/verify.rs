@@ -4,7 +4,7 @@ use std::fmt;
 
 use unefois_core::{Entry, Micros, RevocationView};
 use unefois_store::Db;
-use unefois_store::entry::{Columns, EntryRow, entry_rows};
+use unefois_store::entry::{Columns, EntryRow, entry_beyond_head, entry_rows};
 use unefois_store::head::{self, head_read};
 use unefois_store::tile::tile_range;
 use unefois_tlog::{Checkpoint, Hash, SignedCheckpoint, Tile, Tree, VerifierKey};
@@ -14,7 +14,7 @@ use crate::Error;
 /// Entries read at once.
 const PAGE: u64 = 2_048;
 /// The most faults that are told one by one.
-const MAX_FAULTS: usize = 100;
+const MAX_FAULTS: u32 = 100;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub enum LogFault {
     Entry(u64),
     /// The entry is not there.
     Missing(u64),
+    /// The entry is stored, but beyond the log's head: nothing signs it.
+    Beyond(u64),
     /// The entry's instant, or its view of withdrawals, is before that of the one before it.
     Order(u64),
     /// A full tile is missing or is not what the entries make.
@@ -69,6 +71,7 @@ impl fmt::Display for LogFault {
         match self {
             Self::Entry(index) => write!(f, "entry {index} was changed"),
             Self::Missing(index) => write!(f, "entry {index} is missing"),
+            Self::Beyond(index) => write!(f, "entry {index} is beyond the signed head"),
             Self::Order(index) => write!(f, "entry {index} goes back in time or in its view of withdrawals"),
             Self::Tile { level, index } => write!(f, "tile {level}/{index} is missing or was changed"),
             Self::Root => f.write_str("the entries do not make the signed root"),
@@ -114,6 +117,9 @@ pub async fn verify_database(
         check.page(rows, end);
         check.tiles(db, head.log).await?;
         progress(end, head.size);
+    }
+    for index in entry_beyond_head(db, head.log, MAX_FAULTS).await? {
+        check.fault(LogFault::Beyond(index));
     }
     Ok(check.report(&head, origin, key))
 }
@@ -225,13 +231,13 @@ impl Check {
     }
 
     fn fault(&mut self, fault: LogFault) {
-        if self.log.len() < MAX_FAULTS {
+        if self.log.len() < MAX_FAULTS as usize {
             self.log.push(fault);
         }
     }
 
     fn index_fault(&mut self, index: u64, column: &'static str) {
-        if self.index.len() < MAX_FAULTS {
+        if self.index.len() < MAX_FAULTS as usize {
             self.index.push(IndexFault { index, column });
         }
     }

@@ -232,3 +232,19 @@ pub async fn entry_last(db: &Db, log: i32, event: unefois_core::Event) -> Result
         read!(db, pool => sqlx::query_scalar::<_, i64>(SQL).bind(log).bind(code).fetch_optional(pool).await?);
     idx.map(|idx| to_u64(idx, "ledger_entry.idx")).transpose()
 }
+
+/// The places of stored leaves at or beyond the size of their log's head, in order, at most `most`. Leaves and head are
+/// written in one transaction and read here in one statement, so that a batch under way never shows.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn entry_beyond_head(db: &Db, log: i32, most: u32) -> Result<Vec<u64>, Error> {
+    const SQL: &str = "SELECT e.idx FROM ledger_entry e JOIN ledger_head h ON h.log = e.log \
+         WHERE e.log = $1 AND e.idx >= h.size ORDER BY e.idx LIMIT $2";
+    let found = read!(db, pool => sqlx::query_scalar::<_, i64>(SQL)
+        .bind(log).bind(i64::from(most)).fetch_all(pool).await?);
+    found
+        .into_iter()
+        .map(|idx| to_u64(idx, "ledger_entry.idx"))
+        .collect()
+}

@@ -11,6 +11,7 @@ use crate::scene::{Scene, claimed, fetch, key_name, payload, verifier};
 both_databases![
     i7_every_changed_byte_is_found,
     i7_every_changed_column_is_found,
+    i7_an_entry_beyond_the_head_is_found,
     i7_a_changed_tile_or_head_is_found,
     i7_another_key_verifies_nothing,
 ];
@@ -93,6 +94,44 @@ async fn i7_every_changed_column_is_found(database: TestDatabase) {
             .await;
     }
     assert!(verify(&scene).await.is_sound());
+}
+
+/// Rows that no head covers are no part of the log, whatever they say; the writer's next batch is none of them.
+async fn i7_an_entry_beyond_the_head_is_found(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    log(&scene).await;
+    let mut raw = Raw::open(&scene.database).await;
+    raw.execute(
+        "CREATE TABLE kept AS SELECT * FROM ledger_entry WHERE idx >= 298; \
+         UPDATE kept SET idx = idx + 2; INSERT INTO ledger_entry SELECT * FROM kept; DROP TABLE kept",
+    )
+    .await;
+    let report = verify(&scene).await;
+    assert_eq!(report.log, [LogFault::Beyond(300), LogFault::Beyond(301)]);
+    assert_eq!((report.size, report.read), (300, 300));
+    raw.execute("DELETE FROM ledger_entry WHERE idx >= 300").await;
+    assert!(verify(&scene).await.is_sound());
+
+    // Beside the writer: entries are committed with their head, so none is ever found beyond it.
+    let ledger = scene.open(1).await;
+    let origin = key_name(1);
+    let key = verifier(1);
+    let mut look = std::pin::pin!(async {
+        loop {
+            let report = verify_database(&scene.db, origin.as_str(), &key, |_, _| {})
+                .await
+                .unwrap();
+            assert!(report.is_sound(), "{report:?}");
+        }
+    });
+    for _ in 0..20 {
+        let fetches = (0..16).map(|_| fetch(&ledger, scene.once(scene.handle()), payload(1)));
+        tokio::select! {
+            () = &mut look => unreachable!("it only looks"),
+            releases = join_all(fetches) => assert!(releases.iter().all(Result::is_ok)),
+        }
+    }
+    ledger.close().await;
 }
 
 async fn i7_a_changed_tile_or_head_is_found(database: TestDatabase) {
