@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 use tokio::sync::oneshot;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use unefois_core::{Boot, Outcome, ParticipantId, Random, Reason};
 use unefois_jose::access_token::VerifiedToken;
 use unefois_ledger::DurableReceipt;
@@ -218,7 +218,9 @@ impl Inner {
             inner: Arc::clone(self),
             token,
         };
-        let first = State::Attestation(Box::new((released, passing)));
+        // Made here, within the call's own span: a body is asked for its messages outside of it.
+        let span = tracing::info_span!(spans::RELEASE);
+        let first = State::Attestation(Box::new((released, passing)), span);
         let messages = stream::unfold((sending, first), |(sending, state)| async move {
             let (message, next) = sending.next(state).await?;
             Some((message, (sending, next)))
@@ -290,7 +292,7 @@ struct Passing {
 
 /// What a stream sends next.
 enum State {
-    Attestation(Box<(Released, Passing)>),
+    Attestation(Box<(Released, Passing)>, Span),
     Receipt(Box<pb::Receipt>, unefois_ledger::Attempt),
     End,
 }
@@ -303,39 +305,10 @@ struct Sending {
 impl Sending {
     async fn next(&self, state: State) -> Option<(Result<pb::FetchResponse, Status>, State)> {
         use pb::fetch_response::Answer;
-        let message = |answer| Ok(pb::FetchResponse { answer: Some(answer) });
         match state {
-            State::Attestation(boxed) => {
+            State::Attestation(boxed, span) => {
                 let (released, passing) = *boxed;
-                let _span = tracing::info_span!(spans::RELEASE);
-                // The guard: checked and handed over without a wait between. What the network's own flow control holds
-                // back is not here yet, so a withdrawal meets it when it comes.
-                if let Err(reason) = self.inner.lease.permits(self.token.claims(), self.token.kid()) {
-                    return Some((Err(self.withhold(released, reason).await), State::End));
-                }
-                let Released {
-                    sd_jwt,
-                    form,
-                    content_salt,
-                    receipt,
-                    attempt,
-                    ..
-                } = released;
-                let attestation = pb::Attestation {
-                    sd_jwt,
-                    content_salt: content_salt.as_bytes().to_vec(),
-                    form: pb::AnswerForm::from(form).into(),
-                };
-                let receipt = pb::Receipt {
-                    entry: receipt.entry_bytes().to_vec(),
-                    proof: receipt.to_proof_file(),
-                    consistency: passing.consistency,
-                    caller_checkpoint: passing.caller_checkpoint,
-                };
-                Some((
-                    message(Answer::Attestation(attestation)),
-                    State::Receipt(Box::new(receipt), attempt),
-                ))
+                Some(self.hand_over(released, passing).instrument(span).await)
             }
             State::Receipt(receipt, attempt) => {
                 drop(attempt);
@@ -343,6 +316,42 @@ impl Sending {
             }
             State::End => None,
         }
+    }
+
+    /// Asks the guard and hands the attestation over, without a wait between the two.
+    async fn hand_over(
+        &self,
+        released: Released,
+        passing: Passing,
+    ) -> (Result<pb::FetchResponse, Status>, State) {
+        use pb::fetch_response::Answer;
+        // What the network's own flow control holds back is not here yet, so a withdrawal meets it when it comes.
+        if let Err(reason) = self.inner.lease.permits(self.token.claims(), self.token.kid()) {
+            return (Err(self.withhold(released, reason).await), State::End);
+        }
+        let Released {
+            sd_jwt,
+            form,
+            content_salt,
+            receipt,
+            attempt,
+            ..
+        } = released;
+        let attestation = pb::Attestation {
+            sd_jwt,
+            content_salt: content_salt.as_bytes().to_vec(),
+            form: pb::AnswerForm::from(form).into(),
+        };
+        let receipt = pb::Receipt {
+            entry: receipt.entry_bytes().to_vec(),
+            proof: receipt.to_proof_file(),
+            consistency: passing.consistency,
+            caller_checkpoint: passing.caller_checkpoint,
+        };
+        (
+            message(Answer::Attestation(attestation)),
+            State::Receipt(Box::new(receipt), attempt),
+        )
     }
 
     /// Not one byte left: gives the claim back, and says so.
@@ -365,6 +374,10 @@ impl Sending {
             }
         }
     }
+}
+
+const fn message(answer: pb::fetch_response::Answer) -> Result<pb::FetchResponse, Status> {
+    Ok(pb::FetchResponse { answer: Some(answer) })
 }
 
 fn participant(peer: &Peer) -> Result<ParticipantId, Error> {

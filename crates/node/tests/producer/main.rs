@@ -13,6 +13,7 @@ mod lease;
 mod pki;
 mod refusals;
 mod sources;
+mod spans;
 mod witness;
 #[path = "../support/world.rs"]
 mod world;
