@@ -3,6 +3,7 @@
 //! A value is searched for as it is, without regard to case, and as base64 (any alignment, both alphabets) and
 //! hexadecimal would hide it: what is missed is what is encrypted, hashed or compressed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -96,7 +97,11 @@ impl Canaries {
             needle("text", characters(value).to_ascii_lowercase(), false),
             needle("hexadecimal", hex, false),
         ];
-        needles.extend(base64_forms(value).map(|form| needle("base64", form, true)));
+        needles.extend(
+            base64_forms(value)
+                .into_iter()
+                .map(|form| needle("base64", form, true)),
+        );
         self.add(field, needles);
     }
 
@@ -156,9 +161,8 @@ impl Needle {
             return text.contains(&self.text);
         }
         let plain = |c: char| c.is_ascii_alphanumeric();
-        text.match_indices(&self.text).any(|(at, found)| {
-            !text[..at].ends_with(plain) && !text[at + found.len()..].starts_with(plain)
-        })
+        text.match_indices(&self.text)
+            .any(|(at, found)| !text[..at].ends_with(plain) && !text[at + found.len()..].starts_with(plain))
     }
 }
 
@@ -168,8 +172,8 @@ fn characters(bytes: &[u8]) -> String {
 }
 
 /// The characters that `value` alone decides when it lies somewhere in bytes written as base64.
-fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
-    (0..3_usize).flat_map(move |before| {
+fn base64_forms(value: &[u8]) -> BTreeSet<String> {
+    let forms = (0..3_usize).flat_map(|before| {
         let mut bytes = vec![0; before];
         bytes.extend_from_slice(value);
         let text = STANDARD_NO_PAD.encode(&bytes);
@@ -179,7 +183,8 @@ fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
         let sure = text[first..last].to_owned();
         let url = sure.replace('+', "-").replace('/', "_");
         [sure, url]
-    })
+    });
+    forms.collect()
 }
 
 #[cfg(test)]
@@ -209,7 +214,12 @@ mod tests {
     fn bytes_are_found_where_nothing_is_text() {
         let mut canaries = Canaries::default();
         canaries.watch("handle", [0xff, 0x00, 0xc3, 0x28, 0x80, 0xfe, 0x07]);
-        let file = [&[0xc3, 0x28][..], &[0xff, 0x00, 0xc3, 0x28, 0x80, 0xfe, 0x07], &[9]].concat();
+        let file = [
+            &[0xc3, 0x28][..],
+            &[0xff, 0x00, 0xc3, 0x28, 0x80, 0xfe, 0x07],
+            &[9],
+        ]
+        .concat();
         assert_eq!(canaries.hits(&[Signal::new("file", &file)]).len(), 1);
         assert_eq!(canaries.hits(&[Signal::new("file", &file[1..8])]), []);
     }
