@@ -16,7 +16,11 @@ import * as refusal from './stories/refusal.js';
 import * as tabs from './stories/tabs.js';
 import * as withdrawal from './stories/withdrawal.js';
 
-const STORIES = [grant, withdrawal, refusal, tabs, login, noScript, keyboard, english, errors];
+// Two meshes side by side, each with a browser, so that both cores work; a story sees what those before it left.
+const LANES = [
+  [grant, withdrawal, refusal, tabs],
+  [login, noScript, keyboard, english, errors],
+];
 
 const report = new Report();
 const cleanups = [];
@@ -41,23 +45,24 @@ async function tell(story, browser, world, commune) {
   }
 }
 
-try {
-  await rm(OUT, { recursive: true, force: true });
+async function lane(stories) {
   const world = await World.raise(process.env.UNEFOIS);
   cleanups.push(() => world.lower());
   const commune = await Commune.open(world.socket);
   cleanups.push(() => commune.close());
   const browser = await launch(commune);
   cleanups.push(() => browser.close());
-  for (const story of STORIES) {
-    if (process.argv[2] && story.name !== process.argv[2]) continue;
-    await tell(story, browser, world, commune);
-  }
-} catch (error) {
-  report.failed += 1;
-  console.log(`FAIL  ${error.stack}`);
-} finally {
-  await end();
+  for (const story of stories) await tell(story, browser, world, commune);
 }
+
+const asked = (story) => !process.argv[2] || story.name === process.argv[2];
+await rm(OUT, { recursive: true, force: true });
+const lanes = LANES.map((stories) => stories.filter(asked)).filter((stories) => stories.length > 0);
+for (const { reason } of await Promise.allSettled(lanes.map(lane))) {
+  if (!reason) continue;
+  report.failed += 1;
+  console.log(`FAIL  ${reason.stack}`);
+}
+await end();
 console.log(`\n${report.passed} passed, ${report.failed} failed`);
 process.exitCode = report.failed > 0 || report.passed === 0 ? 1 : 0;
