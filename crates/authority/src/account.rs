@@ -2,7 +2,7 @@
 
 use unefois_core::{Pivot, Sha256};
 use unefois_store::authority::PersonUid;
-use unefois_store::authority::person as store;
+use unefois_store::authority::person::{self as store, Said};
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -14,36 +14,45 @@ const PURPOSE: &str = "pivot";
 impl Authority {
     /// The account of whoever logged in, made or joined where needed, and the digest of the identity given.
     ///
-    /// A subject of the provider leads to one account for good. A new subject joins the account that alone ever had
-    /// exactly this identity, if the provider logs in people for themselves; otherwise it gets an account of its own,
-    /// and a desk may join the two.
+    /// A subject of the provider with one identity leads to one account for good. A new subject joins the account to
+    /// which providers of people alone ever led with exactly this identity, if its own provider is one (`people`);
+    /// otherwise it gets an account of its own. So does a subject that comes back with another identity, rectified or
+    /// not its own: a desk may join the two.
     pub(crate) async fn account(
         &self,
         iss: &str,
-        joins: bool,
+        people: bool,
         who: &LoggedIn,
     ) -> Result<(PersonUid, Sha256), Error> {
         let now = self.clock.now();
         let digest = self.keys.identity_digest(&who.pivot);
-        let mut tx = self.db.begin().await?;
-        let known = store::identity_find(&mut tx, iss, &who.sub).await?;
-        let same = match (known, joins) {
-            (None, true) => store::pivot_find(&mut tx, &digest).await?,
-            (None, false) | (Some(_), _) => Vec::new(),
+        let said = Said {
+            iss,
+            sub: &who.sub,
+            pivot: &digest,
+            people,
         };
-        let uid = match (known, same.as_slice()) {
-            (Some(uid), _) => uid,
-            (None, [only]) => {
-                store::identity_insert(&mut tx, iss, &who.sub, only, now).await?;
-                *only
-            }
-            (None, []) | (None, [_, _, ..]) => {
-                let uid = PersonUid::from_bytes(self.random.bytes());
-                store::person_insert(&mut tx, &uid, now).await?;
-                if !store::identity_insert(&mut tx, iss, &who.sub, &uid, now).await? {
+        let mut tx = self.db.begin().await?;
+        let uid = match store::identity_find(&mut tx, said).await? {
+            Some(uid) => uid,
+            None => {
+                let joins = people && !store::subject_known(&mut tx, iss, &who.sub).await?;
+                let same = match joins {
+                    true => store::pivot_find(&mut tx, &digest).await?,
+                    false => Vec::new(),
+                };
+                let uid = match same.as_slice() {
+                    [only] => *only,
+                    [] | [_, _, ..] => {
+                        let uid = PersonUid::from_bytes(self.random.bytes());
+                        store::person_insert(&mut tx, &uid, now).await?;
+                        uid
+                    }
+                };
+                if !store::identity_insert(&mut tx, said, &uid, now).await? {
                     // Two first logins at once: the other one has made the account.
                     drop(tx);
-                    return Box::pin(self.account(iss, joins, who)).await;
+                    return Box::pin(self.account(iss, people, who)).await;
                 }
                 uid
             }

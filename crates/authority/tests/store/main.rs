@@ -9,6 +9,7 @@ use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
+use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation::{self, LeaseKey};
 use unefois_store::authority::session::{self, Attempt, Login};
@@ -380,35 +381,67 @@ async fn a_subject_leads_to_one_account(database: TestDatabase) {
     for uid in [&one, &two] {
         person::person_insert(&mut tx, uid, at(0)).await.unwrap();
     }
+    let digest = hash(1);
+    let said = Said {
+        iss: "fc",
+        sub: "s",
+        pivot: &digest,
+        people: true,
+    };
+    assert!(!person::subject_known(&mut tx, "fc", "s").await.unwrap());
+    assert!(person::identity_insert(&mut tx, said, &one, at(0)).await.unwrap());
+    assert!(!person::identity_insert(&mut tx, said, &two, at(0)).await.unwrap());
+    let find = async |tx: &mut Tx, said| person::identity_find(tx, said).await.unwrap();
+    assert_eq!(find(&mut tx, said).await, Some(one));
+    assert_eq!(find(&mut tx, Said { iss: "fcp", ..said }).await, None);
+    let changed = Said {
+        pivot: &hash(2),
+        ..said
+    };
+    assert_eq!(find(&mut tx, changed).await, None, "another identity");
+    assert!(person::subject_known(&mut tx, "fc", "s").await.unwrap());
+
+    // Of professionals, nothing is found by the identity alone.
+    let professional = Said {
+        iss: "pro",
+        people: false,
+        ..said
+    };
     assert!(
-        person::identity_insert(&mut tx, "fc", "s", &one, at(0))
+        person::identity_insert(&mut tx, professional, &two, at(0))
             .await
             .unwrap()
     );
+    assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap(), [one]);
+    let other = Said { sub: "t", ..said };
     assert!(
-        !person::identity_insert(&mut tx, "fc", "s", &two, at(0))
+        person::identity_insert(&mut tx, other, &two, at(0))
             .await
             .unwrap()
     );
+    assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap().len(), 2);
+    // What the provider is counts as the configuration has it at the last login.
     assert_eq!(
-        person::identity_find(&mut tx, "fc", "s").await.unwrap(),
-        Some(one)
+        find(
+            &mut tx,
+            Said {
+                people: false,
+                ..other
+            }
+        )
+        .await,
+        Some(two)
     );
-    assert_eq!(person::identity_find(&mut tx, "fcp", "s").await.unwrap(), None);
-    person::pivot_put(&mut tx, &one, &hash(1), b"first", at(0))
-        .await
-        .unwrap();
-    person::pivot_put(&mut tx, &one, &hash(1), b"second", at(1))
-        .await
-        .unwrap();
-    assert_eq!(person::pivot_find(&mut tx, &hash(1)).await.unwrap(), [one]);
-    person::pivot_put(&mut tx, &two, &hash(1), b"other", at(1))
-        .await
-        .unwrap();
-    assert_eq!(person::pivot_find(&mut tx, &hash(1)).await.unwrap().len(), 2);
+    assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap(), [one]);
+
+    for sealed in [b"first".as_slice(), b"second"] {
+        person::pivot_put(&mut tx, &one, &digest, sealed, at(0))
+            .await
+            .unwrap();
+    }
     tx.commit().await.unwrap();
     assert_eq!(
-        person::pivot_sealed(&db, &one, &hash(1)).await.unwrap().unwrap(),
+        person::pivot_sealed(&db, &one, &digest).await.unwrap().unwrap(),
         b"second"
     );
     assert_eq!(person::pivot_sealed(&db, &one, &hash(2)).await.unwrap(), None);

@@ -5,17 +5,46 @@ use unefois_core::{Micros, Sha256};
 use super::PersonUid;
 use crate::{Db, Error, Tx, on, read, to_array};
 
-/// The account that an identity provider's subject leads to.
-pub async fn identity_find(tx: &mut Tx, iss: &str, sub: &str) -> Result<Option<PersonUid>, Error> {
-    const SQL: &str = "SELECT person_uid FROM person_identity WHERE iss = $1 AND sub = $2";
-    let uid =
-        on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(iss).bind(sub).fetch_optional(c).await?);
+/// What an identity provider says of whoever logs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The provider.
+    pub iss: &'a str,
+    /// Its subject.
+    pub sub: &'a str,
+    /// The keyed digest of the identity given.
+    pub pivot: &'a Sha256,
+    /// Whether the provider logs in people for themselves.
+    pub people: bool,
+}
+
+/// The account that a provider's subject with this very identity leads to.
+pub async fn identity_find(tx: &mut Tx, said: Said<'_>) -> Result<Option<PersonUid>, Error> {
+    // Whether it is a provider of people is configuration, so what it is today counts.
+    const SQL: &str = "UPDATE person_identity SET people = $4 \
+         WHERE iss = $1 AND sub = $2 AND pivot_digest = $3 RETURNING person_uid";
+    let pivot = &said.pivot.as_bytes()[..];
+    let uid = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL)
+        .bind(said.iss)
+        .bind(said.sub)
+        .bind(pivot)
+        .bind(said.people)
+        .fetch_optional(c)
+        .await?);
     uid.map(uid_of).transpose()
 }
 
-/// The accounts, two at most, that ever had the identity with this keyed digest.
+/// Whether a provider's subject leads to an account, whatever its identity.
+pub async fn subject_known(tx: &mut Tx, iss: &str, sub: &str) -> Result<bool, Error> {
+    const SQL: &str = "SELECT 1 FROM person_identity WHERE iss = $1 AND sub = $2 LIMIT 1";
+    let row = on!(tx, c => sqlx::query_scalar::<_, i32>(SQL).bind(iss).bind(sub).fetch_optional(c).await?);
+    Ok(row.is_some())
+}
+
+/// The accounts, two at most, to which a provider of people ever led with this identity.
 pub async fn pivot_find(tx: &mut Tx, digest: &Sha256) -> Result<Vec<PersonUid>, Error> {
-    const SQL: &str = "SELECT person_uid FROM person_pivot WHERE digest = $1 LIMIT 2";
+    const SQL: &str =
+        "SELECT DISTINCT person_uid FROM person_identity WHERE pivot_digest = $1 AND people LIMIT 2";
     let digest = &digest.as_bytes()[..];
     let uids = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(digest).fetch_all(c).await?);
     uids.into_iter().map(uid_of).collect()
@@ -29,20 +58,26 @@ pub async fn person_insert(tx: &mut Tx, uid: &PersonUid, at: Micros) -> Result<(
     Ok(())
 }
 
-/// Leads an identity provider's subject to an account; `false` if it leads somewhere already.
+/// Leads a provider's subject with this identity to an account; `false` if it leads somewhere already.
 pub async fn identity_insert(
     tx: &mut Tx,
-    iss: &str,
-    sub: &str,
+    said: Said<'_>,
     uid: &PersonUid,
     at: Micros,
 ) -> Result<bool, Error> {
-    const SQL: &str = "INSERT INTO person_identity (iss, sub, person_uid, created_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (iss, sub) DO NOTHING";
-    let uid = &uid.as_bytes()[..];
-    let rows = on!(tx, c => {
-        sqlx::query(SQL).bind(iss).bind(sub).bind(uid).bind(at.get()).execute(c).await?.rows_affected()
-    });
+    const SQL: &str = "INSERT INTO person_identity (iss, sub, pivot_digest, people, person_uid, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (iss, sub, pivot_digest) DO NOTHING";
+    let (pivot, uid) = (&said.pivot.as_bytes()[..], &uid.as_bytes()[..]);
+    let rows = on!(tx, c => sqlx::query(SQL)
+        .bind(said.iss)
+        .bind(said.sub)
+        .bind(pivot)
+        .bind(said.people)
+        .bind(uid)
+        .bind(at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
     Ok(rows == 1)
 }
 
