@@ -67,6 +67,12 @@ pub enum Error {
         /// When one more call is allowed; `None` where none ever is.
         wait: Option<Duration>,
     },
+    /// The caller was refused too often of late.
+    #[error("too many calls were refused: mend what they are refused for")]
+    Refused {
+        /// When one more call is admitted.
+        wait: Option<Duration>,
+    },
     /// A closed window.
     #[error("the source is closed at this hour")]
     Closed {
@@ -106,7 +112,7 @@ impl Error {
             Self::Decision(refusal) => refusal.reason,
             Self::NotServed => Reason::UnsupportedRevision,
             Self::Claim(reason) => *reason,
-            Self::Quota { .. } => Reason::QuotaConsumer,
+            Self::Quota { .. } | Self::Refused { .. } => Reason::QuotaConsumer,
             Self::Closed { .. } => Reason::Maintenance,
             Self::PivotKey(_) | Self::Seal(_) => Reason::KeyUnavailable,
             Self::Pivot => Reason::InvalidRequest,
@@ -127,7 +133,7 @@ impl Error {
     /// outcome `later`.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Quota { wait } => *wait,
+            Self::Quota { wait } | Self::Refused { wait } => *wait,
             Self::Closed { wait } => Some(*wait),
             Self::Source(failure) => match failure {
                 Failure::Quota { retry_after } | Failure::Maintenance { retry_after } => {

@@ -4,7 +4,8 @@
 //!   entry.
 //! - I4: what is signed was cut by [`minimise`](minimise::minimise) to a permit's units.
 //! - I8: each refusal of a call that came through admission is an entry, or is counted where the ledger cannot be
-//!   written.
+//!   written. A caller that was refused more often than it may be answered is not admitted for a while, so that its
+//!   refusals, each a durable write, have a bound; those turned away are counted.
 //!
 //! One call, in the types of this module: a message becomes a `FetchCall`; its token makes it a `VerifiedCall`; the
 //! order of checks an `Authorized` call with a permit and an opened identity; the source's answer is `Minimised`, then
@@ -12,6 +13,7 @@
 
 pub mod attest;
 mod authorize;
+mod credit;
 mod fetch;
 pub mod minimise;
 pub(crate) mod quota;
@@ -34,7 +36,8 @@ use unefois_store::Db;
 use crate::Error;
 use crate::lease::Lease;
 use crate::metrics::{Direction, Exchanges};
-use quota::Quotas;
+use credit::Credits;
+use quota::{Buckets, Quotas};
 use source::Source;
 
 pub(crate) use fetch::deadline;
@@ -83,6 +86,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: SystemRandom,
     quotas: Quotas,
+    /// How often each caller was refused.
+    refused: Buckets<ParticipantId>,
+    /// How many entries each caller may acknowledge.
+    credits: Credits,
     exchanges: Exchanges,
     /// Calls go on, and are recorded, when their callers have left.
     tasks: TaskTracker,
@@ -104,6 +111,8 @@ impl Producer {
                 clock: parts.clock,
                 random: parts.random,
                 quotas: Quotas::default(),
+                refused: Buckets::default(),
+                credits: Credits::default(),
                 exchanges: Exchanges::new(Direction::Out),
                 tasks: TaskTracker::new(),
             }),

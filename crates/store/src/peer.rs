@@ -69,7 +69,7 @@ pub async fn peer_head_replace(
     Ok(done == 1)
 }
 
-/// Notes that `peer` (a SIRET) says it received and logged these entries of ours.
+/// Notes that `peer` (a SIRET) says it received and logged these entries of ours; how many it had not said before.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -78,12 +78,14 @@ pub async fn peer_receipt_insert(
     peer: &str,
     leaves: &[Sha256],
     at: Micros,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     const SQL: &str = "INSERT INTO peer_receipt (leaf, peer, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let mut inserted = 0;
     for leaf in leaves {
-        on!(tx, c => sqlx::query(SQL).bind(&leaf.as_bytes()[..]).bind(peer).bind(at.get()).execute(c).await.map(drop)?);
+        inserted += on!(tx, c => sqlx::query(SQL).bind(&leaf.as_bytes()[..]).bind(peer).bind(at.get())
+            .execute(c).await?.rows_affected());
     }
-    Ok(())
+    Ok(inserted)
 }
 
 /// Whether `peer` (a SIRET) said that it received the entry of this leaf hash.

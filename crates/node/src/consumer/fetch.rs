@@ -212,10 +212,11 @@ impl Inner {
             .directory
             .quota_per_minute(&self.participant, datatype.rev());
         let boot = self.clock.boottime();
-        match self
-            .quotas
-            .take(self.participant, datatype.rev(), rate.unwrap_or_default(), boot)
-        {
+        match self.quotas.take(
+            (self.participant, datatype.rev().clone()),
+            rate.unwrap_or_default(),
+            boot,
+        ) {
             Ok(_) => Ok(()),
             Err(wait) => Err(Error::Quota { wait }),
         }

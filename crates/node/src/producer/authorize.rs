@@ -18,6 +18,9 @@ use super::Inner;
 use super::trail::Trail;
 use crate::Error;
 
+/// How many entries of a handle are read to number an attempt.
+const MAX_HISTORY_READ: usize = 64;
+
 /// A call whose token is this caller's, authentic and in time.
 pub(super) struct VerifiedCall {
     pub(super) call: FetchCall,
@@ -127,8 +130,7 @@ impl Inner {
         let quota_left = self
             .quotas
             .take(
-                claims.client_id,
-                datatype.rev(),
+                (claims.client_id, datatype.rev().clone()),
                 per_minute,
                 self.clock.boottime(),
             )
@@ -163,19 +165,21 @@ impl Inner {
         })
     }
 
-    /// The number of this attempt: one more than the entries of its exchange.
+    /// The number of this attempt: one more than the last that the handle's history shows of its request. Entries of
+    /// other requests are few there: of the newest only some are read.
     async fn next_attempt(&self, core: &FetchCore) -> Result<u16, Error> {
-        let mut attempts = 0_u16;
-        for index in self.ledger.by_handle(&core.handle).await? {
+        let mut last = 1;
+        let indexes = self.ledger.by_handle(&core.handle).await?;
+        for index in indexes.into_iter().rev().take(MAX_HISTORY_READ) {
             let leaf = self.ledger.entries(index, index + 1).await?;
             let entry = leaf
                 .first()
                 .and_then(|bytes| unefois_core::Entry::decode(bytes).ok());
-            if entry.is_some_and(|entry| entry.exchange_id == Some(core.request_id)) {
-                attempts = attempts.saturating_add(1);
+            if let Some(entry) = entry.filter(|entry| entry.exchange_id == Some(core.request_id)) {
+                last = last.max(entry.attempt);
             }
         }
-        Ok(attempts.saturating_add(1))
+        Ok(last.saturating_add(1))
     }
 }
 

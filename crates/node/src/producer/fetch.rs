@@ -38,6 +38,9 @@ const MOST: Duration = Duration::from_secs(10);
 /// What recording a refusal may take: the call is given up this much before its caller stops waiting.
 const RECORDING: Duration = Duration::from_millis(100);
 
+/// Refusals a minute of a caller that has no quota at all.
+const REFUSALS: u32 = 60;
+
 type AnswerStream = Pin<Box<dyn Stream<Item = Result<pb::FetchResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -80,7 +83,10 @@ impl Inner {
             let per_minute = edition.directory.quota_per_minute(&caller, rev).unwrap_or(0);
             pb::ServedDatatype {
                 datatype: rev.to_string(),
-                quota_remaining: self.quotas.left(caller, rev, per_minute, boot),
+                quota_remaining: self
+                    .quotas
+                    .left(&(caller, rev.clone()), per_minute, boot)
+                    .unwrap_or(0),
                 closed_until: closed_until(&edition, &self.participant, datatype, now).map(|until| {
                     prost_types::Timestamp {
                         seconds: until.secs(),
@@ -117,6 +123,14 @@ impl Inner {
             }
         };
         let mut trail = Trail::new(self.participant, caller);
+        if let Err(wait) = self
+            .refused
+            .left(&caller, self.refusals_a_minute(&caller), arrived)
+        {
+            let error = Error::Refused { wait };
+            self.ledger.turned_away(Some(&caller.to_string()), error.reason());
+            return Err(self.refusal(error.to_refusal(), &trail, None));
+        }
         match self.decide(message, &peer, within, &mut trail).await {
             Ok(Ended::Answered(answer)) => {
                 self.exchanges.ended(
@@ -128,11 +142,13 @@ impl Inner {
                 Ok(answer)
             }
             Ok(Ended::Refused(reason, receipt)) => {
+                self.count_refusal(&caller);
                 let mut refusal = Refusal::new(reason, "the release was not granted");
                 refusal.retry_after = retry_after(reason);
                 Err(self.refusal(refusal, &trail, Some(&receipt)))
             }
             Err(error) => {
+                self.count_refusal(&caller);
                 let status = self.refuse(&error, trail).await;
                 if error.reason() == Reason::SubjectNotResolved {
                     wait_for_next_step(arrived, &*self.clock).await;
@@ -140,6 +156,21 @@ impl Inner {
                 Err(status)
             }
         }
+    }
+
+    /// How often a caller may be refused in a minute: as often as it may be answered, and somewhat more.
+    fn refusals_a_minute(&self, caller: &ParticipantId) -> u32 {
+        let directory = &self.directory.edition().directory;
+        let quotas = directory.document().quotas.iter().filter(|quota| {
+            self.sources.contains_key(&quota.datatype) && directory.acts_for(caller, &quota.consumer)
+        });
+        quotas.fold(REFUSALS, |sum, quota| sum.saturating_add(quota.per_minute))
+    }
+
+    /// One refusal more. Calls under way may be refused beyond the rate; their number has a bound of its own.
+    fn count_refusal(&self, caller: &ParticipantId) {
+        let now = self.clock.boottime();
+        let _over = self.refused.take(*caller, self.refusals_a_minute(caller), now);
     }
 
     async fn decide(
@@ -175,6 +206,7 @@ impl Inner {
         match decision {
             Decision::Refused(reason, receipt) => Ok(Ended::Refused(reason, receipt)),
             Decision::Released(released) => {
+                self.credits.earn(verified.token.claims().client_id);
                 let consistency = self.consistency(&verified.call, &released.receipt).await;
                 let passing = Passing {
                     consistency,

@@ -62,24 +62,28 @@ impl Inner {
         }
     }
 
-    /// Notes the entries of ours that the caller says it received.
+    /// Notes the entries of ours that the caller says it received, no more of them than it was answered.
     pub(super) async fn acknowledged(&self, verified: &VerifiedCall, now: Micros) {
         let client = verified.token.claims().client_id;
+        let most = usize::try_from(self.credits.of(&client)).unwrap_or(usize::MAX);
         let leaves = &verified.call.acknowledged;
+        let leaves = &leaves[..leaves.len().min(most)];
         if leaves.is_empty() {
             return;
         }
         let noted = async {
             let mut tx = self.db.begin().await?;
-            peer_receipt_insert(&mut tx, &client.siret().to_string(), leaves, now).await?;
-            tx.commit().await
+            let new = peer_receipt_insert(&mut tx, &client.siret().to_string(), leaves, now).await?;
+            tx.commit().await?;
+            Ok(new)
         };
-        let noted: Result<(), unefois_store::Error> = noted.await;
-        if let Err(error) = noted {
-            tracing::warn!(
+        let noted: Result<u64, unefois_store::Error> = noted.await;
+        match noted {
+            Ok(new) => self.credits.spend(client, new),
+            Err(error) => tracing::warn!(
                 error = unefois_mesh::status::chain(&error),
                 "what a peer acknowledges was not kept"
-            );
+            ),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use unefois_core::{Event, Outcome, Reason};
 use unefois_mesh::status::Refusal;
+use unefois_store::evidence::evidence_read;
+use unefois_store::head::head_read;
 use unefois_tlog::Hash;
 
 use crate::both_databases;
@@ -12,6 +14,7 @@ use crate::world::{World, case, consumer_id, stranger_id, x5t};
 both_databases![
     i8_every_refusal_is_recorded,
     i8_who_shows_another_s_token_is_named,
+    i8_refusals_without_end_are_counted_not_written,
     i8_nobody_and_several_look_the_same
 ];
 
@@ -118,6 +121,53 @@ async fn i8_who_shows_another_s_token_is_named(database: TestDatabase) {
         assert!(entry.grant_commit.is_some());
         assert_eq!(node.of_handle(&grant.claims.gh).await, 1);
     }
+    node.stop().await;
+}
+
+/// Each refusal is a durable write: who only makes refusals is turned away for a while, and counted in the tally.
+async fn i8_refusals_without_end_are_counted_not_written(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    // No quota: sixty refusals a minute.
+    let stranger = world.caller(&node, &world.stranger);
+    let mut malformed = world.request(&world.grant("EXEMPLE", &["montant"]));
+    malformed.nonce.clear();
+    let mut recorded = 0;
+    let refusal = loop {
+        let (reason, status) = stranger.refused(malformed.clone()).await;
+        if reason == Reason::QuotaConsumer {
+            break Refusal::of(&status).expect("a refusal");
+        }
+        assert_eq!(reason, Reason::InvalidRequest);
+        recorded += 1;
+        assert!(recorded < 600, "never turned away");
+    };
+    assert!(recorded >= 60, "{recorded}");
+    assert!(refusal.retry_after.is_some());
+    assert_eq!(node.entries().await.len(), recorded);
+    // Whoever is in order is answered, and has refusals of its own recorded.
+    let caller = world.caller(&node, &world.consumer);
+    caller
+        .fetch(world.request(&world.grant("EXEMPLE", &["montant"])))
+        .await
+        .expect("a document");
+    assert_eq!(caller.refused(malformed).await.0, Reason::InvalidRequest);
+    assert_eq!(node.entries().await.len(), recorded + 2);
+
+    let ledger = &node.foundation.ledger;
+    let tally = ledger.tally(world.clock.now()).await.expect("a tally");
+    let log = head_read(&node.foundation.db, ledger.origin().as_str())
+        .await
+        .expect("reads")
+        .expect("a log")
+        .log;
+    let evidence = evidence_read(&node.foundation.db, log, tally.index())
+        .await
+        .expect("reads")
+        .expect("evidence");
+    let text = String::from_utf8(evidence.body).expect("text");
+    let counted = format!("turned_away {} QUOTA_CONSUMER 1\n", stranger_id());
+    assert!(text.contains(&counted), "{text}");
     node.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Each partner is a witness: the answer proves that the log only grew, and what callers say of theirs is kept.
 
 use unefois_core::directory::LogRow;
-use unefois_core::{Event, Reason};
+use unefois_core::{Event, Random, Reason};
 use unefois_mesh::status::Refusal;
 use unefois_store::peer::{peer_head, peer_receipt_exists};
 use unefois_tlog::{Checkpoint, Hash, KeyName, Receipt, SignerKey, Tiles, Tree, verify_consistency};
@@ -10,7 +10,10 @@ use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::world::{Answer, Running, World, case, consumer_id};
 
-both_databases![i7_growth_is_proved_and_a_fork_is_refused];
+both_databases![
+    i7_growth_is_proved_and_a_fork_is_refused,
+    a_peer_acknowledges_no_more_than_it_was_answered
+];
 
 fn head(node: &Running, answer: &Answer) -> (u64, Hash, Hash) {
     let proof: Receipt = answer.receipt.proof.parse().expect("a tlog-proof");
@@ -137,5 +140,42 @@ async fn i7_growth_is_proved_and_a_fork_is_refused(database: TestDatabase) {
     let answer = caller.fetch(proved).await.expect("a document");
     assert_eq!(answer.receipt.caller_checkpoint, signed(9));
     assert_eq!(held().await.map(|head| head.size), Some(9));
+    node.stop().await;
+}
+
+/// Hashes that a peer makes up are rows of ours: they have a bound, and a true one comes after them still.
+async fn a_peer_acknowledges_no_more_than_it_was_answered(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, r#"{"data":{"montant":900}}"#))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let random: &dyn Random = &world.random;
+    let siret = consumer_id().siret().to_string();
+    let exists = async |leaf: &Hash| {
+        peer_receipt_exists(&node.foundation.db, &siret, leaf)
+            .await
+            .expect("the database reads")
+    };
+    let (mut answered, mut made_up, mut leaf) = (0, Vec::new(), None);
+    while made_up.len() <= 1_024 + 64 {
+        let batch: Vec<[u8; 32]> = (0..64).map(|_| random.bytes()).collect();
+        let mut request = world.request(&world.grant("EXEMPLE", &["montant"]));
+        request.acknowledged = batch.iter().map(|hash| hash.to_vec()).collect();
+        let answer = caller.fetch(request).await.expect("a document");
+        leaf = Some(head(&node, &answer).2);
+        answered += 1;
+        made_up.extend(batch);
+    }
+    let mut accepted = 0;
+    for hash in &made_up {
+        accepted += usize::from(exists(&Hash::new(*hash)).await);
+    }
+    assert!((1_024..1_024 + answered).contains(&accepted), "{accepted}");
+    assert!(accepted < made_up.len());
+
+    let leaf = leaf.expect("an answer");
+    let mut request = world.request(&world.grant("EXEMPLE", &["montant"]));
+    request.acknowledged = vec![leaf.as_bytes().to_vec()];
+    caller.fetch(request).await.expect("a document");
+    assert!(exists(&leaf).await);
     node.stop().await;
 }
