@@ -25,6 +25,8 @@ use crate::service::Authority;
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Handles in one question.
 const HANDLES: usize = 64;
+/// Answers to one question at most, each taken up where the one before was cut off.
+const PAGES: usize = 10;
 /// Largest answer: 1,000 entries with their proofs.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
@@ -50,6 +52,8 @@ pub(crate) struct Collected {
     pub(crate) asked: usize,
     /// Those that did not answer, or not with proofs that hold.
     pub(crate) silent: Vec<ParticipantId>,
+    /// Those that hold more, later entries than one reading takes.
+    pub(crate) incomplete: Vec<ParticipantId>,
     /// Newest first.
     pub(crate) exchanges: Vec<Exchange>,
 }
@@ -84,14 +88,21 @@ impl Authority {
         let mut entries = Vec::new();
         for (keeper, answer) in asked.keys().zip(answers) {
             match answer {
-                Ok(found) => entries.extend(found),
+                Ok(answer) => {
+                    entries.extend(answer.found);
+                    if !answer.complete {
+                        tracing::warn!(peer = %keeper, "a history too long to be read to its end");
+                        collected.incomplete.push(*keeper);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(peer = %keeper, error = error.to_string(), "no history from this participant");
                     collected.silent.push(*keeper);
                 }
             }
         }
-        collected.exchanges = pair(entries, &collected.silent);
+        let unheard = [collected.silent.as_slice(), &collected.incomplete].concat();
+        collected.exchanges = pair(entries, &unheard);
         Ok(collected)
     }
 
@@ -120,25 +131,50 @@ impl Authority {
         handles: &[Handle],
         since: Micros,
         secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
-    ) -> Result<Vec<Proved>, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         let target = target(&edition.directory, &keeper).ok_or(NoAnswer::NoAddress)?;
         let channel = self.connector.channel(&target, DEADLINE);
         let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let mut found = Vec::new();
+        let mut answer = Answer {
+            found: Vec::new(),
+            complete: true,
+        };
         for some in handles.chunks(HANDLES) {
-            let question = pb::HistoryRequest {
-                handles: some.iter().map(|handle| handle.as_bytes().to_vec()).collect(),
-                since_us: since.get(),
-            };
-            let answer = tokio::time::timeout(DEADLINE, client.history(question)).await;
-            let answer = answer.map_err(|_| NoAnswer::Late)?;
-            let answer = answer.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
-            for entry in answer.into_inner().entries {
-                found.push(verify(edition, keeper, some, entry, secrets)?);
+            // Entries come oldest first: a flood of refused calls must not hide those that follow it.
+            let (mut from, mut more) = (since, true);
+            for _ in 0..PAGES {
+                let question = pb::HistoryRequest {
+                    handles: some.iter().map(|handle| handle.as_bytes().to_vec()).collect(),
+                    since_us: from.get(),
+                };
+                let page = tokio::time::timeout(DEADLINE, client.history(question)).await;
+                let page = page.map_err(|_| NoAnswer::Late)?;
+                let page = page.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
+                let page = page.into_inner();
+                more = page.truncated;
+                let mut last = from;
+                for entry in page.entries {
+                    let proved = verify(edition, keeper, some, entry, secrets)?;
+                    last = last.max(proved.entry.at);
+                    answer.found.push(proved);
+                }
+                if !more || last == from {
+                    break;
+                }
+                // Entries of that very instant come again; `pair` takes each once.
+                from = last;
             }
+            answer.complete &= !more;
         }
-        Ok(found)
+        Ok(answer)
     }
+}
+
+/// What one participant answered.
+struct Answer {
+    found: Vec<Proved>,
+    /// Whether that is all it holds.
+    complete: bool,
 }
 
 /// Why a participant counts as silent.

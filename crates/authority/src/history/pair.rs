@@ -29,8 +29,9 @@ impl Exchange {
     }
 }
 
-/// Brings the entries of both ends together by exchange, newest first. Whoever is `silent` may hold more.
-pub(crate) fn pair(entries: Vec<Proved>, silent: &[ParticipantId]) -> Vec<Exchange> {
+/// Brings the entries of both ends together by exchange, newest first. Whoever is `unheard`, wholly or in part, may hold
+/// more.
+pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Exchange> {
     let mut by_exchange: BTreeMap<ExchangeId, Vec<Proved>> = BTreeMap::new();
     for proved in entries {
         if let Some(id) = proved.entry.exchange_id {
@@ -49,8 +50,8 @@ pub(crate) fn pair(entries: Vec<Proved>, silent: &[ParticipantId]) -> Vec<Exchan
             let (producer, consumer): (Vec<_>, Vec<_>) = entries.into_iter().partition(|proved| {
                 Some(proved.keeper) == provider && is_producers(proved.entry.event, requester == provider)
             });
-            let producer_silent = provider.is_none_or(|id| silent.contains(&id));
-            let ended = ended(&producer, &consumer, producer_silent);
+            let producer_unheard = provider.is_none_or(|id| unheard.contains(&id));
+            let ended = ended(&producer, &consumer, producer_unheard);
             Some(Exchange {
                 id,
                 handle,
@@ -72,7 +73,7 @@ fn is_producers(event: Event, both_ends: bool) -> bool {
 
 /// ledger.md, « Both ends »: released ↔ received, refused or withheld ↔ refused, deferred waits; the rest does not
 /// agree.
-fn ended(producer: &[Proved], consumer: &[Proved], producer_silent: bool) -> Ended {
+fn ended(producer: &[Proved], consumer: &[Proved], producer_unheard: bool) -> Ended {
     let last = producer.iter().rev().find(|p| p.entry.event != Event::Withheld);
     let withheld = producer.last().is_some_and(|p| p.entry.event == Event::Withheld);
     let received = consumer.iter().rev().find(|c| c.entry.event == Event::Received);
@@ -86,7 +87,7 @@ fn ended(producer: &[Proved], consumer: &[Proved], producer_silent: bool) -> End
             matches!(p.entry.event, Event::Released | Event::ReleasedAgain)
                 && p.entry.content_commit == received.entry.content_commit
         });
-        return match same || (producer.is_empty() && producer_silent) {
+        return match same || (producer.is_empty() && producer_unheard) {
             true => Ended::Answered,
             false => Ended::ToCheck,
         };

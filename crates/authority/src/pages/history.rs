@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde_json::{Value, json};
-use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Month};
+use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Month, ParticipantId};
 use unefois_store::authority::grant::{GrantRow, grant_list};
 
 use super::grants::KEPT_MS;
@@ -48,16 +48,16 @@ pub(crate) async fn page(
             view.asked.query(&[("avant", &avant)])
         )
     });
+    let names = |ids: &[ParticipantId]| {
+        let names = ids.iter().map(|id| words::name(&view.edition, reader.lang, id));
+        names.collect()
+    };
     let page = History {
         from: view.since,
         until: view.until,
         asked: view.collected.asked,
-        silent: view
-            .collected
-            .silent
-            .iter()
-            .map(|id| words::name(&view.edition, reader.lang, id))
-            .collect(),
+        silent: names(&view.collected.silent),
+        incomplete: names(&view.collected.incomplete),
         rows: rows.collect(),
         months: months(
             view.lines()
@@ -115,12 +115,13 @@ pub(crate) async fn json(
         .iter()
         .map(|line| receipt_of(&view, line))
         .collect();
-    let silent: Vec<String> = view.collected.silent.iter().map(ToString::to_string).collect();
+    let names = |ids: &[ParticipantId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     let body = json!({
         "from": view.since.to_rfc3339(),
         "until": view.until.to_rfc3339(),
         "asked": view.collected.asked,
-        "silent": silent,
+        "silent": names(&view.collected.silent),
+        "incomplete": names(&view.collected.incomplete),
         "exchanges": rows,
     });
     let mut response = Json(body).into_response();

@@ -13,6 +13,8 @@ pub struct History {
     pub asked: usize,
     /// The names of those that did not answer: what they hold is missing below.
     pub silent: Vec<String>,
+    /// The names of those that hold later entries than could be read: what follows is missing below.
+    pub incomplete: Vec<String>,
     /// Newest first.
     pub rows: Vec<HistoryRow>,
     /// Counts by month over the whole period, newest first.
@@ -376,7 +378,8 @@ impl Filters {
 
 impl History {
     fn answered(&self) -> usize {
-        self.asked.saturating_sub(self.silent.len())
+        self.asked
+            .saturating_sub(self.silent.len() + self.incomplete.len())
     }
 
     /// Whether there is nothing to filter or to take home.

@@ -1,6 +1,8 @@
 //! The history: what the ledgers of both ends say, proved.
 
+use futures_util::future::join_all;
 use http::StatusCode;
+use serde_json::{Value, json};
 use unefois_core::{AccessTokenClaims, Event, ExchangeId, Random, Reason};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_tlog::{Hash, Receipt, VerifierKey};
@@ -77,6 +79,57 @@ async fn a_node_that_is_away_is_named_and_the_rest_is_shown() {
     let page = browser.get("/historique").await;
     assert!(page.body.contains("Caisse nationale des allocations familiales"));
     commune.stop().await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i12_refused_calls_hide_no_exchange_that_follows_them() {
+    let kit = Kit::new().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    // More than a ledger gives in one answer.
+    let flood = (0..1_050).map(|_| producer.write(&token, exchange(), refused(Reason::SubjectNotResolved)));
+    join_all(flood).await;
+    let real = exchange();
+    producer.write(&token, real, sent(Event::Released, 1)).await;
+    commune.write(&token, real, sent(Event::Received, 1)).await;
+
+    let json: Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    let rows = json["exchanges"].as_array().unwrap();
+    assert_eq!(rows.len(), 1_051, "each once");
+    assert_eq!(
+        (rows[0]["exchange_id"].as_str(), rows[0]["result"].as_str()),
+        (Some(real.to_string().as_str()), Some("transmis"))
+    );
+    assert_eq!((&json["silent"], &json["incomplete"]), (&json!([]), &json!([])));
+    producer.stop().await;
+    commune.stop().await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i12_whoever_holds_more_than_was_read_does_not_count_as_having_answered() {
+    let kit = Kit::new().await;
+    let commune = kit.node(Which::Commune).await;
+    let producer = kit.endless_history().await;
+    let (mut browser, token) = granted(&kit).await;
+    commune.write(&token, exchange(), sent(Event::Received, 1)).await;
+
+    let json: Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(
+        (&json["silent"], &json["incomplete"]),
+        (&json!([]), &json!([kit.cnaf]))
+    );
+    assert_eq!(json["exchanges"][0]["result"], "transmis", "not « à vérifier »");
+    let page = browser
+        .get("/historique")
+        .await
+        .body
+        .replace(['\u{a0}', '\u{202f}'], " ");
+    assert!(page.contains("1 administration sur 2 a répondu"), "{page}");
+    assert!(page.contains("Des échanges plus récents existent"), "{page}");
+    commune.stop().await;
+    producer.stop().await;
     kit.stop().await;
 }
 

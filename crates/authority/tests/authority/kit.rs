@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
 use unefois_authority::{Config, Running, start};
 use unefois_core::catalogue::Catalogue;
 use unefois_core::commitment::{Field, NodeKey, Salt};
@@ -28,7 +29,8 @@ use unefois_ledger::{About, Draft, Ledger, LedgerService};
 use unefois_mesh::{
     Connector, Credential, Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Target, Trust,
 };
-use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
+use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
 use unefois_store::{Component, Db};
 use unefois_tlog::SignerKey;
 
@@ -265,6 +267,11 @@ impl Kit {
         Node::start(self, pem, self.document.participants[n].clone(), seed).await
     }
 
+    /// The producer, with a history that nobody reads to its end.
+    pub(crate) async fn endless_history(&self) -> Served {
+        Served::start(self, &self.producer, &self.document.participants[3], Endless).await
+    }
+
     fn connector(&self, pem: &Pem) -> (Connector, Target) {
         let trust = Trust::from_pem(&self.ca.cert, &self.ca.crl()).unwrap();
         let identity = Identity::new(pem.credential());
@@ -474,8 +481,7 @@ pub(crate) enum Which {
 /// A node's ledger, served where the directory says.
 pub(crate) struct Node {
     pub(crate) ledger: Ledger,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    served: Served,
     _database: TestDatabase,
 }
 
@@ -487,28 +493,17 @@ impl Node {
             signer: SignerKey::new(row.logs[0].origin.parse().unwrap(), &[seed; 32]),
             node_key: NodeKey::new(&[seed; 32]),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger = Ledger::open(db, keys, Arc::clone(&clock), Arc::new(SystemRandom::new())).await;
+        let ledger = Ledger::open(db, keys, Arc::new(SystemClock), Arc::new(SystemRandom::new())).await;
         let ledger = ledger.unwrap();
         let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
-        let trust = Arc::new(Trust::from_pem(&kit.ca.cert, &kit.ca.crl()).unwrap());
-        let identity = Arc::new(Identity::new(pem.credential()));
-        let address = row.mesh[0].parse().unwrap();
-        let gate: PeerGate = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
-        let listener = Listener::mesh(address, &identity, &trust, gate, &clock, Limits::default()).await;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let router = tonic::service::Routes::new(LedgerServiceServer::new(service)).into_axum_router();
-        tasks.spawn(listener.unwrap().serve(router, stop.clone()));
-        tasks.close();
         Self {
             ledger,
-            stop,
-            tasks,
+            served: Served::start(kit, pem, &row, service).await,
             _database: database,
         }
     }
 
-    /// Writes an entry of an exchange under a token.
+    /// Writes an entry of an exchange under a token; the leaf.
     pub(crate) async fn write(
         &self,
         token: &AccessTokenClaims,
@@ -540,9 +535,67 @@ impl Node {
     }
 
     pub(crate) async fn stop(self) {
+        self.served.stop().await;
+        self.ledger.close().await;
+    }
+}
+
+/// A ledger service where the directory says that a participant is.
+pub(crate) struct Served {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Served {
+    async fn start(
+        kit: &Kit,
+        pem: &Pem,
+        row: &ParticipantRow,
+        service: impl ledger_service_server::LedgerService,
+    ) -> Self {
+        let trust = Arc::new(Trust::from_pem(&kit.ca.cert, &kit.ca.crl()).unwrap());
+        let identity = Arc::new(Identity::new(pem.credential()));
+        let address = row.mesh[0].parse().unwrap();
+        let gate: PeerGate = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let listener = Listener::mesh(address, &identity, &trust, gate, &clock, Limits::default()).await;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let router = tonic::service::Routes::new(LedgerServiceServer::new(service)).into_axum_router();
+        tasks.spawn(listener.unwrap().serve(router, stop.clone()));
+        tasks.close();
+        Self { stop, tasks }
+    }
+
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.tasks.wait().await;
-        self.ledger.close().await;
+    }
+}
+
+/// A ledger whose history never comes to its end.
+struct Endless;
+
+#[tonic::async_trait]
+impl ledger_service_server::LedgerService for Endless {
+    async fn list_entries(
+        &self,
+        _: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn get_consistency(
+        &self,
+        _: Request<pb::GetConsistencyRequest>,
+    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
+        Ok(Response::new(pb::HistoryResponse {
+            entries: Vec::new(),
+            truncated: true,
+        }))
     }
 }
 

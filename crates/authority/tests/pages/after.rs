@@ -95,7 +95,8 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
     );
 
     let silent = text(&page("historique-vide", Lang::Fr));
-    assert!(silent.contains("3 administrations sur 4 ont répondu"));
+    assert!(silent.contains("2 administrations sur 4 ont répondu"));
+    assert!(silent.contains("Des échanges plus récents existent"));
     assert!(silent.contains("Sans réponse pour l’instant\u{a0}: Ministère de l’Enseignement supérieur."));
     assert!(silent.contains("Aucun échange ne correspond à ces filtres."));
 }

@@ -60,6 +60,7 @@ fn hostile_strings_stay_text_in_history() {
     page.filters.administrations[0].value = HOSTILE.to_owned();
     page.filters.from = HOSTILE.to_owned();
     page.silent = vec![HOSTILE.to_owned()];
+    page.incomplete = vec![HOSTILE.to_owned()];
     let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
     assert!(elements(&html).iter().all(|e| e.name != "script"));
     assert!(!html.contains('\u{202e}'));

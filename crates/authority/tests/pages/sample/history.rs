@@ -71,6 +71,7 @@ pub(crate) fn history(lang: Lang) -> History {
         until: at("2026-11-24T13:10:00Z"),
         asked: 4,
         silent: Vec::new(),
+        incomplete: Vec::new(),
         rows: vec![
             row(
                 lang,
@@ -112,11 +113,12 @@ pub(crate) fn history(lang: Lang) -> History {
     }
 }
 
-/// Some administrations silent, a filter on, a period that is none, nothing found.
+/// Some administrations silent or not read to the end, a filter on, a period that is none, nothing found.
 pub(crate) fn history_empty(lang: Lang) -> History {
     let full = history(lang);
     History {
         silent: vec![mesr(lang)],
+        incomplete: vec![cnaf(lang)],
         rows: Vec::new(),
         months: Vec::new(),
         filters: Filters {
