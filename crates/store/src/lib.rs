@@ -21,7 +21,8 @@
 //! ```
 //!
 //! - PostgreSQL: 15 or later, refused where it could lose what it acknowledged; `READ COMMITTED`.
-//! - SQLite: WAL, `synchronous=FULL`, one writer (`BEGIN IMMEDIATE`) and a lock file, so one process; readers beside it.
+//! - SQLite: WAL, `synchronous=FULL`, one writer (`BEGIN IMMEDIATE`) and a lock file, so one process; readers beside it;
+//!   what is deleted is overwritten (`secure_delete`).
 //! - Migrations are embedded and append-only; each [`Component`] has its own table of applied ones on top of the
 //!   ledger's, and an unknown one refuses the start.
 //!

@@ -93,7 +93,9 @@ impl Db {
         let writer = match write {
             true => writer
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full),
+                .synchronous(SqliteSynchronous::Full)
+                // What is deleted is overwritten: an erased secret would else stay in a page that waits for reuse.
+                .pragma("secure_delete", "ON"),
             false => writer,
         };
         let pool = SqlitePoolOptions::new()

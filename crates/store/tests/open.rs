@@ -5,6 +5,9 @@ pub mod database;
 
 use database::TestDatabase;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use unefois_core::Micros;
+use unefois_core::commitment::GrantSecret;
+use unefois_store::index::{secret_erase, secret_insert};
 use unefois_store::{Component, Db, Error};
 
 both_databases![
@@ -113,4 +116,31 @@ async fn a_server_that_could_lose_a_commit_is_refused() {
         matches!(refused, Err(Error::NotDurable("synchronous_commit"))),
         "{refused:?}"
     );
+}
+
+/// Erased secrets open no commitment any more, whoever reads the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_leaves_the_file() {
+    let database = TestDatabase::sqlite();
+    let path = database.url().trim_start_matches("sqlite:").to_owned();
+    let secret = [0xa7; 32];
+    let in_file = || {
+        let bytes = std::fs::read(&path).expect("the file");
+        bytes.windows(secret.len()).any(|window| window == secret)
+    };
+    let month = Micros::new(0).month();
+    let db = Db::open(database.url(), Component::Node).await.expect("it opens");
+    let mut tx = db.begin().await.expect("begun");
+    let secrets = [(month, [1; 32], GrantSecret::from_bytes(secret))];
+    secret_insert(&mut tx, &secrets).await.expect("inserted");
+    tx.commit().await.expect("committed");
+    db.close().await;
+    assert!(in_file());
+
+    let db = Db::open(database.url(), Component::Node).await.expect("it opens");
+    let mut tx = db.begin().await.expect("begun");
+    assert_eq!(secret_erase(&mut tx, month).await.expect("erased"), 1);
+    tx.commit().await.expect("committed");
+    db.close().await;
+    assert!(!in_file());
 }
