@@ -154,6 +154,45 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     .await;
     ledger_verify_finds(&world, &database, Changed::Column);
     story.end().await.expect("every process ends with 0");
+    for member in [Member::Authority, Member::Cnaf, Member::Mesr, Member::Clamart] {
+        let log = std::fs::read_to_string(world.folder(member.name()).join("log")).unwrap();
+        assert!(!log.is_empty(), "{} logs nothing", member.name());
+        assert_eq!(personal(&log), [""; 0], "{}", member.name());
+    }
+}
+
+/// What of the demonstration's person, of their files and of what the fund holds of them is in `text`.
+fn personal(text: &str) -> Vec<&'static str> {
+    let text = text.to_lowercase();
+    let words = [
+        "dubois",
+        "angela",
+        "1962-08-24",
+        "75107",
+        "2016-03-11",
+        "tilleuls",
+        "quotient_familial",
+        "2026-0412",
+        "2026-0413",
+        "demonstration-session",
+        // Every token and every attestation begins so.
+        "eyj",
+    ];
+    words.into_iter().filter(|word| text.contains(word)).collect()
+}
+
+/// Results go to standard output; standard error, which services keep, has nothing of anyone.
+#[test]
+fn the_demonstration_says_nothing_personal_on_standard_error() {
+    let output = unefois(&["demo", "--headless", "--json"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(code(&output), 0, "{told}");
+    assert_eq!(
+        personal(&told),
+        ["quotient_familial"],
+        "the unit that was fetched"
+    );
+    assert_eq!(personal(&String::from_utf8_lossy(&output.stderr)), [""; 0]);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
