@@ -12,6 +12,7 @@
 //! its lease ([`revocation`]).
 
 mod account;
+mod chores;
 /// The configuration file.
 pub mod config;
 mod directory;
@@ -38,3 +39,8 @@ pub use keys::{KeyFileError, KeyFiles};
 pub use login::{HttpError, ProviderConfig};
 pub use published::{PublishError, Published};
 pub use start::{Running, StartError, start};
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "shared with tests that stand alone")]
+#[path = "../../../tests/kit/database.rs"]
+mod database;

@@ -17,11 +17,11 @@ use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
 use unefois_proto::pb::directory::v1::directory_service_server::{self, DirectoryServiceServer};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
 use unefois_proto::pb::revocation::v1::revocation_service_server::{self, RevocationServiceServer};
-use unefois_store::authority::{grant, request, session};
 use unefois_store::{Component, Db};
 use unefois_tlog::SignerKey;
 use zeroize::Zeroizing;
 
+use crate::chores::chores;
 use crate::config::Config;
 use crate::directory::{WatchDirectory, follow_files};
 use crate::journal::Journal;
@@ -38,14 +38,8 @@ use crate::{Error, router};
 const BROWSER_RATE: (u32, u32) = (120, 600);
 /// Requests that one participant may send to the back channel at once, and a minute.
 const PEER_RATE: (u32, u32) = (2_000, 60_000);
-/// How often what has expired is deleted, and what could not be logged is logged.
-const SWEEP: Duration = Duration::from_secs(60);
 /// How often the health service looks.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a session that nobody uses is kept.
-const SESSION_KEPT_MS: i64 = 3_600_000;
-/// How long codes and refresh tokens are kept after their end, so that a reuse is seen.
-const TOKEN_KEPT_MS: i64 = 24 * 3_600_000;
 
 /// Why the authority does not start.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +232,7 @@ pub async fn start(
         move || judged.touch(),
         shutdown.clone(),
     ));
-    tasks.spawn(sweeps(Arc::clone(&authority), shutdown.clone()));
+    tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
     let logs = LedgerService::new(vec![ledger.clone()], authority.participant);
     let (health, health_service) = tonic_health::server::health_reporter();
     tasks.spawn(report(
@@ -403,32 +397,4 @@ async fn report(
         };
         health.set_service_status("", status).await;
     }
-}
-
-/// Deletes what has expired and logs what could not be logged, until `shutdown`.
-async fn sweeps(authority: Arc<Authority>, shutdown: CancellationToken) {
-    let mut every = tokio::time::interval(SWEEP);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        if let Err(error) = sweep(&authority).await {
-            tracing::warn!(
-                error = unefois_mesh::status::chain(&error),
-                "the minute's chores are not done"
-            );
-        }
-    }
-}
-
-async fn sweep(authority: &Authority) -> Result<(), Error> {
-    let now = authority.clock.now();
-    let mut tx = authority.db.begin().await?;
-    session::session_sweep(&mut tx, now.plus_ms(-SESSION_KEPT_MS)).await?;
-    request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
-    grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
-    tx.commit().await?;
-    authority.log_missing_withdrawals().await
 }

@@ -9,15 +9,12 @@ use unefois_store::Component;
 use unefois_store::authority::grant::{Element, Grant, grant_at_head, grant_insert};
 use unefois_store::authority::{GrantId, PersonUid, person};
 
-use self::database::TestDatabase;
 use self::proxy::{Fault, Hold, Proxy};
 use super::*;
-use crate::both_databases;
+use crate::database::TestDatabase;
 use crate::keys::KeyFiles;
+use crate::{both_databases, database};
 
-#[expect(unreachable_pub, reason = "shared with tests that stand alone")]
-#[path = "../../../../tests/kit/database.rs"]
-mod database;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 

@@ -1,0 +1,106 @@
+//! What is done by the clock: each minute what has expired is deleted and what could not be logged is logged; each hour
+//! the ledger's tally is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use unefois_core::Micros;
+use unefois_ledger::Ledger;
+use unefois_store::authority::{grant, request, session};
+
+use crate::Error;
+use crate::service::Authority;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long a session that nobody uses is kept.
+const SESSION_KEPT_MS: i64 = 3_600_000;
+/// How long codes and refresh tokens are kept after their end, so that a reuse is seen.
+const TOKEN_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Does them until `shutdown`.
+pub(crate) async fn chores(authority: Arc<Authority>, shutdown: CancellationToken) {
+    let mut tallied = hour(authority.clock.now());
+    let mut every = tokio::time::interval(MINUTE);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if let Err(error) = sweep(&authority).await {
+            tracing::warn!(
+                error = unefois_mesh::status::chain(&error),
+                "the minute's chores are not done"
+            );
+        }
+        if let Err(error) = hourly(&authority.journal.ledger, &mut tallied, authority.clock.now()).await {
+            tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "the hourly tally is not written"
+            );
+        }
+    }
+}
+
+fn hour(at: Micros) -> i64 {
+    at.secs().div_euclid(3_600)
+}
+
+/// Tallies once an hour other than `tallied` has come; after a failure, the next minute tries again.
+async fn hourly(ledger: &Ledger, tallied: &mut i64, now: Micros) -> Result<(), unefois_ledger::Error> {
+    if hour(now) != *tallied {
+        ledger.tally(now).await?;
+        ledger.purge(now).await?;
+        *tallied = hour(now);
+    }
+    Ok(())
+}
+
+async fn sweep(authority: &Authority) -> Result<(), Error> {
+    let now = authority.clock.now();
+    let mut tx = authority.db.begin().await?;
+    session::session_sweep(&mut tx, now.plus_ms(-SESSION_KEPT_MS)).await?;
+    request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
+    grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
+    tx.commit().await?;
+    authority.log_missing_withdrawals().await
+}
+
+#[cfg(test)]
+mod tests {
+    use unefois_core::commitment::NodeKey;
+    use unefois_core::{Clock as _, Entry, Event};
+    use unefois_mesh::{SystemClock, SystemRandom};
+    use unefois_store::{Component, Db};
+    use unefois_tlog::SignerKey;
+
+    use super::*;
+    use crate::database::TestDatabase;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn i8_each_hour_is_tallied_once() {
+        let database = TestDatabase::sqlite();
+        let db = Db::open(database.url(), Component::Authority).await.unwrap();
+        let keys = unefois_ledger::Keys {
+            signer: SignerKey::new("autorite.example/1".parse().unwrap(), &[1; 32]),
+            node_key: NodeKey::new(&[1; 32]),
+        };
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+        let ledger = Ledger::open(db, keys, clock, random).await.unwrap();
+        let now = SystemClock.now();
+        let mut tallied = hour(now);
+        for hours in [0, 1, 1, 2] {
+            let at = now.plus_ms(hours * 3_600_000);
+            hourly(&ledger, &mut tallied, at).await.unwrap();
+        }
+        let entries = ledger.entries(0, u64::MAX).await.unwrap();
+        let events = entries.iter().map(|bytes| Entry::decode(bytes).unwrap().event);
+        assert_eq!(events.collect::<Vec<_>>(), [Event::Tally, Event::Tally]);
+
+        ledger.close().await;
+        let later = now.plus_ms(3 * 3_600_000);
+        assert!(hourly(&ledger, &mut tallied, later).await.is_err());
+        assert_ne!(tallied, hour(later), "the next minute tries again");
+    }
+}
