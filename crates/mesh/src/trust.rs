@@ -241,6 +241,34 @@ impl fmt::Debug for Admission {
     }
 }
 
+/// What both of rustls's traits ask for beside the certificate. TLS 1.2 is never negotiated, so that both versions'
+/// signatures may be judged by the stricter rules of 1.3.
+macro_rules! signatures_of_tls13 {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            verify_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            verify_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            schemes()
+        }
+    };
+}
+
 /// A server's view of its clients.
 #[derive(Debug)]
 pub(crate) struct ServerSide(pub(crate) Admission);
@@ -264,27 +292,7 @@ impl ClientCertVerifier for ServerSide {
         admitted.map(|_| ClientCertVerified::assertion()).map_err(to_tls)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes()
-    }
+    signatures_of_tls13!();
 }
 
 impl ServerCertVerifier for ClientSide {
@@ -301,30 +309,9 @@ impl ServerCertVerifier for ClientSide {
         admitted.map(|_| ServerCertVerified::assertion()).map_err(to_tls)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes()
-    }
+    signatures_of_tls13!();
 }
 
-/// TLS 1.2 is never negotiated, so that both versions' signatures may be judged by the stricter rules of 1.3.
 fn verify_signature(
     message: &[u8],
     cert: &CertificateDer<'_>,
