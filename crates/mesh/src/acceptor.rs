@@ -11,10 +11,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use unefois_core::Clock;
 
-use crate::limits::{PerPeer, Place};
+use crate::limits::{Place, Places};
 use crate::metrics::Handshakes;
 use crate::trust::{Admission, from_tls};
-use crate::{Peer, PeerRefusal, Refusals, tls};
+use crate::{Peer, PeerId, PeerRefusal, Refusals, tls};
 
 /// How often live connections are judged again where nothing changed: a CRL or a certificate may have ended.
 const JUDGE_EVERY: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ pub(crate) struct Acceptor {
     clock: Arc<dyn Clock>,
     handshake: Duration,
     connections_per_peer: u16,
-    per_peer: Arc<PerPeer>,
+    per_peer: Arc<Places<PeerId>>,
     open: Mutex<HashMap<u64, Open>>,
     refusals: Arc<Refusals>,
     handshakes: Handshakes,
@@ -55,7 +55,7 @@ pub(crate) struct Accepted {
 pub(crate) struct Entry {
     acceptor: Arc<Acceptor>,
     number: u64,
-    _place: Place,
+    _place: Place<PeerId>,
 }
 
 impl Drop for Entry {
@@ -85,8 +85,13 @@ impl Acceptor {
         })
     }
 
-    /// Completes the handshake of connection `number`; a refusal is counted and logged here.
-    pub(crate) async fn accept(self: &Arc<Self>, stream: TcpStream, number: u64) -> Option<Accepted> {
+    /// Completes the handshake of connection `number`; a refusal is counted and logged here, and gives back the stream
+    /// where its client may read an alert: [`linger`](Self::linger) lets it.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        number: u64,
+    ) -> Result<Accepted, Option<TcpStream>> {
         let address = stream
             .peer_addr()
             .map_or_else(|_| "unknown".to_owned(), |a| a.to_string());
@@ -95,7 +100,7 @@ impl Acceptor {
             Ok(Ok(stream)) => match self.enter(stream, number) {
                 Ok(accepted) => {
                     self.handshakes.accepted();
-                    return Some(accepted);
+                    return Ok(accepted);
                 }
                 Err(refusal) => (refusal, None),
             },
@@ -110,10 +115,7 @@ impl Acceptor {
         if self.admission.is_some() {
             tracing::warn!(%address, reason = %refusal, "handshake refused");
         }
-        if let Some(stream) = refused {
-            self.linger(stream).await;
-        }
-        None
+        Err(refused)
     }
 
     fn enter(self: &Arc<Self>, stream: TlsStream<TcpStream>, number: u64) -> Result<Accepted, PeerRefusal> {
@@ -162,7 +164,7 @@ impl Acceptor {
     }
 
     /// Lets a refused client read its alert: closing a socket that holds unread bytes would reset it.
-    async fn linger(&self, mut stream: TcpStream) {
+    pub(crate) async fn linger(&self, mut stream: TcpStream) {
         let drained = async {
             stream.shutdown().await?;
             tokio::io::copy(&mut (&mut stream).take(LINGER_BYTES), &mut tokio::io::sink()).await

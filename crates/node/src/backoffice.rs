@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,25 +34,10 @@ impl Backoffice {
         Self { consumer, clock }
     }
 
-    /// The router to serve on [`unix`] and [`house`].
+    /// The router to serve on [`Listener::unix`] and [`house`].
     pub fn router(self) -> Router {
         tonic::service::Routes::new(BackofficeServiceServer::new(self)).into_axum_router()
     }
-}
-
-/// The Unix socket of the back-office: open to the node's user and group.
-///
-/// # Errors
-/// The path cannot be bound or its mode not set.
-pub fn unix(path: &Path, limits: Limits) -> Result<Listener, unefois_mesh::Error> {
-    let listener = Listener::unix(path, limits)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(|source| {
-        unefois_mesh::Error::Listen {
-            address: path.display().to_string(),
-            source,
-        }
-    })?;
-    Ok(listener)
 }
 
 /// Mutual TLS inside the house: certificates that name this very participant, which the directory need not list.

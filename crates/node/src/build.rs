@@ -359,7 +359,7 @@ async fn doors(
 ) -> Result<Vec<Listener>, unefois_mesh::Error> {
     let mut doors = Vec::new();
     if let Some(path) = &config.socket {
-        doors.push(backoffice::unix(path, limits.clone())?);
+        doors.push(Listener::unix(path, limits.clone())?);
     }
     if let Some(address) = config.listen {
         let Foundation {

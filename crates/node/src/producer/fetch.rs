@@ -350,14 +350,17 @@ impl Sending {
         }
     }
 
-    /// Asks the guard and hands the attestation over, without a wait between the two.
+    /// Asks the guard and hands the attestation over to HTTP/2, without a wait between the two.
+    ///
+    /// HTTP/2 asks for it before the peer's flow-control window has room for it, so that a withdrawal that comes later
+    /// does not stop what waits there: it leaves as the peer makes room, within twice `limits.write_ms`, or its stream is
+    /// reset. The entry stays `released` then, which says that bytes may have left.
     async fn hand_over(
         &self,
         released: Released,
         passing: Passing,
     ) -> (Result<pb::FetchResponse, Status>, State) {
         use pb::fetch_response::Answer;
-        // What the network's own flow control holds back is not here yet, so a withdrawal meets it when it comes.
         if let Err(reason) = self.inner.lease.permits(self.token.claims(), self.token.kid()) {
             return (Err(self.withhold(released, reason).await), State::End);
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::{Channel, Endpoint};
 use unefois_core::Reason;
-use unefois_mesh::{Connector, Identity, Limits, Peer, Target, status};
+use unefois_mesh::{Connector, Identity, Limits, Listener, Peer, Target, status};
 use unefois_node::backoffice::{self, Backoffice};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
@@ -41,7 +41,7 @@ async fn the_socket_serves_a_whole_exchange() {
     let address = vec![node.target.authority.to_string()];
     let house = House::new(&world, TestDatabase::sqlite(), address, |_| {}).await;
     let path = world.path("backoffice.sock");
-    let listener = backoffice::unix(&path, Limits::default()).expect("a socket");
+    let listener = Listener::unix(&path, Limits::default()).expect("a socket");
     let mode = std::fs::metadata(&path).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
