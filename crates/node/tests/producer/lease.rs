@@ -1,14 +1,23 @@
 //! The withdrawal lease of a node: stale means refuse, and every lapse is an entry.
 
+use futures_util::StreamExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use unefois_core::revocation::Withdrawal;
 use unefois_core::{Event, Reason};
+use unefois_jose::SigningKey;
+use unefois_mesh::{Peer, status};
+use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService as _;
+use unefois_tlog::Hash;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{World, case, until};
+use crate::world::{Grant, World, case, until};
 
 both_databases![
     i3_a_withdrawn_handle_is_refused,
+    i3_what_is_not_handed_over_yet_is_withheld,
+    i9_withdrawals_that_another_key_signed_count_for_nothing,
     i9_a_lapsed_lease_refuses_until_it_is_fresh
 ];
 
@@ -48,6 +57,89 @@ async fn i3_a_withdrawn_handle_is_refused(database: TestDatabase) {
         events,
         [Event::Refused, Event::Released, Event::Resumed, Event::Refused]
     );
+    node.stop().await;
+}
+
+/// Recorded as released, and not handed over: a withdrawal, or a lapse, still stops it, and the entry `withheld` gives
+/// the claim back.
+async fn i3_what_is_not_handed_over_yet_is_withheld(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let peer = {
+        let der = CertificateDer::from_pem_slice(world.consumer.cert.as_bytes()).expect("a certificate");
+        Peer::from_der(&der).expect("a participant")
+    };
+    // The service itself, so that the answer waits until the test asks for it.
+    let decided = async |grant: &Grant| {
+        let mut request = tonic::Request::new(world.request(grant));
+        request.extensions_mut().insert(peer.clone());
+        let answer = node.producer.fetch(request).await.expect("decided");
+        let entry = node.entries().await.pop().expect("an entry");
+        assert_eq!(entry.event, Event::Released);
+        answer.into_inner()
+    };
+    let withheld = async |grant: &Grant, status: tonic::Status, reason: Reason| {
+        assert_eq!(status::reason_of(&status), Some(reason));
+        let entry = node.entries().await.pop().expect("an entry");
+        assert_eq!((entry.event, entry.reason), (Event::Withheld, Some(reason)));
+        let told = status
+            .metadata()
+            .get_bin("unefois-entry-bin")
+            .expect("the entry's hash");
+        let leaf = Hash::of_leaf(&entry.encode());
+        assert_eq!(&told.to_bytes().expect("a hash")[..], leaf.as_bytes());
+        assert_eq!(node.of_handle(&grant.claims.gh).await, 2);
+    };
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let mut answer = decided(&grant).await;
+    let withdrawal = Withdrawal::Grant(grant.claims.gh);
+    world.authority.0.withdraw_everywhere(withdrawal).await;
+    let status = answer.next().await.expect("an end").expect_err("withdrawn");
+    withheld(&grant, status, Reason::GrantRevoked).await;
+    assert!(answer.next().await.is_none(), "nothing follows");
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let mut answer = decided(&grant).await;
+    world.authority.0.mute(true);
+    until(|| !node.producer.ready()).await;
+    let status = answer.next().await.expect("an end").expect_err("stale");
+    assert_eq!(status::reason_of(&status), Some(Reason::RevocationStateStale));
+    world.authority.0.mute(false);
+    until(|| node.producer.ready()).await;
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert!(events[2..].contains(&Event::Withheld), "{events:?}");
+    // The handle was not used: another request may use it.
+    caller.fetch(world.request(&grant)).await.expect("a document");
+    node.stop().await;
+}
+
+/// The stream is the authority's by its certificate; what it says of withdrawals counts by its own key alone.
+async fn i9_withdrawals_that_another_key_signed_count_for_nothing(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let before = node.foundation.ledger.head().view;
+    let impostor = SigningKey::generate(world.random.ring()).expect("a key");
+    world.authority.0.sign_with(Some(impostor));
+    let place = world.authority.0.withdraw(Withdrawal::Grant(grant.claims.gh));
+    until(|| !node.producer.ready()).await;
+    assert_eq!(
+        caller.refused(world.request(&grant)).await.0,
+        Reason::RevocationStateStale,
+        "neither withdrawn nor released"
+    );
+    assert_eq!(node.foundation.ledger.head().view, before, "nothing is applied");
+
+    world.authority.0.sign_with(None);
+    until(|| node.producer.ready()).await;
+    assert_eq!(
+        caller.refused(world.request(&grant)).await.0,
+        Reason::GrantRevoked
+    );
+    until(|| node.foundation.ledger.head().view == place).await;
     node.stop().await;
 }
 

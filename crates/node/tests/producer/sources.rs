@@ -9,15 +9,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::catalogue::Catalogue;
-use unefois_core::{HolderId, SealedSubject};
+use unefois_core::{Clock, HolderId, SealedSubject};
+use unefois_mesh::{Identity, Limits, Listener, SystemClock};
 use unefois_node::producer::source::http::{CallMethod, HttpConfig, HttpSource, SecretHeader};
 use unefois_node::producer::source::parameters::Parameters;
 use unefois_node::producer::source::reply::Layout;
 use unefois_node::producer::source::{Answer, Failure, Question, Source as _};
 
-use crate::world::person;
+use crate::pki::Ca;
+use crate::world::{person, producer_id};
 
 /// What the back end saw last: query or body, and the secret header.
 type Seen = Arc<std::sync::Mutex<(String, String)>>;
@@ -106,13 +109,16 @@ impl Scene {
     }
 
     fn source(&self, method: CallMethod, header: Option<SecretHeader>) -> HttpSource {
-        let config = HttpConfig {
+        self.open(HttpConfig {
             url: self.url.clone(),
             method,
             ca: None,
             header,
             timeout_ms: 400,
-        };
+        })
+    }
+
+    fn open(&self, config: HttpConfig) -> HttpSource {
         let layout =
             serde_json::from_str::<Layout>(r#"{"person":"/data/id"}"#).expect("as the test arranges it");
         HttpSource::open(&config, Parameters::default(), layout).expect("as the test arranges it")
@@ -229,4 +235,53 @@ async fn parameters_are_encoded_values_kept_and_the_secret_sent() {
         (Some("D\"}"), Some(5), "")
     );
     assert_eq!(body["prenoms"], serde_json::json!(["Camille"]));
+}
+
+#[tokio::test]
+async fn a_back_end_s_certificate_must_come_from_the_authorities_of_its_source() {
+    let scene = Scene::new().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (ours, other) = (Ca::new(clock.now()), Ca::new(clock.now()));
+    let identity = Arc::new(Identity::new(ours.issue(&producer_id()).credential()));
+    let at = "127.0.0.1:0".parse().expect("as the test arranges it");
+    let listener = Listener::https(at, &identity, &clock, Limits::default());
+    let listener = listener.await.expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    let router = Router::new()
+        .route("/qf", any(back_end))
+        .with_state(Arc::clone(&scene.seen));
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(listener.serve(router, shutdown.clone()));
+    tasks.close();
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = |host: &str, name: &str, pem: &str| {
+        let ca = folder.path().join(name);
+        std::fs::write(&ca, pem).expect("a file");
+        scene.open(HttpConfig {
+            url: format!("https://{host}:{port}/qf"),
+            method: CallMethod::Get,
+            ca: Some(ca),
+            header: None,
+            timeout_ms: 5_000,
+        })
+    };
+    let unavailable = Err(Failure::Unavailable);
+    let of_another = source("127.0.0.1", "other.pem", &other.cert);
+    assert_eq!(scene.ask(&of_another, "EXEMPLE").await, unavailable);
+    // The certificate is for the address, not for this name of it.
+    let by_name = source("localhost", "ca.pem", &ours.cert);
+    assert_eq!(scene.ask(&by_name, "EXEMPLE").await, unavailable);
+    assert_eq!(
+        *scene.seen.lock().expect("no panic"),
+        Default::default(),
+        "nothing was sent"
+    );
+
+    let answer = scene
+        .ask(&source("127.0.0.1", "ca.pem", &ours.cert), "EXEMPLE")
+        .await;
+    assert!(matches!(answer, Ok(Answer::Document(_))), "{answer:?}");
+    shutdown.cancel();
+    tasks.wait().await;
 }

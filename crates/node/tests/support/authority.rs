@@ -24,6 +24,8 @@ pub(crate) struct FakeAuthority {
     log: Mutex<(Head, Vec<Record>)>,
     news: watch::Sender<u64>,
     mute: watch::Sender<bool>,
+    /// What signs in the place of `key`, where a test says so.
+    impostor: Mutex<Option<SigningKey>>,
     /// The last place that a node acknowledged.
     acknowledged: watch::Sender<RevocationView>,
     published: watch::Sender<(u64, String, Vec<u8>)>,
@@ -47,6 +49,7 @@ impl FakeAuthority {
             log: Mutex::new((head, Vec::new())),
             news: watch::Sender::new(0),
             mute: watch::Sender::new(false),
+            impostor: Mutex::default(),
             acknowledged: watch::Sender::new(RevocationView::NONE),
             published: watch::Sender::new((0, String::new(), Vec::new())),
             tasks: TaskTracker::new(),
@@ -104,6 +107,11 @@ impl FakeAuthority {
         self.mute.send_replace(mute);
     }
 
+    /// Signs with another key than the directory's, or with the directory's again.
+    pub(crate) fn sign_with(&self, impostor: Option<SigningKey>) {
+        *self.impostor.lock().expect("as the test arranges it") = impostor;
+    }
+
     /// Publishes a directory and its catalogue.
     pub(crate) fn publish(&self, version: u64, jws: String, catalogue: Vec<u8>) {
         self.published.send_replace((version, jws, catalogue));
@@ -123,8 +131,10 @@ impl FakeAuthority {
             head: *head,
             records,
         };
-        let jws = jws::sign_claims(&self.key, "unefois-withdrawals+jwt", &message)
-            .expect("as the test arranges it");
+        let impostor = self.impostor.lock().expect("as the test arranges it");
+        let key = impostor.as_ref().unwrap_or(&self.key);
+        let jws =
+            jws::sign_claims(key, "unefois-withdrawals+jwt", &message).expect("as the test arranges it");
         (*head, pb::SignedRecords { jws })
     }
 }
