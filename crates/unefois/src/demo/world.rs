@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{
@@ -35,6 +36,9 @@ pub const LYON_BACK: &str = "http://127.0.0.1:9/retour";
 pub const CLAMART_BACK: &str = "http://127.0.0.1:9/dossiers/retour";
 
 const DAY_MS: i64 = 86_400_000;
+/// The ports that worlds listen on.
+const FIRST_PORT: u32 = 20_000;
+const PORTS: u32 = 12_000;
 
 /// Where everything listens, on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -91,14 +95,28 @@ impl Member {
 }
 
 impl Ports {
-    /// Ports that were free a moment ago.
+    /// Ports that were free a moment ago, below those that the system gives to outgoing connections, so that none of
+    /// those takes one before it is listened on.
     ///
     /// # Errors
     /// Loopback has none left.
     pub fn free() -> std::io::Result<Self> {
-        let held: Vec<TcpListener> = (0..11)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<Result<_, _>>()?;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mut held = Vec::new();
+        for _ in 0..PORTS {
+            if held.len() == 11 {
+                break;
+            }
+            // Another process begins elsewhere.
+            let n = NEXT
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(std::process::id() * 64);
+            let port = u16::try_from(FIRST_PORT + n % PORTS).unwrap_or(0);
+            held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+        }
+        if held.len() < 11 {
+            return Err(std::io::ErrorKind::AddrInUse.into());
+        }
         let port = |n: usize| held[n].local_addr().map(|address| address.port());
         Ok(Self {
             authority: port(0)?,
