@@ -203,8 +203,8 @@ fn refusals_tell_nothing_personal_and_neither_does_what_they_leave_behind() {
         );
         let spoilt = spoilt(&other.persona, &mut canaries);
         let folder = tempfile::tempdir().unwrap();
-        let world = world(folder.path(), &person);
         let source = Source::start().await;
+        let world = world(folder.path(), &person);
         let config = world.folder("cnaf").join("node.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         let (ours, theirs) = (

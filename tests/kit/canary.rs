@@ -3,7 +3,7 @@
 //! A value is searched for as it is, without regard to case, and as base64 (any alignment, both alphabets) and
 //! hexadecimal would hide it: what is missed is what is encrypted, hashed or compressed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -13,8 +13,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 #[derive(Clone, Debug)]
 pub struct Signal {
     name: String,
-    /// Its bytes, a character each.
-    text: String,
+    bytes: Vec<u8>,
 }
 
 impl Signal {
@@ -22,7 +21,7 @@ impl Signal {
     pub fn new(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
         Self {
             name: name.into(),
-            text: characters(bytes.as_ref()),
+            bytes: bytes.as_ref().to_vec(),
         }
     }
 }
@@ -52,7 +51,7 @@ struct Canary {
 #[derive(Clone, Debug)]
 struct Needle {
     form: &'static str,
-    text: String,
+    bytes: Vec<u8>,
     /// Whether a capital is another character.
     exact: bool,
     /// Whether it counts only where no letter or digit is beside it.
@@ -61,6 +60,8 @@ struct Needle {
 
 /// The shortest value that is worth a search: shorter ones occur by chance.
 const SHORTEST: usize = 6;
+/// How many bytes of a needle are looked up: as many as the shortest word has.
+const START: usize = 5;
 
 impl Canaries {
     /// A value for `field` that nothing else in this process contains: letters only, so that it may be a name.
@@ -86,30 +87,34 @@ impl Canaries {
     pub fn watch(&mut self, field: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         assert!(value.len() >= SHORTEST, "{field} is too short for a canary");
-        let needle = |form, text: String, exact| Needle {
+        let needle = |form, bytes, exact| Needle {
             form,
-            text,
+            bytes,
             exact,
             word: false,
         };
-        let hex = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut needles = vec![
-            needle("text", characters(value).to_ascii_lowercase(), false),
-            needle("hexadecimal", hex, false),
+            needle("text", value.to_ascii_lowercase(), false),
+            needle("hexadecimal", hex.into_bytes(), false),
         ];
         needles.extend(
             base64_forms(value)
                 .into_iter()
-                .map(|form| needle("base64", form, true)),
+                .map(|form| needle("base64", form.into_bytes(), true)),
         );
         self.add(field, needles);
     }
 
     /// Searches for `value`, too short to be unique, where it stands alone: a code of five digits.
+    ///
+    /// # Panics
+    /// It is shorter still.
     pub fn watch_word(&mut self, field: &str, value: &str) {
+        assert!(value.len() >= START, "{field} is too short for a canary");
         let word = Needle {
             form: "word",
-            text: value.to_ascii_lowercase(),
+            bytes: value.to_ascii_lowercase().into_bytes(),
             exact: false,
             word: true,
         };
@@ -132,43 +137,45 @@ impl Canaries {
     /// There is nothing to search for, or nothing to search in.
     pub fn hits(&self, signals: &[Signal]) -> Vec<Hit> {
         assert!(!self.0.is_empty(), "no canary was planted");
-        let mut hits = Vec::new();
+        // Thousands of needles in megabytes: at each place only those that begin as the text does are compared.
+        let mut by_start: HashMap<&[u8], Vec<(&str, &Needle)>> = HashMap::new();
+        for Canary { field, needles } in &self.0 {
+            for needle in needles {
+                let start = &needle.bytes[..START];
+                by_start.entry(start).or_default().push((field, needle));
+            }
+        }
+        let mut hits = BTreeSet::new();
         for signal in signals {
-            assert!(!signal.text.is_empty(), "{} is empty", signal.name);
-            let lower = signal.text.to_ascii_lowercase();
-            for canary in &self.0 {
-                for needle in &canary.needles {
-                    let text = if needle.exact { &signal.text } else { &lower };
-                    if needle.is_in(text) {
-                        hits.push(Hit {
-                            signal: signal.name.clone(),
-                            field: canary.field.clone(),
-                            form: needle.form,
-                        });
+            assert!(!signal.bytes.is_empty(), "{} is empty", signal.name);
+            let lower = signal.bytes.to_ascii_lowercase();
+            for (text, exact) in [(&signal.bytes, true), (&lower, false)] {
+                for (at, start) in text.windows(START).enumerate() {
+                    for (field, needle) in by_start.get(start).into_iter().flatten() {
+                        if needle.exact == exact && needle.is_at(text, at) {
+                            hits.insert(Hit {
+                                signal: signal.name.clone(),
+                                field: (*field).to_owned(),
+                                form: needle.form,
+                            });
+                        }
                     }
                 }
             }
         }
-        hits.sort();
-        hits.dedup();
-        hits
+        hits.into_iter().collect()
     }
 }
 
 impl Needle {
-    fn is_in(&self, text: &str) -> bool {
-        if !self.word {
-            return text.contains(&self.text);
-        }
-        let plain = |c: char| c.is_ascii_alphanumeric();
-        text.match_indices(&self.text)
-            .any(|(at, found)| !text[..at].ends_with(plain) && !text[at + found.len()..].starts_with(plain))
+    fn is_at(&self, text: &[u8], at: usize) -> bool {
+        let plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let alone = || {
+            let before = at.checked_sub(1).and_then(|before| text.get(before));
+            !plain(before) && !plain(text.get(at + self.bytes.len()))
+        };
+        text[at..].starts_with(&self.bytes) && (!self.word || alone())
     }
-}
-
-/// Bytes, a character each, so that text and what is no text are searched alike.
-fn characters(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 /// The characters that `value` alone decides when it lies somewhere in bytes written as base64.
