@@ -158,11 +158,16 @@ impl Authority {
                     last = last.max(proved.entry.at);
                     answer.found.push(proved);
                 }
-                if !more || last == from {
+                if !more {
                     break;
                 }
-                // Entries of that very instant come again; `pair` takes each once.
-                from = last;
+                // Entries of the last instant come again, and `pair` takes each once; those of an instant that fills an
+                // answer alone are given up, for what follows it.
+                answer.complete &= last != from;
+                from = match last == from {
+                    true => Micros::new(from.get().saturating_add(1)),
+                    false => last,
+                };
             }
             answer.complete &= !more;
         }

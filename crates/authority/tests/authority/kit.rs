@@ -478,9 +478,34 @@ pub(crate) enum Which {
     Commune,
 }
 
+/// The clock of a node's ledger: the system's, unless it was stopped.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerClock(AtomicI64);
+
+impl LedgerClock {
+    /// Stops it, or lets it go on.
+    pub(crate) fn stop_at(&self, at: Option<Micros>) {
+        self.0.store(at.map_or(0, Micros::get), Ordering::SeqCst);
+    }
+}
+
+impl Clock for LedgerClock {
+    fn now(&self) -> Micros {
+        match self.0.load(Ordering::SeqCst) {
+            0 => SystemClock.now(),
+            stopped => Micros::new(stopped),
+        }
+    }
+
+    fn boottime(&self) -> Boot {
+        SystemClock.boottime()
+    }
+}
+
 /// A node's ledger, served where the directory says.
 pub(crate) struct Node {
     pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<LedgerClock>,
     served: Served,
     _database: TestDatabase,
 }
@@ -493,11 +518,19 @@ impl Node {
             signer: SignerKey::new(row.logs[0].origin.parse().unwrap(), &[seed; 32]),
             node_key: NodeKey::new(&[seed; 32]),
         };
-        let ledger = Ledger::open(db, keys, Arc::new(SystemClock), Arc::new(SystemRandom::new())).await;
+        let clock = Arc::new(LedgerClock::default());
+        let ledger = Ledger::open(
+            db,
+            keys,
+            Arc::<LedgerClock>::clone(&clock),
+            Arc::new(SystemRandom::new()),
+        )
+        .await;
         let ledger = ledger.unwrap();
         let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
         Self {
             ledger,
+            clock,
             served: Served::start(kit, pem, &row, service).await,
             _database: database,
         }
