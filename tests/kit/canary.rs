@@ -3,7 +3,7 @@
 //! A value is searched for as it is, without regard to case, and as base64 (any alignment, both alphabets) and
 //! hexadecimal would hide it: what is missed is what is encrypted, hashed or compressed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -60,8 +60,8 @@ struct Needle {
 
 /// The shortest value that is worth a search: shorter ones occur by chance.
 const SHORTEST: usize = 6;
-/// How many bytes of a needle are looked up: as many as the shortest word has.
-const START: usize = 5;
+/// The shortest word.
+const SHORTEST_WORD: usize = 5;
 
 impl Canaries {
     /// A value for `field` that nothing else in this process contains: letters only, so that it may be a name.
@@ -111,7 +111,7 @@ impl Canaries {
     /// # Panics
     /// It is shorter still.
     pub fn watch_word(&mut self, field: &str, value: &str) {
-        assert!(value.len() >= START, "{field} is too short for a canary");
+        assert!(value.len() >= SHORTEST_WORD, "{field} is too short for a canary");
         let word = Needle {
             form: "word",
             bytes: value.to_ascii_lowercase().into_bytes(),
@@ -138,11 +138,11 @@ impl Canaries {
     pub fn hits(&self, signals: &[Signal]) -> Vec<Hit> {
         assert!(!self.0.is_empty(), "no canary was planted");
         // Thousands of needles in megabytes: at each place only those that begin as the text does are compared.
-        let mut by_start: HashMap<&[u8], Vec<(&str, &Needle)>> = HashMap::new();
+        let place = |start: &[u8]| usize::from(start[0]) << 8 | usize::from(start[1]);
+        let mut by_start: Vec<Vec<(&str, &Needle)>> = vec![Vec::new(); 1 << 16];
         for Canary { field, needles } in &self.0 {
             for needle in needles {
-                let start = &needle.bytes[..START];
-                by_start.entry(start).or_default().push((field, needle));
+                by_start[place(&needle.bytes)].push((field, needle));
             }
         }
         let mut hits = BTreeSet::new();
@@ -150,8 +150,8 @@ impl Canaries {
             assert!(!signal.bytes.is_empty(), "{} is empty", signal.name);
             let lower = signal.bytes.to_ascii_lowercase();
             for (text, exact) in [(&signal.bytes, true), (&lower, false)] {
-                for (at, start) in text.windows(START).enumerate() {
-                    for (field, needle) in by_start.get(start).into_iter().flatten() {
+                for (at, start) in text.windows(2).enumerate() {
+                    for (field, needle) in &by_start[place(start)] {
                         if needle.exact == exact && needle.is_at(text, at) {
                             hits.insert(Hit {
                                 signal: signal.name.clone(),
