@@ -4,6 +4,7 @@
 //! withdrawal's number is given in the transaction that changes the grant. Nodes learn of it over [`watch`]; whether
 //! it has taken effect everywhere is not proved here.
 
+mod log;
 mod watch;
 
 pub(crate) use watch::WatchRevocations;
@@ -13,12 +14,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use unefois_core::revocation::{Extent, Head, Record, SignedRecords, Withdrawal, chain};
+use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView};
 use unefois_jose::jws;
-use unefois_store::Db;
 use unefois_store::authority::revocation as store;
+use unefois_store::{Db, Tx};
 
+use self::log::Log;
 use crate::Error;
 use crate::keys::Keys;
 use crate::limiter::Limiter;
@@ -41,6 +43,10 @@ pub(crate) struct Revocation {
     /// Writes under way: they end even where nobody waits for them any more.
     tasks: TaskTracker,
     log: Mutex<Log>,
+    /// The last batch signed, which all readers that keep up need: its two heads and itself.
+    signed: Mutex<Option<(Head, Signed)>>,
+    /// The last snapshot signed, for all readers that come before the next record.
+    snapshot: tokio::sync::Mutex<Option<Signed>>,
     head: tokio::sync::watch::Sender<Head>,
     /// When the last heartbeat that committed was sent.
     beat: Mutex<Option<Boot>>,
@@ -49,12 +55,8 @@ pub(crate) struct Revocation {
     doubts: Limiter<ParticipantId>,
 }
 
-struct Log {
-    records: Vec<Record>,
-    head: Head,
-    /// The last batch signed, which all readers that keep up need.
-    signed: Option<(Head, Head, Arc<str>)>,
-}
+/// A signed message and the head after it.
+type Signed = (Head, Arc<str>);
 
 impl Revocation {
     /// Takes the next epoch. What is written later is written by `tasks`, which are joined before the process ends.
@@ -66,8 +68,8 @@ impl Revocation {
     ) -> Result<Self, Error> {
         let sent = clock.boottime();
         let mut tx = db.begin().await?;
-        store::epoch_take(&mut tx, clock.now()).await?;
-        let (head, records) = store::log(&mut tx, 0).await?;
+        let head = store::epoch_take(&mut tx, clock.now()).await?;
+        let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
         tx.commit().await?;
         tracing::info!(
             epoch = head.epoch,
@@ -81,11 +83,9 @@ impl Revocation {
             epoch: head.epoch,
             writer: tokio::sync::Mutex::new(()),
             tasks,
-            log: Mutex::new(Log {
-                records,
-                head,
-                signed: None,
-            }),
+            log: Mutex::new(log),
+            signed: Mutex::new(None),
+            snapshot: tokio::sync::Mutex::new(None),
             head: tokio::sync::watch::Sender::new(head),
             beat: Mutex::new(Some(sent)),
             stopped: CancellationToken::new(),
@@ -144,7 +144,7 @@ impl Revocation {
             self.catch_up().await?;
         }
         if let Err(error) = committed
-            && !self.log().records.ends_with(&records)
+            && !self.log().ends_with(&records)
         {
             return Err(error.into());
         }
@@ -161,7 +161,7 @@ impl Revocation {
     /// Announces the records that the database holds beyond those announced. The caller holds `writer`.
     async fn catch_up(&self) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        let (head, records) = store::log(&mut tx, self.view().seq).await?;
+        let (head, records) = store::log(&mut tx, self.view().seq, u64::MAX).await?;
         drop(tx);
         if head.epoch != self.epoch {
             self.stop("another process holds the epoch");
@@ -180,14 +180,10 @@ impl Revocation {
     #[must_use]
     fn publish(&self, records: &[Record], head: Head) -> bool {
         let mut log = self.log();
-        let chained = records
-            .iter()
-            .fold(log.head.chain, |before, record| chain(&before, record));
-        if log.head.seq + records.len() as u64 != head.seq || chained != head.chain {
+        if !log.extend(records, head) {
             return false;
         }
-        log.records.extend_from_slice(records);
-        log.head = head;
+        log.prune(self.clock.now());
         drop(log);
         self.head.send_if_modified(|told| {
             let news = *told != head;
@@ -197,45 +193,52 @@ impl Revocation {
         true
     }
 
-    /// Everything, signed: what a reader starts from.
-    fn snapshot(&self) -> Result<(Head, Arc<str>), Error> {
-        let (head, records) = {
-            let log = self.log();
-            (log.head, log.records.clone())
+    /// Everything that is kept, signed: what a reader starts from. It is signed once for each head, however many come.
+    async fn snapshot(&self) -> Result<Signed, Error> {
+        let mut signed = self.snapshot.lock().await;
+        let message = {
+            let mut log = self.log();
+            if let Some((head, text)) = &*signed
+                && *head == log.head()
+            {
+                return Ok((*head, Arc::clone(text)));
+            }
+            log.prune(self.clock.now());
+            log.snapshot()
         };
-        let message = SignedRecords {
-            extent: Extent::Snapshot,
-            from: Head::empty(),
-            head,
-            records,
-        };
-        Ok((head, self.sign(&message)?))
+        if message.records.len() > MAX_RECORDS {
+            tracing::error!(
+                records = message.records.len(),
+                "more withdrawals within two hours than readers take at once"
+            );
+        }
+        let text = self.sign(&message)?;
+        *signed = Some((message.head, Arc::clone(&text)));
+        Ok((message.head, text))
     }
 
     /// The records after `from`, signed; `None` where there are none.
-    fn batch(&self, from: Head) -> Result<Option<(Head, Arc<str>)>, Error> {
-        let (head, records) = {
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] for a reader so far behind that it needs a snapshot.
+    fn batch(&self, from: Head) -> Result<Option<Signed>, Error> {
+        let message = {
             let log = self.log();
-            if log.head == from {
+            if log.head() == from {
                 return Ok(None);
             }
-            if let Some((first, last, text)) = &log.signed
-                && (*first, *last) == (from, log.head)
+            let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((first, (last, text))) = &*signed
+                && (*first, *last) == (from, log.head())
             {
-                return Ok(Some((log.head, Arc::clone(text))));
+                return Ok(Some((*last, Arc::clone(text))));
             }
-            let after = log.records.partition_point(|record| record.place.seq <= from.seq);
-            (log.head, log.records[after..].to_vec())
+            log.batch(from).ok_or(Error::Superseded)?
         };
-        let message = SignedRecords {
-            extent: Extent::Batch,
-            from,
-            head,
-            records,
-        };
-        let text = self.sign(&message)?;
-        self.log().signed = Some((from, head, Arc::clone(&text)));
-        Ok(Some((head, text)))
+        let signed = (message.head, self.sign(&message)?);
+        let kept = Some((from, (signed.0, Arc::clone(&signed.1))));
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(Some(signed))
     }
 
     fn sign(&self, message: &SignedRecords) -> Result<Arc<str>, Error> {
@@ -329,6 +332,25 @@ impl Revocation {
     fn log(&self) -> std::sync::MutexGuard<'_, Log> {
         // A change is the last step of its method; a panic leaves the log whole.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the records from the log's head on to `head`, which `tx` has locked, leaving out what is too old to matter.
+async fn read(tx: &mut Tx, mut log: Log, head: Head, now: Micros) -> Result<Log, Error> {
+    const PAGE: u64 = 10_000;
+    loop {
+        let (_, records) = store::log(tx, log.head().seq, log.head().seq + PAGE).await?;
+        let reached = match records.len() as u64 {
+            PAGE => records.iter().fold(log.head(), |head, record| head.after(record)),
+            _ => head,
+        };
+        if !log.extend(&records, reached) {
+            return Err(Error::Stored);
+        }
+        log.prune(now);
+        if reached == head {
+            return Ok(log);
+        }
     }
 }
 

@@ -253,6 +253,7 @@ pub async fn start(
             published: Arc::clone(&published),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
+            readers: Arc::default(),
         }))
         .add_service(DirectoryServiceServer::new(WatchDirectory {
             published,

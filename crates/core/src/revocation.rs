@@ -96,6 +96,15 @@ impl Head {
         }
     }
 
+    /// The head after one more record, the next.
+    pub fn after(&self, record: &Record) -> Self {
+        Self {
+            epoch: record.place.epoch,
+            seq: record.place.seq,
+            chain: chain(&self.chain, record),
+        }
+    }
+
     /// Its place.
     pub const fn view(&self) -> RevocationView {
         RevocationView {
@@ -225,11 +234,7 @@ impl Withdrawals {
             if record.place.seq != at.seq + 1 || record.place.epoch < at.epoch {
                 return Err(CannotApply::NotNext);
             }
-            at = Head {
-                epoch: record.place.epoch,
-                seq: record.place.seq,
-                chain: chain(&at.chain, record),
-            };
+            at = at.after(record);
             agrees |= at.seq == self.head.seq && at.chain == self.head.chain;
         }
         if at.seq != message.head.seq || at.chain != message.head.chain || at.epoch > message.head.epoch {
@@ -237,6 +242,10 @@ impl Withdrawals {
         }
         if !agrees {
             return Err(CannotApply::NotNext);
+        }
+        if message.extent == Extent::Snapshot {
+            // What lies before it matters to no token that may still live.
+            self.last.retain(|_, place| place.seq > message.from.seq);
         }
         for record in &message.records {
             self.last.insert(record.withdrawal.clone(), record.place.into());
@@ -372,6 +381,26 @@ mod tests {
         assert!(view.withdrew(&Handle::from_bytes([3; 16]), first.head.view()));
         assert!(!view.withdrew(&Handle::from_bytes([1; 16]), RevocationView { epoch: 1, seq: 1 }));
         assert!(view.withdrew(&Handle::from_bytes([1; 16]), RevocationView { epoch: 1, seq: 0 }));
+    }
+
+    #[test]
+    fn a_snapshot_forgets_what_lies_before_it_and_nothing_else() {
+        let (mut view, first) = view();
+        let one = first.head;
+        let later = message(
+            Extent::Batch,
+            one,
+            1,
+            vec![record(1, 3, grant(3)), record(1, 4, grant(1))],
+        );
+        view.apply(&later).unwrap();
+        let from = Head::empty().after(&first.records[0]).after(&first.records[1]);
+        assert_eq!(from, one);
+        view.apply(&message(Extent::Snapshot, from, 1, later.records))
+            .unwrap();
+        let withdrew = |n| view.withdrew(&Handle::from_bytes([n; 16]), RevocationView::NONE);
+        assert_eq!([1, 2, 3].map(withdrew), [true, false, true]);
+        assert_eq!(view.last.len(), 2);
     }
 
     #[test]

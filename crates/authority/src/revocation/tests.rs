@@ -21,6 +21,7 @@ mod proxy;
 both_databases![
     i3_what_was_committed_and_not_announced_is_announced,
     i3_a_database_that_lost_records_is_left,
+    a_start_reads_what_still_matters_and_signs_it_once,
 ];
 
 const GRANT: GrantId = GrantId::from_bytes([1; 16]);
@@ -89,7 +90,7 @@ async fn open(url: &str) -> Arc<Revocation> {
 /// Withdraws one handle; whether this call did it.
 async fn withdraw(revocation: &Arc<Revocation>, n: u8) -> Result<bool, Error> {
     let done = revocation
-        .withdraw(&[handle(n)], "person", Micros::new(5))
+        .withdraw(&[handle(n)], "person", SystemClock.now())
         .await?;
     Ok(done == [handle(n)])
 }
@@ -97,10 +98,10 @@ async fn withdraw(revocation: &Arc<Revocation>, n: u8) -> Result<bool, Error> {
 /// What is announced is what the database holds, without a hole.
 async fn assert_announced(revocation: &Revocation, seq: u64) {
     let mut tx = revocation.db.begin().await.unwrap();
-    let (head, records) = store::log(&mut tx, 0).await.unwrap();
+    let (head, records) = store::log(&mut tx, 0, u64::MAX).await.unwrap();
     assert_eq!((head.seq, records.len() as u64), (seq, seq));
-    let log = revocation.log();
-    assert_eq!((log.head, &log.records), (head, &records));
+    let snapshot = revocation.log().snapshot();
+    assert_eq!((snapshot.head, snapshot.records), (head, records));
     assert_eq!(*revocation.head.borrow(), head);
 }
 
@@ -110,7 +111,7 @@ async fn i3_what_was_committed_and_not_announced_is_announced(database: TestData
     let behind = async |n| {
         let mut tx = revocation.db.begin().await.unwrap();
         let handles = [handle(n)];
-        let done = store::withdraw(&mut tx, revocation.epoch, &handles, "person", Micros::new(5)).await;
+        let done = store::withdraw(&mut tx, revocation.epoch, &handles, "person", SystemClock.now()).await;
         done.unwrap().unwrap();
         tx.commit().await.unwrap();
     };
@@ -127,6 +128,36 @@ async fn i3_what_was_committed_and_not_announced_is_announced(database: TestData
     assert_announced(&revocation, 4).await;
 }
 
+async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDatabase) {
+    let revocation = open(database.url()).await;
+    let two_hours_ago = SystemClock.now().plus_ms(-log::KEPT_MS - 1);
+    for (n, at) in [(1, two_hours_ago), (2, two_hours_ago), (3, SystemClock.now())] {
+        let done = revocation.withdraw(&[handle(n)], "person", at).await;
+        done.unwrap();
+    }
+    let (clock, keys, tasks) = (Arc::new(SystemClock), Arc::new(keys()), TaskTracker::new());
+    let next = Revocation::start(revocation.db.clone(), clock, keys, tasks)
+        .await
+        .unwrap();
+    for revocation in [&*revocation, &next] {
+        let snapshot = revocation.log().snapshot();
+        let places = snapshot.records.iter().map(|record| record.place.seq);
+        assert_eq!((snapshot.from.seq, places.collect::<Vec<_>>()), (2, vec![3]));
+    }
+    assert_eq!(next.view(), RevocationView { epoch: 2, seq: 3 });
+
+    let (head, text) = next.snapshot().await.unwrap();
+    let (same, again) = next.snapshot().await.unwrap();
+    assert!(head == same && Arc::ptr_eq(&text, &again), "signed once");
+    let next = Arc::new(next);
+    assert!(withdraw(&next, 4).await.unwrap());
+    assert_ne!(
+        next.snapshot().await.unwrap().1,
+        text,
+        "and again for another head"
+    );
+}
+
 async fn i3_a_database_that_lost_records_is_left(database: TestDatabase) {
     let revocation = open(database.url()).await;
     assert!(withdraw(&revocation, 1).await.unwrap());
@@ -137,14 +168,10 @@ async fn i3_a_database_that_lost_records_is_left(database: TestDatabase) {
             seq: 2,
         },
         withdrawal: Withdrawal::Grant(handle(2)),
-        at: Micros::new(5),
+        at: SystemClock.now(),
     };
-    let head = revocation.log().head;
-    let lost = Head {
-        seq: 2,
-        chain: chain(&head.chain, &ahead),
-        ..head
-    };
+    let head = revocation.log().head();
+    let lost = head.after(&ahead);
     assert!(revocation.publish(&[ahead], lost));
     assert!(matches!(revocation.heartbeat().await, Err(Error::Superseded)));
     assert!(matches!(revocation.epoch(), Err(Error::Superseded)));

@@ -1,8 +1,9 @@
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ use crate::published::Published;
 
 /// Answers that may wait for a slow reader; one more waits for it.
 const QUEUE: usize = 16;
+/// Streams that one participant may have open at once: its processes, twice over while they are replaced.
+const STREAMS: usize = 16;
 /// Largest checkpoint that is kept.
 const MAX_CHECKPOINT: usize = 8 * 1024;
 
@@ -33,6 +36,23 @@ pub(crate) struct WatchRevocations {
     pub(crate) published: Arc<Published>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) readers: Arc<Readers>,
+}
+
+/// The streams that each participant has open.
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<HashMap<ParticipantId, Arc<Semaphore>>>);
+
+impl Readers {
+    /// A place for one more stream, given back when it is dropped.
+    fn admit(&self, participant: ParticipantId) -> Option<OwnedSemaphorePermit> {
+        // One place each for those that the directory lists, so it is bounded.
+        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = readers
+            .entry(participant)
+            .or_insert_with(|| Arc::new(Semaphore::new(STREAMS)));
+        Arc::clone(places).try_acquire_owned().ok()
+    }
 }
 
 type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
@@ -51,6 +71,9 @@ impl RevocationService for WatchRevocations {
             .id
             .participant()
             .ok_or_else(|| status::refused(Reason::NotEntitled, "withdrawals are for participants"))?;
+        let place = self.readers.admit(participant).ok_or_else(|| {
+            status::refused(Reason::Overloaded, "this participant has too many watches open")
+        })?;
         let (out, answers) = mpsc::channel(QUEUE);
         let reader = Reader {
             service: self.clone(),
@@ -60,6 +83,7 @@ impl RevocationService for WatchRevocations {
         let mut asked = request.into_inner();
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
+            let _held = place;
             let out = reader.out.clone();
             let refused = tokio::select! {
                 () = shutdown.cancelled() => Some(status::refused(Reason::RevocationStateStale, "the authority stops")),
@@ -91,7 +115,7 @@ impl Reader {
         };
         let revocation = &self.service.revocation;
         let mut news = revocation.head.subscribe();
-        let (mut told, text) = revocation.snapshot().map_err(internal)?;
+        let (mut told, text) = revocation.snapshot().await.map_err(internal)?;
         self.tell(Tell::Snapshot(pb::SignedRecords {
             jws: text.to_string(),
         }))
@@ -247,5 +271,8 @@ fn stale() -> Status {
 }
 
 fn internal(error: Error) -> Status {
-    status::internal(&error)
+    match error {
+        Error::Superseded => stale(),
+        error => status::internal(&error),
+    }
 }

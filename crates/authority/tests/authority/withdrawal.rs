@@ -246,3 +246,29 @@ async fn a_new_directory_reaches_those_who_watch() {
     assert!(fetched.json["payload"].is_string());
     kit.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_keeps_no_more_watches_open_than_its_processes_need() {
+    let kit = Kit::new().await;
+    let mut watches = Vec::new();
+    for _ in 0..16 {
+        let mut watch = Watch::open(&kit, open()).await;
+        assert!(matches!(watch.next().await, Ok(Tell::Snapshot(_))));
+        watches.push(watch);
+    }
+    let one_more = async || {
+        let (ask, asked) = mpsc::channel(8);
+        ask.send(message(Ask::Open(open()))).await.unwrap();
+        let mut client = RevocationServiceClient::new(kit.producer_channel());
+        client.watch(ReceiverStream::new(asked)).await
+    };
+    let refused = one_more().await.expect_err("one too many");
+    assert_eq!(status::reason_of(&refused), Some(Reason::Overloaded));
+
+    drop(watches.pop());
+    let admitted = async { while one_more().await.is_err() {} };
+    tokio::time::timeout(WAIT, admitted)
+        .await
+        .expect("a place is given back");
+    kit.stop().await;
+}

@@ -132,10 +132,13 @@ async fn withdrawals_race_to_one_number_each(database: TestDatabase) {
     all.await;
 
     let mut tx = db.begin().await.unwrap();
-    let (head, records) = revocation::log(&mut tx, 0).await.unwrap();
+    let (head, records) = revocation::log(&mut tx, 0, u64::MAX).await.unwrap();
     assert_eq!((head.seq, records.len()), (20, 20), "handle 1 was withdrawn once");
-    let (_, rest) = revocation::log(&mut tx, 18).await.unwrap();
-    assert_eq!(rest, records[18..]);
+    for (after, last) in [(18, 20), (3, 7), (20, 30)] {
+        let (_, some) = revocation::log(&mut tx, after, last).await.unwrap();
+        let (after, last) = (usize::try_from(after).unwrap(), usize::try_from(last).unwrap());
+        assert_eq!(some, records[after..last.min(20)]);
+    }
     let message = SignedRecords {
         extent: Extent::Snapshot,
         from: Head::empty(),

@@ -122,14 +122,14 @@ pub async fn record(
     Ok(Some((records, head)))
 }
 
-/// The head, and every record after number `after`.
-pub async fn log(tx: &mut Tx, after: u64) -> Result<(Head, Vec<Record>), Error> {
+/// The head, and the records after number `after`, up to `last` or the head's.
+pub async fn log(tx: &mut Tx, after: u64, last: u64) -> Result<(Head, Vec<Record>), Error> {
     // The head first: what commits between the two reads is cut off below.
     const HEAD: &str = "SELECT epoch, seq, chain FROM revocation_head WHERE id = 1";
     const RECORDS: &str = "SELECT epoch, seq, kind, record_key, at FROM revocation_record WHERE seq > $1 AND seq <= $2 ORDER BY seq";
     type Row = (i64, i64, String, String, i64);
     let head = head_of(on!(tx, c => sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(c).await?))?;
-    let (after, last) = (to_i64(after)?, to_i64(head.seq)?);
+    let (after, last) = (to_i64(after)?, to_i64(head.seq.min(last))?);
     let rows = on!(tx, c => sqlx::query_as::<_, Row>(RECORDS).bind(after).bind(last).fetch_all(c).await?);
     let records = rows.into_iter().map(|(epoch, seq, kind, key, at)| {
         Ok(Record {
