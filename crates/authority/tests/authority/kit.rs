@@ -1,5 +1,9 @@
 //! One authority with its directory, a commune that consumes, a producer, and an identity provider.
 
+mod ledgers;
+mod pki;
+mod request;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,33 +14,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status};
 use unefois_authority::{Config, Running, start};
 use unefois_core::catalogue::Catalogue;
-use unefois_core::commitment::{Field, NodeKey, Salt};
-use unefois_core::directory::{DirectoryDocument, Jwk, ParticipantRow};
-use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason, Sha256};
-use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom as Ring, directory, jws};
-use unefois_ledger::{About, Draft, Ledger, LedgerService};
-use unefois_mesh::{
-    Connector, Credential, Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Target, Trust,
-};
-use unefois_proto::pb::ledger::v1 as pb;
-use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
-use unefois_store::{Component, Db};
+use unefois_core::directory::DirectoryDocument;
+use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, Micros, Sha256};
+use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, directory, jws};
+use unefois_mesh::{Connector, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust};
 use unefois_tlog::SignerKey;
 
-use crate::browser::{Browser, Page};
+pub(crate) use ledgers::{Node, Served, Which, Write};
+pub(crate) use request::{form, merge, redeem, redeem_parameters, set, subject_check};
+
+use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET};
+use ledgers::Endless;
+use pki::{Ca, Pem, jwk, ring, signing_key};
 
 pub(crate) const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
 pub(crate) const COMMUNE: &str = "urn:unefois:participant:21920023500014";
@@ -44,11 +41,6 @@ pub(crate) const CROUS: &str = "urn:unefois:participant:13000495500014";
 pub(crate) const REDIRECT: &str = "https://commune.example/retour?dossier=1";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const DAY_MS: i64 = 86_400_000;
-
-#[expect(clippy::disallowed_methods, reason = "keys and certificates of a test")]
-fn ring() -> Ring {
-    Ring::new()
-}
 
 /// Answers of the back channel.
 pub(crate) struct Answer {
@@ -345,88 +337,6 @@ impl Kit {
         }
     }
 
-    /// A good request for one datatype; tests spoil one parameter.
-    pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(VERIFIER.as_bytes()).as_bytes());
-        vec![
-            ("response_type", "code".to_owned()),
-            ("client_id", COMMUNE.to_owned()),
-            ("redirect_uri", REDIRECT.to_owned()),
-            ("state", "state-of-the-back-office".to_owned()),
-            ("code_challenge", challenge),
-            ("code_challenge_method", "S256".to_owned()),
-            ("authorization_details", self.elements().to_string()),
-            ("subject_check", subject_check("DUBOIS", "Angela", "1962-08-24")),
-        ]
-    }
-
-    pub(crate) fn elements(&self) -> Value {
-        json!([self.element()])
-    }
-
-    pub(crate) fn element(&self) -> Value {
-        json!({
-            "type": "urn:unefois:justificatif:1", "datatypes": ["cnaf/quotient-familial@1"],
-            "units": [{"unit": "valeur", "need": "required"}, {"unit": "composition", "need": "optional"}],
-            "locations": [self.cnaf], "actions": ["fetch"], "demarche": "cantine", "habilitation": "DP-1",
-            "dossier_ref": "2026-0412", "legal_basis": "CRPA-L114-8-I", "mode": {"kind": "once"},
-            "use": "store", "data_life_days": 365, "subject": {"kind": "self"}
-        })
-    }
-
-    pub(crate) fn student(&self) -> Value {
-        let mut element = self.element();
-        let mesr = self.document.participants[4].id.to_string();
-        merge(
-            &mut element,
-            json!({
-                "datatypes": ["mesr/statut-etudiant@1"], "locations": [mesr], "habilitation": "DP-2",
-                "units": [{"unit": "inscription", "need": "required"}],
-            }),
-        );
-        element
-    }
-
-    /// Pushes a request; the browser's address.
-    pub(crate) async fn push(&self, parameters: &[(&str, String)]) -> String {
-        let answer = self.call(Method::POST, "/as/par", &form(parameters)).await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
-        let uri = answer.json["request_uri"].as_str().unwrap();
-        let query = form(&[("client_id", COMMUNE.to_owned()), ("request_uri", uri.to_owned())]);
-        format!("/as/authorize?{query}")
-    }
-
-    /// Goes as far as the page on which the person decides.
-    pub(crate) async fn open(&self, browser: &mut Browser, parameters: &[(&str, String)]) -> Demande {
-        let address = self.push(parameters).await;
-        let opened = browser.get(&address).await;
-        let page = browser.follow(&opened.location).await;
-        Demande {
-            address: opened.location,
-            page,
-        }
-    }
-
-    /// A whole grant with these boxes ticked; the code.
-    pub(crate) async fn grant(
-        &self,
-        browser: &mut Browser,
-        parameters: &[(&str, String)],
-        ticks: &str,
-    ) -> String {
-        let demande = self.open(browser, parameters).await;
-        assert_eq!(demande.page.status, StatusCode::OK, "{}", demande.page.body);
-        let posted = format!("csrf={}&choix=recuperer{ticks}", demande.page.csrf());
-        let back = browser.post(&demande.address, &posted).await;
-        assert_eq!(back.status, StatusCode::SEE_OTHER, "{}", back.body);
-        back.parameter("code").expect("a code")
-    }
-
-    /// Exchanges a code.
-    pub(crate) async fn redeem(&self, code: &str) -> Answer {
-        self.call(Method::POST, "/as/token", &redeem(code)).await
-    }
-
     /// The claims of a token, its signature verified.
     pub(crate) fn claims(&self, token: &str) -> AccessTokenClaims {
         let key = self.token_key.verifying_key().clone();
@@ -471,236 +381,13 @@ pub(crate) enum Publisher {
     Cnaf,
 }
 
-/// One of the two nodes.
-#[derive(Clone, Copy)]
-pub(crate) enum Which {
-    Producer,
-    Commune,
-}
-
-/// The clock of a node's ledger: the system's, unless it was stopped.
-#[derive(Debug, Default)]
-pub(crate) struct LedgerClock(AtomicI64);
-
-impl LedgerClock {
-    /// Stops it, or lets it go on.
-    pub(crate) fn stop_at(&self, at: Option<Micros>) {
-        self.0.store(at.map_or(0, Micros::get), Ordering::SeqCst);
-    }
-}
-
-impl Clock for LedgerClock {
-    fn now(&self) -> Micros {
-        match self.0.load(Ordering::SeqCst) {
-            0 => SystemClock.now(),
-            stopped => Micros::new(stopped),
-        }
-    }
-
-    fn boottime(&self) -> Boot {
-        SystemClock.boottime()
-    }
-}
-
-/// A node's ledger, served where the directory says.
-pub(crate) struct Node {
-    pub(crate) ledger: Ledger,
-    pub(crate) clock: Arc<LedgerClock>,
-    served: Served,
-    _database: TestDatabase,
-}
-
-impl Node {
-    async fn start(kit: &Kit, pem: &Pem, row: ParticipantRow, seed: u8) -> Self {
-        let database = TestDatabase::sqlite();
-        let db = Db::open(database.url(), Component::Node).await.unwrap();
-        let keys = unefois_ledger::Keys {
-            signer: SignerKey::new(row.logs[0].origin.parse().unwrap(), &[seed; 32]),
-            node_key: NodeKey::new(&[seed; 32]),
-        };
-        let clock = Arc::new(LedgerClock::default());
-        let ledger = Ledger::open(
-            db,
-            keys,
-            Arc::<LedgerClock>::clone(&clock),
-            Arc::new(SystemRandom::new()),
-        )
-        .await;
-        let ledger = ledger.unwrap();
-        let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
-        Self {
-            ledger,
-            clock,
-            served: Served::start(kit, pem, &row, service).await,
-            _database: database,
-        }
-    }
-
-    /// Writes an entry of an exchange under a token; the leaf.
-    pub(crate) async fn write(
-        &self,
-        token: &AccessTokenClaims,
-        exchange: ExchangeId,
-        write: Write,
-    ) -> Vec<u8> {
-        let details = &token.authorization_details[0];
-        let salt = Salt::from_bytes([7; 32]);
-        let entry = Entry {
-            exchange_id: Some(exchange),
-            attempt: 1,
-            requester: Some(token.client_id),
-            provider: Some(token.aud),
-            datatype: Some(details.datatype().clone()),
-            demarche: Some(details.demarche.clone()),
-            reason: write.reason,
-            grant_commit: Some(token.gs.commit(&exchange, Field::Grant, token.gh.as_bytes())),
-            content_commit: write
-                .content
-                .map(|content| salt.commit(Field::Content, &[content])),
-            ..Entry::new(write.event, SystemClock.now())
-        };
-        let about = About {
-            handle: Some(token.gh),
-            ..About::default()
-        };
-        let receipt = self.ledger.append(Draft::new(entry).about(about)).await.unwrap();
-        receipt.entry_bytes().to_vec()
-    }
-
-    pub(crate) async fn stop(self) {
-        self.served.stop().await;
-        self.ledger.close().await;
-    }
-}
-
-/// A ledger service where the directory says that a participant is.
-pub(crate) struct Served {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Served {
-    async fn start(
-        kit: &Kit,
-        pem: &Pem,
-        row: &ParticipantRow,
-        service: impl ledger_service_server::LedgerService,
-    ) -> Self {
-        let trust = Arc::new(Trust::from_pem(&kit.ca.cert, &kit.ca.crl()).unwrap());
-        let identity = Arc::new(Identity::new(pem.credential()));
-        let address = row.mesh[0].parse().unwrap();
-        let gate: PeerGate = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let listener = Listener::mesh(address, &identity, &trust, gate, &clock, Limits::default()).await;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let router = tonic::service::Routes::new(LedgerServiceServer::new(service)).into_axum_router();
-        tasks.spawn(listener.unwrap().serve(router, stop.clone()));
-        tasks.close();
-        Self { stop, tasks }
-    }
-
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
-    }
-}
-
-/// A ledger whose history never comes to its end.
-struct Endless;
-
-#[tonic::async_trait]
-impl ledger_service_server::LedgerService for Endless {
-    async fn list_entries(
-        &self,
-        _: Request<pb::ListEntriesRequest>,
-    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn get_consistency(
-        &self,
-        _: Request<pb::GetConsistencyRequest>,
-    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
-        Ok(Response::new(pb::HistoryResponse {
-            entries: Vec::new(),
-            truncated: true,
-        }))
-    }
-}
-
-/// What an entry says.
-pub(crate) struct Write {
-    pub(crate) event: Event,
-    pub(crate) reason: Option<Reason>,
-    pub(crate) content: Option<u8>,
-}
-
-/// The page on which the person decides.
-pub(crate) struct Demande {
-    pub(crate) address: String,
-    pub(crate) page: Page,
-}
-
-pub(crate) fn redeem(code: &str) -> String {
-    form(&redeem_parameters(code))
-}
-
-pub(crate) fn redeem_parameters(code: &str) -> [(&'static str, String); 4] {
-    [
-        ("grant_type", "authorization_code".to_owned()),
-        ("code", code.to_owned()),
-        ("redirect_uri", REDIRECT.to_owned()),
-        ("code_verifier", VERIFIER.to_owned()),
-    ]
-}
-
-pub(crate) fn form(parameters: &[(&str, String)]) -> String {
-    url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(parameters)
-        .finish()
-}
-
-/// The parameters with one changed, or without it.
-pub(crate) fn set(parameters: &mut Vec<(&'static str, String)>, name: &'static str, value: Option<String>) {
-    parameters.retain(|(known, _)| *known != name);
-    parameters.extend(value.map(|value| (name, value)));
-}
-
-pub(crate) fn subject_check(family: &str, given: &str, birthdate: &str) -> String {
-    use ring::hmac;
-    let salt = [9; 32];
-    let message = unefois_core::check_form(family, given, &birthdate.parse().unwrap());
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), &message);
-    json!({"salt": URL_SAFE_NO_PAD.encode(salt), "hmac": URL_SAFE_NO_PAD.encode(mac)}).to_string()
-}
-
-pub(crate) fn merge(value: &mut Value, more: Value) {
-    for (name, member) in more.as_object().unwrap() {
-        value[name] = member.clone();
-    }
-}
-
 fn log_row(origin: &str, seed: u8) -> Value {
     let key = SignerKey::new(origin.parse().unwrap(), &[seed; 32]);
     json!({"origin": origin, "vkey": key.verifier().to_string()})
 }
 
-fn jwk(point: &[u8; 65]) -> Value {
-    serde_json::to_value(Jwk::from_sec1(point).unwrap()).unwrap()
-}
-
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
-}
-
-fn signing_key(path: &Path) -> SigningKey {
-    let key = Pkcs8::generate(&ring()).unwrap();
-    write(path, &key.to_pem());
-    SigningKey::from_pkcs8(&key, &ring()).unwrap()
 }
 
 /// A port below those that the system gives out by itself, so that nobody takes it between this and its use.
@@ -734,74 +421,4 @@ fn catalogue() -> Catalogue {
 fn operator(catalogue: &Catalogue, datatype: &str) -> String {
     let datatype = catalogue.datatype(&datatype.parse().unwrap()).unwrap();
     datatype.operator().to_string()
-}
-
-struct Pem {
-    cert: String,
-    key: String,
-}
-
-impl Pem {
-    fn credential(&self) -> Credential {
-        Credential::from_pem(&self.cert, &self.key).unwrap()
-    }
-
-    fn spki(&self) -> Sha256 {
-        self.credential().spki_sha256
-    }
-}
-
-struct Ca {
-    cert: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Ca {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self {
-            cert: params.self_signed(&key).unwrap().pem(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    fn issue(&self, id: &str) -> Pem {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        let at = |ms: i64| date(SystemClock.now().plus_ms(ms));
-        params.not_before = at(-DAY_MS);
-        params.not_after = at(DAY_MS);
-        params.distinguished_name.push(DnType::CommonName, "leaf");
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
-        params.use_authority_key_identifier_extension = true;
-        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        Pem {
-            cert: params.signed_by(&key, &self.issuer).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    fn crl(&self) -> String {
-        let params = CertificateRevocationListParams {
-            this_update: date(SystemClock.now().plus_ms(-1_000)),
-            next_update: date(SystemClock.now().plus_ms(DAY_MS)),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-}
-
-fn date(at: Micros) -> time::OffsetDateTime {
-    at.to_utc().unwrap()
 }

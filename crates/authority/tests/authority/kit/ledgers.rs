@@ -1,0 +1,189 @@
+//! The ledgers of the other participants, served where the directory says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+use unefois_core::commitment::{Field, NodeKey, Salt};
+use unefois_core::directory::ParticipantRow;
+use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason};
+use unefois_ledger::{About, Draft, Ledger, LedgerService};
+use unefois_mesh::{Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Trust};
+use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
+use unefois_store::{Component, Db};
+use unefois_tlog::SignerKey;
+
+use super::pki::Pem;
+use super::{AUTHORITY, Kit};
+use crate::database::TestDatabase;
+
+/// One of the two nodes.
+#[derive(Clone, Copy)]
+pub(crate) enum Which {
+    Producer,
+    Commune,
+}
+
+/// The clock of a node's ledger: the system's, unless it was stopped.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerClock(AtomicI64);
+
+impl LedgerClock {
+    /// Stops it, or lets it go on.
+    pub(crate) fn stop_at(&self, at: Option<Micros>) {
+        self.0.store(at.map_or(0, Micros::get), Ordering::SeqCst);
+    }
+}
+
+impl Clock for LedgerClock {
+    fn now(&self) -> Micros {
+        match self.0.load(Ordering::SeqCst) {
+            0 => SystemClock.now(),
+            stopped => Micros::new(stopped),
+        }
+    }
+
+    fn boottime(&self) -> Boot {
+        SystemClock.boottime()
+    }
+}
+
+/// A node's ledger, served where the directory says.
+pub(crate) struct Node {
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<LedgerClock>,
+    served: Served,
+    _database: TestDatabase,
+}
+
+impl Node {
+    pub(super) async fn start(kit: &Kit, pem: &Pem, row: ParticipantRow, seed: u8) -> Self {
+        let database = TestDatabase::sqlite();
+        let db = Db::open(database.url(), Component::Node).await.unwrap();
+        let keys = unefois_ledger::Keys {
+            signer: SignerKey::new(row.logs[0].origin.parse().unwrap(), &[seed; 32]),
+            node_key: NodeKey::new(&[seed; 32]),
+        };
+        let clock = Arc::new(LedgerClock::default());
+        let ledger = Ledger::open(
+            db,
+            keys,
+            Arc::<LedgerClock>::clone(&clock),
+            Arc::new(SystemRandom::new()),
+        )
+        .await;
+        let ledger = ledger.unwrap();
+        let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
+        Self {
+            ledger,
+            clock,
+            served: Served::start(kit, pem, &row, service).await,
+            _database: database,
+        }
+    }
+
+    /// Writes an entry of an exchange under a token; the leaf.
+    pub(crate) async fn write(
+        &self,
+        token: &AccessTokenClaims,
+        exchange: ExchangeId,
+        write: Write,
+    ) -> Vec<u8> {
+        let details = &token.authorization_details[0];
+        let salt = Salt::from_bytes([7; 32]);
+        let entry = Entry {
+            exchange_id: Some(exchange),
+            attempt: 1,
+            requester: Some(token.client_id),
+            provider: Some(token.aud),
+            datatype: Some(details.datatype().clone()),
+            demarche: Some(details.demarche.clone()),
+            reason: write.reason,
+            grant_commit: Some(token.gs.commit(&exchange, Field::Grant, token.gh.as_bytes())),
+            content_commit: write
+                .content
+                .map(|content| salt.commit(Field::Content, &[content])),
+            ..Entry::new(write.event, SystemClock.now())
+        };
+        let about = About {
+            handle: Some(token.gh),
+            ..About::default()
+        };
+        let receipt = self.ledger.append(Draft::new(entry).about(about)).await.unwrap();
+        receipt.entry_bytes().to_vec()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.served.stop().await;
+        self.ledger.close().await;
+    }
+}
+
+/// A ledger service where the directory says that a participant is.
+pub(crate) struct Served {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Served {
+    pub(super) async fn start(
+        kit: &Kit,
+        pem: &Pem,
+        row: &ParticipantRow,
+        service: impl ledger_service_server::LedgerService,
+    ) -> Self {
+        let trust = Arc::new(Trust::from_pem(&kit.ca.cert, &kit.ca.crl()).unwrap());
+        let identity = Arc::new(Identity::new(pem.credential()));
+        let address = row.mesh[0].parse().unwrap();
+        let gate: PeerGate = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let listener = Listener::mesh(address, &identity, &trust, gate, &clock, Limits::default()).await;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let router = tonic::service::Routes::new(LedgerServiceServer::new(service)).into_axum_router();
+        tasks.spawn(listener.unwrap().serve(router, stop.clone()));
+        tasks.close();
+        Self { stop, tasks }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// A ledger whose history never comes to its end.
+pub(super) struct Endless;
+
+#[tonic::async_trait]
+impl ledger_service_server::LedgerService for Endless {
+    async fn list_entries(
+        &self,
+        _: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn get_consistency(
+        &self,
+        _: Request<pb::GetConsistencyRequest>,
+    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
+        Ok(Response::new(pb::HistoryResponse {
+            entries: Vec::new(),
+            truncated: true,
+        }))
+    }
+}
+
+/// What an entry says.
+pub(crate) struct Write {
+    pub(crate) event: Event,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) content: Option<u8>,
+}
