@@ -16,5 +16,5 @@ mod pki;
 mod request;
 mod verify;
 #[path = "../support/world.rs"]
-#[expect(dead_code, reason = "the producer's tests use all of it")]
+#[expect(dead_code, unused_imports, reason = "the producer's tests use all of it")]
 mod world;

@@ -1,44 +1,38 @@
 //! A small mesh: a certificate authority, a signed directory and catalogue, an authority that does what it is told, a
 //! producer's node, and callers with tokens.
 
+#[path = "callers.rs"]
+mod callers;
+#[path = "grants.rs"]
+mod grants;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
-use unefois_core::authorization::{Action, DetailsType, Mode, ModeKind, Need, Subject, UnitRequest, Use};
 use unefois_core::catalogue::Catalogue;
-use unefois_core::commitment::GrantSecret;
 use unefois_core::directory::{
     AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow, ParticipantKind,
     ParticipantRow, Quota, TlsKey,
 };
 use unefois_core::{
-    AccessTokenClaims, Acr, AuthorizationDetails, Capacity, Clock, Cnf, Entry, Gender, HabilitatedDatatype,
-    Habilitation, Handle, LegalBasis, ParticipantId, Pivot, Random, Reason, RevocationView, SealedSubject,
-    Sha256, SubjectKind,
+    Acr, Clock, Entry, HabilitatedDatatype, Habilitation, Handle, LegalBasis, ParticipantId, Random, Sha256,
 };
-use unefois_jose::{
-    DecryptionKey, EncryptionKey, Pkcs8, PublicKey, SigningKey, access_token, directory, jwe,
-};
-use unefois_mesh::{
-    Connector, DirectoryConfig, DirectoryFollower, Identity, Limits, Listener, SystemClock, SystemRandom,
-    Target, Trust, status,
-};
+use unefois_jose::{DecryptionKey, EncryptionKey, Pkcs8, PublicKey, SigningKey, directory};
+use unefois_mesh::{DirectoryConfig, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust};
 use unefois_node::config::{
     Database, Identity as NodeIdentity, LedgerKeys, Listen, Produce, ProducerConfig, Tls,
 };
 use unefois_node::{Config, Foundation, Node, Surroundings};
 use unefois_proto::pb::directory::v1::directory_service_server::DirectoryServiceServer;
-use unefois_proto::pb::exchange::v1 as pb;
-use unefois_proto::pb::exchange::v1::exchange_service_client::ExchangeServiceClient;
 use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
 use unefois_tlog::{KeyName, SignerKey};
+
+pub(crate) use callers::{Answer, Caller};
+pub(crate) use grants::{Grant, person, x5t};
 
 use crate::authority::{FakeAuthority, Handle as AuthorityHandle};
 use crate::pki::{Ca, Pem};
@@ -391,117 +385,6 @@ impl World {
         }
     }
 
-    /// A caller with this certificate.
-    pub(crate) fn caller(&self, node: &Running, pem: &Pem) -> Caller {
-        let trust = Arc::new(Trust::from_pem(&self.ca.cert, &self.ca.crl).expect("trust"));
-        let follower = Arc::new(DirectoryFollower::load(self.directory_config()).expect("a directory"));
-        let gate = follower.gate(Arc::clone(&self.clock));
-        let credential = pem.credential();
-        let cert = credential.cert_sha256;
-        let connector = Connector::new(
-            trust,
-            gate,
-            Arc::new(Identity::new(credential)),
-            Arc::clone(&self.clock),
-        );
-        Caller {
-            client: ExchangeServiceClient::new(connector.channel(&node.target, WAIT)),
-            cert,
-        }
-    }
-
-    /// A grant of `units` about the person of this family name, one-shot.
-    pub(crate) fn grant(&self, family_name: &str, units: &[&str]) -> Grant {
-        let random = &self.random as &dyn Random;
-        let subject = SealedSubject::Person(person(family_name));
-        let json = serde_json::to_string(&subject).expect("as the test arranges it");
-        let pivot_jwe = jwe::seal_pivot(&self.pivot, &json, self.random.ring()).expect("a sealed pivot");
-        let now = self.clock.now();
-        let handle = Handle::draw(now, random);
-        let details = AuthorizationDetails {
-            kind: DetailsType::Justificatif1,
-            datatypes: ["cnaf/revenu@1".parse().expect("as the test arranges it")],
-            units: units
-                .iter()
-                .map(|unit| UnitRequest {
-                    unit: unit.parse().expect("as the test arranges it"),
-                    need: Need::Required,
-                })
-                .collect(),
-            period: None,
-            locations: [producer_id()],
-            actions: [Action::Fetch],
-            demarche: "cantine".parse().expect("as the test arranges it"),
-            habilitation: "DP-1".parse().expect("as the test arranges it"),
-            dossier_ref: "2026-0412".parse().expect("as the test arranges it"),
-            legal_basis: LegalBasis::Request,
-            mode: Mode {
-                kind: ModeKind::Once,
-                max_count: None,
-                min_interval_s: None,
-            },
-            usage: Use::Store,
-            data_life_days: 365,
-            subject: Subject {
-                kind: SubjectKind::SelfPerson,
-            },
-            gh: Some(handle),
-        };
-        let certificate = self.consumer.credential().cert_sha256;
-        let claims = AccessTokenClaims {
-            iss: ISSUER.into(),
-            aud: producer_id(),
-            sub: "pairwise".into(),
-            client_id: consumer_id(),
-            act_client: None,
-            iat: now.secs(),
-            nbf: now.secs(),
-            exp: now.secs() + 60,
-            jti: "jti".into(),
-            acr: Acr::Eidas2,
-            auth_time: now.secs(),
-            idp_iss: IDP.into(),
-            cnf: Cnf {
-                x5t_s256: x5t(&certificate),
-            },
-            gh: handle,
-            authorization_details: [details],
-            capacity: Capacity::SelfPerson,
-            pivot_hash: x5t(&Sha256::of(pivot_jwe.as_bytes())),
-            gs: GrantSecret::draw(random),
-            rvk: RevocationView { epoch: 1, seq: 0 },
-            subject_unbound: None,
-        };
-        Grant {
-            claims,
-            pivot_jwe,
-            units: units.iter().map(|u| (*u).to_owned()).collect(),
-        }
-    }
-
-    /// A request for everything that the grant covers, with a new id.
-    pub(crate) fn request(&self, grant: &Grant) -> pb::FetchRequest {
-        let random = &self.random as &dyn Random;
-        let details = &grant.claims.authorization_details[0];
-        pb::FetchRequest {
-            request_id: random.exchange_id(self.clock.now()).to_string(),
-            access_token: self.mint(&grant.claims),
-            pivot_jwe: grant.pivot_jwe.clone(),
-            datatype: details.datatype().to_string(),
-            units: grant.units.clone(),
-            period: details.period.map(|p| p.to_string()).unwrap_or_default(),
-            demarche: details.demarche.to_string(),
-            dossier_ref: details.dossier_ref.to_string(),
-            nonce: random.bytes::<32>().to_vec(),
-            ..Default::default()
-        }
-    }
-
-    /// A token with these claims, signed by the authority.
-    pub(crate) fn mint(&self, claims: &AccessTokenClaims) -> String {
-        access_token::sign(&self.token_key, claims).expect("claims that may be signed")
-    }
-
     /// The directory's key of attestations.
     pub(crate) fn seal_key(&self) -> unefois_jose::VerifyingKey {
         let document = self.document.lock().expect("as the test arranges it");
@@ -570,73 +453,6 @@ impl Drop for Running {
     }
 }
 
-/// What a person granted.
-#[derive(Clone)]
-pub(crate) struct Grant {
-    pub(crate) claims: AccessTokenClaims,
-    pub(crate) pivot_jwe: String,
-    pub(crate) units: Vec<String>,
-}
-
-impl Grant {
-    /// The same, with other claims.
-    pub(crate) fn with(mut self, change: impl FnOnce(&mut AccessTokenClaims)) -> Self {
-        change(&mut self.claims);
-        self
-    }
-
-    pub(crate) fn details(&mut self) -> &mut AuthorizationDetails {
-        &mut self.claims.authorization_details[0]
-    }
-}
-
-/// One certificate's calls.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) client: ExchangeServiceClient<tonic::transport::Channel>,
-    pub(crate) cert: Sha256,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) attestation: pb::Attestation,
-    pub(crate) receipt: pb::Receipt,
-    pub(crate) entry: Entry,
-}
-
-impl Caller {
-    pub(crate) async fn fetch(&self, request: pb::FetchRequest) -> Result<Answer, Status> {
-        use pb::fetch_response::Answer as Part;
-        let mut stream = self.client.clone().fetch(request).await?.into_inner();
-        let (mut attestation, mut receipt) = (None, None);
-        while let Some(message) = stream.message().await? {
-            match message.answer.expect("an answer") {
-                Part::Attestation(part) => attestation = Some(part),
-                Part::Receipt(part) => receipt = Some(part),
-                Part::Later(_) => unreachable!("no tickets are given"),
-            }
-        }
-        let receipt: pb::Receipt = receipt.expect("a receipt");
-        let entry = Entry::decode(&receipt.entry).expect("an entry");
-        Ok(Answer {
-            attestation: attestation.expect("an attestation"),
-            receipt,
-            entry,
-        })
-    }
-
-    /// The reason of the refusal.
-    pub(crate) async fn refused(&self, request: pb::FetchRequest) -> (Reason, Status) {
-        let status = self.fetch(request).await.expect_err("a refusal");
-        let reason = status::reason_of(&status);
-        (
-            reason.unwrap_or_else(|| unreachable!("a reason of ours, not {status:?}")),
-            status,
-        )
-    }
-}
-
 /// Waits until `holds`.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(5));
@@ -646,22 +462,6 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(WAIT, held).await.expect("in time");
-}
-
-pub(crate) fn x5t(digest: &Sha256) -> String {
-    URL_SAFE_NO_PAD.encode(digest.as_bytes())
-}
-
-pub(crate) fn person(family_name: &str) -> Pivot {
-    Pivot {
-        family_name: family_name.to_owned(),
-        given_names: vec!["Camille".into()],
-        birthdate: "1980-04".parse().expect("as the test arranges it"),
-        gender: Gender::Unspecified,
-        birthplace: None,
-        birthcountry: Some("99100".parse().expect("as the test arranges it")),
-        preferred_username: None,
-    }
 }
 
 /// A case about the person of this family name.
