@@ -35,8 +35,12 @@ async fn i2_a_thousand_requests_of_one_handle_over_two_replicas_on_postgres() {
     race(&world, vec![first, second]).await;
 }
 
+/// Its lease outlives a busy machine's pauses: who starves must refuse, which is not what these tests are about.
 async fn world() -> World {
-    World::new(&[("a.yaml", &case("EXEMPLE", 200, r#"{"data":{"montant":900}}"#))]).await
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, r#"{"data":{"montant":900}}"#))]).await;
+    let (_, jws) = world.change(|d| d.lease_ms = 30_000);
+    std::fs::write(world.path("directory.jws"), jws).expect("a file");
+    world
 }
 
 async fn race(world: &World, nodes: Vec<Running>) {
