@@ -93,6 +93,7 @@ pub struct Running {
     pub portal: SocketAddr,
     identity: Arc<Identity>,
     trust: Arc<Trust>,
+    db: Db,
     ledger: Ledger,
     revocation: Arc<Revocation>,
     shutdown: CancellationToken,
@@ -134,6 +135,7 @@ impl Running {
         self.shutdown.cancel();
         self.tasks.wait().await;
         self.ledger.close().await;
+        self.db.close().await;
     }
 }
 
@@ -197,6 +199,7 @@ pub async fn start(
         Arc::clone(&identity),
         Arc::clone(&clock),
     );
+    let closed_last = db.clone();
     let authority = Arc::new(Authority {
         origin: origin(&config.authority.issuer)?,
         issuer: config.authority.issuer,
@@ -273,6 +276,7 @@ pub async fn start(
         portal: portal_address,
         identity,
         trust,
+        db: closed_last,
         ledger,
         revocation,
         shutdown,
