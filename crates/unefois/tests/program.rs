@@ -8,16 +8,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection};
+use unefois::demo::asker::Asker;
 use unefois::demo::backend::DUBOIS;
+use unefois::demo::browser::Browser;
 use unefois::demo::process::Process;
 use unefois::demo::script::Script;
 use unefois::demo::stage::Roles;
 use unefois::demo::story::Story;
-use unefois::demo::world::{CNAF, Member, World};
+use unefois::demo::world::{CNAF, MESR, Member, World};
 use unefois_core::{Clock as _, Event};
 use unefois_mesh::{SystemClock, SystemRandom};
 
@@ -153,6 +156,7 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     )
     .await;
     ledger_verify_finds(&world, &database, Changed::Column);
+    a_justificatif_is_fetched_and_verified_offline(&world).await;
     story.end().await.expect("every process ends with 0");
     for member in [Member::Authority, Member::Cnaf, Member::Mesr, Member::Clamart] {
         let log = std::fs::read_to_string(world.folder(member.name()).join("log")).unwrap();
@@ -221,6 +225,51 @@ fn ledger_verify_finds(world: &World, database: &Path, changed: Changed) {
         Changed::Entry => assert!(code(&output) == 1 && log > 0 && index == 0, "{report}"),
         Changed::Column => assert!(code(&output) == 1 && log == 0 && index == 1, "{report}"),
     }
+}
+
+/// `fetch` and `verify`, of what the ministry's node answers.
+async fn a_justificatif_is_fetched_and_verified_offline(world: &World) {
+    let mut asker = Asker::new(world, Arc::default(), Browser::default());
+    let (grant, _) = asker.authorize("2026-0414").await.expect("a grant");
+    let element = grant.elements.iter().find(|e| e.producer == MESR);
+    let handle = &element.expect("the ministry's element").handle;
+    let path = |member: &str, name: &str| world.folder(member).join(name).display().to_string();
+    let (socket, file) = (
+        path("clamart", "backoffice.sock"),
+        path("clamart", "attestation.json"),
+    );
+    let directory = path("clamart", "directory.jws");
+    let fetch = |socket: &str| {
+        unefois(&[
+            "--json",
+            "fetch",
+            handle,
+            "--socket",
+            socket,
+            "--directory",
+            &directory,
+            "--out",
+            &file,
+        ])
+    };
+    let nobody = fetch(&path("clamart", "none.sock"));
+    assert_eq!(code(&nobody), 69, "{}", String::from_utf8_lossy(&nobody.stderr));
+    let fetched = fetch(&socket);
+    assert_eq!(code(&fetched), 0, "{}", String::from_utf8_lossy(&fetched.stderr));
+    assert!(lines(&fetched)[0]["units"]["inscription"].is_string());
+    let again = fetch(&socket);
+    assert_eq!(code(&again), 77, "{}", String::from_utf8_lossy(&again.stderr));
+
+    let verify = || unefois(&["verify", &file, "--pin", &world.pin.to_string()]);
+    assert_eq!(
+        code(&verify()),
+        0,
+        "{}",
+        String::from_utf8_lossy(&verify().stderr)
+    );
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("eyJ", "eyK", 1)).unwrap();
+    assert!([1, 65].contains(&code(&verify())), "a changed file is verified");
 }
 
 fn start_cnaf(world: &World) -> Process {

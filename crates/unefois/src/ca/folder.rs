@@ -157,7 +157,9 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
 /// # Errors
 /// It cannot be written; what was there is still there.
 pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is the empty path, which cannot be opened.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
     let step = || -> std::io::Result<()> {
         let mut new = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))

@@ -179,6 +179,16 @@ pub async fn verify_participant(
 }
 
 fn failure(error: &Error) -> Failure {
+    let reason = match error {
+        Error::Call(status) => unefois_mesh::status::reason_of(status),
+        _ => None,
+    };
+    if let Some(reason) = reason.filter(|reason| !reason.retryable()) {
+        return Failure::new(Kind::Refused, reason.text_fr())
+            .because(error)
+            .reason(reason)
+            .next("présentez un certificat d'auditeur que l'annuaire nomme");
+    }
     let kind = if error.unread() {
         Kind::Unreachable
     } else {
@@ -186,7 +196,9 @@ fn failure(error: &Error) -> Failure {
     };
     let failure = Failure::new(kind, "le registre n'est pas vérifié").because(error);
     match kind {
-        Kind::Unreachable => failure.next("vérifiez l'adresse du participant et le certificat d'auditeur"),
+        Kind::Unreachable => {
+            failure.next("vérifiez l'adresse du participant, le certificat d'auditeur et --crls")
+        }
         _ => failure.next("gardez cette tête et demandez au participant son explication"),
     }
 }

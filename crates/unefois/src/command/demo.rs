@@ -7,6 +7,8 @@ use serde_json::json;
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
 
+use url::Url;
+
 use super::runtime;
 use crate::console::Console;
 use crate::demo::script::Script;
@@ -27,12 +29,12 @@ pub struct Demo {
     /// Runs each role in a process of its own, as services do.
     #[arg(long)]
     processes: bool,
-    /// Where to write certificates, keys and databases; a temporary folder where absent.
+    /// An empty folder for certificates, keys and databases; a temporary one where absent.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// Log in at this OpenID provider instead of the demonstration's own.
     #[arg(long, value_name = "URL")]
-    issuer: Option<String>,
+    issuer: Option<Url>,
 }
 
 /// Runs `demo`.
@@ -48,6 +50,10 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         Some(dir) => {
             std::fs::create_dir_all(dir)
                 .map_err(|e| Failure::new(Kind::CannotWrite, "--dir n'est pas créé").because(e))?;
+            if std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()) {
+                let failure = Failure::new(Kind::Exists, "--dir n'est pas vide");
+                return Err(failure.next("donnez un dossier vide, ou qui n'existe pas encore"));
+            }
             dir.canonicalize()
                 .map_err(|e| Failure::new(Kind::CannotWrite, "--dir n'est pas lu").because(e))?
         }
@@ -57,7 +63,14 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
             temporary.path().to_owned()
         }
     };
-    let world = World::create(&root, demo.issuer.clone(), clock.now(), &SystemRandom::new())?;
+    let world = World::create(
+        &root,
+        demo.issuer
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        clock.now(),
+        &SystemRandom::new(),
+    )?;
     let addresses = json!({
         "portal": format!("http://localhost:{}", world.ports.portal),
         "authority": format!("https://localhost:{}", world.ports.authority),

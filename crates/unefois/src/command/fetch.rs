@@ -47,14 +47,19 @@ pub struct Verify {
 
 /// Runs `fetch`.
 pub fn run(fetch: &Fetch, console: Console) -> Result<(), Failure> {
-    let mut client = BackofficeServiceClient::new(unix(fetch.socket.clone()));
     let request = FetchRequest {
         handle: fetch.handle.clone(),
         units: fetch.units.clone(),
         ..Default::default()
     };
+    // The channel's own task needs the runtime too.
+    let asked = async {
+        BackofficeServiceClient::new(unix(fetch.socket.clone()))
+            .fetch(request)
+            .await
+    };
     let answer = runtime()?
-        .block_on(client.fetch(request))
+        .block_on(asked)
         .map_err(|status| refused(&status))?
         .into_inner();
     if let (Some(directory), Some(out)) = (&fetch.directory, &fetch.out) {

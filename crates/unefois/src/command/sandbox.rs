@@ -39,6 +39,9 @@ pub fn run(command: SandboxCommand, console: Console) -> Result<(), Failure> {
     for folder in &report.folders {
         console.data(folder, || line(folder))?;
     }
+    if report.folders.iter().all(|folder| folder.datatype.is_none()) {
+        console.say("aucun de ces dossiers n'a de justificatif au catalogue : rien n'a été vérifié");
+    }
     match report.passed() {
         true => Ok(()),
         false => Err(Failure::new(
