@@ -1,4 +1,4 @@
-//! `catalogue check`: is a catalogue consistent, and if not, where.
+//! `catalogue check`: is a catalogue consistent, and if not, where; and its compiled form.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,21 @@ pub enum CatalogueCommand {
         /// Folder with `types/`, `demarches/` and `producers/`.
         #[arg(default_value = "catalogue")]
         folder: PathBuf,
+        /// Also writes the compiled catalogue, which nodes read as `catalogue.bin`; an existing file is replaced.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
 /// Runs `catalogue …`.
 pub fn run(command: CatalogueCommand, console: Console) -> Result<(), Failure> {
-    let CatalogueCommand::Check { folder } = command;
+    let CatalogueCommand::Check { folder, out } = command;
     let files = read_folder(&folder)?;
     match load(&files) {
         Ok(catalogue) => {
+            if let Some(out) = &out {
+                write(&catalogue, out)?;
+            }
             let count = (
                 catalogue.datatypes().count(),
                 catalogue.demarches().count(),
@@ -52,6 +58,12 @@ pub fn run(command: CatalogueCommand, console: Console) -> Result<(), Failure> {
                 .next("corrigez chaque ligne citée, puis relancez catalogue check"))
         }
     }
+}
+
+/// Writes the compiled catalogue: what the directory's `catalogue_hash` is the digest of.
+fn write(catalogue: &Catalogue, out: &Path) -> Result<(), Failure> {
+    std::fs::write(out, catalogue.to_bytes())
+        .map_err(|e| Failure::new(Kind::CannotWrite, format!("{} n'est pas écrit", out.display())).because(e))
 }
 
 /// The YAML files of a catalogue folder: path relative to it, and text, in the order of their names.
@@ -86,4 +98,45 @@ pub fn load(files: &[(String, String)]) -> Result<Catalogue, Vec<Problem>> {
         .map(|(path, text)| (path.as_str(), text.as_str()))
         .collect();
     Catalogue::load(&files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSOLE: Console = Console {
+        json: true,
+        lang: crate::console::Lang::Fr,
+    };
+
+    #[test]
+    fn a_catalogue_with_a_fault_is_not_compiled() {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["types", "demarches", "producers"] {
+            std::fs::create_dir(folder.path().join(part)).unwrap();
+        }
+        std::fs::write(folder.path().join("types/a.yaml"), "unknown: 1\n").unwrap();
+        let out = folder.path().join("catalogue.bin");
+        let check = CatalogueCommand::Check {
+            folder: folder.path().to_owned(),
+            out: Some(out.clone()),
+        };
+        assert_eq!(run(check, CONSOLE).unwrap_err().kind, Kind::Data);
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn the_compiled_catalogue_is_read_back_by_its_hash() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalogue");
+        let catalogue = load(&read_folder(&folder).unwrap()).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        let out = there.path().join("catalogue.bin");
+        let check = CatalogueCommand::Check {
+            folder,
+            out: Some(out.clone()),
+        };
+        run(check, CONSOLE).unwrap();
+        let written = std::fs::read(&out).unwrap();
+        Catalogue::from_bytes(&written, &catalogue.hash()).unwrap();
+    }
 }

@@ -59,13 +59,8 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
                 None => None,
             };
             let text = read_text(&sign.document)?;
-            let mut document: DirectoryDocument = serde_json::from_str(&text).map_err(|e| {
-                let place = format!(
-                    "{}, ligne {}, colonne {}",
-                    sign.document.display(),
-                    e.line(),
-                    e.column()
-                );
+            let mut document = read_document(&text).map_err(|e| {
+                let place = format!("{}: {e}", sign.document.display());
                 Failure::new(Kind::Data, "le document n'est pas un annuaire").because(place)
             })?;
             document.version = previous.as_ref().map_or(1, |held| held.version() + 1);
@@ -84,6 +79,12 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             })
         }
     }
+}
+
+/// The document in `text`; the error names the member, the line and the column, and may repeat a value: a directory is
+/// public.
+fn read_document(text: &str) -> serde_json::Result<DirectoryDocument> {
+    serde_json::from_str(text)
 }
 
 /// Signs a directory: JWS in JSON form.
@@ -105,4 +106,51 @@ pub fn sign_document(document: &DirectoryDocument, key: &SigningKey) -> Result<S
 pub fn verify(jws: &str, pin: &Thumbprint) -> Result<Directory, Failure> {
     directory::verify(jws, pin)
         .map_err(|e| Failure::new(Kind::Data, "l'annuaire n'est pas accepté").because(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use unefois_core::directory::Unverified;
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../../../deploy/directory.json");
+
+    fn sign(document: &str) -> Result<(), Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, key] = ["directory.json", "directory.key"].map(|name| folder.path().join(name));
+        std::fs::write(&path, document).unwrap();
+        let pkcs8 = Pkcs8::generate(SystemRandom::new().ring()).unwrap();
+        std::fs::write(&key, pkcs8.to_pem().as_bytes()).unwrap();
+        let console = Console {
+            json: true,
+            lang: crate::console::Lang::Fr,
+        };
+        let sign = Sign {
+            document: path,
+            key,
+            previous: None,
+        };
+        run(DirectoryCommand::Sign(sign), console)
+    }
+
+    #[test]
+    fn a_wrong_document_is_told_by_member_and_place() {
+        let wrong = SAMPLE.replacen("\"lease_ms\"", "\"lease\"", 1);
+        let told = sign(&wrong).unwrap_err().to_string();
+        assert!(told.contains("unknown field `lease`"), "{told}");
+        assert!(told.contains("line 6"), "{told}");
+
+        let wrong = SAMPLE.replacen("2026-01-08T00:00:00Z", "tomorrow", 1);
+        let told = sign(&wrong).unwrap_err().to_string();
+        assert!(told.contains("line 5 column"), "{told}");
+    }
+
+    #[test]
+    fn the_sample_is_a_consistent_directory() {
+        let document = read_document(SAMPLE).unwrap();
+        assert_eq!(document.participants.len(), 3);
+        Unverified::parse(SAMPLE.as_bytes()).unwrap();
+        sign(SAMPLE).unwrap();
+    }
 }

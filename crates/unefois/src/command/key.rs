@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use unefois_core::directory::Jwk;
 use unefois_core::{Random, Sha256};
-use unefois_jose::{DecryptionKey, Pkcs8, SigningKey};
+use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey};
 use unefois_mesh::SystemRandom;
 use unefois_tlog::{KeyName, SignerKey};
 
@@ -16,7 +17,8 @@ use crate::failure::{Failure, Kind};
 /// Makes keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Makes a key and prints the public half that the directory publishes.
+    /// Makes a key and prints the public half that the directory publishes; a JWK's `kid` is the thumbprint that pins
+    /// it.
     Generate(Generate),
 }
 
@@ -64,7 +66,7 @@ pub fn run(command: KeyCommand, console: Console) -> Result<(), Failure> {
 /// A key just written: the public half, as the directory publishes it; a secret has none.
 #[derive(Debug)]
 pub struct Made {
-    /// A JWK, or the verifier key of a log.
+    /// A JWK whose `kid` is the key's thumbprint (RFC 7638), or the verifier key of a log.
     pub public: Option<String>,
 }
 
@@ -85,7 +87,7 @@ pub fn generate_key(
             let public = SigningKey::from_pkcs8(&key, random.ring()).map_err(bug)?;
             (
                 key.to_pem().to_string(),
-                Some(public.verifying_key().public().to_jwk()),
+                Some(jwk(public.verifying_key().public())?),
             )
         }
         KeyKind::Pivot => {
@@ -93,7 +95,7 @@ pub fn generate_key(
             let public = DecryptionKey::from_pkcs8(&key).map_err(bug)?;
             (
                 key.to_pem().to_string(),
-                Some(public.encryption_key().public().to_jwk()),
+                Some(jwk(public.encryption_key().public())?),
             )
         }
         KeyKind::Ledger => {
@@ -116,4 +118,42 @@ pub fn generate_key(
         Failure::new(kind, "la clé n'est pas écrite").because(e)
     })?;
     Ok(Made { public })
+}
+
+/// The key as the directory's rows carry it, with its `kid`.
+fn jwk(key: &PublicKey) -> Result<String, Failure> {
+    let bug =
+        |e: &dyn std::fmt::Display| Failure::new(Kind::Bug, "la clé publique n'est pas écrite").because(e);
+    let row = Jwk::from_sec1(key.point()).map_err(|e| bug(&e))?;
+    serde_json::to_string(&row).map_err(|e| bug(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use unefois_jose::Thumbprint;
+
+    use super::*;
+
+    #[test]
+    fn a_public_key_is_printed_with_the_thumbprint_that_pins_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let random = SystemRandom::new();
+        for kind in [KeyKind::Signing, KeyKind::Pivot] {
+            let out = folder.path().join(format!("{kind:?}.key"));
+            let public = generate_key(kind, &out, None, &random).unwrap().public.unwrap();
+            let members: serde_json::Value = serde_json::from_str(&public).unwrap();
+            let kid: Thumbprint = members["kid"].as_str().unwrap().parse().unwrap();
+
+            let written = Pkcs8::from_file(std::fs::read(&out).unwrap().into()).unwrap();
+            let thumbprint = match kind {
+                KeyKind::Signing => *SigningKey::from_pkcs8(&written, random.ring())
+                    .unwrap()
+                    .thumbprint(),
+                _ => *DecryptionKey::from_pkcs8(&written).unwrap().thumbprint(),
+            };
+            assert_eq!(kid, thumbprint);
+            // The directory takes the row as it was printed.
+            serde_json::from_str::<Jwk>(&public).unwrap();
+        }
+    }
 }
