@@ -27,6 +27,17 @@ impl Side {
             Self::Authority => "authority",
         }
     }
+
+    /// The word for people, in French.
+    pub const fn text_fr(self) -> &'static str {
+        match self {
+            Self::Consumer => "le demandeur",
+            Self::Network => "le réseau",
+            Self::Producer => "le producteur",
+            Self::Source => "la source du producteur",
+            Self::Authority => "l'autorité",
+        }
+    }
 }
 
 /// The text is not the name of a reason.

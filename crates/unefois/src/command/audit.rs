@@ -107,7 +107,7 @@ fn tell(report: &LogReport, console: Console) -> Result<(), Failure> {
             .map(|(event, n)| format!("{event} {n}"))
             .collect();
         format!(
-            "{}\nintact : {} entrées, racine {}\n{}",
+            "{}\nintact : {} entrée(s), racine {}\n{}",
             report.origin.as_str(),
             report.head.size,
             report.head.root,

@@ -107,11 +107,26 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         written?;
     }
     if demo.stay || (held && !demo.headless && console.interactive()) {
+        let try_it = match demo.stay {
+            true => String::new(),
+            false => {
+                let handle = story.unused_handle().await;
+                let handle = handle.map_err(|error| broken("aucune autorisation de plus", &error))?;
+                let clamart = root.join("clamart");
+                format!(
+                    "À essayer :\n  unefois fetch {handle} --socket {socket} --directory {directory} \
+                     --out attestation.json\n  unefois verify attestation.json --pin {pin}\n",
+                    socket = clamart.join("backoffice.sock").display(),
+                    directory = clamart.join("directory.jws").display(),
+                    pin = addresses["pin"].as_str().unwrap_or(""),
+                )
+            }
+        };
         console.data(
             &json!({ "step": "up", "ok": true, "ms": 0, "addresses": addresses }),
             || {
                 format!(
-                    "Portail : {}\nDossier : {}\nCtrl-C pour arrêter.",
+                    "Portail : {}\nDossier : {}\n{try_it}Ctrl-C pour arrêter.",
                     addresses["portal"].as_str().unwrap_or(""),
                     root.display()
                 )

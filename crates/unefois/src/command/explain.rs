@@ -48,12 +48,10 @@ pub fn run(explain: &Explain, console: Console) -> Result<(), Failure> {
                         "The same request will fail again.",
                     )
                 };
-                let side = console.pick("Côté en cause", "Side at fault");
-                format!(
-                    "{code} {reason}\n{}\n{side} : {}. {retry}",
-                    reason.text_fr(),
-                    reason.side().as_str()
-                )
+                let side = reason.side();
+                let fault = console.pick("Qui peut y remédier", "Who can mend it");
+                let whom = console.pick(side.text_fr(), side.as_str());
+                format!("{code} {reason}\n{}\n{fault} : {whom}. {retry}", reason.text_fr())
             })
         }
     }

@@ -78,7 +78,7 @@ fn tell(report: &Report, console: Console) -> Result<(), Failure> {
             faults => format!("{} défaut(s)\n  {}", faults.len(), faults.join("\n  ")),
         };
         format!(
-            "{}\n{} entrées, racine {}\nregistre : {}\nindex : {}",
+            "{}\n{} entrée(s), racine {}\nregistre : {}\nindex : {}",
             report.origin,
             report.size,
             report.root,

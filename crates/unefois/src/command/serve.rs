@@ -58,7 +58,7 @@ async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
     if let Some(admin) = &process.admin {
         host.admin("authority", admin, authority_checks(&running)).await?;
     }
-    console.say(&format!("maille {}, portail {}", running.mesh, running.portal));
+    console.say(&format!("maillage {}, portail {}", running.mesh, running.portal));
     host.ready();
     tokio::select! {
         () = interrupted() => {}
@@ -83,7 +83,7 @@ async fn node(role: &Role, console: Console) -> Result<(), Failure> {
         host.admin("node", admin, node_checks(&node)).await?;
     }
     let address = node.mesh_address().map(|address| address.to_string());
-    console.say(&format!("maille {}", address.unwrap_or_default()));
+    console.say(&format!("maillage {}", address.unwrap_or_default()));
     let Foundation { identity, trust, .. } = node.foundation().clone();
     let shutdown = CancellationToken::new();
     host.ready();

@@ -114,6 +114,16 @@ impl Story {
         &self.answers
     }
 
+    /// One more grant, for whoever looks on: the handle of its element at the ministry, not used yet.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn unused_handle(&mut self) -> anyhow::Result<String> {
+        let (grant, _) = self.asker.authorize("2026-0414").await?;
+        let element = grant.elements.into_iter().find(|e| e.producer == MESR);
+        Ok(element.context("no such element")?.handle)
+    }
+
     /// Stops every role.
     ///
     /// # Errors
@@ -200,7 +210,7 @@ impl Story {
                 "{participant} logged no {event}"
             );
             seen.push(format!(
-                "{} {} entrées",
+                "{} {} entrée(s)",
                 participant.rsplit(':').next().unwrap_or_default(),
                 report.head.size
             ));
