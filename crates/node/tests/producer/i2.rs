@@ -20,7 +20,7 @@ async fn i2_a_thousand_requests_of_one_handle_on_sqlite() {
     let world = world().await;
     let database = TestDatabase::sqlite();
     let node = world.node(database.url()).await;
-    race(&world, vec![node]).await;
+    race(&world, database.url(), vec![node]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn i2_a_thousand_requests_of_one_handle_over_two_replicas_on_postgres() {
     let mut config = world.config(database.url());
     config.ledger.signer = world.path("ledger2.key");
     let second = world.node_with(config).await;
-    race(&world, vec![first, second]).await;
+    race(&world, database.url(), vec![first, second]).await;
 }
 
 /// Its lease outlives a busy machine's pauses: who starves must refuse, which is not what these tests are about.
@@ -43,7 +43,7 @@ async fn world() -> World {
     world
 }
 
-async fn race(world: &World, nodes: Vec<Running>) {
+async fn race(world: &World, url: &str, nodes: Vec<Running>) {
     let callers: Vec<Caller> = nodes
         .iter()
         .map(|node| world.caller(node, &world.consumer))
@@ -123,4 +123,12 @@ async fn race(world: &World, nodes: Vec<Running>) {
     for node in nodes {
         node.stop().await;
     }
+
+    // And once more when the source has changed meanwhile.
+    let changed = case("EXEMPLE", 200, r#"{"data":{"montant":901}}"#);
+    std::fs::write(world.path("cases/a.yaml"), changed).expect("a file");
+    let node = world.node(url).await;
+    let caller = world.caller(&node, &world.consumer);
+    assert_eq!(caller.refused(winner).await.0, Reason::RetryMismatch);
+    node.stop().await;
 }

@@ -9,6 +9,7 @@ use unefois_core::{Acr, Event, LegalBasis, Outcome, Reason, RevocationView, Subj
 use unefois_jose::{SigningKey, access_token};
 use unefois_mesh::status::Refusal;
 
+use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::world::{Grant, World, case, consumer_id, producer_id, stranger_id, until};
 
@@ -221,11 +222,11 @@ async fn a_signature_counts_only_by_a_key_of_the_directory() {
     node.stop().await;
 }
 
+both_databases![i5_a_token_is_useless_with_another_certificate];
+
 /// I5: a token that leaks is of no use to whoever finds it.
-#[tokio::test(flavor = "multi_thread")]
-async fn i5_a_token_is_useless_with_another_certificate() {
+async fn i5_a_token_is_useless_with_another_certificate(database: TestDatabase) {
     let world = world().await;
-    let database = TestDatabase::sqlite();
     let node = world.node(database.url()).await;
     let grant = world.grant("EXEMPLE", &["montant"]);
     let request = world.request(&grant);
