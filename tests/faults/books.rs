@@ -24,6 +24,8 @@ pub(crate) struct Books {
     released: usize,
     /// Exchanges with more than one of them.
     twice: usize,
+    /// The most attempts that one exchange took.
+    attempts: u16,
     /// Claims.
     claims: i64,
     /// Claims whose exchange has no entry `released`.
@@ -54,8 +56,8 @@ impl fmt::Display for Books {
         )?;
         writeln!(
             f,
-            "  entries released: {}; exchanges released twice: {}; without a claim: {}",
-            self.released, self.twice, self.entries_without_claim
+            "  entries released: {}; exchanges released twice: {}; without a claim: {}; most attempts of one: {}",
+            self.released, self.twice, self.entries_without_claim, self.attempts
         )?;
         writeln!(
             f,
@@ -84,6 +86,7 @@ pub(crate) async fn read(
     let mut released = BTreeMap::new();
     for bytes in &log {
         let entry = Entry::decode(bytes)?;
+        books.attempts = books.attempts.max(entry.attempt);
         if entry.event == Event::Released {
             *released
                 .entry(entry.exchange_id.map(|id| id.as_uuid()))

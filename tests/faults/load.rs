@@ -1,6 +1,6 @@
 //! A commune that asks and fetches without pause, and sends again, under its own id, what was not answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ pub(crate) struct Seen {
     pub(crate) answers: Vec<FetchResponse>,
     /// Requests that had to be sent again.
     pub(crate) sent_again: usize,
-    /// Requests that ended in a refusal, with its reason.
+    /// Requests that ended in a refusal: its reason, when it came, and what had put it off before.
     pub(crate) refused: Vec<String>,
 }
 
@@ -158,6 +158,7 @@ impl Load {
                 ..Default::default()
             };
             let (mut again, mut repeated) = (false, false);
+            let (began, mut put_off) = (SystemClock.boottime(), BTreeMap::<String, usize>::new());
             loop {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
                 let answered = backoffice.fetch(request.clone()).await;
@@ -178,11 +179,18 @@ impl Load {
                     Err(status) => match Refusal::of(&status) {
                         Some(refusal) if !refusal.reason.retryable() => {
                             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                            seen.refused.push(refusal.reason.to_string());
+                            let ms = SystemClock.boottime().micros_since(began) / 1_000;
+                            seen.refused.push(format!(
+                                "{} after {ms} ms and {put_off:?}, repeated: {repeated}",
+                                refusal.reason
+                            ));
                             break;
                         }
-                        Some(_) | None => {
+                        refusal => {
                             again = true;
+                            let why = refusal
+                                .map_or_else(|| status.to_string(), |refusal| refusal.reason.to_string());
+                            *put_off.entry(why).or_default() += 1;
                             up.wait_for(|up| *up).await?;
                             pace.tick().await;
                         }

@@ -165,10 +165,10 @@ impl Inner {
         })
     }
 
-    /// The number of this attempt: one more than the last that the handle's history shows of its request. Entries of
-    /// other requests are few there: of the newest only some are read.
+    /// The number of this attempt: one more than the last that the handle's history shows of its request. The newest
+    /// entry of the request has it, so that the tenth attempt costs no more than the second. Entries of other requests
+    /// are few there: of the newest only some are read.
     async fn next_attempt(&self, core: &FetchCore) -> Result<u16, Error> {
-        let mut last = 1;
         let indexes = self.ledger.by_handle(&core.handle).await?;
         for index in indexes.into_iter().rev().take(MAX_HISTORY_READ) {
             let leaf = self.ledger.entries(index, index + 1).await?;
@@ -176,10 +176,11 @@ impl Inner {
                 .first()
                 .and_then(|bytes| unefois_core::Entry::decode(bytes).ok());
             if let Some(entry) = entry.filter(|entry| entry.exchange_id == Some(core.request_id)) {
-                last = last.max(entry.attempt);
+                return Ok(entry.attempt.saturating_add(1));
             }
         }
-        Ok(last.saturating_add(1))
+        // An attempt of which another replica's log has the entries, or older ones than were read.
+        Ok(2)
     }
 }
 

@@ -144,6 +144,14 @@ async fn i1_a_retry_is_the_same_or_nothing(database: TestDatabase) {
         (again.entry.event, again.entry.attempt),
         (Event::ReleasedAgain, 2)
     );
+    // Another request of the handle comes between: attempts are numbered by request.
+    let between = caller.refused(world.request(&grant)).await;
+    assert_eq!(between.0, Reason::TokenConsumed);
+    let third = caller.fetch(request.clone()).await.expect("and a third time");
+    assert_eq!(
+        (third.entry.event, third.entry.attempt),
+        (Event::ReleasedAgain, 3)
+    );
     // The same id for another request.
     let mut other = request.clone();
     other.nonce = vec![1; 32];
