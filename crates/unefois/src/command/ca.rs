@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use unefois_core::{Clock as _, Micros};
@@ -43,10 +44,10 @@ pub struct Init {
     #[arg(long)]
     name: String,
     /// Days of validity.
-    #[arg(long, default_value_t = 3_650)]
+    #[arg(long, default_value_t = 3_650, value_parser = lasting(36_500))]
     days: u32,
     /// Days until the next revocation list is due; peers refuse everybody after that.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = lasting(365))]
     crl_days: u32,
 }
 
@@ -65,7 +66,7 @@ pub struct Issue {
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
     /// Days of validity; the profile's where absent.
-    #[arg(long)]
+    #[arg(long, value_parser = lasting(36_500))]
     days: Option<u32>,
     /// Where to write: STEM.pem and STEM.key.
     #[arg(long, value_name = "STEM")]
@@ -80,7 +81,7 @@ pub struct Revoke {
     /// Serial number, hexadecimal, as `cert show` prints it.
     serial: Serial,
     /// Days until the next revocation list is due.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = lasting(365))]
     crl_days: u32,
 }
 
@@ -90,7 +91,7 @@ pub struct Crl {
     #[command(flatten)]
     folder: Folder,
     /// Days until the next revocation list is due.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = lasting(365))]
     crl_days: u32,
 }
 
@@ -175,6 +176,11 @@ pub fn run_cert(command: CertCommand, console: Console) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Days from 1 to `most`: none would be over before it is issued.
+fn lasting(most: i64) -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=most)
+}
+
 fn due(now: Micros, days: u32) -> Micros {
     now.plus_ms(i64::from(days) * 86_400_000)
 }
@@ -197,5 +203,29 @@ fn failure(error: ca::Error) -> Failure {
     match std::error::Error::source(&error) {
         Some(source) => failure.because(source),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        _ca: CaCommand,
+    }
+
+    #[test]
+    fn nothing_is_issued_that_is_over_at_once() {
+        let issue = |days| {
+            let line = ["ca", "issue", "--profile", "node", "--out", "x", "--days", days];
+            Line::try_parse_from(line).is_ok()
+        };
+        assert!(!issue("0") && !issue("36501"));
+        assert!(issue("1"));
+        assert!(Line::try_parse_from(["ca", "crl", "--crl-days", "0"]).is_err());
     }
 }
