@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
-use unefois_auditor::{Error, KnownHead, LogReport, verify_log};
+use unefois_auditor::{Asked, Error, KnownHead, LogReport, read_log, verify_log};
 use unefois_core::{Entry, Event, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use unefois_proto::pb::ledger::v1::{
@@ -236,4 +236,36 @@ async fn an_honest_log_verifies_over_several_pages_and_as_it_grows() {
     assert_eq!(grown.head.size, 20);
     let empty = verify(Served::honest(vec![]), None).await.unwrap();
     assert_eq!((empty.head.size, empty.span), (0, None));
+}
+
+#[tokio::test]
+async fn a_visitor_sees_each_entry_of_its_range_once_and_may_stop_the_reading() {
+    let (origin, entries): (Origin, _) = (ORIGIN.parse().unwrap(), log(8));
+    let signer = key(ORIGIN);
+    let asked = Asked {
+        range: 2..7,
+        ..Asked::all(&origin, signer.verifier())
+    };
+    let mut seen = Vec::new();
+    let served = channel(Served::honest(entries.clone())).await;
+    let read = read_log(
+        served.clone(),
+        &asked,
+        |visited| {
+            assert_eq!(visited.leaf, &Hash::of_leaf(visited.bytes));
+            assert_eq!(visited.entry.encode(), visited.bytes);
+            seen.push((visited.index, visited.bytes.to_vec()));
+            Ok(())
+        },
+        |_, _| {},
+    )
+    .await
+    .unwrap();
+    assert_eq!(read.head, head(&entries));
+    let expected: Vec<_> = (2..7).map(|i| (i as u64, entries[i].clone())).collect();
+    assert_eq!(seen, expected);
+
+    let stop = |_: unefois_auditor::Visited<'_>| Err(Error::Root { size: 0 });
+    let stopped = read_log(served, &asked, stop, |_, _| {}).await;
+    assert!(matches!(stopped, Err(Error::Root { size: 0 })));
 }
