@@ -155,6 +155,7 @@ fn page(origin: &Origin, start: u64, size: u64, known: Option<KnownHead>) -> Lis
         limit: PAGE,
         size,
         known_size: known.map_or(0, |known| known.size),
+        ..ListEntriesRequest::default()
     }
 }
 

@@ -12,8 +12,9 @@ use unefois_auditor::{Asked, Error, KnownHead, LogReport, read_log, verify_log};
 use unefois_core::{Entry, Event, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use unefois_proto::pb::ledger::v1::{
-    GetConsistencyRequest, GetConsistencyResponse, HistoryRequest, HistoryResponse, ListEntriesRequest,
-    ListEntriesResponse,
+    GetConsistencyRequest, GetConsistencyResponse, GetProofRequest, GetProofResponse, HistoryRequest,
+    HistoryResponse, ListEntriesRequest, ListEntriesResponse, SearchRequest, SearchResponse, WatchRequest,
+    WatchResponse,
 };
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
 
@@ -96,6 +97,7 @@ impl LedgerService for Served {
             entries: self.entries[start..end].to_vec(),
             checkpoint,
             consistency,
+            reading: Vec::new(),
         }))
     }
 
@@ -103,6 +105,20 @@ impl LedgerService for Served {
         &self,
         _: Request<GetConsistencyRequest>,
     ) -> Result<Response<GetConsistencyResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn search(&self, _: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn get_proof(&self, _: Request<GetProofRequest>) -> Result<Response<GetProofResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 

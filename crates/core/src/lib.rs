@@ -17,6 +17,7 @@ pub mod decision;
 mod digest;
 pub mod directory;
 pub mod entry;
+mod filter;
 mod habilitation;
 mod handle;
 mod id;
@@ -38,6 +39,7 @@ pub use claims::{AccessTokenClaims, Cnf, RevocationView};
 pub use digest::Sha256;
 pub use directory::Directory;
 pub use entry::Entry;
+pub use filter::{DatatypeFilter, EntryFilter, InvalidFilter, PeerMatch};
 pub use habilitation::{HabilitatedDatatype, Habilitation};
 pub use handle::{Handle, InvalidHandle};
 pub use id::{

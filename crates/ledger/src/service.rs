@@ -156,6 +156,7 @@ impl ledger_service_server::LedgerService for LedgerService {
             entries,
             checkpoint: checkpoint.as_str().to_owned(),
             consistency,
+            reading: Vec::new(),
         }))
     }
 
@@ -172,6 +173,29 @@ impl ledger_service_server::LedgerService for LedgerService {
             checkpoint: checkpoint.as_str().to_owned(),
             consistency: consistency(log, asked.first, second, "first").await?,
         }))
+    }
+
+    async fn search(
+        &self,
+        request: Request<pb::SearchRequest>,
+    ) -> Result<Response<pb::SearchResponse>, Status> {
+        Peer::of(&request)?;
+        Err(status::refused(Reason::NotImplemented, "not served yet"))
+    }
+
+    async fn get_proof(
+        &self,
+        request: Request<pb::GetProofRequest>,
+    ) -> Result<Response<pb::GetProofResponse>, Status> {
+        Peer::of(&request)?;
+        Err(status::refused(Reason::NotImplemented, "not served yet"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Peer::of(&request)?;
+        Err(status::refused(Reason::NotImplemented, "not served yet"))
     }
 
     async fn history(

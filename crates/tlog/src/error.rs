@@ -21,6 +21,9 @@ pub enum Error {
         /// The tree's size.
         size: u64,
     },
+    /// Leaves that are not named in the order of the tree, each once.
+    #[error("the leaves of a proof are not in order, each once")]
+    IndexOrder,
     /// A size larger than the tree's, or an old size larger than the new one.
     #[error("size {old} is larger than size {new}")]
     SizeOrder {

@@ -6,7 +6,7 @@
 //! - [`Tree`]: the right edge of a growing log, and the proofs it gives.
 //! - [`TileId`], [`Tile`], [`Tiles`]: tlog-tiles, where tiles are and what they hold.
 //! - [`inclusion_proof`], [`consistency_proof`] from any source of hashes; [`verify_inclusion`],
-//!   [`verify_consistency`].
+//!   [`verify_consistency`]; for several leaves at once, [`multi_inclusion_proof`] and [`verify_multi_inclusion`].
 //! - [`SignerKey`], [`VerifierKey`], [`Note`]: signed-note with Ed25519.
 //! - [`Checkpoint`], [`SignedCheckpoint`]: tlog-checkpoint; [`Cosignature`]: cosignature/v1 of tlog-cosignature.
 //! - [`Receipt`]: tlog-proof, the file that proves one leaf without the log's help.
@@ -36,6 +36,7 @@ mod cosignature;
 mod error;
 mod hash;
 mod key;
+mod multiproof;
 mod note;
 mod proof;
 mod receipt;
@@ -47,6 +48,7 @@ pub use cosignature::Cosignature;
 pub use error::Error;
 pub use hash::Hash;
 pub use key::{Cosigner, CosignerKey, KeyId, KeyName, PrivateKey, PublicKey, SignerKey, VerifierKey};
+pub use multiproof::{multi_inclusion_proof, verify_multi_inclusion};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteSignature};
 pub use proof::{MAX_PROOF_HASHES, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion};
 pub use receipt::{MAX_EXTRA_BYTES, MAX_RECEIPT_BYTES, Receipt};

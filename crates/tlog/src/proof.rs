@@ -171,7 +171,7 @@ pub(crate) fn inclusion_path<E: From<Error>>(
 }
 
 /// A node of the tree of `size`, complete or not.
-fn subtree<E>(
+pub(crate) fn subtree<E>(
     level: u8,
     index: u64,
     size: u64,

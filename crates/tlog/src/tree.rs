@@ -1,7 +1,10 @@
 //! The right edge of a growing log.
 
+use std::collections::BTreeSet;
+
 use crate::{
     Error, Hash, MAX_TREE_SIZE, TILE_HEIGHT, TILE_WIDTH, Tile, TileId, Tiles,
+    multiproof::{self, multi_inclusion_path},
     proof::{self, inclusion_path},
 };
 
@@ -161,6 +164,33 @@ impl Tree {
         })
     }
 
+    /// One proof that the leaves at `indices`, which grow strictly, are in the tree of `size`, this one or an earlier one.
+    ///
+    /// `tiles` holds those of [`Tree::multi_inclusion_tiles`].
+    ///
+    /// # Errors
+    /// [`Error::SizeOrder`], [`Error::IndexOutsideTree`], [`Error::IndexOrder`], [`Error::TileMissing`].
+    pub fn multi_inclusion_proof(
+        &self,
+        indices: &[u64],
+        size: u64,
+        tiles: &Tiles,
+    ) -> Result<Vec<Hash>, Error> {
+        if size != self.size {
+            self.check_size(size)?;
+            return multiproof::multi_inclusion_proof(indices, size, |level, node| {
+                self.hash_at(level, node, tiles)
+            });
+        }
+        multi_inclusion_path(indices, size, |level, node| {
+            if node < size >> level {
+                self.hash_at(level, node, tiles)
+            } else {
+                Ok(self.edge[usize::from(level)])
+            }
+        })
+    }
+
     /// The proof that the tree of size `old` is the start of the tree of size `new`, this one or an earlier one.
     ///
     /// `tiles` holds those of [`Tree::consistency_tiles`].
@@ -183,6 +213,23 @@ impl Tree {
             self.note_tile(level, node, &mut needed)
         })?;
         Ok(needed)
+    }
+
+    /// The full tiles that [`Tree::multi_inclusion_proof`] needs.
+    ///
+    /// # Errors
+    /// [`Error::SizeOrder`], [`Error::IndexOutsideTree`], [`Error::IndexOrder`].
+    pub fn multi_inclusion_tiles(&self, indices: &[u64], size: u64) -> Result<Vec<TileId>, Error> {
+        self.check_size(size)?;
+        let mut needed = BTreeSet::new();
+        multiproof::multi_inclusion_proof(indices, size, |level, node| {
+            let hash = self.in_memory(level, node);
+            if hash.is_none() {
+                needed.insert(TileId::of_node(level, node));
+            }
+            Ok::<_, Error>(hash.unwrap_or(Hash::EMPTY))
+        })?;
+        Ok(needed.into_iter().collect())
     }
 
     /// The full tiles that [`Tree::consistency_proof`] needs.

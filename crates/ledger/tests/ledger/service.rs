@@ -104,6 +104,7 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
             limit: 2,
             size,
             known_size: known.size,
+            ..ListEntriesRequest::default()
         };
         let answer = service
             .list_entries(from(auditor(), question))

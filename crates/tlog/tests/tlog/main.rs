@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod checkpoints;
+mod multiproof;
 mod notes;
 mod proofs;
 mod receipts;

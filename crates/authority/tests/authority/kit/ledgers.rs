@@ -173,6 +173,23 @@ impl ledger_service_server::LedgerService for Endless {
         Err(Status::unimplemented("a history alone"))
     }
 
+    async fn search(&self, _: Request<pb::SearchRequest>) -> Result<Response<pb::SearchResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn get_proof(
+        &self,
+        _: Request<pb::GetProofRequest>,
+    ) -> Result<Response<pb::GetProofResponse>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("a history alone"))
+    }
+
     async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
         Ok(Response::new(pb::HistoryResponse {
             entries: Vec::new(),
