@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use unefois_core::ParticipantId;
+use unefois_ledger::PublicConfig;
 use unefois_mesh::{DirectoryConfig, Limits};
 
 use crate::keys::KeyFiles;
@@ -29,6 +30,9 @@ pub struct Config {
     pub directory: DirectoryConfig,
     /// The identity providers that it is registered with; at least one.
     pub login: Vec<ProviderConfig>,
+    /// What anybody may check of its ledger, and where.
+    #[serde(default)]
+    pub public: Option<PublicConfig>,
     /// What one peer or browser may ask for.
     #[serde(default)]
     pub limits: Limits,

@@ -10,7 +10,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
-use unefois_ledger::{Ledger, LedgerService};
+use unefois_ledger::{Ledger, LedgerService, Public, PublicError};
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
@@ -80,6 +80,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("the ledger cannot be opened")]
     Ledger(#[from] unefois_ledger::Error),
+    /// What anybody may check of the ledger.
+    #[error("the ledger cannot be published")]
+    Public(#[from] PublicError),
     /// The epoch of the withdrawal log cannot be taken.
     #[error("the withdrawal log cannot be taken up")]
     Revocation(#[source] Error),
@@ -91,6 +94,8 @@ pub struct Running {
     pub mesh: SocketAddr,
     /// Where browsers reach it.
     pub portal: SocketAddr,
+    /// Where anybody may check its ledger, if anywhere.
+    pub public: Option<SocketAddr>,
     identity: Arc<Identity>,
     trust: Arc<Trust>,
     db: Db,
@@ -188,6 +193,8 @@ pub async fn start(
         node_key: keys.node.clone(),
     };
     let ledger = Ledger::open(db.clone(), ledger_keys, Arc::clone(&clock), Arc::clone(&random)).await?;
+    let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
+    let public_address = public.address();
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone())
         .await
@@ -267,13 +274,16 @@ pub async fn start(
     let back_channel = services
         .into_axum_router()
         .reset_fallback()
+        .merge(public.mesh_router())
         .merge(router::mesh(Arc::clone(&authority)));
+    public.spawn(&tasks, &shutdown);
     tasks.spawn(mesh.serve(back_channel, shutdown.clone()));
     tasks.spawn(portal.serve(router::portal(authority), shutdown.clone()));
     tasks.close();
     Ok(Running {
         mesh: mesh_address,
         portal: portal_address,
+        public: public_address,
         identity,
         trust,
         db: closed_last,

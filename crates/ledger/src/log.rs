@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     signer: Arc<SignerKey>,
     node_key: NodeKey,
     pub(crate) clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    pub(crate) random: Arc<dyn Random>,
     queue: mpsc::Sender<Item>,
     published: watch::Receiver<Arc<Published>>,
     writable: Arc<AtomicBool>,

@@ -67,23 +67,38 @@ impl LogView {
 /// # Errors
 /// [`Error::Corrupt`] if an entry or a tile is missing; the caller compares the root with a signed head.
 pub(crate) async fn tree_at(db: &Db, log: i32, size: u64) -> Result<Tree, Error> {
+    Ok(Tree::restore(size, &edge_at(db, log, size).await?)?)
+}
+
+/// The partial tiles of a log at `size`, lowest level first.
+///
+/// # Errors
+/// As [`tree_at`].
+pub(crate) async fn edge_at(db: &Db, log: i32, size: u64) -> Result<Vec<Tile>, Error> {
     let mut partials = Vec::new();
     for id in TileId::partials(size) {
-        let (first, width) = (id.first(), u64::from(id.width()));
-        let hashes: Vec<Hash> = match id.level().checked_sub(1) {
-            None => {
-                let entries = entry_range(db, log, first, first + width).await?;
-                entries.iter().map(|(_, entry)| Hash::of_leaf(entry)).collect()
-            }
-            Some(below) => {
-                let tiles = tile_range(db, log, below, first, width).await?;
-                tiles.iter().filter_map(Tile::root).collect()
-            }
-        };
-        let tile = Tile::new(id, hashes).map_err(|_| Error::Corrupt("an entry or a tile is missing"))?;
-        partials.push(tile);
+        partials.push(tile_made(db, log, id).await?);
     }
-    Ok(Tree::restore(size, &partials)?)
+    Ok(partials)
+}
+
+/// A tile made from what is below it: entries, or full tiles.
+///
+/// # Errors
+/// [`Error::Corrupt`] if one of them is missing.
+pub(crate) async fn tile_made(db: &Db, log: i32, id: TileId) -> Result<Tile, Error> {
+    let (first, width) = (id.first(), u64::from(id.width()));
+    let hashes: Vec<Hash> = match id.level().checked_sub(1) {
+        None => {
+            let entries = entry_range(db, log, first, first + width).await?;
+            entries.iter().map(|(_, entry)| Hash::of_leaf(entry)).collect()
+        }
+        Some(below) => {
+            let tiles = tile_range(db, log, below, first, width).await?;
+            tiles.iter().filter_map(Tile::root).collect()
+        }
+    };
+    Tile::new(id, hashes).map_err(|_| Error::Corrupt("an entry or a tile is missing"))
 }
 
 /// The stored tiles that a proof needs.

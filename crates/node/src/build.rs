@@ -10,7 +10,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
-use unefois_ledger::{Keys, Ledger, LedgerService};
+use unefois_ledger::{Keys, Ledger, LedgerService, Public, PublicError};
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
 };
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The ledger.
     #[error("the ledger cannot be opened")]
     Ledger(#[from] unefois_ledger::Error),
+    /// What anybody may check of the ledger.
+    #[error("the ledger cannot be published")]
+    Public(#[from] PublicError),
     /// A source.
     #[error("the source of {datatype} cannot be used")]
     Sandbox {
@@ -110,6 +113,7 @@ pub struct Foundation {
 #[derive(Debug)]
 pub struct Node {
     foundation: Foundation,
+    public: Public,
     listener: Listener,
     producer: Option<(Producer, Keeper)>,
     consumer: Option<Consumer>,
@@ -141,6 +145,7 @@ impl Node {
         };
         let db = Db::open(&config.database.url, Component::Node).await?;
         let ledger = Ledger::open(db.clone(), keys, Arc::clone(&clock), Arc::new(random.clone())).await?;
+        let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
         let foundation = Foundation {
             directory,
             ledger,
@@ -174,6 +179,7 @@ impl Node {
         .await?;
         Ok(Self {
             foundation,
+            public,
             listener,
             producer,
             consumer,
@@ -184,6 +190,11 @@ impl Node {
     /// Where it listens, with the port that the system chose.
     pub fn mesh_address(&self) -> Option<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where anybody may check its ledger, with the port that the system chose.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public.address()
     }
 
     /// What its roles stand on.
@@ -215,6 +226,7 @@ impl Node {
     pub async fn serve_with(self, more: Router, shutdown: CancellationToken) {
         let Self {
             foundation,
+            public,
             listener,
             producer,
             consumer,
@@ -239,6 +251,8 @@ impl Node {
         let logs = LedgerService::new(vec![foundation.ledger.clone()], authority);
         routes = routes.add_service(LedgerServiceServer::new(logs));
         tasks.spawn(chores(foundation.clone(), consumer.clone(), background.clone()));
+        let more = more.merge(public.mesh_router());
+        public.spawn(&tasks, &background);
         if let Some(consumer) = &consumer {
             let backoffice = Backoffice::new(consumer.clone(), Arc::clone(&foundation.clock)).router();
             for door in house {

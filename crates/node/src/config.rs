@@ -7,6 +7,7 @@ use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey};
+use unefois_ledger::PublicConfig;
 use unefois_mesh::{DirectoryConfig, Limits, SystemRandom};
 use unefois_tlog::SignerKey;
 use zeroize::Zeroizing;
@@ -36,6 +37,9 @@ pub struct Config {
     /// What one peer may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// What anybody may check of its ledger, and where.
+    #[serde(default)]
+    pub public: Option<PublicConfig>,
     /// What it answers for; absent for a node that only consumes.
     #[serde(default)]
     pub producer: Option<ProducerConfig>,

@@ -36,6 +36,7 @@ mod open;
 mod rows;
 
 pub mod authority;
+pub mod checkpoint;
 pub mod claim;
 pub mod entry;
 pub mod evidence;
@@ -44,6 +45,7 @@ pub mod index;
 pub mod node;
 pub mod peer;
 pub mod tile;
+pub mod witness;
 
 pub use db::{Db, Sqlite, Tx};
 pub use error::Error;

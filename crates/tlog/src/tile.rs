@@ -87,6 +87,12 @@ impl TileId {
         self.width == TILE_WIDTH
     }
 
+    /// How many of its hashes a tree of `size` has, from 0 to 256: a tile of more is not in that tree.
+    pub fn width_in(&self, size: u64) -> u16 {
+        let hashes = (size >> (TILE_HEIGHT * self.level)).saturating_sub(self.first());
+        u16::try_from(hashes).map_or(TILE_WIDTH, |hashes| hashes.min(TILE_WIDTH))
+    }
+
     /// Its first hash's place among the hashes of its level.
     pub const fn first(&self) -> u64 {
         self.index << TILE_HEIGHT
@@ -178,6 +184,19 @@ impl Tile {
         Ok(Self {
             id,
             hashes: hashes.iter().copied().map(Hash::new).collect(),
+        })
+    }
+
+    /// The narrower tile that this one once was: its first `width` hashes.
+    ///
+    /// # Errors
+    /// [`Error::TilePath`] unless `width` is from 1 to this one's.
+    pub fn narrowed(&self, width: u16) -> Result<Self, Error> {
+        let id = TileId::new(self.id.level, self.id.index, width)?;
+        let hashes = self.hashes.get(..usize::from(width)).ok_or(Error::TilePath)?;
+        Ok(Self {
+            id,
+            hashes: hashes.to_vec(),
         })
     }
 
@@ -329,6 +348,28 @@ mod tests {
         );
         assert_eq!(TileId::partials(256), [tile(1, 0, 1)]);
         assert_eq!(TileId::partials(0), []);
+    }
+
+    #[test]
+    fn a_tile_of_a_smaller_tree_is_the_start_of_the_larger_ones() {
+        for (id, size, width) in [
+            (tile(0, 0, TILE_WIDTH), 0, 0),
+            (tile(0, 0, TILE_WIDTH), 255, 255),
+            (tile(0, 0, 3), 256, TILE_WIDTH),
+            (tile(0, 1, 1), 256, 0),
+            (tile(0, 273, 112), 70_000, 112),
+            (tile(1, 1, 17), 70_000, 17),
+            (tile(2, 0, 1), 70_000, 1),
+            (tile(2, 0, 1), 65_535, 0),
+            (tile(7, 0, 1), MAX_TREE_SIZE, 127),
+        ] {
+            assert_eq!(id.width_in(size), width, "{id} of {size}");
+        }
+        let three = Tile::from_bytes(tile(1, 4, 3), &(0..96).collect::<Vec<u8>>()).unwrap();
+        assert_eq!(three.narrowed(0), Err(Error::TilePath));
+        assert_eq!(three.narrowed(4), Err(Error::TilePath));
+        let two = three.narrowed(2).unwrap();
+        assert_eq!((two.id(), two.hashes()), (tile(1, 4, 2), &three.hashes()[..2]));
     }
 
     #[test]

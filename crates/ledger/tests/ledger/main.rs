@@ -15,4 +15,5 @@ mod raw;
 mod scene;
 mod service;
 mod tally;
+mod tiles;
 mod verify;

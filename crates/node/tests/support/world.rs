@@ -328,6 +328,7 @@ impl World {
             },
             directory: self.directory_config(),
             limits: Limits::default(),
+            public: None,
             producer: Some(ProducerConfig {
                 seal: path("seal.key"),
                 pivot: vec![path("pivot.key")],

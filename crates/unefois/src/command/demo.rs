@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::demo::script::Script;
 use crate::demo::stage::Roles;
 use crate::demo::story::{Step, Story};
-use crate::demo::world::World;
+use crate::demo::world::{Member, World};
 use crate::failure::{Failure, Kind};
 
 /// `demo`.
@@ -77,6 +77,7 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         "cnaf": format!("localhost:{}", world.ports.cnaf),
         "mesr": format!("localhost:{}", world.ports.mesr),
         "clamart": format!("localhost:{}", world.ports.clamart),
+        "public": public(&world),
         "idp": world.idp_issuer,
         "dir": root,
         "pin": world.pin.to_string(),
@@ -142,6 +143,14 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::new(Kind::No, "une étape ne tient pas")),
     }
+}
+
+/// Where anybody may check each ledger.
+fn public(world: &World) -> serde_json::Value {
+    let members = [Member::Authority, Member::Cnaf, Member::Mesr, Member::Clamart];
+    let address = |member: Member| format!("http://127.0.0.1:{}", world.ports.public(member));
+    let rows = members.map(|member| (member.name().to_owned(), address(member)));
+    rows.into_iter().collect()
 }
 
 fn broken(what: &str, error: &anyhow::Error) -> Failure {

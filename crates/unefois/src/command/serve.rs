@@ -1,5 +1,6 @@
 //! `serve authority|node`: one role, from one TOML file.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
         host.admin("authority", admin, authority_checks(&running)).await?;
     }
     console.say(&format!("maillage {}, portail {}", running.mesh, running.portal));
+    say_public(running.public, console);
     host.ready();
     tokio::select! {
         () = interrupted() => {}
@@ -84,6 +86,7 @@ async fn node(role: &Role, console: Console) -> Result<(), Failure> {
     }
     let address = node.mesh_address().map(|address| address.to_string());
     console.say(&format!("maillage {}", address.unwrap_or_default()));
+    say_public(node.public_address(), console);
     let Foundation { identity, trust, .. } = node.foundation().clone();
     let shutdown = CancellationToken::new();
     host.ready();
@@ -97,6 +100,12 @@ async fn node(role: &Role, console: Console) -> Result<(), Failure> {
     });
     host.end().await;
     Ok(())
+}
+
+fn say_public(address: Option<SocketAddr>, console: Console) {
+    if let Some(address) = address {
+        console.say(&format!("registre public {address}"));
+    }
 }
 
 fn authority_checks(running: &Running) -> Vec<Check> {

@@ -92,6 +92,9 @@ fn file(world: &World, member: Member, sample: &str, overrides: &[(&str, Value)]
     let common = [
         ("directory.key", Value::String(world.pin.to_string())),
         ("admin.listen", loopback(world.ports.admin(member))),
+        ("public.listen", loopback(world.ports.public(member))),
+        // The shortest there is: whoever looks on need not wait long for the next head.
+        ("public.every_s", 10.into()),
     ];
     let overrides: Vec<Override> = (overrides.iter().chain(&common))
         .map(|(path, value)| (path.split('.').map(str::to_owned).collect(), value.clone()))

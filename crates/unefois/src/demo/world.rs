@@ -39,6 +39,8 @@ const DAY_MS: i64 = 86_400_000;
 /// The ports that worlds listen on.
 const FIRST_PORT: u32 = 20_000;
 const PORTS: u32 = 12_000;
+/// How many a world needs.
+const EACH: usize = 15;
 
 /// Where everything listens, on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,8 @@ pub struct Ports {
     pub backend: u16,
     /// Probes and metrics of each process, by [`Member`].
     admin: [u16; 4],
+    /// What anybody may check of each process's ledger, by [`Member`].
+    public: [u16; 4],
 }
 
 /// A process of the demonstration.
@@ -104,7 +108,7 @@ impl Ports {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mut held = Vec::new();
         for _ in 0..PORTS {
-            if held.len() == 11 {
+            if held.len() == EACH {
                 break;
             }
             // Another process begins elsewhere.
@@ -114,7 +118,7 @@ impl Ports {
             let port = u16::try_from(FIRST_PORT + n % PORTS).unwrap_or(0);
             held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
         }
-        if held.len() < 11 {
+        if held.len() < EACH {
             return Err(std::io::ErrorKind::AddrInUse.into());
         }
         let port = |n: usize| held[n].local_addr().map(|address| address.port());
@@ -127,12 +131,18 @@ impl Ports {
             idp: port(5)?,
             backend: port(6)?,
             admin: [port(7)?, port(8)?, port(9)?, port(10)?],
+            public: [port(11)?, port(12)?, port(13)?, port(14)?],
         })
     }
 
     /// Probes and metrics of this process.
     pub const fn admin(&self, member: Member) -> u16 {
         self.admin[member as usize]
+    }
+
+    /// What anybody may check of this process's ledger.
+    pub const fn public(&self, member: Member) -> u16 {
+        self.public[member as usize]
     }
 }
 
