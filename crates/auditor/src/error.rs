@@ -59,6 +59,12 @@ pub enum Error {
         #[source]
         source: InvalidEntry,
     },
+    /// One reading holds more exchanges than are compared at once.
+    #[error("more than {most} exchanges are in the period: compare a shorter one")]
+    TooManyExchanges {
+        /// How many are compared at once.
+        most: usize,
+    },
     /// An entry is dated before the one that precedes it.
     #[error("entry {index} is dated before the entry that precedes it")]
     TimeWentBack {

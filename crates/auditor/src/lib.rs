@@ -6,6 +6,7 @@
 
 mod error;
 mod read;
+pub mod reconcile;
 mod verify;
 
 pub use error::Error;

@@ -37,6 +37,8 @@ pub struct Asked<'a> {
     pub known: Option<KnownHead>,
     /// The entries that are visited; the others are read for the root alone.
     pub range: Range<u64>,
+    /// Why it is read, at most 512 bytes: the log records it.
+    pub purpose: &'a str,
 }
 
 impl<'a> Asked<'a> {
@@ -47,6 +49,7 @@ impl<'a> Asked<'a> {
             key,
             known: None,
             range: 0..u64::MAX,
+            purpose: "",
         }
     }
 }
@@ -95,12 +98,12 @@ pub async fn read_log(
     } = asked;
     let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_PAGE_BYTES);
     let mut reading = Reading::default();
-    let answered = client.list_entries(page(origin, 0, 0, *known)).await;
+    let answered = client.list_entries(first_page(asked, *known)).await;
     let first = match (answered, known) {
         (Ok(first), _) => first.into_inner(),
         // A log that is smaller than the known head cannot prove that it extends it: its own head is the evidence.
         (Err(refused), Some(known)) => {
-            let first = client.list_entries(page(origin, 0, 0, None)).await?.into_inner();
+            let first = client.list_entries(first_page(asked, None)).await?.into_inner();
             if head_of(&first, origin, key)?.1.size >= known.size {
                 return Err(refused.into());
             }
@@ -115,10 +118,13 @@ pub async fn read_log(
     reading.take(&first, head.size, &asked.range, &mut visit)?;
     progress(reading.read(), head.size);
     while reading.read() < head.size {
-        let next = client
-            .list_entries(page(origin, reading.read(), head.size, None))
-            .await?
-            .into_inner();
+        let next = ListEntriesRequest {
+            start: reading.read(),
+            size: head.size,
+            reading: first.reading.clone(),
+            ..first_page(asked, None)
+        };
+        let next = client.list_entries(next).await?.into_inner();
         let (_, again) = head_of(&next, origin, key)?;
         if again.size != head.size {
             return Err(Error::MovingHead {
@@ -148,14 +154,13 @@ pub async fn read_log(
     })
 }
 
-fn page(origin: &Origin, start: u64, size: u64, known: Option<KnownHead>) -> ListEntriesRequest {
+fn first_page(asked: &Asked<'_>, known: Option<KnownHead>) -> ListEntriesRequest {
     ListEntriesRequest {
-        origin: origin.as_str().to_owned(),
-        start,
+        origin: asked.origin.as_str().to_owned(),
         limit: PAGE,
-        size,
         known_size: known.map_or(0, |known| known.size),
-        ..ListEntriesRequest::default()
+        purpose: asked.purpose.to_owned(),
+        ..Default::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Siren, Siret};
+use crate::{Micros, Siren, Siret};
 
 /// The text is not an identifier of the kind asked for; the message says what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -318,6 +318,13 @@ impl ExchangeId {
     pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
+
+    /// When it was drawn, by the consumer's clock, to the millisecond (RFC 9562, 5.7).
+    pub fn drawn_at(&self) -> Micros {
+        let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+        let ms = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Micros::new(ms.saturating_mul(1_000))
+    }
 }
 
 impl TryFrom<Uuid> for ExchangeId {
@@ -358,6 +365,12 @@ serde_as_text!(ExchangeId);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exchange_says_when_it_was_drawn() {
+        let id: ExchangeId = "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap();
+        assert_eq!(id.drawn_at().to_rfc3339(), "2024-06-14T10:14:09.300000Z");
+    }
 
     #[test]
     fn one_spelling_of_a_revision() {

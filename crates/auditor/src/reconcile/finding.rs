@@ -1,0 +1,151 @@
+//! What does not agree.
+
+use unefois_core::{ExchangeId, ParticipantId};
+
+use super::end::Trace;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// The two logs contradict each other: one of them is wrong.
+    Fault,
+    /// An answer may have left, and the consumer's log does not say that it arrived.
+    Unconfirmed,
+    /// The two ends saw another end of the exchange, for a reason that an entry gives.
+    Explained,
+    /// The exchange may still be under way.
+    UnderWay,
+}
+
+/// What does not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The producer's log knows nothing of an exchange that the consumer says it answered or refused.
+    NotAtProducer,
+    /// The consumer's log knows nothing of an exchange that the producer ended.
+    NotAtConsumer,
+    /// A release without a `received`: « envoyé, réception non confirmée ».
+    Unconfirmed,
+    /// The consumer names an entry that the producer's log does not hold for this exchange.
+    OtherEntry,
+    /// The two ends say opposite things.
+    Contradiction,
+    /// These fields differ between the entry and the one that it names.
+    Differs(Vec<&'static str>),
+    /// It was received before it was released, by more than clocks may lie apart.
+    Clock,
+    /// The attempts of one end follow no order: one twice, a second sending without a first.
+    Attempts,
+    /// The consumer gave up before an answer came.
+    Unanswered,
+    /// The consumer did not believe the answer.
+    NotBelieved,
+    /// The consumer knew of the withdrawal when the answer came.
+    Withdrawn,
+    /// The refusal has no entry at the producer: its hourly tally counts it.
+    Tallied,
+    /// A ticket waits for its end.
+    Waiting,
+}
+
+impl Cause {
+    /// The word for machines.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotAtProducer => "not_at_producer",
+            Self::NotAtConsumer => "not_at_consumer",
+            Self::Unconfirmed => "unconfirmed",
+            Self::OtherEntry => "other_entry",
+            Self::Contradiction => "contradiction",
+            Self::Differs(_) => "differs",
+            Self::Clock => "clock",
+            Self::Attempts => "attempts",
+            Self::Unanswered => "unanswered",
+            Self::NotBelieved => "not_believed",
+            Self::Withdrawn => "withdrawn",
+            Self::Tallied => "tallied",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    /// The words for people, in French.
+    pub const fn text_fr(&self) -> &'static str {
+        match self {
+            Self::NotAtProducer => "absent du registre du producteur",
+            Self::NotAtConsumer => "absent du registre du demandeur",
+            Self::Unconfirmed => "envoyé, réception non confirmée",
+            Self::OtherEntry => "l'entrée que nomme le demandeur n'est pas au registre du producteur",
+            Self::Contradiction => "les deux registres se contredisent",
+            Self::Differs(_) => "les deux entrées diffèrent",
+            Self::Clock => "reçu avant d'être envoyé",
+            Self::Attempts => "l'ordre des tentatives ne tient pas",
+            Self::Unanswered => "sans réponse chez le demandeur",
+            Self::NotBelieved => "réponse que le demandeur n'a pas pu vérifier",
+            Self::Withdrawn => "autorisation arrêtée avant la remise",
+            Self::Tallied => "refus compté dans le décompte horaire du producteur",
+            Self::Waiting => "réponse différée, en attente de sa fin",
+        }
+    }
+
+    /// How much it weighs in an exchange that is not under way.
+    pub(super) const fn weight(&self) -> Weight {
+        match self {
+            Self::NotAtProducer
+            | Self::NotAtConsumer
+            | Self::OtherEntry
+            | Self::Contradiction
+            | Self::Differs(_)
+            | Self::Clock
+            | Self::Attempts => Weight::Fault,
+            Self::Unconfirmed => Weight::Unconfirmed,
+            Self::Unanswered | Self::NotBelieved | Self::Withdrawn | Self::Tallied => Weight::Explained,
+            Self::Waiting => Weight::UnderWay,
+        }
+    }
+
+    /// Whether more entries may mend it.
+    pub(super) const fn may_pass(&self) -> bool {
+        match self {
+            Self::NotAtProducer
+            | Self::NotAtConsumer
+            | Self::Unconfirmed
+            | Self::OtherEntry
+            | Self::Contradiction
+            | Self::Unanswered
+            | Self::Tallied
+            | Self::Waiting => true,
+            Self::Differs(_) | Self::Clock | Self::Attempts | Self::NotBelieved | Self::Withdrawn => false,
+        }
+    }
+}
+
+impl Weight {
+    /// The word for machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Explained => "explained",
+            Self::UnderWay => "under_way",
+        }
+    }
+}
+
+/// One exchange that does not agree, and the entries that say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Who asked, as the entries say.
+    pub requester: Option<ParticipantId>,
+    /// Who answers.
+    pub provider: Option<ParticipantId>,
+    /// How much it weighs.
+    pub weight: Weight,
+    /// What does not agree.
+    pub cause: Cause,
+    /// The producer's entry, if there is one.
+    pub producer: Option<Trace>,
+    /// The consumer's.
+    pub consumer: Option<Trace>,
+}
