@@ -7,7 +7,7 @@ use unefois_core::{
 };
 use unefois_ledger::{About, Draft, DurableReceipt, Ledger};
 use unefois_store::Db;
-use unefois_store::index::secret_insert;
+use unefois_store::index::{SecretRow, secret_insert};
 
 use crate::Error;
 use crate::published::Edition;
@@ -101,13 +101,14 @@ impl Journal {
         if let Some(secret) = kept().await.map_err(Error::Ledger)?.pop() {
             return Ok(secret);
         }
-        let drawn = GrantSecret::draw(&*self.random);
+        let drawn = SecretRow {
+            month,
+            unit: handle.unit(),
+            mac: self.ledger.node_key().handle_key(handle),
+            secret: GrantSecret::draw(&*self.random),
+        };
         let mut tx = self.db.begin().await?;
-        secret_insert(
-            &mut tx,
-            &[(month, self.ledger.node_key().handle_key(handle), drawn)],
-        )
-        .await?;
+        secret_insert(&mut tx, &[drawn]).await?;
         tx.commit().await?;
         // Another request may have been first: the one that is stored counts.
         kept().await.map_err(Error::Ledger)?.pop().ok_or(Error::Stored)

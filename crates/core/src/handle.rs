@@ -29,6 +29,12 @@ impl Handle {
         Self(bytes)
     }
 
+    /// The coarse time in its first two bytes: when it was drawn, in units of 4,096 s.
+    pub const fn unit(&self) -> u16 {
+        let [high, low, ..] = self.0;
+        u16::from_be_bytes([high, low])
+    }
+
     /// The handle of these 16 bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -104,7 +110,7 @@ mod tests {
     #[test]
     fn carries_the_coarse_time_then_randomness() {
         let handle = Handle::draw(Micros::from_secs(4_096 * 3 + 5), &Ones);
-        assert_eq!(handle.as_bytes()[..2], [0, 3]);
+        assert_eq!((handle.unit(), &handle.as_bytes()[..2]), (3, &[0, 3][..]));
         assert_eq!(handle.as_bytes()[2..], [0xff; 14]);
         assert_eq!(handle.to_string().parse(), Ok(handle));
         assert_eq!(format!("{handle:?}"), "Handle(…)");

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use unefois_core::commitment::{Field, GrantSecret, Salt};
-use unefois_core::{Entry, Event, Micros, Month, Outcome, Reason, RevocationView};
+use unefois_core::commitment::{Field, Salt};
+use unefois_core::{Entry, Event, Micros, Outcome, ParticipantId, Reason, RevocationView};
 use unefois_store::entry::{Columns, EntryRow};
 use unefois_store::evidence::{EvidenceRow, evidence_insert};
-use unefois_store::index::{Index, Mac, index_insert, secret_insert_of};
+use unefois_store::index::{Index, Mac, SecretRow, index_insert, secret_insert_of};
+use unefois_store::name::Names;
 use unefois_store::tile::tile_insert;
 use unefois_store::{Tx, entry::entry_insert};
 use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, SignerKey, Tile, Tiles, Tree};
@@ -22,7 +23,7 @@ use crate::receipt::{DurableReceipt, Head, Held, Release};
 pub(crate) struct Leaf {
     pub(crate) entry: Entry,
     pub(crate) handle_key: Option<Mac>,
-    pub(crate) secret: Option<(Month, GrantSecret)>,
+    pub(crate) secret: Option<SecretRow>,
     pub(crate) person_keys: Vec<Mac>,
     pub(crate) evidence: Option<(Salt, Vec<u8>)>,
 }
@@ -93,6 +94,10 @@ enum End {
 pub(crate) struct State {
     pub(crate) log: i32,
     pub(crate) origin: Origin,
+    /// The participant that the log is of.
+    pub(crate) owner: Option<ParticipantId>,
+    /// The numbers of names that it has met.
+    pub(crate) names: Names,
     pub(crate) signer: Arc<SignerKey>,
     pub(crate) epoch: u64,
     pub(crate) tree: Arc<Tree>,
@@ -195,7 +200,7 @@ impl Batch {
             let hash = Hash::of_leaf(&bytes);
             let row = EntryRow {
                 idx,
-                columns: Columns::of(&entry, &hash),
+                columns: Columns::of(&entry, &hash, state.owner.as_ref(), &state.names),
                 entry: bytes,
             };
             leaves.push(Built {
@@ -256,9 +261,7 @@ impl Batch {
             };
             handles.extend(leaf.handle_key.map(|key| (key, idx)));
             persons.extend(leaf.person_keys.iter().map(|key| (*key, idx)));
-            if let (Some(key), Some((month, secret))) = (leaf.handle_key, &leaf.secret) {
-                secrets.push((*month, key, secret.clone()));
-            }
+            secrets.extend(leaf.secret.clone());
             evidence.extend(leaf.evidence.as_ref().map(|(salt, body)| EvidenceRow {
                 idx,
                 salt: *salt.as_bytes(),
@@ -323,7 +326,7 @@ fn through_gate(verdict: Verdict, gate: &Gate, view: &mut RevocationView) -> Ver
 }
 
 impl Item {
-    fn leaf(&self) -> Option<&Leaf> {
+    pub(crate) fn leaf(&self) -> Option<&Leaf> {
         match self {
             Self::Append { leaf, .. } | Self::Release { leaf, .. } | Self::Withhold { leaf, .. } => {
                 Some(leaf)

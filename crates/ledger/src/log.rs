@@ -10,9 +10,10 @@ use unefois_core::commitment::{GrantSecret, NodeKey, Salt};
 use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView};
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
-use unefois_store::entry::entry_range;
+use unefois_store::entry::{entry_range, owner, partition_ensure};
 use unefois_store::head::{self, head_take};
-use unefois_store::index::{Index, Mac, index_lookup, secret_read};
+use unefois_store::index::{Index, Mac, SecretRow, index_lookup, secret_read};
+use unefois_store::name::Names;
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
 
 use crate::Error;
@@ -99,6 +100,7 @@ impl Ledger {
         let mut tx = db.begin().await?;
         let head = head_take(&mut tx, origin.as_str(), holder).await?;
         tx.commit().await?;
+        partition_ensure(&db, head.size).await?;
 
         let signer = Arc::new(keys.signer);
         let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
@@ -357,7 +359,7 @@ impl Ledger {
         last: Month,
     ) -> Result<Vec<GrantSecret>, Error> {
         let key = self.inner.node_key.handle_key(handle);
-        Ok(secret_read(&self.inner.db, &key, (first, last)).await?)
+        Ok(secret_read(&self.inner.db, (handle.unit(), &key), (first, last)).await?)
     }
 
     /// Deletes claims that no token can meet any more and blanks the payload MACs of those too old to be answered
@@ -413,7 +415,15 @@ impl Ledger {
         Ok(Leaf {
             entry,
             handle_key: about.handle.as_ref().map(|handle| node_key.handle_key(handle)),
-            secret: about.secret,
+            secret: about
+                .handle
+                .zip(about.secret)
+                .map(|(handle, (month, secret))| SecretRow {
+                    month,
+                    unit: handle.unit(),
+                    mac: node_key.handle_key(&handle),
+                    secret,
+                }),
             person_keys,
             evidence,
         })
@@ -461,7 +471,9 @@ async fn restore(db: &Db, head: &head::Head, origin: Origin, signer: Arc<SignerK
     };
     Ok(State {
         log: head.log,
+        owner: owner(origin.as_str()),
         origin,
+        names: Names::default(),
         signer,
         epoch: head.epoch,
         tree: Arc::new(tree),

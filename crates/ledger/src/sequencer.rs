@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use unefois_core::Clock;
 use unefois_store::Db;
+use unefois_store::entry::{partition_ensure, partition_is_due};
 use unefois_store::head::{self, head_advance, head_retake};
 use unefois_tlog::Tree;
 use uuid::Uuid;
@@ -107,6 +108,7 @@ impl Sequencer {
         };
         match (outcome, batch) {
             (Outcome::Applied, Some(batch)) => {
+                self.ensure_partition(batch.tree.size()).await;
                 self.state.tree = Arc::clone(&batch.tree);
                 self.state.at = batch.at;
                 self.state.view = batch.view;
@@ -129,11 +131,13 @@ impl Sequencer {
     ///
     /// `items` becomes those that `batch` decides, in its order, `later` the others.
     async fn transact(
-        &self,
+        &mut self,
         items: &mut Vec<Item>,
         batch: &mut Option<Batch>,
         later: &mut Vec<Item>,
     ) -> Result<(), Error> {
+        let entries = items.iter().filter_map(Item::leaf).map(|leaf| &leaf.entry);
+        self.state.names.learn(&self.db, entries).await?;
         let mut tx = self.db.begin().await?;
         let claims = items.iter().filter_map(Item::claim);
         let claims: Vec<ClaimRequest> = claims.cloned().collect();
@@ -217,6 +221,18 @@ impl Sequencer {
         let head = head_retake(&mut tx, self.state.log, self.holder).await?;
         tx.commit().await?;
         Ok(head)
+    }
+
+    /// Makes the partition that the log will need; while it fails, the present one still takes entries.
+    async fn ensure_partition(&self, size: u64) {
+        if partition_is_due(self.state.tree.size(), size)
+            && let Err(error) = partition_ensure(&self.db, size).await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the next partition of the ledger could not be made"
+            );
+        }
     }
 
     /// Shows the committed state to readers.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use unefois_core::{Entry, Micros, RevocationView};
+use unefois_core::{Entry, Micros, ParticipantId, RevocationView};
 use unefois_store::Db;
-use unefois_store::entry::{Columns, EntryRow, entry_beyond_head, entry_rows};
+use unefois_store::entry::{Columns, EntryRow, entry_beyond_head, entry_rows, owner};
 use unefois_store::head::{self, head_read};
+use unefois_store::name::Names;
 use unefois_store::tile::tile_range;
 use unefois_tlog::{Checkpoint, Hash, SignedCheckpoint, Tile, Tree, VerifierKey};
 
@@ -110,11 +111,14 @@ pub async fn verify_database(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, Error> {
     let head = head_read(db, origin).await?.ok_or(Error::OutOfRange)?;
-    let mut check = Check::default();
+    let mut check = Check {
+        owner: owner(origin),
+        ..Check::default()
+    };
     while check.next < head.size {
         let end = head.size.min(check.next + PAGE);
         let rows = entry_rows(db, head.log, check.next, end).await?;
-        check.page(rows, end);
+        check.page(db, &rows, end).await?;
         check.tiles(db, head.log).await?;
         progress(end, head.size);
     }
@@ -126,6 +130,8 @@ pub async fn verify_database(
 
 #[derive(Default)]
 struct Check {
+    owner: Option<ParticipantId>,
+    names: Names,
     tree: Tree,
     next: u64,
     read: u64,
@@ -140,18 +146,21 @@ struct Check {
 }
 
 impl Check {
-    fn page(&mut self, rows: Vec<EntryRow>, end: u64) {
-        for row in rows {
+    async fn page(&mut self, db: &Db, rows: &[EntryRow], end: u64) -> Result<(), Error> {
+        let entries: Vec<Option<Entry>> = rows.iter().map(|row| Entry::decode(&row.entry).ok()).collect();
+        self.names.find(db, entries.iter().flatten()).await?;
+        for (row, entry) in rows.iter().zip(&entries) {
             while self.next < row.idx {
                 self.missing();
             }
-            self.entry(&row);
+            self.entry(row, entry.as_ref());
             self.next += 1;
             self.read += 1;
         }
         while self.next < end {
             self.missing();
         }
+        Ok(())
     }
 
     /// An entry that is not there leaves a hole that no entry fills.
@@ -161,17 +170,18 @@ impl Check {
         self.next += 1;
     }
 
-    fn entry(&mut self, row: &EntryRow) {
+    fn entry(&mut self, row: &EntryRow, entry: Option<&Entry>) {
         let leaf = Hash::of_leaf(&row.entry);
         self.leaves.push(leaf);
-        let Ok(entry) = Entry::decode(&row.entry) else {
+        let Some(entry) = entry else {
             return self.fault(LogFault::Entry(row.idx));
         };
         if Some(entry.at) < self.at || Some(entry.view) < self.view {
             self.fault(LogFault::Order(row.idx));
         }
         (self.at, self.view) = (Some(entry.at), Some(entry.view));
-        for column in row.columns.differences(&Columns::of(&entry, &leaf)) {
+        let columns = Columns::of(entry, &leaf, self.owner.as_ref(), &self.names);
+        for column in row.columns.differences(&columns) {
             match column {
                 "leaf" => self.suspects.push(row.idx),
                 column => self.index_fault(row.idx, column),

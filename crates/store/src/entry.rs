@@ -1,64 +1,131 @@
 //! The leaves of the logs, with the columns that a search reads.
 
 use sqlx::postgres::PgConnection;
-use unefois_core::{DatatypeRev, DemarcheId, Entry, ExchangeId, Outcome, ParticipantId, Reason};
+use unefois_core::{Acr, Capacity, Entry, Event, ExchangeId, Micros, Outcome, ParticipantId, Reason};
 use unefois_tlog::Hash;
 use uuid::Uuid;
 
+use crate::name::{FIELDS, Names, UNKNOWN, each_name, name_id};
 use crate::{Db, Error, Tx, read, rows, to_i64, to_u64};
 
-/// The columns beside an entry's bytes, each derived from them.
+/// The columns beside an entry's bytes, each derived from them; names stand by their number in the dictionary.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Columns {
-    at: i64,
-    leaf: i64,
-    exchange_id: Option<Uuid>,
     event: i16,
     outcome: Option<i16>,
+    at: i64,
+    leaf: i64,
+    units: i64,
+    exchange_id: Option<Uuid>,
+    peer: Option<i32>,
+    other: Option<i32>,
+    requester: Option<i32>,
+    provider: Option<i32>,
+    holder: Option<i32>,
+    publisher: Option<i32>,
+    datatype: Option<i32>,
+    demarche: Option<i32>,
+    habilitation: Option<i32>,
+    legal_basis: Option<i32>,
     reason: Option<i16>,
-    requester: Option<String>,
-    provider: Option<String>,
-    datatype: Option<String>,
-    demarche: Option<String>,
+    capacity: Option<i16>,
+    acr: Option<i16>,
 }
 
 impl Columns {
-    /// The columns of an entry whose leaf hash is `leaf`: the only place that says what they hold.
-    pub fn of(entry: &Entry, leaf: &Hash) -> Self {
-        let siret = |id: Option<&ParticipantId>| id.map(|id| id.siret().to_string());
+    /// The columns of an entry of the log that `owner` writes, whose leaf hash is `leaf`: the only place that says what
+    /// they hold. A name that `names` does not know gives a number that none has.
+    pub fn of(entry: &Entry, leaf: &Hash, owner: Option<&ParticipantId>, names: &Names) -> Self {
+        let mut ids = [None; FIELDS];
+        each_name(entry, |field, name| ids[field] = Some(names.id(name)));
+        let [
+            requester,
+            provider,
+            holder,
+            publisher,
+            datatype,
+            demarche,
+            habilitation,
+            legal_basis,
+        ] = ids;
+        // The other end as the owner sees it; the authority is neither end.
+        let is_owner = |end: &Option<ParticipantId>| owner.is_some() && end.as_ref() == owner;
+        let (peer, other) = match (is_owner(&entry.requester), is_owner(&entry.provider)) {
+            (true, _) => (provider, None),
+            (false, true) => (requester, None),
+            (false, false) => (requester, provider),
+        };
         let [a, b, c, d, e, f, g, h, ..] = *leaf.as_bytes();
         Self {
-            at: entry.at.get(),
-            leaf: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            exchange_id: entry.exchange_id.as_ref().map(ExchangeId::as_uuid),
             event: i16::from(entry.event.code()),
             outcome: entry.outcome.map(Outcome::code).map(i16::from),
+            at: entry.at.get(),
+            leaf: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            units: entry.units.cast_signed(),
+            exchange_id: entry.exchange_id.as_ref().map(ExchangeId::as_uuid),
+            peer,
+            other,
+            requester,
+            provider,
+            holder,
+            publisher,
+            datatype,
+            demarche,
+            habilitation,
+            legal_basis,
             reason: entry.reason.map(Reason::code).map(i16::from),
-            requester: siret(entry.requester.as_ref()),
-            provider: siret(entry.provider.as_ref()),
-            datatype: entry.datatype.as_ref().map(DatatypeRev::to_string),
-            demarche: entry.demarche.as_ref().map(DemarcheId::to_string),
+            capacity: entry.capacity.map(Capacity::code).map(i16::from),
+            acr: entry.acr.map(Acr::code).map(i16::from),
         }
     }
 
     /// The names of the columns in which these differ from `right`, those that the entry's bytes give.
     pub fn differences(&self, right: &Self) -> Vec<&'static str> {
         [
-            ("at", self.at == right.at),
-            ("leaf", self.leaf == right.leaf),
-            ("exchange_id", self.exchange_id == right.exchange_id),
             ("event", self.event == right.event),
             ("outcome", self.outcome == right.outcome),
-            ("reason", self.reason == right.reason),
+            ("at", self.at == right.at),
+            ("leaf", self.leaf == right.leaf),
+            ("units", self.units == right.units),
+            ("exchange_id", self.exchange_id == right.exchange_id),
+            ("peer", self.peer == right.peer),
+            ("other", self.other == right.other),
             ("requester", self.requester == right.requester),
             ("provider", self.provider == right.provider),
+            ("holder", self.holder == right.holder),
+            ("publisher", self.publisher == right.publisher),
             ("datatype", self.datatype == right.datatype),
             ("demarche", self.demarche == right.demarche),
+            ("habilitation", self.habilitation == right.habilitation),
+            ("legal_basis", self.legal_basis == right.legal_basis),
+            ("reason", self.reason == right.reason),
+            ("capacity", self.capacity == right.capacity),
+            ("acr", self.acr == right.acr),
         ]
         .into_iter()
         .filter_map(|(name, same)| (!same).then_some(name))
         .collect()
     }
+
+    /// Whether every name has its number.
+    fn is_numbered(&self) -> bool {
+        let named = [
+            self.requester,
+            self.provider,
+            self.holder,
+            self.publisher,
+            self.datatype,
+            self.demarche,
+            self.habilitation,
+            self.legal_basis,
+        ];
+        !named.contains(&Some(UNKNOWN))
+    }
+}
+
+/// The participant whose log `origin` names (`<participant>/<shard>`).
+pub fn owner(origin: &str) -> Option<ParticipantId> {
+    origin.split_once('/')?.0.parse().ok()
 }
 
 /// A leaf as it is stored.
@@ -72,31 +139,44 @@ pub struct EntryRow {
     pub entry: Vec<u8>,
 }
 
-/// Stores the leaves of a batch.
+/// Stores the leaves of a batch, whose names were learned before.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Range`].
+/// [`Error::Database`], [`Error::Range`]; [`Error::Unnamed`] for a name without its number.
 pub async fn entry_insert(tx: &mut Tx, log: i32, entries: &[&EntryRow]) -> Result<(), Error> {
+    if !entries.iter().all(|row| row.columns.is_numbered()) {
+        return Err(Error::Unnamed);
+    }
     match tx {
         Tx::Postgres(tx) => entry_insert_postgres(tx, log, entries).await,
         Tx::Sqlite(tx) => {
-            const HEAD: &str = "INSERT INTO ledger_entry (log, idx, at, leaf, exchange_id, event, outcome, reason, requester, \
-                 provider, datatype, demarche, entry) VALUES";
-            rows::insert(tx, (HEAD, ""), 13, entries, |query, row| {
-                let c = row.columns.clone();
+            const HEAD: &str = "INSERT INTO ledger_entry (log, idx, event, outcome, at, leaf, units, exchange_id, peer, other, \
+                 requester, provider, holder, publisher, datatype, demarche, habilitation, legal_basis, reason, \
+                 capacity, acr, entry) VALUES";
+            rows::insert(tx, (HEAD, ""), 22, entries, |query, row| {
+                let c = &row.columns;
                 query
                     .bind(log)
                     .bind(i64::try_from(row.idx).unwrap_or(i64::MAX))
-                    .bind(c.at)
-                    .bind(c.leaf)
-                    .bind(c.exchange_id)
                     .bind(c.event)
                     .bind(c.outcome)
-                    .bind(c.reason)
+                    .bind(c.at)
+                    .bind(c.leaf)
+                    .bind(c.units)
+                    .bind(c.exchange_id)
+                    .bind(c.peer)
+                    .bind(c.other)
                     .bind(c.requester)
                     .bind(c.provider)
+                    .bind(c.holder)
+                    .bind(c.publisher)
                     .bind(c.datatype)
                     .bind(c.demarche)
+                    .bind(c.habilitation)
+                    .bind(c.legal_basis)
+                    .bind(c.reason)
+                    .bind(c.capacity)
+                    .bind(c.acr)
                     .bind(row.entry.clone())
             })
             .await
@@ -110,10 +190,11 @@ async fn entry_insert_postgres(
     log: i32,
     entries: &[&EntryRow],
 ) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO ledger_entry (log, idx, at, leaf, exchange_id, event, outcome, reason, requester, \
-         provider, datatype, demarche, entry) SELECT $1, * FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], \
-         $5::uuid[], $6::smallint[], $7::smallint[], $8::smallint[], $9::text[], $10::text[], $11::text[], \
-         $12::text[], $13::bytea[])";
+    const SQL: &str = "INSERT INTO ledger_entry (log, idx, event, outcome, at, leaf, units, exchange_id, peer, other, requester, \
+         provider, holder, publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry) \
+         SELECT $1, * FROM UNNEST($2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], \
+         $7::bigint[], $8::uuid[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[], $15::int[], \
+         $16::int[], $17::int[], $18::int[], $19::smallint[], $20::smallint[], $21::smallint[], $22::bytea[])";
     fn column<'a, T>(entries: &[&'a EntryRow], of: impl Fn(&'a Columns) -> T) -> Vec<T> {
         entries.iter().map(|row| of(&row.columns)).collect()
     }
@@ -125,16 +206,25 @@ async fn entry_insert_postgres(
     sqlx::query(SQL)
         .bind(log)
         .bind(idx)
-        .bind(column(entries, |c| c.at))
-        .bind(column(entries, |c| c.leaf))
-        .bind(column(entries, |c| c.exchange_id))
         .bind(column(entries, |c| c.event))
         .bind(column(entries, |c| c.outcome))
+        .bind(column(entries, |c| c.at))
+        .bind(column(entries, |c| c.leaf))
+        .bind(column(entries, |c| c.units))
+        .bind(column(entries, |c| c.exchange_id))
+        .bind(column(entries, |c| c.peer))
+        .bind(column(entries, |c| c.other))
+        .bind(column(entries, |c| c.requester))
+        .bind(column(entries, |c| c.provider))
+        .bind(column(entries, |c| c.holder))
+        .bind(column(entries, |c| c.publisher))
+        .bind(column(entries, |c| c.datatype))
+        .bind(column(entries, |c| c.demarche))
+        .bind(column(entries, |c| c.habilitation))
+        .bind(column(entries, |c| c.legal_basis))
         .bind(column(entries, |c| c.reason))
-        .bind(column(entries, |c| c.requester.as_deref()))
-        .bind(column(entries, |c| c.provider.as_deref()))
-        .bind(column(entries, |c| c.datatype.as_deref()))
-        .bind(column(entries, |c| c.demarche.as_deref()))
+        .bind(column(entries, |c| c.capacity))
+        .bind(column(entries, |c| c.acr))
         .bind(bytes)
         .execute(conn)
         .await?;
@@ -154,7 +244,8 @@ struct Stored {
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
 pub async fn entry_rows(db: &Db, log: i32, start: u64, end: u64) -> Result<Vec<EntryRow>, Error> {
-    const SQL: &str = "SELECT idx, at, leaf, exchange_id, event, outcome, reason, requester, provider, datatype, demarche, entry \
+    const SQL: &str = "SELECT idx, event, outcome, at, leaf, units, exchange_id, peer, other, requester, provider, holder, \
+         publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry \
          FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3 ORDER BY idx";
     let (start, end) = (to_i64(start)?, to_i64(end)?);
     let rows = read!(db, pool => sqlx::query_as::<_, Stored>(SQL).bind(log).bind(start).bind(end).fetch_all(pool).await?);
@@ -178,9 +269,172 @@ pub async fn entry_range(db: &Db, log: i32, start: u64, end: u64) -> Result<Vec<
         "SELECT idx, entry FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3 ORDER BY idx";
     let (start, end) = (to_i64(start)?, to_i64(end)?);
     let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).bind(log).bind(start).bind(end).fetch_all(pool).await?);
+    placed(rows)
+}
+
+fn placed(rows: Vec<(i64, Vec<u8>)>) -> Result<Vec<(u64, Vec<u8>)>, Error> {
     rows.into_iter()
         .map(|(idx, entry)| Ok((to_u64(idx, "ledger_entry.idx")?, entry)))
         .collect()
+}
+
+/// What the database itself sorts out before an entry is decoded: it may let through what a filter does not want, never
+/// the other way round.
+#[derive(Clone, Debug, Default)]
+pub struct Prefilter {
+    /// Who writes the log ([`owner`] of its origin).
+    pub owner: Option<ParticipantId>,
+    /// Named as requester or as provider. The owner itself is at an end of all it wrote, so for it nothing is sorted out.
+    pub participant: Option<ParticipantId>,
+    /// What happened.
+    pub event: Option<Event>,
+    /// The exchange. No index holds it: bound the range by the time in the identifier ([`entry_at_or_after`]).
+    pub exchange_id: Option<ExchangeId>,
+}
+
+/// The leaves that `filter` lets through from `start` up to but not including `end`, at most `limit`, from the last one
+/// on where `descending`.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Range`], [`Error::Corrupt`].
+pub async fn entry_search(
+    db: &Db,
+    log: i32,
+    filter: &Prefilter,
+    (start, end): (u64, u64),
+    descending: bool,
+    limit: u32,
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let range = (to_i64(start)?, to_i64(end)?);
+    let participant = filter.participant.filter(|_| filter.participant != filter.owner);
+    let Some(participant) = participant else {
+        return searched(db, log, filter, None, range, descending, limit).await;
+    };
+    let Some(id) = name_id(db, participant.siret().as_str()).await? else {
+        return Ok(Vec::new());
+    };
+    let mut found = searched(db, log, filter, Some(("peer", id)), range, descending, limit).await?;
+    found.extend(searched(db, log, filter, Some(("other", id)), range, descending, limit).await?);
+    found.sort_unstable_by_key(|(idx, _)| *idx);
+    // An entry whose two ends are the same participant is found twice.
+    found.dedup_by_key(|(idx, _)| *idx);
+    if descending {
+        found.reverse();
+    }
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+async fn searched(
+    db: &Db,
+    log: i32,
+    filter: &Prefilter,
+    by: Option<(&'static str, i32)>,
+    (start, end): (i64, i64),
+    descending: bool,
+    limit: u32,
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let mut sql =
+        String::from("SELECT idx, entry FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3");
+    let mut parameters = 4..;
+    let mut condition = |column: &str| {
+        let n = parameters.next().unwrap_or_default();
+        sql += &format!(" AND {column} = ${n}");
+    };
+    if let Some((column, _)) = by {
+        condition(column);
+    }
+    if filter.event.is_some() {
+        condition("event");
+    }
+    if filter.exchange_id.is_some() {
+        condition("exchange_id");
+    }
+    let order = if descending { "DESC" } else { "ASC" };
+    let sql = format!("{sql} ORDER BY idx {order} LIMIT {limit}");
+    let rows = read!(db, pool => {
+        let mut query = sqlx::query_as::<_, (i64, Vec<u8>)>(sqlx::AssertSqlSafe(sql)).bind(log).bind(start).bind(end);
+        if let Some((_, id)) = by {
+            query = query.bind(id);
+        }
+        if let Some(event) = filter.event {
+            query = query.bind(i16::from(event.code()));
+        }
+        if let Some(id) = filter.exchange_id {
+            query = query.bind(id.as_uuid());
+        }
+        query.fetch_all(pool).await?
+    });
+    placed(rows)
+}
+
+/// The place of the first leaf that is not before `at`; the log's size where all are. Instants never decrease in a log,
+/// so that a time is found in as many steps as the size has bits.
+///
+/// # Errors
+/// [`Error::Database`]; [`Error::Corrupt`] where an entry is missing or there is no such log.
+pub async fn entry_at_or_after(db: &Db, log: i32, at: Micros) -> Result<u64, Error> {
+    const SQL: &str = "WITH RECURSIVE span (low, high) AS ( \
+         SELECT CAST(0 AS BIGINT), size FROM ledger_head WHERE log = $1 \
+         UNION ALL \
+         SELECT CASE WHEN e.at < $2 THEN e.idx + 1 ELSE s.low END, CASE WHEN e.at < $2 THEN s.high ELSE e.idx END \
+         FROM span s JOIN ledger_entry e ON e.log = $1 AND e.idx = (s.low + s.high) / 2 WHERE s.low < s.high) \
+         SELECT low FROM span WHERE low = high";
+    let found = read!(db, pool => sqlx::query_scalar::<_, i64>(SQL)
+        .bind(log).bind(at.get()).fetch_optional(pool).await?);
+    to_u64(
+        found.ok_or(Error::Corrupt("ledger_entry.idx"))?,
+        "ledger_entry.idx",
+    )
+}
+
+/// Entries of one log that a partition holds on PostgreSQL, as a power of two; the migrations know it too.
+const PARTITION_BITS: u32 = 24;
+
+/// Makes, on PostgreSQL, the partitions of the entries from `size` on and of as many again: ahead of need, without
+/// waiting for readers or writers and without making them wait (ATTACH takes SHARE UPDATE EXCLUSIVE on the whole,
+/// which CREATE TABLE … PARTITION OF would lock ACCESS EXCLUSIVE).
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn partition_ensure(db: &Db, size: u64) -> Result<(), Error> {
+    const EXISTS: &str = "SELECT to_regclass($1) IS NOT NULL";
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('unefois/partition', 0))";
+    let Db::Postgres(pool) = db else {
+        return Ok(());
+    };
+    let first = to_i64(size >> PARTITION_BITS)?;
+    for n in [first, first + 1] {
+        let name = format!("ledger_entry_p{n}");
+        let exists = || sqlx::query_scalar::<_, bool>(EXISTS).bind(&name);
+        if exists().fetch_one(pool).await? {
+            continue;
+        }
+        let mut tx = pool.begin().await?;
+        sqlx::query("SET LOCAL lock_timeout = '1s'")
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(LOCK).execute(&mut *tx).await?;
+        // Another replica may have been first.
+        if !exists().fetch_one(&mut *tx).await? {
+            let (from, to) = (n << PARTITION_BITS, (n + 1) << PARTITION_BITS);
+            let sql = format!(
+                "CREATE TABLE {name} (LIKE ledger_entry INCLUDING ALL); \
+                 ALTER TABLE ledger_entry ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Whether a log that grew from `from` to `to` should make sure of its next partition: now and then, from the middle
+/// of the one it fills.
+pub const fn partition_is_due(from: u64, to: u64) -> bool {
+    const STEP: u32 = PARTITION_BITS - 4;
+    let half = (to >> (PARTITION_BITS - 1)) & 1 == 1;
+    half && from >> STEP != to >> STEP
 }
 
 /// How many leaves of some range have the same four columns.
@@ -203,9 +457,12 @@ pub struct EntryCount {
 /// # Errors
 /// [`Error::Database`], [`Error::Range`].
 pub async fn entry_counts(db: &Db, log: i32, start: u64, end: u64) -> Result<Vec<EntryCount>, Error> {
-    const SQL: &str = "SELECT requester, provider, datatype, outcome, COUNT(*) AS count FROM ledger_entry \
+    const SQL: &str = "SELECT r.name AS requester, p.name AS provider, d.name AS datatype, outcome, count FROM ( \
+         SELECT requester, provider, datatype, outcome, COUNT(*) AS count FROM ledger_entry \
          WHERE log = $1 AND idx >= $2 AND idx < $3 AND exchange_id IS NOT NULL AND outcome IS NOT NULL \
-         GROUP BY requester, provider, datatype, outcome";
+         GROUP BY requester, provider, datatype, outcome) AS counted \
+         LEFT JOIN ledger_name r ON r.id = requester LEFT JOIN ledger_name p ON p.id = provider \
+         LEFT JOIN ledger_name d ON d.id = datatype";
     let (start, end) = (to_i64(start)?, to_i64(end)?);
     let mut counts = read!(db, pool => sqlx::query_as::<_, EntryCount>(SQL)
         .bind(log).bind(start).bind(end).fetch_all(pool).await?);

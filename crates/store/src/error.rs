@@ -23,6 +23,9 @@ pub enum Error {
     /// The schema is newer than this program, or an applied migration was edited.
     #[error("the database's schema is not one that this program knows")]
     UnknownSchema(#[source] sqlx::migrate::MigrateError),
+    /// An entry was to be stored whose names were not learned.
+    #[error("an entry was to be stored before its names")]
+    Unnamed,
     /// A number does not fit the column it is for.
     #[error("a number is too large for the database")]
     Range,

@@ -11,6 +11,13 @@ const BUCKET_BITS: u32 = 16;
 /// The key of a handle or a person in an index: an HMAC under the node's key.
 pub type Mac = [u8; 32];
 
+/// How much of it is stored: enough to tell a billion apart.
+const STORED: usize = 16;
+
+fn stored(mac: &Mac) -> &[u8] {
+    &mac[..STORED]
+}
+
 /// One of the two indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
@@ -30,18 +37,18 @@ pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u6
     }
     let pairs = pairs
         .iter()
-        .map(|(mac, idx)| Ok((to_i64(*idx >> BUCKET_BITS)?, mac.to_vec(), to_i64(*idx)?)))
+        .map(|(mac, idx)| Ok((bucket(*idx)?, stored(mac), to_i64(*idx)?)))
         .collect::<Result<Vec<_>, Error>>()?;
     match tx {
         Tx::Postgres(tx) => {
             let sql = match index {
                 Index::Handle => {
                     "INSERT INTO handle_index (log, bucket, mac, idx) \
-                     SELECT $1, * FROM UNNEST($2::bigint[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $1, * FROM UNNEST($2::int[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
                 }
                 Index::Person => {
                     "INSERT INTO person_index (log, bucket, mac, idx) \
-                     SELECT $1, * FROM UNNEST($2::bigint[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $1, * FROM UNNEST($2::int[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
                 }
             };
             let (mut buckets, mut macs, mut idx) = (Vec::new(), Vec::new(), Vec::new());
@@ -68,7 +75,7 @@ pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u6
                 (head, "ON CONFLICT DO NOTHING"),
                 4,
                 &pairs,
-                |query, (bucket, mac, idx)| query.bind(log).bind(*bucket).bind(mac.clone()).bind(*idx),
+                |query, (bucket, mac, idx)| query.bind(log).bind(*bucket).bind(mac.to_vec()).bind(*idx),
             )
             .await?;
         }
@@ -83,30 +90,47 @@ pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u6
 pub async fn index_lookup(db: &Db, index: Index, log: i32, mac: &Mac, size: u64) -> Result<Vec<u64>, Error> {
     let sql = match index {
         Index::Handle => {
-            "WITH RECURSIVE b (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
+            "WITH RECURSIVE b (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
              SELECT h.idx FROM b JOIN handle_index h ON h.log = $1 AND h.bucket = b.n AND h.mac = $3 \
              WHERE h.idx < $4 ORDER BY h.idx"
         }
         Index::Person => {
-            "WITH RECURSIVE b (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
+            "WITH RECURSIVE b (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM b WHERE n < $2) \
              SELECT h.idx FROM b JOIN person_index h ON h.log = $1 AND h.bucket = b.n AND h.mac = $3 \
              WHERE h.idx < $4 ORDER BY h.idx"
         }
     };
-    let (last, size) = (to_i64(size >> BUCKET_BITS)?, to_i64(size)?);
+    let (last, size) = (bucket(size)?, to_i64(size)?);
     let found = read!(db, pool => sqlx::query_scalar::<_, i64>(sql)
-        .bind(log).bind(last).bind(&mac[..]).bind(size).fetch_all(pool).await?);
+        .bind(log).bind(last).bind(stored(mac)).bind(size).fetch_all(pool).await?);
     found
         .into_iter()
         .map(|idx| to_u64(idx, "handle_index.idx"))
         .collect()
 }
 
+fn bucket(idx: u64) -> Result<i32, Error> {
+    i32::try_from(idx >> BUCKET_BITS).map_err(|_| Error::Range)
+}
+
+/// What opens the commitments of one handle in one month.
+#[derive(Clone, Debug)]
+pub struct SecretRow {
+    /// The month of the token's `iat`.
+    pub month: Month,
+    /// The handle's coarse time ([`unefois_core::Handle::unit`]): where the row lies among those of its month.
+    pub unit: u16,
+    /// The handle.
+    pub mac: Mac,
+    /// Its secret.
+    pub secret: GrantSecret,
+}
+
 /// Keeps the secret of a handle for a month, for no log; one already kept so stays.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -> Result<(), Error> {
+pub async fn secret_insert(tx: &mut Tx, secrets: &[SecretRow]) -> Result<(), Error> {
     secret_insert_of(tx, 0, secrets).await
 }
 
@@ -114,41 +138,36 @@ pub async fn secret_insert(tx: &mut Tx, secrets: &[(Month, Mac, GrantSecret)]) -
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn secret_insert_of(
-    tx: &mut Tx,
-    log: i32,
-    secrets: &[(Month, Mac, GrantSecret)],
-) -> Result<(), Error> {
+pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[SecretRow]) -> Result<(), Error> {
     if secrets.is_empty() {
         return Ok(());
     }
     match tx {
         Tx::Postgres(tx) => {
-            const SQL: &str = "INSERT INTO grant_secret (month, mac, log, secret) \
-                 SELECT m, k, $1, s FROM UNNEST($2::int[], $3::bytea[], $4::bytea[]) AS t (m, k, s) ON CONFLICT DO NOTHING";
-            let months: Vec<i32> = secrets.iter().map(|(month, ..)| month.ordinal()).collect();
-            let macs: Vec<&[u8]> = secrets.iter().map(|(_, mac, _)| &mac[..]).collect();
-            let values: Vec<&[u8]> = secrets
-                .iter()
-                .map(|(.., secret)| &secret.as_bytes()[..])
-                .collect();
+            const SQL: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT m, u, $1, k, s \
+                 FROM UNNEST($2::int[], $3::int[], $4::bytea[], $5::bytea[]) AS t (m, u, k, s) ON CONFLICT DO NOTHING";
+            let months: Vec<i32> = secrets.iter().map(|row| row.month.ordinal()).collect();
+            let units: Vec<i32> = secrets.iter().map(|row| row.unit.into()).collect();
+            let macs: Vec<&[u8]> = secrets.iter().map(|row| stored(&row.mac)).collect();
+            let values: Vec<&[u8]> = secrets.iter().map(|row| &row.secret.as_bytes()[..]).collect();
             sqlx::query(SQL)
                 .bind(log)
                 .bind(months)
+                .bind(units)
                 .bind(macs)
                 .bind(values)
                 .execute(&mut **tx)
                 .await?;
         }
         Tx::Sqlite(tx) => {
-            const HEAD: &str = "INSERT INTO grant_secret (month, mac, log, secret) VALUES";
-            let row = (HEAD, "ON CONFLICT DO NOTHING");
-            rows::insert(tx, row, 4, secrets, |query, (month, mac, secret)| {
+            const HEAD: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) VALUES";
+            rows::insert(tx, (HEAD, "ON CONFLICT DO NOTHING"), 5, secrets, |query, row| {
                 query
-                    .bind(month.ordinal())
-                    .bind(mac.to_vec())
+                    .bind(row.month.ordinal())
+                    .bind(i32::from(row.unit))
                     .bind(log)
-                    .bind(secret.as_bytes().to_vec())
+                    .bind(stored(&row.mac).to_vec())
+                    .bind(row.secret.as_bytes().to_vec())
             })
             .await?;
         }
@@ -156,18 +175,20 @@ pub async fn secret_insert_of(
     Ok(())
 }
 
-/// The secrets kept for a handle.
+/// The secrets kept for a handle of this `unit`, oldest month first.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
 pub async fn secret_read(
     db: &Db,
-    mac: &Mac,
+    (unit, mac): (u16, &Mac),
     (first, last): (Month, Month),
 ) -> Result<Vec<GrantSecret>, Error> {
-    const SQL: &str = "SELECT DISTINCT secret, month FROM grant_secret WHERE month >= $1 AND month <= $2 AND mac = $3 ORDER BY month";
+    // Unit -1: rows older than the column.
+    const SQL: &str = "SELECT DISTINCT secret, month FROM grant_secret \
+         WHERE month >= $1 AND month <= $2 AND unit IN (-1, $3) AND mac = $4 ORDER BY month";
     let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
-        .bind(first.ordinal()).bind(last.ordinal()).bind(&mac[..]).fetch_all(pool).await?);
+        .bind(first.ordinal()).bind(last.ordinal()).bind(i32::from(unit)).bind(stored(mac)).fetch_all(pool).await?);
     found
         .into_iter()
         .map(|secret| Ok(GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?)))

@@ -26,8 +26,8 @@
 //! - Migrations are embedded and append-only; each [`Component`] has its own table of applied ones on top of the
 //!   ledger's, and an unknown one refuses the start.
 //!
-//! The ledger's tables are written by the sequencer of `unefois-ledger` alone (modules [`head`], [`entry`], [`tile`],
-//! [`claim`], [`index`], [`evidence`]); the database is where invariant I2 rests: the primary key of `claim`.
+//! The ledger's tables are written by the sequencer of `unefois-ledger` alone (modules [`head`], [`entry`], [`name`],
+//! [`tile`], [`claim`], [`index`], [`evidence`]); the database is where invariant I2 rests: the primary key of `claim`.
 
 mod db;
 mod error;
@@ -42,6 +42,7 @@ pub mod entry;
 pub mod evidence;
 pub mod head;
 pub mod index;
+pub mod name;
 pub mod node;
 pub mod peer;
 pub mod tile;

@@ -7,7 +7,7 @@ use database::TestDatabase;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use unefois_core::Micros;
 use unefois_core::commitment::GrantSecret;
-use unefois_store::index::{secret_erase, secret_insert};
+use unefois_store::index::{SecretRow, secret_erase, secret_insert};
 use unefois_store::{Component, Db, Error};
 
 both_databases![
@@ -131,7 +131,12 @@ async fn what_is_erased_leaves_the_file() {
     let month = Micros::new(0).month();
     let db = Db::open(database.url(), Component::Node).await.expect("it opens");
     let mut tx = db.begin().await.expect("begun");
-    let secrets = [(month, [1; 32], GrantSecret::from_bytes(secret))];
+    let secrets = [SecretRow {
+        month,
+        unit: 7,
+        mac: [1; 32],
+        secret: GrantSecret::from_bytes(secret),
+    }];
     secret_insert(&mut tx, &secrets).await.expect("inserted");
     tx.commit().await.expect("committed");
     db.close().await;

@@ -150,11 +150,7 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     flip(&database).await;
     cnaf.stop().await.expect("it ends with 0");
 
-    execute(
-        &database,
-        "UPDATE ledger_entry SET requester = '00000000000000' WHERE idx = 0",
-    )
-    .await;
+    execute(&database, "UPDATE ledger_entry SET requester = 0 WHERE idx = 0").await;
     ledger_verify_finds(&world, &database, Changed::Column);
     a_justificatif_is_fetched_and_verified_offline(&world).await;
     story.end().await.expect("every process ends with 0");

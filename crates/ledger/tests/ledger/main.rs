@@ -8,6 +8,7 @@ pub mod database;
 mod fault;
 mod fence;
 mod growth;
+mod migration;
 mod peer;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;

@@ -76,10 +76,19 @@ async fn i7_every_changed_column_is_found(database: TestDatabase) {
         ("event", "event + 1"),
         ("outcome", "NULL"),
         ("reason", "3"),
+        ("units", "units + 1"),
+        ("peer", "provider"),
+        ("other", "provider"),
         ("requester", "provider"),
         ("provider", "NULL"),
-        ("datatype", "'cnaf/quotient-familial@2'"),
-        ("demarche", "'bourse'"),
+        ("holder", "NULL"),
+        ("publisher", "holder"),
+        ("datatype", "demarche"),
+        ("demarche", "0"),
+        ("habilitation", "9"),
+        ("legal_basis", "9"),
+        ("capacity", "1"),
+        ("acr", "1"),
     ] {
         raw.execute("CREATE TABLE kept AS SELECT * FROM ledger_entry WHERE idx = 270")
             .await;
@@ -94,6 +103,14 @@ async fn i7_every_changed_column_is_found(database: TestDatabase) {
             .await;
     }
     assert!(verify(&scene).await.is_sound());
+
+    // A name that stands for another is found in each entry that has it.
+    raw.execute("UPDATE ledger_name SET name = 'msa' WHERE name = 'cnaf'")
+        .await;
+    let report = verify(&scene).await;
+    assert_eq!(report.log, []);
+    assert!(report.index.iter().all(|fault| fault.column == "holder"));
+    assert_eq!(report.index.len(), 100, "as many as are told");
 }
 
 /// Rows that no head covers are no part of the log, whatever they say; the writer's next batch is none of them.
