@@ -13,7 +13,7 @@ use super::asker::Asker;
 use super::browser::Browser;
 use super::script::Script;
 use super::stage::{Roles, Stage};
-use crate::command::audit::{Heads, Reader, verify_participant};
+use crate::command::audit::{Heads, Reader, reconcile_participants, verify_participant};
 use crate::command::ledger::check;
 
 use super::world::{AUTHORITY, CLAMART, CNAF, MESR, World};
@@ -95,6 +95,7 @@ impl Story {
         step!("second-use", self.second_use());
         step!("history", self.history());
         step!("withdrawal", self.withdrawal());
+        step!("reconcile", self.reconcile());
         step!("tamper", self.tamper());
         true
     }
@@ -219,9 +220,18 @@ impl Story {
     }
 
     async fn audit(&mut self, participant: &str) -> anyhow::Result<unefois_auditor::LogReport> {
+        let reader = self.auditor();
+        let heads = &mut self.heads;
+        let mut reports = verify_participant(&reader, &participant.parse()?, heads, |_, _| {}).await?;
+        let report = reports.pop().context("no log was read")?;
+        heads.keep(&report.origin, report.head);
+        Ok(report)
+    }
+
+    fn auditor(&self) -> Reader {
         let folder = self.world.folder("auditor");
         let ca = self.world.folder("ca");
-        let reader = Reader {
+        Reader {
             cert: folder.join("tls.pem"),
             key: folder.join("tls.key"),
             authorities: ca.join("ca.pem"),
@@ -229,12 +239,7 @@ impl Story {
             directory: folder.join("directory.jws"),
             catalogue: folder.join("catalogue.bin"),
             pin: self.world.pin.to_string(),
-        };
-        let heads = &mut self.heads;
-        let mut reports = verify_participant(&reader, &participant.parse()?, heads, |_, _| {}).await?;
-        let report = reports.pop().context("no log was read")?;
-        heads.keep(&report);
-        Ok(report)
+        }
     }
 
     /// A one-shot handle serves once.
@@ -291,6 +296,26 @@ impl Story {
             Ok(_) => bail!("a withdrawn grant served"),
             Err(error) => refused_with(&error, Reason::GrantRevoked),
         }
+    }
+
+    /// The auditor compares both ends of every exchange: the two logs say the same.
+    async fn reconcile(&mut self) -> Seen {
+        let reader = self.auditor();
+        let mut exchanges = 0;
+        for producer in [CNAF, MESR] {
+            let ends = [producer.parse()?, CLAMART.parse()?];
+            let found = reconcile_participants(&reader, ends, &mut self.heads).await?;
+            ensure!(
+                found.findings.is_empty() && found.hours.iter().all(|hour| hour.agrees()),
+                "the two ends differ: {:?}",
+                found.findings
+            );
+            exchanges += found.exchanges;
+        }
+        ensure!(exchanges > 2, "only {exchanges} exchanges were compared");
+        Ok(format!(
+            "{exchanges} échange(s), deux registres chacun, aucun désaccord"
+        ))
     }
 
     /// One byte of one entry changed in the database is found.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use unefois_auditor::{KnownHead, LogReport};
+use unefois_auditor::KnownHead;
 use unefois_tlog::Origin;
 
 use crate::ca::folder::replace;
@@ -51,13 +51,13 @@ impl Heads {
         self.0.get(origin.as_str()).and_then(Head::known)
     }
 
-    /// Takes the verified head of `report` for its log's.
-    pub fn keep(&mut self, report: &LogReport) {
+    /// Takes the verified `head` for that of the log `origin`.
+    pub fn keep(&mut self, origin: &Origin, head: KnownHead) {
         let head = Head {
-            size: report.head.size,
-            root: report.head.root.to_string(),
+            size: head.size,
+            root: head.root.to_string(),
         };
-        self.0.insert(report.origin.as_str().to_owned(), head);
+        self.0.insert(origin.as_str().to_owned(), head);
     }
 
     /// Writes them in the place of `file`, as one step.

@@ -43,7 +43,7 @@ pub fn run(verify: &Verify, console: Console) -> Result<(), Failure> {
     ))?;
     for report in &reports {
         tell(report, console)?;
-        heads.keep(report);
+        heads.keep(&report.origin, report.head);
     }
     match &verify.heads {
         Some(file) => heads.save(file),

@@ -1,0 +1,295 @@
+//! `audit reconcile`: both ends of every exchange between two participants, each read and verified, then compared.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use unefois_auditor::reconcile::{End, Finding, Reconciliation, Rules, Trace, Weight, reconcile};
+use unefois_auditor::{Asked, read_log};
+use unefois_core::{Clock, Event, Micros, ParticipantId};
+use unefois_mesh::SystemClock;
+
+use super::period::Period;
+use super::reader::Session;
+use super::{Heads, Reader};
+use crate::command::runtime;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// How far the clocks of two participants may lie apart: what a producer takes of a token's future.
+const CLOCK_MS: i64 = 10_000;
+
+/// `audit reconcile`.
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// A participant: urn:unefois:participant:SIRET.
+    one: ParticipantId,
+    /// The participant at the other end.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    other: Option<ParticipantId>,
+    /// With every participant that the first one's logs name and that can be reached.
+    #[arg(long)]
+    all: bool,
+    /// Exchanges begun in this period, by the time in their ids.
+    #[command(flatten)]
+    period: Period,
+    /// What was written in the last seconds may still be under way, and is told apart.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    under_way: u32,
+    /// Where the heads that were verified are kept, as for `audit verify`.
+    #[arg(long, value_name = "FILE")]
+    heads: Option<PathBuf>,
+    #[command(flatten)]
+    reader: Reader,
+}
+
+/// Runs `audit reconcile`.
+pub fn run(asked: &Reconcile, console: Console) -> Result<(), Failure> {
+    let mut heads = match &asked.heads {
+        Some(file) => Heads::load(file)?,
+        None => Heads::default(),
+    };
+    let compared = runtime()?.block_on(compare(asked, &mut heads, console))?;
+    let mut agree = true;
+    for reconciliation in &compared {
+        tell(reconciliation, console)?;
+        agree &= reconciliation.agrees();
+    }
+    if let Some(file) = &asked.heads {
+        heads.save(file)?;
+    }
+    if agree {
+        return Ok(());
+    }
+    let count = |weight| compared.iter().map(|r| r.count(weight)).sum::<usize>();
+    let what = format!(
+        "{} désaccord(s), {} réception(s) non confirmée(s)",
+        count(Weight::Fault),
+        count(Weight::Unconfirmed)
+    );
+    let failure = Failure::new(Kind::No, what);
+    Err(failure.next("gardez les deux têtes et montrez ces échanges aux deux participants"))
+}
+
+async fn compare(
+    asked: &Reconcile,
+    heads: &mut Heads,
+    console: Console,
+) -> Result<Vec<Reconciliation>, Failure> {
+    let session = asked.reader.open()?;
+    let window = asked.period.window();
+    let others = match (&asked.other, asked.all) {
+        (Some(other), false) if *other == asked.one => {
+            return Err(Failure::new(
+                Kind::Usage,
+                "un participant n'échange pas avec lui-même",
+            ));
+        }
+        (other, _) => *other,
+    };
+    let before = SystemClock.now();
+    let mut progress = |read, size| {
+        if read < size {
+            console.say(&format!("{read} / {size}"));
+        }
+    };
+    let one = End::new(asked.one, window.clone(), others);
+    let one = end(&session, one, heads, &mut progress).await?;
+    let named: Vec<ParticipantId> = match others {
+        Some(other) => vec![other],
+        None => one.counterparties().copied().collect(),
+    };
+    let mut compared = Vec::with_capacity(named.len());
+    for other in named {
+        let reachable = session.edition().directory.participant(&other);
+        if asked.all && reachable.is_none_or(|row| row.mesh.is_empty() || row.logs.is_empty()) {
+            console.say(&format!(
+                "{other} : pas de registre joignable dans l'annuaire, non comparé"
+            ));
+            continue;
+        }
+        let other = End::new(other, window.clone(), Some(asked.one));
+        let other = end(&session, other, heads, &mut progress).await?;
+        // What either node wrote since the first reading began, the other may not have been asked for.
+        let rules = Rules {
+            under_way: before.plus_ms(-i64::from(asked.under_way) * 1_000)
+                ..SystemClock.now().plus_ms(CLOCK_MS),
+            clock_ms: CLOCK_MS,
+        };
+        compared.push(reconcile(&one, &other, &rules));
+    }
+    Ok(compared)
+}
+
+/// Reads every log of one end.
+async fn end(
+    session: &Session,
+    empty: End,
+    heads: &mut Heads,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<End, Failure> {
+    let mut end = empty;
+    for log in session.logs(end.participant())? {
+        let known = heads.known(&log.origin);
+        let begun = &end;
+        let (read, filled) = session
+            .read(&log, async |channel| {
+                let asked = Asked {
+                    known,
+                    purpose: "rapprochement des deux bouts",
+                    ..Asked::all(&log.origin, &log.key)
+                };
+                let mut filling = begun.clone();
+                let number = filling.log(&log.origin);
+                let take = |visited: unefois_auditor::Visited<'_>| filling.take(number, visited);
+                let read = read_log(channel, &asked, take, &mut progress).await?;
+                Ok((read, filling))
+            })
+            .await?;
+        heads.keep(&log.origin, read.head);
+        end = filled;
+    }
+    Ok(end)
+}
+
+/// Compares two participants as `reader`, for those who look for one result.
+///
+/// # Errors
+/// A log cannot be read, or does not hold.
+pub async fn reconcile_participants(
+    reader: &Reader,
+    ends: [ParticipantId; 2],
+    heads: &mut Heads,
+) -> Result<Reconciliation, Failure> {
+    let session = reader.open()?;
+    let always = Period::default().window();
+    let before = SystemClock.now();
+    let [one, other] = ends;
+    let one = end(
+        &session,
+        End::new(one, always.clone(), Some(other)),
+        heads,
+        |_, _| {},
+    )
+    .await?;
+    let other = end(&session, End::new(other, always, Some(ends[0])), heads, |_, _| {}).await?;
+    let rules = Rules {
+        under_way: before..SystemClock.now().plus_ms(CLOCK_MS),
+        clock_ms: CLOCK_MS,
+    };
+    Ok(reconcile(&one, &other, &rules))
+}
+
+fn tell(found: &Reconciliation, console: Console) -> Result<(), Failure> {
+    console.data(&to_json(found), || to_text(found))
+}
+
+fn to_json(found: &Reconciliation) -> Value {
+    let trace = |t: &Option<Trace>| {
+        t.as_ref().map(|t| {
+            json!({
+                "index": t.index, "leaf": t.leaf.to_string(), "event": t.event, "attempt": t.attempt,
+                "at": t.at.to_rfc3339(), "at_us": t.at.get(), "outcome": t.outcome,
+                "reason": t.reason.map(unefois_core::Reason::as_str),
+            })
+        })
+    };
+    let finding = |f: &Finding| {
+        let fields = match &f.cause {
+            unefois_auditor::reconcile::Cause::Differs(fields) => fields.clone(),
+            _ => Vec::new(),
+        };
+        json!({
+            "exchange_id": f.exchange.to_string(), "requester": f.requester, "provider": f.provider,
+            "weight": f.weight.as_str(), "cause": f.cause.as_str(), "fields": fields,
+            "producer": trace(&f.producer), "consumer": trace(&f.consumer),
+        })
+    };
+    let hours: Vec<Value> = (found.hours.iter())
+        .map(|hour| {
+            let end =
+                |n: usize| json!({"count": hour.ends[n].count, "digest": hour.ends[n].digest.to_string()});
+            json!({"hour": hour.at.to_rfc3339(), "agrees": hour.agrees(), "ends": [end(0), end(1)]})
+        })
+        .collect();
+    json!({
+        "ends": found.ends, "exchanges": found.exchanges, "agrees": found.agrees(), "hours": hours,
+        "unnumbered": found.unnumbered,
+        "findings": found.findings.iter().map(finding).collect::<Vec<_>>(),
+    })
+}
+
+fn to_text(found: &Reconciliation) -> String {
+    let [one, other] = found.ends.map(|end| end.siret().to_string());
+    let different = found.hours.iter().filter(|hour| !hour.agrees()).count();
+    let mut text = format!(
+        "{one} ↔ {other} : {} échange(s), {} heure(s) comparée(s), {different} différente(s)\n",
+        found.exchanges,
+        found.hours.len(),
+    );
+    for (weight, title) in [
+        (Weight::Fault, "Désaccords"),
+        (Weight::Unconfirmed, "Envoyés, réception non confirmée"),
+        (Weight::Explained, "Fins différentes, expliquées par une entrée"),
+        (Weight::UnderWay, "Peut-être en cours"),
+    ] {
+        let of_weight: Vec<&Finding> = found.findings.iter().filter(|f| f.weight == weight).collect();
+        if !of_weight.is_empty() {
+            text += &format!("{title} : {}\n", of_weight.len());
+            text.extend(of_weight.into_iter().map(line));
+        }
+    }
+    let unnumbered: u64 = found.unnumbered.iter().sum();
+    if unnumbered > 0 {
+        text += &format!("Refus d'appels sans identifiant, qui ne se rapprochent pas : {unnumbered}\n");
+    }
+    if found.agrees() {
+        text += "Les deux registres concordent.\n";
+    }
+    text
+}
+
+fn line(finding: &Finding) -> String {
+    use unefois_auditor::reconcile::Cause;
+    let end = |trace: &Option<Trace>| match trace {
+        None => "–".to_owned(),
+        Some(t) => {
+            let reason = t.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+            format!(
+                "{}{reason} (entrée {}, {})",
+                event_fr(t.event),
+                t.index,
+                instant(t.at)
+            )
+        }
+    };
+    let fields = match &finding.cause {
+        Cause::Differs(fields) => format!(" : {}", fields.join(", ")),
+        _ => String::new(),
+    };
+    format!(
+        "  {} : {}{fields}\n    producteur : {}\n    demandeur : {}\n",
+        finding.exchange,
+        finding.cause.text_fr(),
+        end(&finding.producer),
+        end(&finding.consumer)
+    )
+}
+
+fn instant(at: Micros) -> String {
+    at.to_rfc3339()
+}
+
+/// The word of an event that an exchange ends with, in French.
+const fn event_fr(event: Event) -> &'static str {
+    match event {
+        Event::Released => "transmis",
+        Event::ReleasedAgain => "transmis à nouveau",
+        Event::Withheld => "retenu",
+        Event::Deferred => "différé",
+        Event::Refused => "refusé",
+        Event::Received => "reçu",
+        Event::Unanswered => "sans réponse",
+        _ => event.as_str(),
+    }
+}
