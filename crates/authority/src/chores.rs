@@ -1,12 +1,13 @@
 //! What is done by the clock: each minute what has expired is deleted and what could not be logged is logged; each hour
-//! the ledger's tally is written.
+//! the ledger's tally is written; each month what is past its time is destroyed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use unefois_core::Micros;
-use unefois_ledger::Ledger;
+use unefois_core::directory::Freshness;
+use unefois_ledger::{Ledger, Retention};
 use unefois_store::authority::{grant, request, session};
 
 use crate::Error;
@@ -21,6 +22,7 @@ const TOKEN_KEPT_MS: i64 = 24 * 3_600_000;
 /// Does them until `shutdown`.
 pub(crate) async fn chores(authority: Arc<Authority>, shutdown: CancellationToken) {
     let mut tallied = hour(authority.clock.now());
+    let mut retention = Retention::new(authority.journal.ledger.clone());
     let mut every = tokio::time::interval(MINUTE);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -32,6 +34,15 @@ pub(crate) async fn chores(authority: Arc<Authority>, shutdown: CancellationToke
             tracing::warn!(
                 error = unefois_mesh::status::chain(&error),
                 "the minute's chores are not done"
+            );
+        }
+        let now = authority.clock.now();
+        // A clock that ran ahead finds the directory expired: it destroys nothing.
+        let in_force = authority.published.edition().directory.freshness(now) != Freshness::Expired;
+        if in_force && let Err(error) = retention.run(now).await {
+            tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "what is past its time is not destroyed"
             );
         }
         if let Err(error) = hourly(&authority.journal.ledger, &mut tallied, authority.clock.now()).await {

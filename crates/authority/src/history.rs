@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use unefois_core::commitment::{Field, GrantSecret};
-use unefois_core::{Entry, Handle, Micros, ParticipantId};
+use unefois_core::{Entry, Handle, LegalBasis, Micros, ParticipantId};
 use unefois_mesh::{status, target};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
@@ -54,6 +54,8 @@ pub(crate) struct Collected {
     pub(crate) silent: Vec<ParticipantId>,
     /// Those that hold more, later entries than one reading takes.
     pub(crate) incomplete: Vec<ParticipantId>,
+    /// How many proved entries nothing attributes to the person any more: what opened them was destroyed.
+    pub(crate) erased: usize,
     /// Newest first.
     pub(crate) exchanges: Vec<Exchange>,
 }
@@ -90,6 +92,7 @@ impl Authority {
             match answer {
                 Ok(answer) => {
                     entries.extend(answer.found);
+                    collected.erased += answer.erased;
                     if !answer.complete {
                         tracing::warn!(peer = %keeper, "a history too long to be read to its end");
                         collected.incomplete.push(*keeper);
@@ -137,6 +140,7 @@ impl Authority {
         let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut answer = Answer {
             found: Vec::new(),
+            erased: 0,
             complete: true,
         };
         for some in handles.chunks(HANDLES) {
@@ -154,9 +158,16 @@ impl Authority {
                 more = page.truncated;
                 let mut last = from;
                 for entry in page.entries {
-                    let proved = verify(edition, keeper, some, entry, secrets)?;
-                    last = last.max(proved.entry.at);
-                    answer.found.push(proved);
+                    match verify(edition, keeper, some, entry, (secrets, self.clock.now()))? {
+                        Judged::Proved(proved) => {
+                            last = last.max(proved.entry.at);
+                            answer.found.push(*proved);
+                        }
+                        Judged::Erased(at) => {
+                            last = last.max(at);
+                            answer.erased += 1;
+                        }
+                    }
                 }
                 if !more {
                     break;
@@ -178,6 +189,8 @@ impl Authority {
 /// What one participant answered.
 struct Answer {
     found: Vec<Proved>,
+    /// Entries that nothing attributes to the person any more.
+    erased: usize,
     /// Whether that is all it holds.
     complete: bool,
 }
@@ -195,15 +208,22 @@ enum NoAnswer {
     Unproved(&'static str),
 }
 
+/// One entry, judged.
+enum Judged {
+    Proved(Box<Proved>),
+    /// The authority has destroyed what would open it: in the log, and about nobody.
+    Erased(Micros),
+}
+
 /// Judges one entry: a log of this participant's, a handle that was asked for, a leaf under its signed head, and a
-/// commitment that this handle's secret opens.
+/// commitment that this handle's secret opens, unless that is destroyed.
 fn verify(
     edition: &Edition,
     keeper: ParticipantId,
     handles: &[Handle],
     sent: pb::ProvedEntry,
-    secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
-) -> Result<Proved, NoAnswer> {
+    (secrets, now): (&BTreeMap<Handle, Vec<GrantSecret>>, Micros),
+) -> Result<Judged, NoAnswer> {
     let handle = sent.handle.try_into().map(Handle::from_bytes);
     let handle = handle
         .ok()
@@ -229,14 +249,18 @@ fn verify(
         .map_err(|_| NoAnswer::Unproved("the proof"))?;
     let entry = Entry::decode(&sent.entry).map_err(|_| NoAnswer::Unproved("the entry's form"))?;
     let exchange = entry.exchange_id.ok_or(NoAnswer::Unproved("no exchange"))?;
-    let opens = secrets.get(&handle).is_some_and(|secrets| {
-        let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
-        secrets.iter().any(|secret| commits(secret) == entry.grant_commit)
-    });
-    if !opens {
-        return Err(NoAnswer::Unproved("the commitment to the handle"));
+    let secrets = secrets.get(&handle).map_or(&[][..], Vec::as_slice);
+    let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
+    if !secrets.iter().any(|secret| commits(secret) == entry.grant_commit) {
+        // Every handle has a secret from its grant on: none is left only where they were destroyed, all of them on a
+        // decision, or those of a month that is over.
+        let over = |basis: &LegalBasis| entry.at.month() < now.month().plus(-basis.kept_months());
+        return match secrets.is_empty() || entry.legal_basis.as_ref().is_some_and(over) {
+            true => Ok(Judged::Erased(entry.at)),
+            false => Err(NoAnswer::Unproved("the commitment to the handle")),
+        };
     }
-    Ok(Proved {
+    Ok(Judged::Proved(Box::new(Proved {
         keeper: row.id,
         origin: sent.origin,
         handle,
@@ -244,5 +268,5 @@ fn verify(
         receipt,
         acknowledged: sent.acknowledged,
         entry,
-    })
+    })))
 }

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Date, OffsetDateTime, UtcOffset};
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z, the one form that databases, hashes and signatures hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,6 +113,23 @@ impl Month {
     pub fn ordinal(self) -> i32 {
         self.year * 12 + i32::from(self.month) - 1
     }
+
+    /// The month that lies `months` later, or before it if negative.
+    #[must_use]
+    pub fn plus(self, months: i32) -> Self {
+        let ordinal = self.ordinal().saturating_add(months);
+        Self {
+            year: ordinal.div_euclid(12),
+            month: u8::try_from(ordinal.rem_euclid(12) + 1).expect("a remainder of twelve is below twelve"),
+        }
+    }
+
+    /// Its first instant; that of the epoch for a month outside the years 1 to 9999.
+    pub fn start(self) -> Micros {
+        let month = time::Month::try_from(self.month);
+        let day = month.and_then(|month| Date::from_calendar_date(self.year, month, 1));
+        Micros::from_secs(day.map_or(0, |day| day.midnight().assume_utc().unix_timestamp()))
+    }
 }
 
 impl fmt::Display for Month {
@@ -203,5 +220,21 @@ mod tests {
         let m = "2026-12-31T23:30:00-01:00".parse::<Micros>().unwrap().month();
         assert_eq!(m.to_string(), "2027-01");
         assert_eq!(m.ordinal(), 2027 * 12);
+    }
+
+    #[test]
+    fn months_are_counted_over_the_turn_of_the_year() {
+        let m = "2026-11-29T10:00:00Z".parse::<Micros>().unwrap().month();
+        for (months, text) in [
+            (-37, "2023-10"),
+            (-11, "2025-12"),
+            (0, "2026-11"),
+            (2, "2027-01"),
+            (37, "2029-12"),
+        ] {
+            assert_eq!(m.plus(months).to_string(), text);
+        }
+        assert_eq!(m.start().to_rfc3339(), "2026-11-01T00:00:00.000000Z");
+        assert_eq!(m.plus(1).start().plus_ms(-1).month(), m);
     }
 }

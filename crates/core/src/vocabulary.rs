@@ -207,6 +207,17 @@ pub enum LegalBasis {
     Text(String),
 }
 
+impl LegalBasis {
+    /// How many months after its own an exchange can still be opened: R.114-9-7 CRPA, and for proactive information
+    /// the year that L.114-8 II allows. In the month after that its secrets and index rows are destroyed.
+    pub const fn kept_months(&self) -> i32 {
+        match self {
+            Self::Proactive => 12,
+            Self::Request | Self::Consent | Self::Text(_) => 36,
+        }
+    }
+}
+
 impl fmt::Display for LegalBasis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -10,7 +10,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
-use unefois_ledger::{Keys, Ledger, LedgerService, Public, PublicError};
+use unefois_ledger::{Keys, Ledger, LedgerService, Public, PublicError, Retention};
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
 };
@@ -435,22 +435,37 @@ async fn report(health: HealthReporter, producer: Producer, shutdown: Cancellati
 }
 
 /// What is due each hour: the tally, and forgetting claims that nobody can meet any more and what a consumer holds in
-/// vain.
+/// vain; and, once a month, destroying what is past its time.
 async fn chores(foundation: Foundation, consumer: Option<Consumer>, shutdown: CancellationToken) {
     const MINUTE: Duration = Duration::from_secs(60);
-    let Foundation { ledger, clock, .. } = foundation;
+    let Foundation {
+        ledger,
+        clock,
+        directory,
+        ..
+    } = foundation;
     let hour = || clock.now().secs().div_euclid(3_600);
     let mut last = hour();
+    let mut retention = Retention::new(ledger.clone());
     let mut every = tokio::time::interval(MINUTE);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = every.tick() => {}
         }
+        let now = clock.now();
+        // A clock that ran ahead finds the directory expired: it destroys nothing.
+        if directory.edition().ground(now).is_ok()
+            && let Err(error) = retention.run(now).await
+        {
+            tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "what is past its time is not destroyed"
+            );
+        }
         if hour() == last {
             continue;
         }
-        let now = clock.now();
         let done = async {
             ledger.tally(now).await?;
             ledger.purge(now).await

@@ -3,16 +3,19 @@
 use unefois_core::Month;
 use unefois_core::commitment::GrantSecret;
 
-use crate::{Db, Error, Tx, on, read, rows, to_array, to_i64, to_u64};
+use crate::{Db, Error, Tx, read, rows, to_array, to_i64, to_u64};
 
 /// Entries a bucket of an index: within one, keys are random; the buckets grow to the right.
-const BUCKET_BITS: u32 = 16;
+pub(crate) const BUCKET_BITS: u32 = 16;
 
 /// The key of a handle or a person in an index: an HMAC under the node's key.
 pub type Mac = [u8; 32];
 
 /// How much of it is stored: enough to tell a billion apart.
 const STORED: usize = 16;
+
+/// A key as the indexes store it.
+pub type StoredMac = [u8; STORED];
 
 fn stored(mac: &Mac) -> &[u8] {
     &mac[..STORED]
@@ -193,13 +196,4 @@ pub async fn secret_read(
         .into_iter()
         .map(|secret| Ok(GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?)))
         .collect()
-}
-
-/// Destroys the secrets of `month` and before; how many.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn secret_erase(tx: &mut Tx, month: Month) -> Result<u64, Error> {
-    const SQL: &str = "DELETE FROM grant_secret WHERE month <= $1";
-    Ok(on!(tx, c => sqlx::query(SQL).bind(month.ordinal()).execute(c).await?.rows_affected()))
 }

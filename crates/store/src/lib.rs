@@ -39,6 +39,7 @@ pub mod authority;
 pub mod checkpoint;
 pub mod claim;
 pub mod entry;
+pub mod erase;
 pub mod evidence;
 pub mod head;
 pub mod index;

@@ -7,7 +7,8 @@ use database::TestDatabase;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use unefois_core::Micros;
 use unefois_core::commitment::GrantSecret;
-use unefois_store::index::{SecretRow, secret_erase, secret_insert};
+use unefois_store::erase::{Due, Erasable, due_erase};
+use unefois_store::index::{SecretRow, secret_insert};
 use unefois_store::{Component, Db, Error};
 
 both_databases![
@@ -144,7 +145,12 @@ async fn what_is_erased_leaves_the_file() {
 
     let db = Db::open(database.url(), Component::Node).await.expect("it opens");
     let mut tx = db.begin().await.expect("begun");
-    assert_eq!(secret_erase(&mut tx, month).await.expect("erased"), 1);
+    let due = Due {
+        month,
+        logs: Vec::new(),
+    };
+    let erased = due_erase(&mut tx, Erasable::Secret, &due, 10).await;
+    assert_eq!(erased.expect("erased"), 1);
     tx.commit().await.expect("committed");
     db.close().await;
     assert!(!in_file());

@@ -58,6 +58,7 @@ pub(crate) async fn page(
         asked: view.collected.asked,
         silent: names(&view.collected.silent),
         incomplete: names(&view.collected.incomplete),
+        erased: view.collected.erased,
         rows: rows.collect(),
         months: months(
             view.lines()
@@ -122,6 +123,7 @@ pub(crate) async fn json(
         "asked": view.collected.asked,
         "silent": names(&view.collected.silent),
         "incomplete": names(&view.collected.incomplete),
+        "erased": view.collected.erased,
         "exchanges": rows,
     });
     let mut response = Json(body).into_response();

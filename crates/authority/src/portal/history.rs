@@ -15,6 +15,8 @@ pub struct History {
     pub silent: Vec<String>,
     /// The names of those that hold later entries than could be read: what follows is missing below.
     pub incomplete: Vec<String>,
+    /// How many entries can no longer be attributed to anybody.
+    pub erased: usize,
     /// Newest first.
     pub rows: Vec<HistoryRow>,
     /// Counts by month over the whole period, newest first.

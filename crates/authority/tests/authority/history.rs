@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use unefois_core::{AccessTokenClaims, Clock as _, Event, ExchangeId, Random, Reason};
 use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_store::erase::Erasable;
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
 use crate::both_databases;
@@ -58,6 +59,36 @@ async fn an_entry_that_is_not_proved_makes_its_keeper_silent() {
     let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
     assert_eq!(json["silent"], serde_json::json!([kit.cnaf]));
     assert_eq!(json["exchanges"], serde_json::json!([]));
+    producer.stop().await;
+    commune.stop().await;
+    kit.stop().await;
+}
+
+/// What the authority has destroyed attributes no entry to anybody: neither a row, nor a reproach to who keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_whose_secrets_are_destroyed_are_nobodys() {
+    let kit = Kit::new().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    producer.write(&token, exchange(), sent(Event::Released, 1)).await;
+    let shown = async |browser: &mut Browser| -> Value {
+        serde_json::from_str(&browser.get("/historique.json").await.body).unwrap()
+    };
+    let before = shown(&mut browser).await;
+    assert_eq!(
+        (before["exchanges"].as_array().unwrap().len(), &before["erased"]),
+        (1, &json!(0))
+    );
+    let month = SystemClock.now().month();
+    let mut retention = kit.retention();
+    let kept = retention.run(month.plus(37).start().plus_ms(-1)).await.unwrap();
+    assert!(kept.is_empty(), "{kept:?}");
+    let erased = retention.run(month.plus(37).start()).await.unwrap();
+    assert!(erased.contains_key(&Erasable::Secret), "{erased:?}");
+    let after = shown(&mut browser).await;
+    assert_eq!((&after["exchanges"], &after["silent"]), (&json!([]), &json!([])));
+    assert_eq!(after["erased"], 1);
+    assert_eq!(kit.events().await.last(), Some(&Event::Erased));
     producer.stop().await;
     commune.stop().await;
     kit.stop().await;

@@ -23,6 +23,7 @@ use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::DirectoryDocument;
 use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, Micros, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, directory, jws};
+use unefois_ledger::Retention;
 use unefois_mesh::{Connector, Identity, Limits, Listener, SystemClock, SystemRandom, Target, Trust};
 use unefois_tlog::SignerKey;
 
@@ -342,6 +343,11 @@ impl Kit {
         let key = self.token_key.verifying_key().clone();
         let verified = jws::verify(token, "at+jwt", 16 * 1024, |_| Some(key)).unwrap();
         verified.claims().unwrap()
+    }
+
+    /// The job that destroys what is past its time.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention::new(self.running.ledger().clone())
     }
 
     /// The events of the authority's ledger.

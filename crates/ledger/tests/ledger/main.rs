@@ -13,6 +13,7 @@ mod peer;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod raw;
+mod retention;
 mod scene;
 mod service;
 mod tally;

@@ -97,4 +97,27 @@ impl Raw {
         };
         self.execute(sql).await;
     }
+
+    /// Makes every deletion from `table` fail.
+    pub(crate) async fn break_deletion(&mut self, table: &str) {
+        let sql = match self {
+            Self::Sqlite(_) => {
+                format!("CREATE TRIGGER kept BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'kept'); END")
+            }
+            Self::Postgres(_) => format!(
+                "CREATE OR REPLACE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'kept'; END $$; \
+                 CREATE TRIGGER kept BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION kept()"
+            ),
+        };
+        self.execute(&sql).await;
+    }
+
+    pub(crate) async fn mend_deletion(&mut self, table: &str) {
+        let sql = match self {
+            Self::Sqlite(_) => "DROP TRIGGER kept".to_owned(),
+            Self::Postgres(_) => format!("DROP TRIGGER kept ON {table}"),
+        };
+        self.execute(&sql).await;
+    }
 }

@@ -72,6 +72,7 @@ pub(crate) fn history(lang: Lang) -> History {
         asked: 4,
         silent: Vec::new(),
         incomplete: Vec::new(),
+        erased: 0,
         rows: vec![
             row(
                 lang,
@@ -119,6 +120,7 @@ pub(crate) fn history_empty(lang: Lang) -> History {
     History {
         silent: vec![mesr(lang)],
         incomplete: vec![cnaf(lang)],
+        erased: 2,
         rows: Vec::new(),
         months: Vec::new(),
         filters: Filters {
