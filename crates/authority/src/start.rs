@@ -10,7 +10,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
-use unefois_ledger::{Ledger, LedgerService, Public, PublicError};
+use unefois_ledger::{Ledger, LedgerService, Lent, Public, PublicError};
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
@@ -243,7 +243,13 @@ pub async fn start(
         shutdown.clone(),
     ));
     tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
-    let logs = LedgerService::new(vec![ledger.clone()], authority.participant);
+    let edition = Arc::clone(&published);
+    let lent = Lent {
+        directory_version: Arc::new(move || edition.edition().directory.version()),
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let logs = LedgerService::new(vec![ledger.clone()], authority.participant, lent);
     let (health, health_service) = tonic_health::server::health_reporter();
     tasks.spawn(report(
         health,

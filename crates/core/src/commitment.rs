@@ -188,13 +188,8 @@ impl NodeKey {
 
     /// HMAC-SHA-256 over the length-prefixed `domain` and `parts`.
     fn mac(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in std::iter::once(&domain.as_bytes()).chain(parts) {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
         let mut out = [0; 32];
-        out.copy_from_slice(context.sign().as_ref());
+        out.copy_from_slice(hmac::sign(&self.0, &prefixed(domain, parts)).as_ref());
         out
     }
 
@@ -208,10 +203,30 @@ impl NodeKey {
         self.mac("handle", &[handle.as_bytes()])
     }
 
+    /// Authenticates what this node gives a reader to come back with.
+    pub fn cursor_mac(&self, cursor: &[u8]) -> [u8; 32] {
+        self.mac("cursor", &[cursor])
+    }
+
+    /// Whether this node, or a replica, gave out `cursor` with this code; in a time that tells nothing of the right one.
+    pub fn cursor_is_ours(&self, cursor: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.0, &prefixed("cursor", &[cursor]), mac).is_ok()
+    }
+
     /// The key of a person in the person index; `person` is the source's own stable id or the canonical pivot.
     pub fn person_key(&self, person: &[u8]) -> [u8; 32] {
         self.mac("person", &[person])
     }
+}
+
+/// `domain` and `parts`, each after its length.
+fn prefixed(domain: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in std::iter::once(&domain.as_bytes()).chain(parts) {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
 }
 
 impl fmt::Debug for NodeKey {
@@ -261,6 +276,18 @@ mod tests {
             one,
             content_digest(AnswerForm::Document, [(&a, "1"), (&b, "2.0")])
         );
+    }
+
+    #[test]
+    fn a_cursor_is_ours_only_unchanged_and_under_our_key() {
+        let (key, other) = (NodeKey::new(&[7; 32]), NodeKey::new(&[8; 32]));
+        let mac = key.cursor_mac(b"where we were");
+        assert!(key.cursor_is_ours(b"where we were", &mac));
+        assert!(!key.cursor_is_ours(b"where we Were", &mac));
+        assert!(!key.cursor_is_ours(b"where we were", &mac[..31]));
+        assert!(!other.cursor_is_ours(b"where we were", &mac));
+        // What the key authenticates elsewhere is no cursor.
+        assert!(!key.cursor_is_ours(b"where we were", &key.person_key(b"where we were")));
     }
 
     #[test]

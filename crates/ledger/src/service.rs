@@ -1,7 +1,14 @@
 //! The logs of one process over gRPC, to those who may read them.
 
-use std::collections::BTreeMap;
+pub(crate) mod reading;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason};
 use unefois_mesh::status::{self, Refusal};
@@ -16,28 +23,54 @@ use unefois_store::peer::peer_receipt_exists;
 use unefois_tlog::Hash;
 
 use crate::read::LogView;
+use crate::watch::{Told, WATCHES};
 use crate::{Error, Ledger};
 
-/// The most entries of one answer to an auditor.
-const MAX_ENTRIES: u32 = 1_000;
 /// The most entries of one history.
 const MAX_HISTORY: usize = 1_000;
 
 /// Serves the logs of one process.
 ///
-/// An auditor reads every entry of a log that this process writes, in order. The authority reads the entries about a
-/// handle, in every log of the database: the replicas of a participant share it, and the call reaches one of them.
-/// Any admitted peer may have a log's heads proved consistent.
+/// An auditor reads every entry of a log that this process writes; a counterparty those in which it is requester or
+/// provider. The authority reads the entries about a handle, in every log of the database: the replicas of a participant
+/// share it, and the call reaches one of them. Any admitted peer may have a log's heads proved consistent.
+///
+/// What an auditor or a counterparty reads is recorded in the log before it leaves ([`Query`](crate::Query)). A log that cannot be
+/// written is still read by auditors, who have to find out why; such a reading is counted in the next `tally`.
 #[derive(Clone, Debug)]
 pub struct LedgerService {
     logs: Vec<Ledger>,
     authority: ParticipantId,
+    lent: Lent,
+    watches: Arc<Semaphore>,
+}
+
+/// What the process lends the service.
+#[derive(Clone)]
+pub struct Lent {
+    /// The version of the directory in use.
+    pub directory_version: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Holds the watches; its owner joins it after `shutdown`.
+    pub tasks: TaskTracker,
+    /// Ends the watches.
+    pub shutdown: CancellationToken,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lent").finish_non_exhaustive()
+    }
 }
 
 impl LedgerService {
     /// Serves `logs`, which share a database; `authority` is the participant that may read by handle.
-    pub const fn new(logs: Vec<Ledger>, authority: ParticipantId) -> Self {
-        Self { logs, authority }
+    pub fn new(logs: Vec<Ledger>, authority: ParticipantId, lent: Lent) -> Self {
+        Self {
+            logs,
+            authority,
+            lent,
+            watches: Arc::new(Semaphore::new(WATCHES)),
+        }
     }
 
     /// The log of `origin`; without a name, the only one.
@@ -133,31 +166,9 @@ impl ledger_service_server::LedgerService for LedgerService {
         &self,
         request: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        match Peer::of(&request)?.id {
-            PeerId::Auditor(_) => {}
-            PeerId::Participant(_) => {
-                return Err(not_entitled("a log is read with an auditor's certificate"));
-            }
-        }
-        let page = request.into_inner();
-        let log = self.log(&page.origin)?;
-        let size = at_head(log, page.size);
-        if page.start > size {
-            return Err(invalid("start", "at most the log's size"));
-        }
-        let end = size.min(page.start.saturating_add(u64::from(page.limit.min(MAX_ENTRIES))));
-        let checkpoint = log.checkpoint(size).await.map_err(|e| refusal("size", &e))?;
-        let consistency = consistency(log, page.known_size, size, "known_size").await?;
-        let entries = log
-            .entries(page.start, end)
-            .await
-            .map_err(|e| refusal("start", &e))?;
-        Ok(Response::new(pb::ListEntriesResponse {
-            entries,
-            checkpoint: checkpoint.as_str().to_owned(),
-            consistency,
-            reading: Vec::new(),
-        }))
+        let peer = Peer::of(&request)?;
+        let page = self.listed(&peer, request.into_inner()).await?;
+        Ok(Response::new(page))
     }
 
     async fn get_consistency(
@@ -179,23 +190,26 @@ impl ledger_service_server::LedgerService for LedgerService {
         &self,
         request: Request<pb::SearchRequest>,
     ) -> Result<Response<pb::SearchResponse>, Status> {
-        Peer::of(&request)?;
-        Err(status::refused(Reason::NotImplemented, "not served yet"))
+        let peer = Peer::of(&request)?;
+        let found = self.searched(&peer, request.into_inner()).await?;
+        Ok(Response::new(found))
     }
 
     async fn get_proof(
         &self,
         request: Request<pb::GetProofRequest>,
     ) -> Result<Response<pb::GetProofResponse>, Status> {
-        Peer::of(&request)?;
-        Err(status::refused(Reason::NotImplemented, "not served yet"))
+        let peer = Peer::of(&request)?;
+        let proved = self.proofs(&peer, request.into_inner()).await?;
+        Ok(Response::new(proved))
     }
 
-    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
+    type WatchStream = Told;
 
-    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Peer::of(&request)?;
-        Err(status::refused(Reason::NotImplemented, "not served yet"))
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Told>, Status> {
+        let peer = Peer::of(&request)?;
+        let told = self.watched(&peer, request.into_inner()).await?;
+        Ok(Response::new(told))
     }
 
     async fn history(
@@ -232,7 +246,11 @@ fn at_head(log: &Ledger, size: u64) -> u64 {
 
 async fn consistency(log: &Ledger, old: u64, new: u64, field: &str) -> Result<Vec<Vec<u8>>, Status> {
     let proof = log.consistency(old, new).await.map_err(|e| refusal(field, &e))?;
-    Ok(proof.iter().map(|hash| hash.as_bytes().to_vec()).collect())
+    Ok(hashes(&proof))
+}
+
+pub(crate) fn hashes(proof: &[Hash]) -> Vec<Vec<u8>> {
+    proof.iter().map(|hash| hash.as_bytes().to_vec()).collect()
 }
 
 fn not_entitled(why: &str) -> Status {
@@ -254,7 +272,7 @@ fn malformed(message: InvalidMessage) -> Status {
 }
 
 /// What a failure to read is told as; only a size or an index out of range is the caller's fault.
-fn refusal(field: &str, error: &Error) -> Status {
+pub(crate) fn refusal(field: &str, error: &Error) -> Status {
     match error {
         Error::OutOfRange => invalid(field, "at most the log's size"),
         Error::Overloaded

@@ -11,23 +11,32 @@ use crate::draft::Draft;
 use crate::receipt::DurableReceipt;
 use crate::{Error, Ledger};
 
+/// What a peer did that has no entry of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unwritten {
+    /// It was turned away.
+    TurnedAway(Reason),
+    /// It read the log while that could not be written.
+    Read,
+}
+
 /// The most peers and reasons that are told apart between two tallies; what is over counts under no peer.
 const MAX_KINDS: usize = 10_000;
 
-/// What was turned away since the last tally. It dies with the process: what must survive is an entry.
+/// What was turned away, or read, without an entry since the last tally. It dies with the process: what must survive is an entry.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<(String, Reason), u64>>);
+pub(crate) struct Tally(Mutex<BTreeMap<(String, Unwritten), u64>>);
 
 impl Tally {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Reason), u64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Unwritten), u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, peer: &str, reason: Reason, n: u64) {
+    fn add(&self, peer: &str, what: Unwritten, n: u64) {
         let mut counts = self.lock();
-        let known = counts.contains_key(&(peer.to_owned(), reason)) || counts.len() < MAX_KINDS;
+        let known = counts.contains_key(&(peer.to_owned(), what)) || counts.len() < MAX_KINDS;
         let peer = if known { peer } else { "" };
-        *counts.entry((peer.to_owned(), reason)).or_default() += n;
+        *counts.entry((peer.to_owned(), what)).or_default() += n;
     }
 }
 
@@ -35,13 +44,20 @@ impl Ledger {
     /// Counts a call that was turned away before it could have an entry of its own: before admission, or because the
     /// ledger could not be written (I8). `peer` is its name in its certificate; `None` where it showed none.
     pub fn turned_away(&self, peer: Option<&str>, reason: Reason) {
-        self.inner().tally.add(peer.unwrap_or_default(), reason, 1);
+        let what = Unwritten::TurnedAway(reason);
+        self.inner().tally.add(peer.unwrap_or_default(), what, 1);
+    }
+
+    /// Counts a query that was answered although the ledger could not be written; `peer` is the reader's name.
+    pub(crate) fn read_unrecorded(&self, peer: &str) {
+        self.inner().tally.add(peer, Unwritten::Read, 1);
     }
 
     /// Appends a `tally` of everything since the last one; for the owner of the clock to call at the turn of the hour.
     ///
     /// The counts are kept beside the log as the entry's evidence, as lines of text: the range of
-    /// entries counted, then `exchange` and `turned_away` lines, sorted.
+    /// entries counted, then `exchange` lines, and those of each peer, sorted: `turned_away`, and `read` for queries without
+    /// an entry of their own.
     ///
     /// # Errors
     /// As [`Ledger::append`]; what was turned away is then counted in the next one.
@@ -49,7 +65,7 @@ impl Ledger {
         let (db, log) = (&self.inner().db, self.inner().log);
         let start = entry_last(db, log, Event::Tally).await?.map_or(0, |idx| idx + 1);
         let end = self.head().size;
-        let turned_away = std::mem::take(&mut *self.inner().tally.lock());
+        let unwritten = std::mem::take(&mut *self.inner().tally.lock());
         let appended = async {
             let counts = entry_counts(db, log, start, end).await?;
             let mut text = format!("unefois/tally/v1 {start} {end} {}\n", now.get());
@@ -64,17 +80,20 @@ impl Ledger {
                     count.count
                 );
             }
-            for ((peer, reason), n) in &turned_away {
+            for ((peer, what), n) in &unwritten {
                 let peer = if peer.is_empty() { "-" } else { peer };
-                text += &format!("turned_away {peer} {reason} {n}\n");
+                text += &match what {
+                    Unwritten::TurnedAway(reason) => format!("turned_away {peer} {reason} {n}\n"),
+                    Unwritten::Read => format!("read {peer} {n}\n"),
+                };
             }
             let draft = Draft::new(Entry::new(Event::Tally, now)).evidence(text.into_bytes());
             self.append(draft).await
         }
         .await;
         if appended.is_err() {
-            for ((peer, reason), n) in turned_away {
-                self.inner().tally.add(&peer, reason, n);
+            for ((peer, what), n) in unwritten {
+                self.inner().tally.add(&peer, what, n);
             }
         }
         appended

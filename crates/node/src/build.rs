@@ -10,7 +10,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
-use unefois_ledger::{Keys, Ledger, LedgerService, Public, PublicError, Retention};
+use unefois_ledger::{Keys, Ledger, LedgerService, Lent, Public, PublicError, Retention};
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
 };
@@ -248,7 +248,13 @@ impl Node {
         );
         let mut routes = with_reflection(Routes::new(health_service), &names);
         let authority = foundation.directory.edition().directory.authority().participant;
-        let logs = LedgerService::new(vec![foundation.ledger.clone()], authority);
+        let directory = Arc::clone(&foundation.directory);
+        let lent = Lent {
+            directory_version: Arc::new(move || directory.edition().directory.version()),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let logs = LedgerService::new(vec![foundation.ledger.clone()], authority, lent);
         routes = routes.add_service(LedgerServiceServer::new(logs));
         tasks.spawn(chores(foundation.clone(), consumer.clone(), background.clone()));
         let more = more.merge(public.mesh_router());

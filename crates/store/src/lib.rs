@@ -46,6 +46,7 @@ pub mod index;
 pub mod name;
 pub mod node;
 pub mod peer;
+pub mod search;
 pub mod tile;
 pub mod witness;
 

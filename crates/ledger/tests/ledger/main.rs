@@ -15,6 +15,7 @@ mod proxy;
 mod raw;
 mod retention;
 mod scene;
+mod search;
 mod service;
 mod tally;
 mod tiles;

@@ -1,8 +1,12 @@
 //! Who may read what over gRPC.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 use unefois_core::{Clock as _, Entry, Event, Micros, ParticipantId, Reason, Sha256};
-use unefois_ledger::LedgerService;
+use unefois_ledger::{LedgerService, Lent};
 use unefois_mesh::{Peer, PeerId, Serial, status::reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_proto::pb::ledger::v1::{GetConsistencyRequest, HistoryRequest, ListEntriesRequest};
@@ -20,11 +24,19 @@ both_databases![
     malformed_questions_name_their_field,
 ];
 
-fn authority() -> ParticipantId {
+pub(crate) fn authority() -> ParticipantId {
     stranger()
 }
 
-fn from<T>(id: PeerId, message: T) -> Request<T> {
+pub(crate) fn lent() -> Lent {
+    Lent {
+        directory_version: Arc::new(|| 7),
+        tasks: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
+pub(crate) fn from<T>(id: PeerId, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(Peer {
         id,
@@ -36,18 +48,18 @@ fn from<T>(id: PeerId, message: T) -> Request<T> {
     request
 }
 
-fn auditor() -> PeerId {
+pub(crate) fn auditor() -> PeerId {
     PeerId::Auditor("cnil-1".to_owned())
 }
 
-fn assert_not_entitled<T: std::fmt::Debug>(answer: Result<T, Status>) {
+pub(crate) fn assert_not_entitled<T: std::fmt::Debug>(answer: Result<T, Status>) {
     let refusal = answer.expect_err("not for everybody");
     assert_eq!(reason_of(&refusal), Some(Reason::NotEntitled));
 }
 
 async fn i6_only_an_auditor_lists_and_only_the_authority_reads_a_history(database: TestDatabase) {
     let scene = Scene::new(database).await;
-    let service = LedgerService::new(vec![scene.open(1).await], authority());
+    let service = LedgerService::new(vec![scene.open(1).await], authority(), lent());
     let history = || HistoryRequest {
         handles: vec![vec![0; 16]],
         since_us: 0,
@@ -87,7 +99,7 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
         );
     }
     let known = ledger.head();
-    let service = LedgerService::new(vec![ledger.clone()], authority());
+    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
     for _ in 0..3 {
         claimed(
             fetch(&ledger, scene.once(scene.handle()), payload(1))
@@ -96,7 +108,7 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
         );
     }
 
-    let (mut tree, mut size) = (Tree::new(), 0);
+    let (mut tree, mut size, mut reading) = (Tree::new(), 0, Vec::new());
     for page in 0..5_u64 {
         let question = ListEntriesRequest {
             origin: String::new(),
@@ -104,6 +116,7 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
             limit: 2,
             size,
             known_size: known.size,
+            reading,
             ..ListEntriesRequest::default()
         };
         let answer = service
@@ -114,7 +127,7 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
         let signed = SignedCheckpoint::parse(answer.checkpoint.as_bytes()).unwrap();
         let head = signed.verify(&verifier(1)).unwrap().clone();
         assert_eq!(head.size, 10);
-        size = head.size;
+        (size, reading) = (head.size, answer.reading);
         let proof: Vec<Hash> = answer
             .consistency
             .iter()
@@ -145,7 +158,8 @@ async fn i7_pages_verify_against_one_head(database: TestDatabase) {
         .unwrap()
         .into_inner();
     let signed = SignedCheckpoint::parse(answer.checkpoint.as_bytes()).unwrap();
-    assert_eq!(signed.verify(&verifier(1)).unwrap().size, 15);
+    // Ten entries, one beside each page, and the record of the one reading.
+    assert_eq!(signed.verify(&verifier(1)).unwrap().size, 16);
 }
 
 async fn i12_a_history_holds_every_log_of_the_database(database: TestDatabase) {
@@ -175,7 +189,7 @@ async fn i12_a_history_holds_every_log_of_the_database(database: TestDatabase) {
     tx.commit().await.unwrap();
 
     // The call reaches one replica, which answers for both.
-    let service = LedgerService::new(vec![one], authority());
+    let service = LedgerService::new(vec![one], authority(), lent());
     let ask = |since_us| HistoryRequest {
         handles: vec![handle.as_bytes().to_vec()],
         since_us,
@@ -218,7 +232,7 @@ async fn i12_a_history_holds_every_log_of_the_database(database: TestDatabase) {
 async fn malformed_questions_name_their_field(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = scene.open(1).await;
-    let service = LedgerService::new(vec![ledger.clone(), scene.open(2).await], authority());
+    let service = LedgerService::new(vec![ledger.clone(), scene.open(2).await], authority(), lent());
     let origin = ledger.origin().to_string();
     let good = ListEntriesRequest {
         origin: origin.clone(),
@@ -236,11 +250,15 @@ async fn malformed_questions_name_their_field(database: TestDatabase) {
             ..good.clone()
         },
         ListEntriesRequest {
-            start: 1,
+            start: 9,
             ..good.clone()
         },
         ListEntriesRequest {
-            size: 1,
+            size: 9,
+            ..good.clone()
+        },
+        ListEntriesRequest {
+            reading: vec![1; 40],
             ..good.clone()
         },
         ListEntriesRequest {

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use unefois_core::commitment::{Field, NodeKey, Salt};
 use unefois_core::directory::ParticipantRow;
 use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason};
-use unefois_ledger::{About, Draft, Ledger, LedgerService};
+use unefois_ledger::{About, Draft, Ledger, LedgerService, Lent};
 use unefois_mesh::{Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Trust};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
@@ -76,7 +76,15 @@ impl Node {
         )
         .await;
         let ledger = ledger.unwrap();
-        let service = LedgerService::new(vec![ledger.clone()], AUTHORITY.parse().unwrap());
+        let service = LedgerService::new(
+            vec![ledger.clone()],
+            AUTHORITY.parse().unwrap(),
+            Lent {
+                directory_version: Arc::new(|| 1),
+                tasks: TaskTracker::new(),
+                shutdown: CancellationToken::new(),
+            },
+        );
         Self {
             ledger,
             clock,
