@@ -170,10 +170,7 @@ impl Ledger {
 /// index; else those of one event or exchange, within the places that one statement looks at.
 fn prefilter(filter: &EntryFilter, owner: Option<ParticipantId>) -> Prefilter {
     let named = [filter.party, filter.requester, filter.provider];
-    let participant = named
-        .into_iter()
-        .flatten()
-        .find(|id| Some(*id) != owner);
+    let participant = named.into_iter().flatten().find(|id| Some(*id) != owner);
     let mut events = filter.events.iter().copied();
     let event = match (events.next(), events.next()) {
         (Some(only), None) => Some(only),
