@@ -26,20 +26,16 @@ impl TestDatabase {
 
     /// An empty PostgreSQL database.
     pub fn postgres() -> Self {
+        Self::postgres_from("template0")
+    }
+
+    fn postgres_from(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::of_this_process();
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let socket = cluster.socket.display();
         let made = Command::new(cluster.programs.join("createdb"))
-            .args([
-                "-h",
-                &socket.to_string(),
-                "-U",
-                "postgres",
-                "-T",
-                "template0",
-                &name,
-            ])
+            .args(["-h", &socket.to_string(), "-U", "postgres", "-T", template, &name])
             .status()
             .expect("createdb runs");
         assert!(made.success(), "createdb makes {name}");
@@ -47,6 +43,26 @@ impl TestDatabase {
             url: format!("postgres://postgres@localhost/{name}?host={socket}"),
             _directory: None,
         }
+    }
+
+    /// The same database at this moment, under another name: an old copy of it, once it went on. Nobody may have it
+    /// open.
+    pub fn copy(&self) -> Self {
+        match self.url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let copy = Self::sqlite();
+                let to = copy.url.strip_prefix("sqlite:").expect("as it was made");
+                std::fs::copy(path, to).expect("the file is copied");
+                copy
+            }
+            None => Self::postgres_from(self.name()),
+        }
+    }
+
+    /// The name of a PostgreSQL database.
+    fn name(&self) -> &str {
+        let path = self.url.split_once("@localhost/").map_or("", |(_, path)| path);
+        path.split_once('?').map_or(path, |(name, _)| name)
     }
 
     /// What to open it by.

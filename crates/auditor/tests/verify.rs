@@ -13,8 +13,8 @@ use unefois_core::{Entry, Event, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use unefois_proto::pb::ledger::v1::{
     GetConsistencyRequest, GetConsistencyResponse, GetProofRequest, GetProofResponse, HistoryRequest,
-    HistoryResponse, ListEntriesRequest, ListEntriesResponse, SearchRequest, SearchResponse, WatchRequest,
-    WatchResponse,
+    HistoryResponse, ListEntriesRequest, ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse,
+    SearchRequest, SearchResponse, WatchRequest, WatchResponse,
 };
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
 
@@ -119,6 +119,13 @@ impl LedgerService for Served {
     type WatchStream = tokio_stream::Empty<Result<WatchResponse, Status>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_held_heads(
+        &self,
+        _: Request<ListHeldHeadsRequest>,
+    ) -> Result<Response<ListHeldHeadsResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 

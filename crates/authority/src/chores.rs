@@ -98,7 +98,9 @@ mod tests {
             node_key: NodeKey::new(&[1; 32]),
         };
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
-        let ledger = Ledger::open(db, keys, clock, random).await.unwrap();
+        let ledger = Ledger::open(db, keys, unefois_ledger::Safeguards::default(), clock, random)
+            .await
+            .unwrap();
         let now = SystemClock.now();
         let mut tallied = hour(now);
         for hours in [0, 1, 1, 2] {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use unefois_core::ParticipantId;
-use unefois_ledger::PublicConfig;
+use unefois_ledger::{PublicConfig, Safeguards};
 use unefois_mesh::{DirectoryConfig, Limits};
 
 use crate::keys::KeyFiles;
@@ -99,6 +99,9 @@ pub struct Tls {
 pub struct Database {
     /// `postgres://…` or `sqlite:PATH`.
     pub url: String,
+    /// Whether PostgreSQL must have a synchronous standby: what is acknowledged then survives the loss of the server.
+    #[serde(default)]
+    pub synchronous_standby: bool,
 }
 
 /// `[ledger]`.
@@ -107,6 +110,27 @@ pub struct Database {
 pub struct LedgerKeys {
     /// File of the ledger's signing key, in C2SP text (`PRIVATE+KEY+…`); its name is the log's origin.
     pub signer: PathBuf,
+    /// File outside the database, and outside its backups, that remembers the last published head; without one, only
+    /// peers would notice that the database is an old copy.
+    #[serde(default)]
+    pub anchor: Option<PathBuf>,
+    /// Megabytes of disk that must be left for exchanges; SQLite only.
+    #[serde(default = "disk_floor_mb")]
+    pub disk_floor_mb: u64,
+}
+
+const fn disk_floor_mb() -> u64 {
+    256
+}
+
+impl LedgerKeys {
+    pub(crate) fn safeguards(&self, database: &Database) -> Safeguards {
+        Safeguards {
+            anchor: self.anchor.clone(),
+            disk_floor_bytes: self.disk_floor_mb.saturating_mul(1 << 20),
+            synchronous_standby: database.synchronous_standby,
+        }
+    }
 }
 
 /// `[portal]`.

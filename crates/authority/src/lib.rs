@@ -41,6 +41,6 @@ pub use published::{PublishError, Published};
 pub use start::{Running, StartError, start};
 
 #[cfg(test)]
-#[expect(unreachable_pub, reason = "shared with tests that stand alone")]
+#[expect(unreachable_pub, dead_code, reason = "shared with tests that stand alone")]
 #[path = "../../../tests/kit/database.rs"]
 mod database;

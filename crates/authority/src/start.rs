@@ -10,7 +10,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
-use unefois_ledger::{Ledger, LedgerService, Lent, Public, PublicError};
+use unefois_ledger::{DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicError};
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
@@ -192,20 +192,33 @@ pub async fn start(
         signer,
         node_key: keys.node.clone(),
     };
-    let ledger = Ledger::open(db.clone(), ledger_keys, Arc::clone(&clock), Arc::clone(&random)).await?;
+    let safeguards = config.ledger.safeguards(&config.database);
+    let ledger = Ledger::open(
+        db.clone(),
+        ledger_keys,
+        safeguards,
+        Arc::clone(&clock),
+        Arc::clone(&random),
+    )
+    .await?;
     let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
     let public_address = public.address();
-    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone())
-        .await
-        .map_err(StartError::Revocation)?;
-    let revocation = Arc::new(revocation);
     let connector = Connector::new(
         Arc::clone(&trust),
         gate,
         Arc::clone(&identity),
         Arc::clone(&clock),
     );
+    let followed = Arc::clone(&published);
+    let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
+    let participant = config.authority.participant;
+    let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, in_use).await;
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(inquiry.run(shutdown.clone()));
+    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone())
+        .await
+        .map_err(StartError::Revocation)?;
+    let revocation = Arc::new(revocation);
     let closed_last = db.clone();
     let authority = Arc::new(Authority {
         origin: origin(&config.authority.issuer)?,

@@ -1,5 +1,8 @@
 use unefois_core::Reason;
 
+use crate::anchor::AnchorError;
+use crate::guard::Standing;
+
 /// Why the ledger did not do what was asked. Nothing may leave on any of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +16,18 @@ pub enum Error {
     /// Another process took this log; this one will write nothing more.
     #[error("another process writes this log now")]
     Fenced,
+    /// The log is kept from being written, or from new exchanges.
+    #[error("{0}")]
+    ReadOnly(Standing),
+    /// The log was closed for ever.
+    #[error(
+        "this log was closed for ever: draw a new log key with the next shard (unefois key generate ledger), and have the \
+         directory list it"
+    )]
+    Closed,
+    /// The anchor cannot be used.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     /// The stored log is not what its signed head says.
     #[error("the stored log contradicts its signed head: {0}")]
     Corrupt(&'static str),
@@ -38,6 +53,9 @@ impl Error {
             Self::OutOfRange => Reason::InvalidRequest,
             Self::Unavailable
             | Self::Fenced
+            | Self::ReadOnly(_)
+            | Self::Closed
+            | Self::Anchor(_)
             | Self::Corrupt(_)
             | Self::TooMuch
             | Self::Proof(_)

@@ -12,15 +12,20 @@
 //! that the grant was withdrawn meanwhile, [`Ledger::withhold`] records that nothing left.
 //!
 //! What no transaction told is unknown: the sequencer takes a new epoch, reads the head and acknowledges only what is
-//! there. A process that another one replaced writes nothing more ([`Error::Fenced`]).
+//! there. A process that another one replaced writes nothing more ([`Error::Fenced`]). A log of which somebody holds a head
+//! that the database does not have writes nothing more either ([`Ledger::seen`], [`Standing::RolledBack`]; I7).
 
+mod anchor;
 mod attempt;
 mod batch;
 mod claims;
 mod cursor;
 mod draft;
 mod error;
+mod guard;
+mod inquiry;
 mod log;
+mod lookout;
 mod peer;
 mod public;
 mod publish;
@@ -36,9 +41,12 @@ mod tiles;
 pub mod verify;
 mod watch;
 
+pub use anchor::AnchorError;
 pub use attempt::{Attempt, ClaimMode, ClaimRequest};
 pub use draft::{About, Draft, Gate, GateState, ReleaseDraft};
 pub use error::Error;
+pub use guard::{Safeguards, Seen, Standing};
+pub use inquiry::{DirectoryInUse, Inquiry};
 pub use log::{Begin, Keys, Ledger};
 pub use peer::{Growth, Witnessed, peer_head_witness};
 pub use public::{Public, PublicCertificate, PublicConfig, PublicError};

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -11,16 +10,19 @@ use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView}
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
 use unefois_store::entry::{entry_range, owner, partition_ensure};
-use unefois_store::head::{self, head_take};
+use unefois_store::head::{self, head_marks, head_take};
 use unefois_store::index::{Index, Mac, SecretRow, index_lookup, secret_read};
 use unefois_store::name::Names;
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
 
 use crate::Error;
+use crate::anchor::Anchor;
 use crate::attempt::{Attempt, ClaimRequest, Registry};
 use crate::batch::{Item, Leaf, State, commit_evidence, released};
 use crate::claims::{Verdict, judge};
 use crate::draft::{Draft, ReleaseDraft, withheld};
+use crate::guard::{Guard, Safeguards, Seen, Standing};
+use crate::lookout::{anchor_heads, watch_store};
 use crate::read::{LogView, tree_at};
 use crate::receipt::{DurableReceipt, Head, Release};
 use crate::sequencer::{Published, Sequencer};
@@ -65,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Random>,
     queue: mpsc::Sender<Item>,
     published: watch::Receiver<Arc<Published>>,
-    writable: Arc<AtomicBool>,
+    guard: Arc<Guard>,
     attempts: Registry,
     pub(crate) tally: Tally,
     closing: CancellationToken,
@@ -86,24 +88,65 @@ pub enum Begin {
 impl Ledger {
     /// Opens the log that `keys.signer` signs, in a new epoch: whoever wrote it before writes nothing more.
     ///
+    /// A database that does not hold what the anchor or kept evidence says is opened for reading:
+    /// [`Ledger::standing`] tells. Before anything is written, ask peers too ([`Inquiry`](crate::Inquiry)).
+    ///
     /// # Errors
     /// [`Error::Corrupt`] if what is stored is not what the signed head says, or was signed by another key;
-    /// [`Error::Store`].
+    /// [`Error::Closed`]; [`Error::Anchor`] if there is one that does not read, is of another log, or cannot be
+    /// written; [`Error::Store`].
     pub async fn open(
         db: Db,
         keys: Keys,
+        safeguards: Safeguards,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
         let origin: Origin = keys.signer.verifier().name().as_str().parse()?;
+        let anchor = match &safeguards.anchor {
+            Some(path) => Anchor::read(path, keys.signer.verifier())?,
+            None => None,
+        };
+        let floor = anchor.as_ref().map_or(0, |anchor| anchor.epoch);
         let holder = random.uuid_v4();
         let mut tx = db.begin().await?;
-        let head = head_take(&mut tx, origin.as_str(), holder).await?;
+        let head = head_take(&mut tx, origin.as_str(), holder, floor).await?;
+        let marks = head_marks(&mut tx, origin.as_str()).await?;
+        if marks.closed_at.is_some() {
+            return Err(Error::Closed);
+        }
         tx.commit().await?;
         partition_ensure(&db, head.size).await?;
 
         let signer = Arc::new(keys.signer);
         let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+        let guard = Arc::new(Guard::new(
+            db.clone(),
+            &state.head(),
+            head.log,
+            signer.verifier().clone(),
+            Arc::clone(&clock),
+            (safeguards.anchor.clone(), anchor.as_ref()),
+        ));
+        if marks.restored_at.is_some() {
+            guard.stop(Standing::Unproved);
+            tracing::error!(log = %origin, "{}", Standing::Unproved);
+        }
+        guard.compare_kept(anchor.as_ref()).await?;
+        match (&safeguards.anchor, &anchor) {
+            (Some(path), None) if head.size > 0 => tracing::warn!(
+                path = %path.display(),
+                "there is no anchor yet: what the database lost before this start is known to peers alone"
+            ),
+            (None, _) => tracing::warn!(
+                log = %origin,
+                "no anchor is set ([ledger] anchor): only peers would notice that the database is an old copy"
+            ),
+            (Some(_), _) => {}
+        }
+        guard.check_store(&safeguards).await?;
+        guard.try_anchor(&state.head()).await?;
+
         let (queue, items) = mpsc::channel(QUEUE);
         let first = Published {
             head: state.head(),
@@ -111,7 +154,6 @@ impl Ledger {
         };
         let (publish, published) = watch::channel(Arc::new(first));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let writable = Arc::new(AtomicBool::new(true));
         let sequencer = Sequencer {
             db: db.clone(),
             holder,
@@ -119,10 +161,16 @@ impl Ledger {
             state,
             queue: items,
             published: publish,
-            writable: Arc::clone(&writable),
+            guard: Arc::clone(&guard),
             closing: closing.clone(),
         };
         tasks.spawn(sequencer.run());
+        tasks.spawn(anchor_heads(
+            Arc::clone(&guard),
+            published.clone(),
+            closing.clone(),
+        ));
+        tasks.spawn(watch_store(Arc::clone(&guard), safeguards, closing.clone()));
         tasks.close();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -135,7 +183,7 @@ impl Ledger {
                 random,
                 queue,
                 published,
-                writable,
+                guard,
                 attempts: Registry::default(),
                 tally: Tally::default(),
                 closing,
@@ -144,12 +192,69 @@ impl Ledger {
         })
     }
 
+    /// Compares a head of this very log that `by` holds with the log. One that the log does not hold makes it read-only
+    /// at once and for good: `by` is for the operator's log. A head that this log's key did not sign counts for nothing.
+    ///
+    /// # Errors
+    /// [`Error::Proof`] if it is not signed by this log's key; [`Error::Store`].
+    pub async fn seen(&self, signed: &SignedCheckpoint, by: &str) -> Result<Seen, Error> {
+        self.inner.guard.seen(signed, by).await
+    }
+
+    /// As [`Ledger::seen`], of another log of the same participant, whose key is `key`: where the database does not hold
+    /// it, this log lost its claims with it.
+    ///
+    /// # Errors
+    /// As [`Ledger::seen`].
+    pub async fn seen_beside(
+        &self,
+        key: &VerifierKey,
+        signed: &SignedCheckpoint,
+        by: &str,
+    ) -> Result<Seen, Error> {
+        self.inner.guard.seen_beside(key, signed, by).await
+    }
+
+    /// What the log may do at this moment.
+    pub fn standing(&self) -> Standing {
+        self.inner.guard.standing()
+    }
+
+    /// Whether a new exchange may begin: what it needs can be written to its end.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Fenced`].
+    pub fn may_exchange(&self) -> Result<(), Error> {
+        self.inner.guard.exchanges()
+    }
+
+    /// Whether the anchor remembers this log.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for a probe.
+    pub fn anchored(&self) -> Result<(), &'static str> {
+        self.inner.guard.anchor()
+    }
+
+    pub(crate) fn anchor_is_head(&self) -> bool {
+        self.inner.guard.anchor_is_head
+    }
+
+    pub(crate) async fn proved_last(&self) -> Result<(), Error> {
+        self.inner.guard.proved_last().await
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
     /// Appends an entry; it survives a crash once this returns.
     ///
     /// # Errors
-    /// [`Error::Overloaded`], [`Error::TooMuch`], [`Error::Fenced`]; after [`Error::Unavailable`] the entry may be
+    /// [`Error::Overloaded`], [`Error::TooMuch`], [`Error::ReadOnly`], [`Error::Fenced`]; after [`Error::Unavailable`] the entry may be
     /// there or come later.
     pub async fn append(&self, draft: Draft) -> Result<DurableReceipt, Error> {
+        self.inner.guard.takes(draft.entry.event)?;
         let leaf = Box::new(self.leaf(draft)?);
         self.queued(|reply| Item::Append { leaf, reply }).await
     }
@@ -158,8 +263,9 @@ impl Ledger {
     /// nothing: [`Ledger::release`] does.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::ReadOnly`], [`Error::Fenced`], [`Error::Store`].
     pub async fn begin(&self, request: ClaimRequest) -> Result<Begin, Error> {
+        self.may_exchange()?;
         let attempt = self.attempt(request.clone());
         let claim = claim_peek(&self.inner.db, &request.key()).await?;
         let uses = uses_peek(&self.inner.db, &request.handle).await?;
@@ -193,6 +299,7 @@ impl Ledger {
             payload,
             gate,
         } = release;
+        self.may_exchange()?;
         let request = attempt.request().clone();
         draft.entry = released(draft.entry);
         let payload_mac = self.inner.node_key.payload_mac(&request.request_id, &payload);
@@ -255,9 +362,10 @@ impl Ledger {
         newer.map_or_else(|_| self.head(), |p| p.head.clone())
     }
 
-    /// Whether this process still may write: `false` once another one took the log.
+    /// Whether exchanges may be written at this moment: `false` whatever [`Ledger::standing`] forbids, and once the log
+    /// closes.
     pub fn is_writable(&self) -> bool {
-        self.inner.writable.load(Ordering::Acquire) && !self.inner.closing.is_cancelled()
+        self.standing() == Standing::Open && !self.inner.closing.is_cancelled()
     }
 
     /// The log's origin.
@@ -433,6 +541,7 @@ impl Ledger {
         &self,
         item: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Item,
     ) -> Result<T, Error> {
+        self.inner.guard.writes()?;
         let (reply, answer) = oneshot::channel();
         self.inner.queue.try_send(item(reply)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Overloaded,

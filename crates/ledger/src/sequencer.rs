@@ -6,7 +6,6 @@
 //! still succeed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -23,6 +22,7 @@ use crate::Error;
 use crate::attempt::ClaimRequest;
 use crate::batch::{Batch, Item, State};
 use crate::claims::Book;
+use crate::guard::{Guard, Standing};
 use crate::receipt::Head;
 
 /// The most items that one transaction writes. Every entry is under 1 KiB and most are under half of that.
@@ -44,7 +44,7 @@ pub(crate) struct Sequencer {
     pub(crate) state: State,
     pub(crate) queue: mpsc::Receiver<Item>,
     pub(crate) published: watch::Sender<Arc<Published>>,
-    pub(crate) writable: Arc<AtomicBool>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) closing: CancellationToken,
 }
 
@@ -53,7 +53,7 @@ enum Outcome {
     Applied,
     NotApplied,
     /// Another process took the log, or it is not what it was: this one never writes again.
-    Lost,
+    Lost(Standing),
     /// The process ends before the database answered.
     Unknown,
 }
@@ -62,12 +62,19 @@ impl Sequencer {
     pub(crate) async fn run(mut self) {
         let mut later = Vec::new();
         while let Some(items) = self.take(later).await {
-            later = if self.writable.load(Ordering::Acquire) {
+            later = if self.guard.writes().is_ok() {
                 self.process(items).await
             } else {
-                items.into_iter().for_each(|item| item.fail(Error::Fenced));
+                self.refuse(items);
                 Vec::new()
             };
+        }
+    }
+
+    /// Tells the callers of `items` why nothing is written.
+    fn refuse(&self, items: Vec<Item>) {
+        for item in items {
+            item.fail(self.guard.writes().err().unwrap_or(Error::Unavailable));
         }
     }
 
@@ -107,6 +114,8 @@ impl Sequencer {
             }
         };
         match (outcome, batch) {
+            // What was learnt while it was written forbids to build on it.
+            (Outcome::Applied, Some(_)) if self.guard.writes().is_err() => self.refuse(items),
             (Outcome::Applied, Some(batch)) => {
                 self.ensure_partition(batch.tree.size()).await;
                 self.state.tree = Arc::clone(&batch.tree);
@@ -119,9 +128,10 @@ impl Sequencer {
             (Outcome::Applied | Outcome::NotApplied | Outcome::Unknown, _) => {
                 items.into_iter().for_each(|item| item.fail(Error::Unavailable));
             }
-            (Outcome::Lost, _) => {
-                self.writable.store(false, Ordering::Release);
-                items.into_iter().for_each(|item| item.fail(Error::Fenced));
+            (Outcome::Lost(standing), _) => {
+                self.guard.stop(standing);
+                self.guard.lost(&self.state.head()).await;
+                self.refuse(items);
             }
         }
         later
@@ -194,15 +204,15 @@ impl Sequencer {
                             tracing::error!(
                                 "the log is neither what it was nor what was written: it stays closed"
                             );
-                            Outcome::Lost
+                            Outcome::Lost(Standing::Fenced)
                         }
                     };
                 }
                 Ok(None) => {
                     tracing::error!("another process took this log");
-                    return Outcome::Lost;
+                    return Outcome::Lost(Standing::Fenced);
                 }
-                Err(unefois_store::Error::Replaced) => return Outcome::Lost,
+                Err(unefois_store::Error::Replaced) => return Outcome::Lost(Standing::Replaced),
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -238,6 +248,7 @@ impl Sequencer {
     /// Shows the committed state to readers.
     fn publish(&self) -> Head {
         let head = self.state.head();
+        self.guard.published(&head);
         self.published.send_replace(Arc::new(Published {
             head: head.clone(),
             tree: Arc::clone(&self.state.tree),

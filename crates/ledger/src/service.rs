@@ -19,7 +19,7 @@ use unefois_proto::{InvalidMessage, handles};
 use unefois_store::entry::entry_range;
 use unefois_store::head::origins;
 use unefois_store::index::{Index, index_lookup};
-use unefois_store::peer::peer_receipt_exists;
+use unefois_store::peer::{peer_heads_of, peer_receipt_exists};
 use unefois_tlog::Hash;
 
 use crate::read::LogView;
@@ -28,6 +28,8 @@ use crate::{Error, Ledger};
 
 /// The most entries of one history.
 const MAX_HISTORY: usize = 1_000;
+/// The most heads that are told to one participant: its logs.
+pub(crate) const MAX_HEADS: u32 = 64;
 
 /// Serves the logs of one process.
 ///
@@ -212,6 +214,21 @@ impl ledger_service_server::LedgerService for LedgerService {
         Ok(Response::new(told))
     }
 
+    async fn list_held_heads(
+        &self,
+        request: Request<pb::ListHeldHeadsRequest>,
+    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
+        let PeerId::Participant(caller) = Peer::of(&request)?.id else {
+            return Err(not_entitled("heads are held of participants' logs"));
+        };
+        let Some(first) = self.logs.first() else {
+            return Ok(Response::new(pb::ListHeldHeadsResponse::default()));
+        };
+        let held = peer_heads_of(&first.inner().db, &caller.to_string(), MAX_HEADS).await;
+        let checkpoints = held.map_err(|e| refusal("", &e.into()))?;
+        Ok(Response::new(pb::ListHeldHeadsResponse { checkpoints }))
+    }
+
     async fn history(
         &self,
         request: Request<pb::HistoryRequest>,
@@ -278,6 +295,9 @@ pub(crate) fn refusal(field: &str, error: &Error) -> Status {
         Error::Overloaded
         | Error::Unavailable
         | Error::Fenced
+        | Error::ReadOnly(_)
+        | Error::Closed
+        | Error::Anchor(_)
         | Error::Corrupt(_)
         | Error::TooMuch
         | Error::Proof(_)

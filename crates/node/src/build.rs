@@ -10,7 +10,9 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
-use unefois_ledger::{Keys, Ledger, LedgerService, Lent, Public, PublicError, Retention};
+use unefois_ledger::{
+    DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Retention,
+};
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
 };
@@ -113,6 +115,7 @@ pub struct Foundation {
 #[derive(Debug)]
 pub struct Node {
     foundation: Foundation,
+    inquiry: Inquiry,
     public: Public,
     listener: Listener,
     producer: Option<(Producer, Keeper)>,
@@ -144,7 +147,13 @@ impl Node {
             node_key: config::node_key(&config.ledger.node_key)?,
         };
         let db = Db::open(&config.database.url, Component::Node).await?;
-        let ledger = Ledger::open(db.clone(), keys, Arc::clone(&clock), Arc::new(random.clone())).await?;
+        let safeguards = config.ledger.safeguards(&config.database);
+        let (ledger_clock, ledger_random) = (Arc::clone(&clock), Arc::new(random.clone()));
+        let ledger = Ledger::open(db.clone(), keys, safeguards, ledger_clock, ledger_random).await?;
+        let followed = Arc::clone(&directory);
+        let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
+        let inquiry =
+            Inquiry::begin(ledger.clone(), connector.clone(), config.node.participant, in_use).await;
         let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
         let foundation = Foundation {
             directory,
@@ -179,6 +188,7 @@ impl Node {
         .await?;
         Ok(Self {
             foundation,
+            inquiry,
             public,
             listener,
             producer,
@@ -226,6 +236,7 @@ impl Node {
     pub async fn serve_with(self, more: Router, shutdown: CancellationToken) {
         let Self {
             foundation,
+            inquiry,
             public,
             listener,
             producer,
@@ -239,6 +250,7 @@ impl Node {
             Arc::clone(&foundation.trust),
             background.clone(),
         ));
+        tasks.spawn(inquiry.run(background.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut names = vec![ledger_service_server::SERVICE_NAME];
         names.extend(

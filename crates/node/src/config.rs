@@ -7,7 +7,7 @@ use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey};
-use unefois_ledger::PublicConfig;
+use unefois_ledger::{PublicConfig, Safeguards};
 use unefois_mesh::{DirectoryConfig, Limits, SystemRandom};
 use unefois_tlog::SignerKey;
 use zeroize::Zeroizing;
@@ -84,6 +84,9 @@ pub struct Tls {
 pub struct Database {
     /// `postgres://…` or `sqlite:PATH`.
     pub url: String,
+    /// Whether PostgreSQL must have a synchronous standby: what is acknowledged then survives the loss of the server.
+    #[serde(default)]
+    pub synchronous_standby: bool,
 }
 
 /// `[ledger]`.
@@ -95,6 +98,27 @@ pub struct LedgerKeys {
     /// 32 secret bytes behind the erasable indexes and the payload MACs, shared by the participant's replicas and never
     /// rotated while a claim lives.
     pub node_key: PathBuf,
+    /// File outside the database, and outside its backups, that remembers the last published head; without one, only
+    /// peers would notice that the database is an old copy.
+    #[serde(default)]
+    pub anchor: Option<PathBuf>,
+    /// Megabytes of disk that must be left for exchanges; SQLite only.
+    #[serde(default = "disk_floor_mb")]
+    pub disk_floor_mb: u64,
+}
+
+const fn disk_floor_mb() -> u64 {
+    256
+}
+
+impl LedgerKeys {
+    pub(crate) fn safeguards(&self, database: &Database) -> Safeguards {
+        Safeguards {
+            anchor: self.anchor.clone(),
+            disk_floor_bytes: self.disk_floor_mb.saturating_mul(1 << 20),
+            synchronous_standby: database.synchronous_standby,
+        }
+    }
 }
 
 /// `[producer]`.

@@ -42,6 +42,8 @@ pub struct FetchCall {
     pub acknowledged: Vec<Sha256>,
     /// The size of our log that the caller last saw, and that log's origin.
     pub known: Option<(String, u64)>,
+    /// Our checkpoint of that size, as the caller holds it, unverified.
+    pub known_checkpoint: Option<String>,
     /// The caller's own signed checkpoint, unverified.
     pub caller_checkpoint: Option<String>,
     /// The size of the caller's log that it proves its checkpoint from, and the proof.
@@ -90,6 +92,10 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
                 .text("known_origin", origin, 256)
                 .map(|origin| (origin, size)),
         };
+        let known_checkpoint = match message.known_checkpoint {
+            text if text.is_empty() => None,
+            text => check.text("known_checkpoint", text, MAX_CHECKPOINT_BYTES),
+        };
         let caller_checkpoint = match message.caller_checkpoint {
             text if text.is_empty() => None,
             text => check.text("caller_checkpoint", text, MAX_CHECKPOINT_BYTES),
@@ -113,6 +119,7 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
                 nonce: nonce?,
                 acknowledged,
                 known,
+                known_checkpoint,
                 caller_checkpoint,
                 caller_growth: (message.caller_size > 0).then_some((message.caller_size, proof)),
             })

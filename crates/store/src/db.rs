@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
@@ -75,6 +75,26 @@ impl Db {
         match self {
             Self::Postgres(_) => Ok(()),
             Self::Sqlite(sqlite) => sqlite.check_file(),
+        }
+    }
+
+    /// How many bytes the file system of a SQLite file has left for it; `None` on PostgreSQL, whose disk is its own
+    /// server's to watch.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`] if the folder cannot be asked.
+    pub fn free_bytes(&self) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Postgres(_) => Ok(None),
+            Self::Sqlite(sqlite) => {
+                let folder = sqlite
+                    .path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                let folder = folder.unwrap_or(Path::new("."));
+                let disk = rustix::fs::statvfs(folder).map_err(|_| Error::Replaced)?;
+                Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+            }
         }
     }
 

@@ -42,20 +42,22 @@ fn head((log, epoch, size, root, at, view_epoch, view_seq, checkpoint): Row) -> 
     })
 }
 
-/// Takes the log of `origin` for the process that drew `holder`, in a new epoch; a log not seen before is made.
+/// Takes the log of `origin` for the process that drew `holder`, in a new epoch above `floor`; a log not seen before is
+/// made.
 ///
-/// Every earlier holder is fenced off once this commits.
+/// Every earlier holder is fenced off once this commits. `floor` is an epoch known from outside the database, which may
+/// be an old copy: no epoch is taken twice.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn head_take(tx: &mut Tx, origin: &str, holder: Uuid) -> Result<Head, Error> {
+pub async fn head_take(tx: &mut Tx, origin: &str, holder: Uuid, floor: u64) -> Result<Head, Error> {
     const INSERT: &str = "INSERT INTO ledger_head (origin, epoch, holder, size, root, at, view_epoch, view_seq, checkpoint) \
          VALUES ($1, 0, $2, 0, $3, $4, 0, 0, '') ON CONFLICT (origin) DO NOTHING";
-    const TAKE: &str = "UPDATE ledger_head SET epoch = epoch + 1, holder = $2 WHERE origin = $1 \
-         RETURNING log, epoch, size, root, at, view_epoch, view_seq, checkpoint";
-    let root = Hash::EMPTY.as_bytes().to_vec();
+    const TAKE: &str = "UPDATE ledger_head SET epoch = CASE WHEN epoch < $3 THEN $3 ELSE epoch END + 1, holder = $2 \
+         WHERE origin = $1 RETURNING log, epoch, size, root, at, view_epoch, view_seq, checkpoint";
+    let (root, floor) = (Hash::EMPTY.as_bytes().to_vec(), to_i64(floor)?);
     on!(tx, c => sqlx::query(INSERT).bind(origin).bind(holder).bind(root).bind(i64::MIN).execute(c).await.map(drop)?);
-    let row = on!(tx, c => sqlx::query_as::<_, Row>(TAKE).bind(origin).bind(holder).fetch_one(c).await?);
+    let row = on!(tx, c => sqlx::query_as::<_, Row>(TAKE).bind(origin).bind(holder).bind(floor).fetch_one(c).await?);
     head(row)
 }
 
@@ -106,5 +108,70 @@ pub async fn head_read(db: &Db, origin: &str) -> Result<Option<Head>, Error> {
 /// [`Error::Database`].
 pub async fn origins(db: &Db) -> Result<Vec<String>, Error> {
     const SQL: &str = "SELECT origin FROM ledger_head ORDER BY origin";
+    Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL).fetch_all(pool).await?))
+}
+
+/// What an operator did to a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// When it was closed for ever.
+    pub closed_at: Option<Micros>,
+    /// When a backup of it was restored; none once it was shown that nothing came after that backup.
+    pub restored_at: Option<Micros>,
+}
+
+/// The marks of the log of `origin`; none for a log that is not there.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn head_marks(tx: &mut Tx, origin: &str) -> Result<Marks, Error> {
+    const SQL: &str = "SELECT closed_at, restored_at FROM ledger_head WHERE origin = $1";
+    let row = on!(tx, c => sqlx::query_as::<_, (Option<i64>, Option<i64>)>(SQL).bind(origin)
+        .fetch_optional(c).await?);
+    let (closed_at, restored_at) = row.unwrap_or_default();
+    Ok(Marks {
+        closed_at: closed_at.map(Micros::new),
+        restored_at: restored_at.map(Micros::new),
+    })
+}
+
+/// Closes the log of `origin` for ever, in a new epoch, so that its writer writes nothing more; `false` if there is no
+/// such log, or it was closed before.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn head_close(tx: &mut Tx, origin: &str, at: Micros) -> Result<bool, Error> {
+    const SQL: &str =
+        "UPDATE ledger_head SET closed_at = $2, epoch = epoch + 1 WHERE origin = $1 AND closed_at IS NULL";
+    let done = on!(tx, c => sqlx::query(SQL).bind(origin).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(done == 1)
+}
+
+/// Marks every log of the database as restored from a backup.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn heads_restored(tx: &mut Tx, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "UPDATE ledger_head SET restored_at = $1 WHERE closed_at IS NULL";
+    on!(tx, c => sqlx::query(SQL).bind(at.get()).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// Takes the mark of a restored backup off the log of `origin`: it was shown that nothing came after it.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn head_proved_last(tx: &mut Tx, origin: &str) -> Result<(), Error> {
+    const SQL: &str = "UPDATE ledger_head SET restored_at = NULL WHERE origin = $1";
+    on!(tx, c => sqlx::query(SQL).bind(origin).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// The origins of the logs that are not closed, sorted.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn origins_open(db: &Db) -> Result<Vec<String>, Error> {
+    const SQL: &str = "SELECT origin FROM ledger_head WHERE closed_at IS NULL ORDER BY origin";
     Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL).fetch_all(pool).await?))
 }

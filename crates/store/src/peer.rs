@@ -69,6 +69,28 @@ pub async fn peer_head_replace(
     Ok(done == 1)
 }
 
+/// The signed heads held of the logs of `participant`, whose origins are `<participant>/<shard>`; at most `most`.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn peer_heads_of(db: &Db, participant: &str, most: u32) -> Result<Vec<String>, Error> {
+    const SQL: &str =
+        "SELECT checkpoint FROM peer_state WHERE substr(origin, 1, $2) = $1 ORDER BY origin LIMIT $3";
+    let prefix = format!("{participant}/");
+    let length = i32::try_from(prefix.len()).map_err(|_| Error::Range)?;
+    Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL)
+        .bind(&prefix).bind(length).bind(i64::from(most)).fetch_all(pool).await?))
+}
+
+/// The origins of the logs of which a head is held.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn peer_origins(db: &Db) -> Result<Vec<String>, Error> {
+    const SQL: &str = "SELECT origin FROM peer_state ORDER BY origin";
+    Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL).fetch_all(pool).await?))
+}
+
 /// Notes that `peer` (a SIRET) says it received and logged these entries of ours; how many it had not said before.
 ///
 /// # Errors

@@ -85,7 +85,7 @@ async fn a_reader_writes_nothing(database: TestDatabase) {
     );
     if let Ok(mut tx) = reader.begin().await {
         let holder = uuid::Uuid::from_u128(1);
-        let taken = unefois_store::head::head_take(&mut tx, "origin", holder).await;
+        let taken = unefois_store::head::head_take(&mut tx, "origin", holder, 0).await;
         taken.expect_err("a reader takes no log");
     }
     writer.close().await;

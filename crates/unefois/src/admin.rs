@@ -28,9 +28,11 @@ pub struct Config {
     pub listen: SocketAddr,
 }
 
-/// One thing that must hold for the process to serve.
+/// One thing that must hold for the process to serve, or that it should know of.
 pub struct Check {
     name: &'static str,
+    /// Whether the process serves all the same.
+    advice: bool,
     holds: Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>,
 }
 
@@ -42,8 +44,24 @@ impl Check {
     ) -> Self {
         Self {
             name,
+            advice: false,
             holds: Box::new(holds),
         }
+    }
+
+    /// As [`Check::new`], of something without which the process serves, and which an operator should mend.
+    pub fn advice(
+        name: &'static str,
+        holds: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            advice: true,
+            ..Self::new(name, holds)
+        }
+    }
+
+    fn fails(&self) -> bool {
+        !self.advice && (self.holds)().is_err()
     }
 }
 
@@ -63,7 +81,7 @@ pub fn router(role: &'static str, checks: Vec<Check>, metrics: Metrics) -> Route
     metrics::meter()
         .u64_observable_gauge(metrics::READY)
         .with_callback(move |ready| {
-            let value = gauged.iter().all(|check| (check.holds)().is_ok());
+            let value = !gauged.iter().any(Check::fails);
             ready.observe(value.into(), &[KeyValue::new(metrics::ROLE, role)]);
         })
         .build();
@@ -77,10 +95,11 @@ pub fn router(role: &'static str, checks: Vec<Check>, metrics: Metrics) -> Route
 async fn readyz(State(checks): State<Arc<[Check]>>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let mut ready = true;
     let mut list = String::new();
-    for Check { name, holds } in checks.iter() {
+    for Check { name, advice, holds } in checks.iter() {
         // Writing to a string cannot fail.
         let _ = match holds() {
             Ok(()) => writeln!(list, "[+] {name}"),
+            Err(missing) if *advice => writeln!(list, "[!] {name}: {missing}"),
             Err(missing) => {
                 ready = false;
                 writeln!(list, "[-] {name}: {missing}")

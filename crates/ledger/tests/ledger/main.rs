@@ -8,6 +8,7 @@ pub mod database;
 mod fault;
 mod fence;
 mod growth;
+mod guard;
 mod migration;
 mod peer;
 #[path = "../../../../tests/kit/proxy.rs"]

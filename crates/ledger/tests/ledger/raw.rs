@@ -73,6 +73,34 @@ impl Raw {
         assert_eq!(rows, 1);
     }
 
+    /// Puts the head of the only log back to `head`.
+    pub(crate) async fn set_head(&mut self, head: &unefois_ledger::Head) {
+        const SQL: &str = "UPDATE ledger_head SET size = $1, root = $2, checkpoint = $3";
+        let size = i64::try_from(head.size).expect("a small log");
+        let (root, checkpoint) = (&head.root.as_bytes()[..], head.checkpoint.as_str());
+        let rows = match self {
+            Self::Postgres(c) => {
+                let done = sqlx::query(SQL)
+                    .bind(size)
+                    .bind(root)
+                    .bind(checkpoint)
+                    .execute(c)
+                    .await;
+                done.expect("updated").rows_affected()
+            }
+            Self::Sqlite(c) => {
+                let done = sqlx::query(SQL)
+                    .bind(size)
+                    .bind(root)
+                    .bind(checkpoint)
+                    .execute(c)
+                    .await;
+                done.expect("updated").rows_affected()
+            }
+        };
+        assert_eq!(rows, 1);
+    }
+
     /// Makes every batch fail when it moves the head, after everything else is written.
     pub(crate) async fn break_head(&mut self) {
         let sql = match self {

@@ -10,7 +10,7 @@ use unefois_core::{
 };
 use unefois_ledger::{
     About, Attempt, Begin, ClaimMode, ClaimRequest, Draft, DurableReceipt, Gate, GateState, Keys, Ledger,
-    Release, ReleaseDraft,
+    Release, ReleaseDraft, Safeguards,
 };
 use unefois_store::{Component, Db};
 use unefois_tlog::{Hash, KeyName, SignerKey, VerifierKey, verify_inclusion};
@@ -77,12 +77,21 @@ impl Scene {
     }
 
     pub(crate) async fn open_on(&self, db: Db, shard: u8) -> Result<Ledger, unefois_ledger::Error> {
+        self.open_with(db, shard, Safeguards::default()).await
+    }
+
+    pub(crate) async fn open_with(
+        &self,
+        db: Db,
+        shard: u8,
+        safeguards: Safeguards,
+    ) -> Result<Ledger, unefois_ledger::Error> {
         let keys = Keys {
             signer: SignerKey::new(key_name(shard), &[shard; 32]),
             node_key: NodeKey::new(&[9; 32]),
         };
         let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));
-        Ledger::open(db, keys, clock, random).await
+        Ledger::open(db, keys, safeguards, clock, random).await
     }
 
     pub(crate) fn handle(&self) -> Handle {

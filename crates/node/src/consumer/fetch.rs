@@ -92,6 +92,7 @@ impl Inner {
         let deadline = Deadline(self.clock.boottime().plus_ms(ms));
         let edition = self.directory.edition();
         let now = self.clock.now();
+        self.ledger.may_exchange()?;
 
         let element = self.element(&call.handle).await?;
         let request_id = call.request_id;
@@ -149,7 +150,7 @@ impl Inner {
             known,
             now: self.clock.now(),
         };
-        self.own_head_held(asked.operator, &answer.held);
+        self.own_head_held(asked.operator, &answer.held).await;
         let sent = (answer.entry.clone(), answer.proof.clone());
         let consistency = answer.consistency.clone();
         let verified = match answer.verify(&asked) {
@@ -385,6 +386,7 @@ impl Inner {
             origin: origin.to_owned(),
             size: head.size,
             root: head.root,
+            checkpoint: head.checkpoint,
         }))
     }
 
@@ -457,6 +459,7 @@ fn message(
         acknowledged: acknowledged.iter().map(|leaf| leaf.as_bytes().to_vec()).collect(),
         known_size: known.map_or(0, |known| known.size),
         known_origin: known.map(|known| known.origin.clone()).unwrap_or_default(),
+        known_checkpoint: known.map(|known| known.checkpoint.clone()).unwrap_or_default(),
         caller_checkpoint: own.checkpoint,
         caller_size: own.from,
         caller_consistency: own.growth,

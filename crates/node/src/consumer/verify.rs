@@ -41,6 +41,8 @@ pub struct KnownHead {
     pub size: u64,
     /// Their root.
     pub root: Hash,
+    /// The checkpoint, as the log signed it.
+    pub checkpoint: String,
 }
 
 /// An answer as it came.

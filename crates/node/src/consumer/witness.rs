@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 use unefois_core::{ParticipantId, Reason};
-use unefois_ledger::{Growth, Witnessed, peer_head_witness};
+use unefois_ledger::{Growth, Seen, Witnessed, peer_head_witness};
 use unefois_mesh::status::{self, Refusal};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
@@ -66,20 +66,24 @@ impl Inner {
         })
     }
 
-    /// Notes which head of this node's log a producer holds. A later one than our own, with our signature, says that
-    /// this node forgot what it wrote: its database is an old backup.
-    pub(super) fn own_head_held(&self, witness: ParticipantId, checkpoint: &str) {
+    /// Notes which head of this node's log a producer holds. One that the log does not have, with our signature, says
+    /// that this node forgot what it wrote: the log is then read-only, and nothing is recorded or handed on.
+    pub(super) async fn own_head_held(&self, witness: ParticipantId, checkpoint: &str) {
         let Ok(signed) = SignedCheckpoint::parse(checkpoint.as_bytes()) else {
             return;
         };
         let Ok(held) = signed.verify(self.ledger.verifier()) else {
             return;
         };
-        let size = self.ledger.head().size;
-        if held.size > size {
-            tracing::error!(%witness, held = held.size, size, "a peer holds a later head of this node's log than the log has");
+        match self.ledger.seen(&signed, &witness.to_string()).await {
+            Ok(Seen::Continued) => self.endpoints.holds(witness, held.size),
+            Ok(Seen::Contradicted) => {}
+            Err(error) => tracing::warn!(
+                %witness,
+                error = status::chain(&error),
+                "the head that a peer holds of this node's log is not compared"
+            ),
         }
-        self.endpoints.holds(witness, held.size);
     }
 
     /// Compares the head of an answer with the one held of the log that it came from, whichever log the call had named;

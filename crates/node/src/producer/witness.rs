@@ -1,7 +1,7 @@
 //! What a caller says in passing of its own log, and of the entries of ours that it has received.
 
 use unefois_core::Micros;
-use unefois_ledger::{Growth, Witnessed, peer_head_witness};
+use unefois_ledger::{Growth, Seen, Witnessed, peer_head_witness};
 use unefois_mesh::Edition;
 use unefois_store::peer::{peer_head, peer_receipt_insert};
 use unefois_tlog::{Hash, SignedCheckpoint, VerifierKey};
@@ -25,6 +25,7 @@ impl Inner {
         edition: &Edition,
         now: Micros,
     ) -> Result<Option<String>, Error> {
+        self.own_head_shown(verified).await?;
         let Some((key, shown)) = shown(verified, edition) else {
             return Ok(None);
         };
@@ -59,6 +60,24 @@ impl Inner {
                     shown: shown.as_str().to_owned(),
                 })
             }
+        }
+    }
+
+    /// Compares the head of this node's log that the caller shows with the log. One that the log does not have, with our
+    /// signature, says that the database went back: nothing is released any more. What we did not sign counts for
+    /// nothing.
+    async fn own_head_shown(&self, verified: &VerifiedCall) -> Result<(), Error> {
+        let Some(text) = verified.call.known_checkpoint.as_deref() else {
+            return Ok(());
+        };
+        let Ok(signed) = SignedCheckpoint::parse(text.as_bytes()) else {
+            return Ok(());
+        };
+        let by = verified.token.claims().client_id.to_string();
+        match self.ledger.seen(&signed, &by).await {
+            Ok(Seen::Continued) | Err(unefois_ledger::Error::Proof(_)) => Ok(()),
+            Ok(Seen::Contradicted) => Ok(self.ledger.may_exchange()?),
+            Err(error) => Err(error.into()),
         }
     }
 

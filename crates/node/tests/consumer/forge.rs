@@ -177,6 +177,7 @@ impl Forge {
             origin: self.signer.verifier().name().as_str().to_owned(),
             size: tree.size(),
             root: tree.root(),
+            checkpoint: String::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use unefois_core::commitment::NodeKey;
 use unefois_core::directory::{DirectoryDocument, KeyStatus, LogRow, ParticipantRow, TlsKey};
 use unefois_core::{Entry, Handle, ParticipantId};
-use unefois_ledger::{Keys, Ledger};
+use unefois_ledger::{Keys, Ledger, Safeguards};
 use unefois_mesh::{Connector, DirectoryConfig, DirectoryFollower, Identity, Trust};
 use unefois_node::consumer::verify::ReceivedAnswer;
 use unefois_node::consumer::{Consumer, Error, FetchConfig, HeldGrant, Parts, RestKeys};
@@ -119,6 +119,7 @@ impl House {
         let ledger = Ledger::open(
             db.clone(),
             keys,
+            Safeguards::default(),
             Arc::clone(&world.clock),
             Arc::new(world.random.clone()),
         );

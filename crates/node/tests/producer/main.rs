@@ -4,6 +4,7 @@
 mod authority;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod guard;
 mod i1;
 mod i2;
 mod i4;

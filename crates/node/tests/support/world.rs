@@ -82,7 +82,7 @@ pub(crate) struct World {
     document: Mutex<DirectoryDocument>,
     catalogue: Catalogue,
     shutdown: CancellationToken,
-    _tasks: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl World {
@@ -221,7 +221,7 @@ impl World {
             document: Mutex::new(document),
             catalogue,
             shutdown,
-            _tasks: tasks,
+            tasks,
             random,
             folder,
         };
@@ -245,6 +245,23 @@ impl World {
             std::fs::write(world.path("cases").join(file), text).expect("a case");
         }
         world
+    }
+
+    /// Serves `routes` as the consumer, at an address that the next directory may name.
+    pub(crate) async fn serve_as_consumer(
+        &self,
+        routes: axum::Router,
+        shutdown: CancellationToken,
+    ) -> String {
+        let trust = Arc::new(Trust::from_pem(&self.ca.cert, &self.ca.crl).expect("trust"));
+        let identity = Arc::new(Identity::new(self.consumer.credential()));
+        let at = "127.0.0.1:0".parse().expect("as the test arranges it");
+        let everyone = Arc::new(|_: &unefois_mesh::Peer| Ok(()));
+        let listener = Listener::mesh(at, &identity, &trust, everyone, &self.clock, Limits::default());
+        let listener = listener.await.expect("a socket");
+        let address = listener.local_addr().expect("an address");
+        self.tasks.spawn(listener.serve(routes, shutdown));
+        address.to_string()
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -321,10 +338,13 @@ impl World {
             },
             database: Database {
                 url: database.to_owned(),
+                synchronous_standby: false,
             },
             ledger: LedgerKeys {
                 signer: path("ledger.key"),
                 node_key: path("node.key"),
+                anchor: None,
+                disk_floor_mb: 0,
             },
             directory: self.directory_config(),
             limits: Limits::default(),
@@ -359,6 +379,13 @@ impl World {
     }
 
     pub(crate) async fn node_with(&self, config: Config) -> Running {
+        let node = self.started(config).await;
+        until(|| node.producer.ready()).await;
+        node
+    }
+
+    /// A producer's node, ready or not.
+    pub(crate) async fn started(&self, config: Config) -> Running {
         let surroundings = Surroundings {
             clock: Arc::clone(&self.clock),
             random: self.random.clone(),
@@ -376,7 +403,6 @@ impl World {
             peer: producer_id(),
             authority: address.to_string().parse().expect("as the test arranges it"),
         };
-        until(|| producer.ready()).await;
         Running {
             foundation,
             producer,

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 use unefois_authority::Running;
 use unefois_core::Clock;
+use unefois_ledger::{Ledger, Standing};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::{Foundation, Node, Surroundings};
 
@@ -111,9 +112,8 @@ fn say_public(address: Option<SocketAddr>, console: Console) {
 fn authority_checks(running: &Running) -> Vec<Check> {
     let (ready, ledger) = (running.readiness(), running.ledger().clone());
     vec![
-        Check::new("ledger", move || {
-            holds(ledger.is_writable(), "the log takes no entry")
-        }),
+        ledger_check(&ledger),
+        anchor_check(&ledger),
         Check::new("withdrawals", move || {
             holds(ready(), "withdrawals cannot be announced at this moment")
         }),
@@ -128,9 +128,8 @@ fn node_checks(node: &Node) -> Vec<Check> {
         ..
     } = node.foundation().clone();
     let mut checks = vec![
-        Check::new("ledger", move || {
-            holds(ledger.is_writable(), "the log takes no entry")
-        }),
+        ledger_check(&ledger),
+        anchor_check(&ledger),
         Check::new("directory", move || {
             holds(
                 directory.edition().ground(clock.now()).is_ok(),
@@ -144,6 +143,19 @@ fn node_checks(node: &Node) -> Vec<Check> {
         }));
     }
     checks
+}
+
+fn ledger_check(ledger: &Ledger) -> Check {
+    let ledger = ledger.clone();
+    Check::new("ledger", move || match ledger.standing() {
+        Standing::Open => holds(ledger.is_writable(), "the log is closing"),
+        standing => Err(standing.as_str()),
+    })
+}
+
+fn anchor_check(ledger: &Ledger) -> Check {
+    let ledger = ledger.clone();
+    Check::advice("anchor", move || ledger.anchored())
 }
 
 fn holds(it: bool, missing: &'static str) -> Result<(), &'static str> {

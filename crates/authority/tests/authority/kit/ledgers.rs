@@ -71,6 +71,7 @@ impl Node {
         let ledger = Ledger::open(
             db,
             keys,
+            unefois_ledger::Safeguards::default(),
             Arc::<LedgerClock>::clone(&clock),
             Arc::new(SystemRandom::new()),
         )
@@ -196,6 +197,13 @@ impl ledger_service_server::LedgerService for Endless {
 
     async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("a history alone"))
+    }
+
+    async fn list_held_heads(
+        &self,
+        _: Request<pb::ListHeldHeadsRequest>,
+    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
     }
 
     async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {

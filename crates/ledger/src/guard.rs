@@ -1,0 +1,460 @@
+//! The guard of one log: whether it may be written, and what stops it (I7).
+//!
+//! A database that went back — an old copy put in its place, a failover that lost commits — looks sound from inside: only
+//! a head that somebody else holds shows what is missing. Whoever has one shows it to [`Ledger::seen`](crate::Ledger),
+//! and a log that does not hold it writes nothing more. The evidence is kept, beside the log and in its anchor, so that a
+//! restart finds it again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use unefois_core::{Clock, Event};
+use unefois_store::Db;
+use unefois_store::head::{head_proved_last, head_read, origins_open};
+use unefois_store::peer::{PeerHead, peer_head, peer_head_replace};
+use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, VerifierKey};
+
+use crate::Error;
+use crate::anchor::{Anchor, AnchorError};
+use crate::read::tree_at;
+use crate::receipt::Head;
+
+/// How many published heads are compared without reading the database: what peers show is mostly of late.
+const RECENT: usize = 4_096;
+
+/// What a log may do at this moment. Reads go on whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything.
+    Open,
+    /// Too little disk is left: no exchange, but refusals, withdrawals and the operator's acts are still written.
+    DiskFloor,
+    /// A backup was restored, and nobody has shown that nothing came after it: nothing is written.
+    Unproved,
+    /// Somebody holds a later or another head of this log, or of another log of its database: nothing is written.
+    RolledBack,
+    /// The database's file was deleted or replaced: nothing is written.
+    Replaced,
+    /// Another process writes the log: this one writes nothing more.
+    Fenced,
+}
+
+impl Standing {
+    const WORST_FIRST: [Self; 5] = [
+        Self::Fenced,
+        Self::Replaced,
+        Self::RolledBack,
+        Self::Unproved,
+        Self::DiskFloor,
+    ];
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::DiskFloor => 1,
+            Self::Unproved => 2,
+            Self::RolledBack => 4,
+            Self::Replaced => 8,
+            Self::Fenced => 16,
+        }
+    }
+
+    /// In words that a probe and a peer may read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "the log takes entries",
+            Self::DiskFloor => "too little disk is left for exchanges",
+            Self::Unproved => {
+                "the log was restored from a backup, and it is not shown that nothing came after it: it is read-only"
+            }
+            Self::RolledBack => {
+                "a later or another head of this database's logs is known: the log is read-only"
+            }
+            Self::Replaced => "the database's file was deleted or replaced",
+            Self::Fenced => "another process writes this log now",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a head that somebody holds stands to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The log has it.
+    Continued,
+    /// The log does not have it: it is read-only from now on.
+    Contradicted,
+}
+
+/// What keeps a log from being written on top of a past that is not its own.
+#[derive(Clone, Debug, Default)]
+pub struct Safeguards {
+    /// The file, outside the database, that remembers the last published head; without one, only peers do.
+    pub anchor: Option<PathBuf>,
+    /// How many bytes of disk must be left for exchanges, on SQLite; 0 for any.
+    pub disk_floor_bytes: u64,
+    /// Whether PostgreSQL must have a synchronous standby.
+    pub synchronous_standby: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Guard {
+    db: Db,
+    log: i32,
+    origin: Origin,
+    key: VerifierKey,
+    clock: Arc<dyn Clock>,
+    stops: AtomicU8,
+    recent: Mutex<BTreeMap<u64, Hash>>,
+    anchor: Option<PathBuf>,
+    /// What is written to the anchor's file, one writer at a time; whether the last write succeeded.
+    anchored: tokio::sync::Mutex<bool>,
+    /// Whether the anchor named exactly the head that the log was opened with.
+    pub(crate) anchor_is_head: bool,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        db: Db,
+        head: &Head,
+        log: i32,
+        key: VerifierKey,
+        clock: Arc<dyn Clock>,
+        anchor: (Option<PathBuf>, Option<&Anchor>),
+    ) -> Self {
+        let (path, read) = anchor;
+        let is_head = |anchor: &Anchor| {
+            let said = anchor.checkpoint.verify(&key);
+            said.is_ok_and(|said| (said.size, said.root) == (head.size, head.root))
+        };
+        let anchor_is_head = read.is_some_and(is_head);
+        let guard = Self {
+            db,
+            log,
+            origin: head.origin.clone(),
+            clock,
+            stops: AtomicU8::new(0),
+            recent: Mutex::default(),
+            anchor: path,
+            anchored: tokio::sync::Mutex::new(true),
+            anchor_is_head,
+            key,
+        };
+        guard.published(head);
+        guard
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let stops = self.stops.load(Ordering::Acquire);
+        let found = Standing::WORST_FIRST.into_iter().find(|s| stops & s.bit() != 0);
+        found.unwrap_or(Standing::Open)
+    }
+
+    /// Stops what `standing` forbids; whether it did not hold before.
+    pub(crate) fn stop(&self, standing: Standing) -> bool {
+        self.stops.fetch_or(standing.bit(), Ordering::AcqRel) & standing.bit() == 0
+    }
+
+    /// Lets go on what `standing` forbade; whether it held before.
+    pub(crate) fn lift(&self, standing: Standing) -> bool {
+        self.stops.fetch_and(!standing.bit(), Ordering::AcqRel) & standing.bit() != 0
+    }
+
+    /// Whether anything may be written.
+    pub(crate) fn writes(&self) -> Result<(), Error> {
+        match self.standing() {
+            Standing::Open | Standing::DiskFloor => Ok(()),
+            standing => Err(refusal(standing)),
+        }
+    }
+
+    /// Whether a new exchange may begin.
+    pub(crate) fn exchanges(&self) -> Result<(), Error> {
+        match self.standing() {
+            Standing::Open => Ok(()),
+            standing => Err(refusal(standing)),
+        }
+    }
+
+    /// Whether an entry of `event` may be written: one that begins something needs more room than one that ends it.
+    pub(crate) fn takes(&self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Released | Event::ReleasedAgain | Event::Granted | Event::Minted => self.exchanges(),
+            _ => self.writes(),
+        }
+    }
+
+    /// Remembers a head that is about to be shown to others.
+    pub(crate) fn published(&self, head: &Head) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.insert(head.size, head.root);
+        while recent.len() > RECENT {
+            recent.pop_first();
+        }
+    }
+
+    /// Compares `signed`, a head of this very log that `by` holds, with the log.
+    pub(crate) async fn seen(&self, signed: &SignedCheckpoint, by: &str) -> Result<Seen, Error> {
+        let shown = signed.verify(&self.key)?;
+        if self.holds(shown.size, &shown.root).await? {
+            return Ok(Seen::Continued);
+        }
+        self.contradicted(self.evidence(shown, signed), by).await;
+        Ok(Seen::Contradicted)
+    }
+
+    /// Compares `signed`, a head of another log of this database, with that log: replicas share their claims, so what
+    /// one lost, all lost.
+    pub(crate) async fn seen_beside(
+        &self,
+        key: &VerifierKey,
+        signed: &SignedCheckpoint,
+        by: &str,
+    ) -> Result<Seen, Error> {
+        let shown = signed.verify(key)?;
+        let origin = shown.origin.as_str();
+        // A log that was closed is no longer compared, and one that is kept elsewhere never was.
+        if !origins_open(&self.db).await?.iter().any(|open| open == origin) {
+            return Ok(Seen::Continued);
+        }
+        if stored_holds(&self.db, origin, shown.size, &shown.root).await? {
+            return Ok(Seen::Continued);
+        }
+        self.contradicted(self.evidence(shown, signed), by).await;
+        Ok(Seen::Contradicted)
+    }
+
+    async fn holds(&self, size: u64, root: &Hash) -> Result<bool, Error> {
+        let (recent, head) = {
+            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            (recent.get(&size).copied(), recent.keys().last().copied())
+        };
+        match recent {
+            Some(held) => Ok(held == *root),
+            None if Some(size) < head => Ok(tree_at(&self.db, self.log, size).await?.root() == *root),
+            // Ahead of this process: another one may go on with the log, in the same database. Where that cannot be read,
+            // nothing may be written either.
+            None => match stored_holds(&self.db, self.origin.as_str(), size, root).await {
+                Ok(holds) => Ok(holds),
+                Err(error) => {
+                    self.stop(Standing::RolledBack);
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// Says of every head that is kept as evidence whether the database holds it; called before anything is written.
+    pub(crate) async fn compare_kept(&self, anchor: Option<&Anchor>) -> Result<(), Error> {
+        if let Some(anchor) = anchor {
+            self.seen(&anchor.checkpoint, "the anchor").await?;
+        }
+        for origin in origins_open(&self.db).await? {
+            let Some(kept) = peer_head(&self.db, &origin).await? else {
+                continue;
+            };
+            if !stored_holds(&self.db, &origin, kept.size, &kept.root).await? {
+                self.contradicted((origin, kept), "the evidence kept in the database")
+                    .await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The database does not hold the head that this process wrote: what it wrote is the evidence.
+    pub(crate) async fn lost(&self, head: &Head) {
+        match stored_holds(&self.db, self.origin.as_str(), head.size, &head.root).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let evidence = PeerHead {
+                    size: head.size,
+                    root: head.root,
+                    checkpoint: head.checkpoint.as_str().to_owned(),
+                    at: self.clock.now(),
+                };
+                self.contradicted((self.origin.to_string(), evidence), "this process")
+                    .await;
+            }
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "it is not known whether the database went back"
+            ),
+        }
+    }
+
+    fn evidence(&self, shown: &Checkpoint, signed: &SignedCheckpoint) -> Evidence {
+        let head = PeerHead {
+            size: shown.size,
+            root: shown.root,
+            checkpoint: signed.as_str().to_owned(),
+            at: self.clock.now(),
+        };
+        (shown.origin.to_string(), head)
+    }
+
+    /// Stops the log at once, says so, and keeps the evidence.
+    async fn contradicted(&self, (origin, evidence): Evidence, by: &str) {
+        self.stop(Standing::RolledBack);
+        tracing::error!(
+            origin,
+            by,
+            size = evidence.size,
+            root = %evidence.root,
+            log = %self.origin,
+            "the log is read-only: somebody holds a head that the database does not have, so it is an old copy, or was \
+             changed. Put the right database back and start again; if it is lost, type: unefois ledger close --database \
+             URL --signer FILE, draw a new log key with the next shard, and have the directory list it"
+        );
+        if let Err(error) = self.keep(&origin, &evidence).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the evidence is not kept in the database"
+            );
+        }
+        if origin == self.origin.as_str() {
+            self.write_anchor(|| SignedCheckpoint::parse(evidence.checkpoint.as_bytes()).ok(), 0)
+                .await;
+        }
+    }
+
+    async fn keep(&self, origin: &str, evidence: &PeerHead) -> Result<(), Error> {
+        loop {
+            let kept = peer_head(&self.db, origin).await?;
+            if let Some(kept) = &kept {
+                let still = !stored_holds(&self.db, origin, kept.size, &kept.root).await?;
+                if still && kept.size >= evidence.size {
+                    return Ok(());
+                }
+            }
+            let mut tx = self.db.begin().await?;
+            let from = kept.map(|kept| kept.size);
+            let replaced = peer_head_replace(&mut tx, origin, from, evidence).await?;
+            tx.commit().await?;
+            if replaced {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the anchor is as the log is, or there is none to be.
+    pub(crate) fn anchor(&self) -> Result<(), &'static str> {
+        match (&self.anchor, self.anchored.try_lock()) {
+            (None, _) => Err("none is set ([ledger] anchor): only peers would notice an old database"),
+            (Some(_), Ok(written)) if !*written => Err("it cannot be written"),
+            (Some(_), Ok(_) | Err(_)) => Ok(()),
+        }
+    }
+
+    /// Writes the published head to the anchor, unless the log is not the last one that is known.
+    pub(crate) async fn anchor_head(&self, head: &Head) {
+        let last = || match self.standing() {
+            Standing::Open | Standing::DiskFloor => Some(SignedCheckpoint::clone(&head.checkpoint)),
+            _ => None,
+        };
+        self.write_anchor(last, head.epoch).await;
+    }
+
+    /// As [`Guard::anchor_head`], at start: an anchor that cannot be written is told at once.
+    pub(crate) async fn try_anchor(&self, head: &Head) -> Result<(), Error> {
+        self.anchor_head(head).await;
+        match (&self.anchor, *self.anchored.lock().await) {
+            (Some(path), false) => Err(Error::Anchor(AnchorError {
+                path: path.clone(),
+                what: "it cannot be written; check its folder, its rights and its disk",
+                source: None,
+            })),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Whether the database is still where it was, with room and copies enough; called at start and then again and again.
+    pub(crate) async fn check_store(&self, safeguards: &Safeguards) -> Result<(), Error> {
+        if let Err(error) = self.db.check_file() {
+            if self.stop(Standing::Replaced) {
+                tracing::error!(log = %self.origin, "{}: put it back and start again", Standing::Replaced);
+            }
+            return Err(error.into());
+        }
+        let free = self.db.free_bytes()?;
+        match free.is_some_and(|free| free < safeguards.disk_floor_bytes) {
+            true if self.stop(Standing::DiskFloor) => tracing::error!(
+                floor = safeguards.disk_floor_bytes,
+                "{}: free some; exchanges go on by themselves then",
+                Standing::DiskFloor
+            ),
+            false if self.lift(Standing::DiskFloor) => {
+                tracing::warn!("there is disk enough again: exchanges go on");
+            }
+            true | false => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces the anchor by what `what` gives once no other write is under way. Its epoch never decreases.
+    async fn write_anchor(&self, what: impl FnOnce() -> Option<SignedCheckpoint>, epoch: u64) {
+        let Some(path) = self.anchor.clone() else { return };
+        let mut written = self.anchored.lock().await;
+        let Some(checkpoint) = what() else { return };
+        let key = self.key.clone();
+        let write = move || -> Result<(), AnchorError> {
+            let before = Anchor::read(&path, &key)
+                .ok()
+                .flatten()
+                .map_or(0, |anchor| anchor.epoch);
+            let epoch = epoch.max(before);
+            Anchor { epoch, checkpoint }.write(&path)
+        };
+        let done = tokio::task::spawn_blocking(write).await;
+        let sound = matches!(done, Ok(Ok(())));
+        if let (Ok(Err(error)), true) = (&done, *written) {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the anchor is not written: only peers would notice an old database"
+            );
+        }
+        *written = sound;
+    }
+
+    /// Takes the mark of a restored backup off: the anchor and every peer that the log knows hold nothing later.
+    pub(crate) async fn proved_last(&self) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        head_proved_last(&mut tx, self.origin.as_str()).await?;
+        tx.commit().await?;
+        if self.lift(Standing::Unproved) {
+            tracing::warn!(log = %self.origin, "the restored log is shown to be the last one: it is written again");
+        }
+        Ok(())
+    }
+}
+
+/// A log, and a head of it that the database does not hold.
+type Evidence = (String, PeerHead);
+
+fn refusal(standing: Standing) -> Error {
+    match standing {
+        Standing::Fenced => Error::Fenced,
+        standing => Error::ReadOnly(standing),
+    }
+}
+
+/// Whether the log of `origin` holds this head, as the database has it now.
+async fn stored_holds(db: &Db, origin: &str, size: u64, root: &Hash) -> Result<bool, Error> {
+    let Some(head) = head_read(db, origin).await? else {
+        return Ok(size == 0);
+    };
+    if head.size < size {
+        return Ok(false);
+    }
+    if head.size == size {
+        return Ok(head.root == *root);
+    }
+    Ok(tree_at(db, head.log, size).await?.root() == *root)
+}
