@@ -65,6 +65,20 @@ pub enum Error {
         /// How many are compared at once.
         most: usize,
     },
+    /// An export cannot be written.
+    #[error("the export cannot be written")]
+    Write(#[source] std::io::Error),
+    /// A filtered export holds more entries than it has files for.
+    #[error(
+        "more than {most} entries meet the conditions: export a period or a range instead, or add conditions"
+    )]
+    TooManyEntries {
+        /// How many it may hold.
+        most: u64,
+    },
+    /// No entry meets the conditions.
+    #[error("no entry meets the conditions")]
+    NoEntry,
     /// An entry is dated before the one that precedes it.
     #[error("entry {index} is dated before the entry that precedes it")]
     TimeWentBack {

@@ -5,6 +5,7 @@
 //! Whatever else is computed from a log is a visitor of that reading, and is shown only once the root was confirmed.
 
 mod error;
+pub mod export;
 mod read;
 pub mod reconcile;
 mod verify;
