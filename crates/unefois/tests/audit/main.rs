@@ -1,0 +1,12 @@
+//! The auditor's commands as they are typed, over the logs of real exchanges: as they are, and as their own keepers might
+//! forge them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod mesh;
+mod reconcile;
+mod served;

@@ -1,0 +1,123 @@
+//! The demonstration's mesh, a few exchanges on it, and the program that audits them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use unefois::command::audit::Reader;
+use unefois::demo::asker::Asker;
+use unefois::demo::browser::Browser;
+use unefois::demo::script::Script;
+use unefois::demo::stage::{Roles, Stage};
+use unefois::demo::world::{CNAF, World};
+use unefois_auditor::{Asked, read_log};
+use unefois_core::Clock as _;
+use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_proto::pb::backoffice::v1::FetchRequest;
+
+/// The world of one test.
+pub(crate) struct Mesh {
+    pub(crate) world: World,
+    pub(crate) stage: Stage,
+    _folder: TempDir,
+}
+
+impl Mesh {
+    /// Raises every role, and lets the commune fetch `n` times from the fund, and once more with a used handle.
+    pub(crate) async fn with_exchanges(n: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::create(folder.path(), None, SystemClock.now(), &SystemRandom::new()).unwrap();
+        let script = Arc::new(Script::default());
+        let stage = Stage::raise(&world, &script, Roles::Here).await.unwrap();
+        let mut asker = Asker::new(&world, script, Browser::default());
+        let mut used = String::new();
+        for dossier in 0..n {
+            let (grant, _) = asker.authorize(&format!("2026-05{dossier:02}")).await.unwrap();
+            let element = grant.elements.into_iter().find(|e| e.producer == CNAF);
+            used = element.unwrap().handle;
+            fetch(&mut asker, &used).await.unwrap();
+        }
+        fetch(&mut asker, &used).await.expect_err("a used handle");
+        Self {
+            world,
+            stage,
+            _folder: folder,
+        }
+    }
+
+    /// The entries of the only log of `participant`, as its node serves them.
+    pub(crate) async fn entries(&self, participant: &str) -> Vec<Vec<u8>> {
+        let session = reader(&self.world).open().unwrap();
+        let logs = session.logs(&participant.parse().unwrap()).unwrap();
+        let [log] = logs.as_slice() else {
+            unreachable!("the demonstration's participants have one log each")
+        };
+        let read = async |channel| {
+            let mut entries = Vec::new();
+            let keep = |visited: unefois_auditor::Visited<'_>| {
+                entries.push(visited.bytes.to_vec());
+                Ok(())
+            };
+            read_log(channel, &Asked::all(&log.origin, &log.key), keep, |_, _| {}).await?;
+            Ok(entries)
+        };
+        session.read(log, read).await.unwrap()
+    }
+}
+
+async fn fetch(asker: &mut Asker, handle: &str) -> Result<(), tonic::Status> {
+    let request = FetchRequest {
+        handle: handle.to_owned(),
+        ..Default::default()
+    };
+    asker.backoffice.fetch(request).await.map(drop)
+}
+
+fn reader(world: &World) -> Reader {
+    let (auditor, ca) = (world.folder("auditor"), world.folder("ca"));
+    Reader {
+        cert: auditor.join("tls.pem"),
+        key: auditor.join("tls.key"),
+        authorities: ca.join("ca.pem"),
+        crls: ca.join("ca.crl"),
+        directory: auditor.join("directory.jws"),
+        catalogue: auditor.join("catalogue.bin"),
+        pin: world.pin.to_string(),
+    }
+}
+
+/// Runs `unefois --json audit …` as the world's auditor.
+pub(crate) fn audit(world: &World, args: &[&str]) -> Output {
+    let reader = reader(world);
+    let path = |path: &Path| path.display().to_string();
+    Command::new(env!("CARGO_BIN_EXE_unefois"))
+        .args(["--json", "audit"])
+        .args(args)
+        .args(["--cert", &path(&reader.cert), "--key", &path(&reader.key)])
+        .args([
+            "--authorities",
+            &path(&reader.authorities),
+            "--crls",
+            &path(&reader.crls),
+        ])
+        .args([
+            "--directory",
+            &path(&reader.directory),
+            "--catalogue",
+            &path(&reader.catalogue),
+        ])
+        .args(["--pin", &reader.pin])
+        .output()
+        .expect("the program runs")
+}
+
+/// The exit code of `output`, and its lines of JSON.
+pub(crate) fn said(output: &Output) -> (i32, Vec<Value>) {
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    (output.status.code().expect("an exit code"), lines.collect())
+}

@@ -1,0 +1,148 @@
+//! `audit reconcile` over two logs whose keepers lie: one entry dropped, one changed, one invented, at either end.
+
+use std::collections::BTreeSet;
+
+use unefois::demo::world::{CLAMART, CNAF, World};
+use unefois_core::{Entry, Event, ExchangeId};
+
+use crate::mesh::{Mesh, audit, said};
+use crate::served::{Keeper, Serving};
+
+/// What `audit reconcile` finds: its exit code, and each exchange with its cause.
+fn reconcile(world: &World) -> (i32, BTreeSet<(String, String)>) {
+    let output = audit(world, &["reconcile", CNAF, CLAMART, "--under-way", "0"]);
+    let (code, lines) = said(&output);
+    let [line] = lines.as_slice() else {
+        unreachable!("{}", String::from_utf8_lossy(&output.stderr))
+    };
+    let findings = line["findings"].as_array().unwrap().iter();
+    let found = findings.map(|f| (text(&f["exchange_id"]), text(&f["cause"])));
+    (code, found.collect())
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+async fn reconcile_forged(
+    world: &World,
+    cnaf: &[Vec<u8>],
+    clamart: &[Vec<u8>],
+) -> (i32, BTreeSet<(String, String)>) {
+    let keepers = vec![
+        Keeper {
+            member: "cnaf",
+            port: world.ports.cnaf,
+            entries: cnaf.to_vec(),
+        },
+        Keeper {
+            member: "clamart",
+            port: world.ports.clamart,
+            entries: clamart.to_vec(),
+        },
+    ];
+    let serving = Serving::begin(world, keepers).await;
+    let world = world.clone();
+    let found = tokio::task::spawn_blocking(move || reconcile(&world))
+        .await
+        .unwrap();
+    serving.end().await;
+    found
+}
+
+/// The places and exchanges of the entries of `event`.
+fn of_event(entries: &[Vec<u8>], event: Event) -> Vec<(usize, ExchangeId)> {
+    let decoded = entries.iter().map(|bytes| Entry::decode(bytes).unwrap());
+    let places = decoded.enumerate().filter(|(_, entry)| entry.event == event);
+    places
+        .map(|(place, entry)| (place, entry.exchange_id.unwrap()))
+        .collect()
+}
+
+fn changed(bytes: &[u8], change: impl FnOnce(&mut Entry)) -> Vec<u8> {
+    let mut entry = Entry::decode(bytes).unwrap();
+    change(&mut entry);
+    entry.encode()
+}
+
+/// Another exchange drawn in the same millisecond.
+fn another(exchange: &ExchangeId) -> ExchangeId {
+    let mut bytes = *exchange.as_bytes();
+    bytes[15] ^= 1;
+    uuid::Uuid::from_bytes(bytes).try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_each_lie_of_either_keeper_is_found_and_nothing_else() {
+    let mesh = Mesh::with_exchanges(3).await;
+    let world = mesh.world.clone();
+    let honest = world.clone();
+    let found = tokio::task::spawn_blocking(move || reconcile(&honest))
+        .await
+        .unwrap();
+    assert_eq!(found, (0, BTreeSet::new()), "the nodes themselves agree");
+    let (cnaf, clamart) = (mesh.entries(CNAF).await, mesh.entries(CLAMART).await);
+    mesh.stage.lower().await.unwrap();
+
+    let (released, received) = (
+        of_event(&cnaf, Event::Released),
+        of_event(&clamart, Event::Received),
+    );
+    assert_eq!((released.len(), received.len()), (3, 3));
+    let expect = |found: &[(&ExchangeId, &str)]| {
+        let found = found
+            .iter()
+            .map(|(id, cause)| (id.to_string(), (*cause).to_owned()));
+        (1, found.collect::<BTreeSet<_>>())
+    };
+    let drop = |entries: &[Vec<u8>], place: usize| {
+        let mut entries = entries.to_vec();
+        entries.remove(place);
+        entries
+    };
+    let replace = |entries: &[Vec<u8>], place: usize, entry: Vec<u8>| {
+        let mut entries = entries.to_vec();
+        entries[place] = entry;
+        entries
+    };
+    let insert = |entries: &[Vec<u8>], place: usize, entry: Vec<u8>| {
+        let mut entries = entries.to_vec();
+        entries.insert(place, entry);
+        entries
+    };
+
+    let ((at, first), (_, second), (last, third)) = (released[0], released[1], released[2]);
+    let dropped = drop(&cnaf, at);
+    let found = reconcile_forged(&world, &dropped, &clamart).await;
+    assert_eq!(found, expect(&[(&first, "not_at_producer")]));
+    let altered = replace(&cnaf, at, changed(&cnaf[at], |e| e.units ^= 2));
+    let found = reconcile_forged(&world, &altered, &clamart).await;
+    assert_eq!(found, expect(&[(&first, "other_entry")]));
+    let new = another(&first);
+    let invented = insert(&cnaf, at, changed(&cnaf[at], |e| e.exchange_id = Some(new)));
+    let found = reconcile_forged(&world, &invented, &clamart).await;
+    assert_eq!(found, expect(&[(&new, "unconfirmed")]));
+
+    let (at, received_first) = received[0];
+    assert_eq!(received_first, first);
+    let found = reconcile_forged(&world, &cnaf, &drop(&clamart, at)).await;
+    assert_eq!(found, expect(&[(&first, "unconfirmed")]));
+    let altered = replace(&clamart, at, changed(&clamart[at], |e| e.units ^= 2));
+    let found = reconcile_forged(&world, &cnaf, &altered).await;
+    assert_eq!(found, expect(&[(&first, "differs")]));
+    let invented = insert(&clamart, at, changed(&clamart[at], |e| e.exchange_id = Some(new)));
+    let found = reconcile_forged(&world, &cnaf, &invented).await;
+    assert_eq!(found, expect(&[(&new, "not_at_producer")]));
+
+    // All at once, one at each end and one invented.
+    let forged = replace(&cnaf, last, changed(&cnaf[last], |e| e.units ^= 2));
+    let forged = drop(&forged, released[1].0);
+    let invented = insert(&clamart, at, changed(&clamart[at], |e| e.exchange_id = Some(new)));
+    let found = reconcile_forged(&world, &forged, &invented).await;
+    let lies = [
+        (&second, "not_at_producer"),
+        (&third, "other_entry"),
+        (&new, "not_at_producer"),
+    ];
+    assert_eq!(found, expect(&lies));
+}

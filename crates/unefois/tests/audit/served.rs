@@ -1,0 +1,125 @@
+//! A log served on the mesh by its own keeper, with its own certificate and key: what it says may be forged.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use unefois::demo::world::World;
+use unefois_core::Clock;
+use unefois_mesh::{Identity, Limits, Listener, Peer, SystemClock, Trust};
+use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
+use unefois_tlog::{Checkpoint, Hash, SignerKey, Tree};
+
+const PAGE: usize = 1_000;
+
+/// A participant's log, as whoever holds its keys may serve it.
+pub(crate) struct Keeper {
+    /// The name of its folder in the world.
+    pub(crate) member: &'static str,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// The entries it serves.
+    pub(crate) entries: Vec<Vec<u8>>,
+}
+
+/// Logs being served.
+pub(crate) struct Serving {
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Serving {
+    /// Serves each of `keepers` until [`Serving::end`].
+    pub(crate) async fn begin(world: &World, keepers: Vec<Keeper>) -> Self {
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        for keeper in keepers {
+            let (own, ca) = (world.folder(keeper.member), world.folder("ca"));
+            let identity = Arc::new(Identity::load(own.join("tls.pem"), own.join("tls.key")).unwrap());
+            let trust = Arc::new(Trust::load(ca.join("ca.pem"), ca.join("ca.crl")).unwrap());
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let anyone = Arc::new(|_: &Peer| Ok(()));
+            let address = (Ipv4Addr::LOCALHOST, keeper.port).into();
+            let listener = Listener::mesh(address, &identity, &trust, anyone, &clock, Limits::default());
+            let key = std::fs::read_to_string(own.join("ledger.key")).unwrap();
+            let log = Log {
+                key: SignerKey::from_text(key.trim()).unwrap(),
+                entries: keeper.entries,
+            };
+            let router: Router = Routes::new(LedgerServiceServer::new(log)).into_axum_router();
+            tasks.spawn(listener.await.unwrap().serve(router, shutdown.clone()));
+        }
+        tasks.close();
+        Self { shutdown, tasks }
+    }
+
+    /// Ends all of them.
+    pub(crate) async fn end(self) {
+        self.shutdown.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+struct Log {
+    key: SignerKey,
+    entries: Vec<Vec<u8>>,
+}
+
+#[tonic::async_trait]
+impl ledger_service_server::LedgerService for Log {
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        let start = usize::try_from(request.get_ref().start).unwrap();
+        let mut tree = Tree::new();
+        let leaves: Vec<Hash> = self.entries.iter().map(|e| Hash::of_leaf(e)).collect();
+        tree.append(&leaves).unwrap();
+        let origin = self.key.verifier().name().as_str().parse().unwrap();
+        let head = Checkpoint::new(origin, tree.size(), tree.root()).unwrap();
+        Ok(Response::new(pb::ListEntriesResponse {
+            entries: self.entries.iter().skip(start).take(PAGE).cloned().collect(),
+            checkpoint: head.sign(&self.key).unwrap().as_str().to_owned(),
+            ..Default::default()
+        }))
+    }
+
+    async fn get_consistency(
+        &self,
+        _: Request<pb::GetConsistencyRequest>,
+    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn search(&self, _: Request<pb::SearchRequest>) -> Result<Response<pb::SearchResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn get_proof(
+        &self,
+        _: Request<pb::GetProofRequest>,
+    ) -> Result<Response<pb::GetProofResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_held_heads(
+        &self,
+        _: Request<pb::ListHeldHeadsRequest>,
+    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
