@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::command::{audit, ca, catalogue, demo, directory, explain, fetch, key, ledger, sandbox, serve};
+use crate::command::{
+    audit, bench, ca, catalogue, demo, directory, explain, fetch, key, ledger, sandbox, serve,
+};
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
 
@@ -53,6 +55,9 @@ enum Command {
     /// Looks at the logs of a database.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Measures parts of the program on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Asks a consuming node for a justificatif.
     Fetch(fetch::Fetch),
     /// Verifies a fetched justificatif offline.
@@ -109,6 +114,7 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Serve(command) => serve::run(command, console),
         Command::Audit(command) => audit::run(command, console),
         Command::Ledger(command) => ledger::run(command, console),
+        Command::Bench(command) => bench::run(command, console),
         Command::Fetch(command) => fetch::run(&command, console),
         Command::Verify(command) => fetch::run_verify(&command, console),
         Command::Sandbox(command) => sandbox::run(command, console),

@@ -1,6 +1,7 @@
 //! The command line: one file a family of commands.
 
 pub mod audit;
+pub mod bench;
 pub mod ca;
 pub mod catalogue;
 pub mod demo;

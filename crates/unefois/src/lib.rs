@@ -10,6 +10,7 @@ pub mod demo;
 pub mod failure;
 pub mod host;
 pub mod notify;
+pub mod progress;
 pub mod sandbox_check;
 pub mod telemetry;
 pub mod verify;

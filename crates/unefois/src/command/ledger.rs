@@ -11,6 +11,7 @@ use unefois_tlog::VerifierKey;
 use super::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::progress::Progress;
 
 /// Looks at the logs of a database.
 #[derive(Debug, Subcommand)]
@@ -41,11 +42,12 @@ pub fn run(command: LedgerCommand, console: Console) -> Result<(), Failure> {
         .trim()
         .parse()
         .map_err(|e| Failure::new(Kind::Usage, "--vkey n'est pas une clé de registre").because(e))?;
-    let report = runtime()?.block_on(check(&verify.database, &key, |read, size| {
-        if read < size {
-            console.say(&format!("{read} / {size}"));
-        }
-    }))?;
+    let progress = Progress::new(console);
+    let checked = runtime()?.block_on(check(&verify.database, &key, |read, size| {
+        progress.tell("vérification", read, size);
+    }));
+    progress.end();
+    let report = checked?;
     tell(&report, console)
 }
 

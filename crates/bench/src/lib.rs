@@ -1,0 +1,26 @@
+//! What the ledger costs, each figure beside the bare limit of the same database in the same run.
+//!
+//! A throw-away database is made ([`Place`]), a log is loaded into it that verifies ([`ledger`] calls it « loaded »),
+//! and then are measured: its size, its verification, its proofs and searches, and appends through
+//! [`unefois_ledger::Ledger::release`] at 1, 64 and 512 in flight. Beside the appends run, in turns, an insert of the
+//! same bytes into a table with a primary key only (« bare ») and the same rows, tables and indexes in one raw
+//! statement. A slow disk makes every design look good, so the disk's own `fdatasync` is a figure too.
+
+mod append;
+mod bare;
+mod cpu;
+mod error;
+mod load;
+mod place;
+mod raw;
+mod read;
+mod report;
+mod run;
+mod sample;
+mod size;
+mod sql;
+
+pub use error::Error;
+pub use place::Store;
+pub use report::{Bar, Figure, Report};
+pub use run::{Plan, ledger};
