@@ -12,9 +12,10 @@ use unefois_auditor::{Asked, Error, KnownHead, LogReport, read_log, verify_log};
 use unefois_core::{Entry, Event, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use unefois_proto::pb::ledger::v1::{
-    GetConsistencyRequest, GetConsistencyResponse, GetProofRequest, GetProofResponse, HistoryRequest,
-    HistoryResponse, ListEntriesRequest, ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse,
-    SearchRequest, SearchResponse, WatchRequest, WatchResponse,
+    CountPersonsRequest, CountPersonsResponse, GetConsistencyRequest, GetConsistencyResponse,
+    GetProofRequest, GetProofResponse, HistoryRequest, HistoryResponse, ListEntriesRequest,
+    ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse, SearchRequest, SearchResponse,
+    WatchRequest, WatchResponse,
 };
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
 
@@ -126,6 +127,13 @@ impl LedgerService for Served {
         &self,
         _: Request<ListHeldHeadsRequest>,
     ) -> Result<Response<ListHeldHeadsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn count_persons(
+        &self,
+        _: Request<CountPersonsRequest>,
+    ) -> Result<Response<CountPersonsResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 

@@ -1,5 +1,6 @@
 //! The logs of one process over gRPC, to those who may read them.
 
+mod persons;
 pub(crate) mod reading;
 
 use std::collections::BTreeMap;
@@ -227,6 +228,15 @@ impl ledger_service_server::LedgerService for LedgerService {
         let held = peer_heads_of(&first.inner().db, &caller.to_string(), MAX_HEADS).await;
         let checkpoints = held.map_err(|e| refusal("", &e.into()))?;
         Ok(Response::new(pb::ListHeldHeadsResponse { checkpoints }))
+    }
+
+    async fn count_persons(
+        &self,
+        request: Request<pb::CountPersonsRequest>,
+    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
+        let peer = Peer::of(&request)?;
+        let counted = self.persons_counted(&peer, request.into_inner()).await?;
+        Ok(Response::new(counted))
     }
 
     async fn history(

@@ -28,6 +28,47 @@ pub fn handles(message: &pb::HistoryRequest) -> Result<Vec<Handle>, InvalidMessa
     check.finish(Some(handles))
 }
 
+/// The most entries whose people are counted at once.
+pub const MAX_COUNTED: usize = 50_000;
+
+/// A checked question of how many people entries concern.
+#[derive(Clone, Debug)]
+pub struct CountPersonsCall {
+    /// Places, growing, by the origin of their log.
+    pub places: Vec<(String, Vec<u64>)>,
+    /// Why it is asked.
+    pub purpose: String,
+}
+
+impl TryFrom<pb::CountPersonsRequest> for CountPersonsCall {
+    type Error = InvalidMessage;
+
+    fn try_from(message: pb::CountPersonsRequest) -> Result<Self, InvalidMessage> {
+        let mut check = Check::default();
+        let count: usize = message.places.iter().map(|of_log| of_log.indexes.len()).sum();
+        if !(1..=MAX_COUNTED).contains(&count) {
+            check.wrong("places", format_args!("1 to {MAX_COUNTED} places in all"));
+        }
+        for (n, of_log) in message.places.iter().enumerate() {
+            if !of_log.indexes.is_sorted_by(|a, b| a < b) {
+                check.wrong(format!("places[{n}].indexes"), "growing places");
+            }
+            let twice = message.places[..n]
+                .iter()
+                .any(|other| other.origin == of_log.origin);
+            if of_log.origin.is_empty() || twice {
+                check.wrong(format!("places[{n}].origin"), "the origin of one log");
+            }
+        }
+        let purpose = purpose(&mut check, message.purpose);
+        let places = message.places.into_iter();
+        check.finish(purpose.map(|purpose| Self {
+            places: places.map(|of_log| (of_log.origin, of_log.indexes)).collect(),
+            purpose,
+        }))
+    }
+}
+
 /// Longest reason for asking, in bytes.
 const MAX_PURPOSE_BYTES: usize = 512;
 /// Longest cursor that is read, in bytes.

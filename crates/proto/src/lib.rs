@@ -15,7 +15,10 @@ pub use backoffice::{
 };
 pub use exchange::FetchCall;
 pub use invalid::{InvalidMessage, Violation};
-pub use ledger::{MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, reading_purpose};
+pub use ledger::{
+    CountPersonsCall, MAX_COUNTED, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles,
+    reading_purpose,
+};
 
 /// The descriptor set of every service, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -112,6 +112,39 @@ pub async fn index_lookup(db: &Db, index: Index, log: i32, mac: &Mac, size: u64)
         .collect()
 }
 
+/// What the index holds of the entries from `first` up to but not including `end`, which lie in one bucket
+/// ([`index_bucket_end`]): each key with an entry that it is of.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`], [`Error::Range`].
+pub async fn index_range(
+    db: &Db,
+    index: Index,
+    log: i32,
+    first: u64,
+    end: u64,
+) -> Result<Vec<(u64, StoredMac)>, Error> {
+    let sql = match index {
+        Index::Handle => {
+            "SELECT idx, mac FROM handle_index WHERE log = $1 AND bucket = $2 AND idx >= $3 AND idx < $4"
+        }
+        Index::Person => {
+            "SELECT idx, mac FROM person_index WHERE log = $1 AND bucket = $2 AND idx >= $3 AND idx < $4"
+        }
+    };
+    let (bucket, first, end) = (bucket(first)?, to_i64(first)?, to_i64(end)?);
+    let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(sql)
+        .bind(log).bind(bucket).bind(first).bind(end).fetch_all(pool).await?);
+    rows.into_iter()
+        .map(|(idx, mac)| Ok((to_u64(idx, "index.idx")?, to_array(mac, "index.mac")?)))
+        .collect()
+}
+
+/// One more than the last entry of the bucket of `idx`.
+pub const fn index_bucket_end(idx: u64) -> u64 {
+    ((idx >> BUCKET_BITS) + 1) << BUCKET_BITS
+}
+
 fn bucket(idx: u64) -> Result<i32, Error> {
     i32::try_from(idx >> BUCKET_BITS).map_err(|_| Error::Range)
 }

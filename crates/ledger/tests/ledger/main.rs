@@ -11,6 +11,7 @@ mod growth;
 mod guard;
 mod migration;
 mod peer;
+mod persons;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod raw;

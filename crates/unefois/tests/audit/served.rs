@@ -119,6 +119,13 @@ impl ledger_service_server::LedgerService for Log {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn count_persons(
+        &self,
+        _: Request<pb::CountPersonsRequest>,
+    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
