@@ -1,7 +1,7 @@
 //! Databases for tests: a SQLite file in a directory of its own, or a database of a PostgreSQL cluster that the test
 //! process starts once and that goes away with it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct TestDatabase {
     url: String,
     _directory: Option<tempfile::TempDir>,
+    alone: Option<Cluster>,
 }
 
 impl TestDatabase {
@@ -21,6 +22,7 @@ impl TestDatabase {
         Self {
             url: format!("sqlite:{}", directory.path().join("unefois.db").display()),
             _directory: Some(directory),
+            alone: None,
         }
     }
 
@@ -29,9 +31,22 @@ impl TestDatabase {
         Self::postgres_from("template0")
     }
 
+    /// An empty PostgreSQL database of a server that has no other: what is set or broken there is nobody else's.
+    pub fn postgres_alone() -> Self {
+        let cluster = Cluster::start();
+        Self {
+            url: Self::of(&cluster, "template0").url,
+            _directory: None,
+            alone: Some(cluster),
+        }
+    }
+
     fn postgres_from(template: &str) -> Self {
+        Self::of(Cluster::of_this_process(), template)
+    }
+
+    fn of(cluster: &Cluster, template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let cluster = Cluster::of_this_process();
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let socket = cluster.socket.display();
         let made = Command::new(cluster.programs.join("createdb"))
@@ -42,6 +57,7 @@ impl TestDatabase {
         Self {
             url: format!("postgres://postgres@localhost/{name}?host={socket}"),
             _directory: None,
+            alone: None,
         }
     }
 
@@ -69,14 +85,23 @@ impl TestDatabase {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Has a shell execute `command` in the folder of the server that [`TestDatabase::postgres_alone`] started, as its own
+    /// user: its data is in `data`, its programs are in `$1`. It does not wait for the end.
+    pub fn server_shell(&mut self, command: &str) {
+        let cluster = self.alone.as_mut().expect("a server of its own");
+        let shell = cluster.script.stdin.as_mut().expect("the shell listens");
+        writeln!(shell, "{command}").expect("the shell listens");
+    }
 }
 
 /// A PostgreSQL server on a Unix socket, with `fsync` on as in service.
+#[derive(Debug)]
 struct Cluster {
     programs: PathBuf,
     socket: PathBuf,
     /// The script that started it ends it once its standard input closes: when this process is gone, however it ends.
-    _script: Child,
+    script: Child,
 }
 
 impl Cluster {
@@ -93,8 +118,8 @@ impl Cluster {
             "$1/pg_ctl" -D data -w -s -l log start \
                 -o "-k $dir -c listen_addresses= -c max_connections=300 -c shared_buffers=64MB" >>log 2>&1 &&
             echo "$dir" || cat log >&2
-            exec >/dev/null
-            cat >/dev/null
+            exec >/dev/null 2>>log
+            while read -r command; do eval "$command" >>log 2>&1; done
             "$1/pg_ctl" -D data -m immediate -s stop >/dev/null 2>&1
             rm -rf "$dir"
         "#;
@@ -126,7 +151,7 @@ impl Cluster {
         Self {
             programs,
             socket,
-            _script: script,
+            script,
         }
     }
 }

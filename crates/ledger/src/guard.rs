@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use unefois_core::{Clock, Event};
 use unefois_store::Db;
@@ -24,6 +25,8 @@ use crate::receipt::Head;
 
 /// How many published heads are compared without reading the database: what peers show is mostly of late.
 const RECENT: usize = 4_096;
+/// How long the server may take to say what standbys it has.
+const STANDBY_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a log may do at this moment. Reads go on whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub enum Standing {
     Open,
     /// Too little disk is left: no exchange, but refusals, withdrawals and the operator's acts are still written.
     DiskFloor,
+    /// No synchronous standby is attached where one is required: no exchange.
+    Unreplicated,
     /// A backup was restored, and nobody has shown that nothing came after it: nothing is written.
     Unproved,
     /// Somebody holds a later or another head of this log, or of another log of its database: nothing is written.
@@ -43,11 +48,12 @@ pub enum Standing {
 }
 
 impl Standing {
-    const WORST_FIRST: [Self; 5] = [
+    const WORST_FIRST: [Self; 6] = [
         Self::Fenced,
         Self::Replaced,
         Self::RolledBack,
         Self::Unproved,
+        Self::Unreplicated,
         Self::DiskFloor,
     ];
 
@@ -55,10 +61,11 @@ impl Standing {
         match self {
             Self::Open => 0,
             Self::DiskFloor => 1,
-            Self::Unproved => 2,
-            Self::RolledBack => 4,
-            Self::Replaced => 8,
-            Self::Fenced => 16,
+            Self::Unreplicated => 2,
+            Self::Unproved => 4,
+            Self::RolledBack => 8,
+            Self::Replaced => 16,
+            Self::Fenced => 32,
         }
     }
 
@@ -67,6 +74,7 @@ impl Standing {
         match self {
             Self::Open => "the log takes entries",
             Self::DiskFloor => "too little disk is left for exchanges",
+            Self::Unreplicated => "PostgreSQL has no synchronous standby: no exchange",
             Self::Unproved => {
                 "the log was restored from a backup, and it is not shown that nothing came after it: it is read-only"
             }
@@ -171,7 +179,7 @@ impl Guard {
     /// Whether anything may be written.
     pub(crate) fn writes(&self) -> Result<(), Error> {
         match self.standing() {
-            Standing::Open | Standing::DiskFloor => Ok(()),
+            Standing::Open | Standing::DiskFloor | Standing::Unreplicated => Ok(()),
             standing => Err(refusal(standing)),
         }
     }
@@ -356,7 +364,9 @@ impl Guard {
     /// Writes the published head to the anchor, unless the log is not the last one that is known.
     pub(crate) async fn anchor_head(&self, head: &Head) {
         let last = || match self.standing() {
-            Standing::Open | Standing::DiskFloor => Some(SignedCheckpoint::clone(&head.checkpoint)),
+            Standing::Open | Standing::DiskFloor | Standing::Unreplicated => {
+                Some(SignedCheckpoint::clone(&head.checkpoint))
+            }
             _ => None,
         };
         self.write_anchor(last, head.epoch).await;
@@ -375,8 +385,8 @@ impl Guard {
         }
     }
 
-    /// Whether the database is still where it was, with room and copies enough; called at start and then again and again.
-    pub(crate) async fn check_store(&self, safeguards: &Safeguards) -> Result<(), Error> {
+    /// Whether the database is still where it was, with room enough; called at start and then again and again.
+    pub(crate) fn check_store(&self, safeguards: &Safeguards) -> Result<(), Error> {
         if let Err(error) = self.db.check_file() {
             if self.stop(Standing::Replaced) {
                 tracing::error!(log = %self.origin, "{}: put it back and start again", Standing::Replaced);
@@ -396,6 +406,24 @@ impl Guard {
             true | false => {}
         }
         Ok(())
+    }
+
+    /// Whether the synchronous standby that must be there still is; called again and again.
+    pub(crate) async fn check_standby(&self) {
+        let checked = tokio::time::timeout(STANDBY_WITHIN, self.db.check_standby()).await;
+        match checked {
+            Ok(Ok(())) if self.lift(Standing::Unreplicated) => {
+                tracing::warn!("the synchronous standby is back: exchanges go on");
+            }
+            Ok(Err(error @ unefois_store::Error::Standby(_))) if self.stop(Standing::Unreplicated) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no exchange until a standby is back"
+                );
+            }
+            // A server that does not answer writes nothing either.
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// Replaces the anchor by what `what` gives once no other write is under way. Its epoch never decreases.

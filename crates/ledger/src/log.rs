@@ -103,6 +103,10 @@ impl Ledger {
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
         let origin: Origin = keys.signer.verifier().name().as_str().parse()?;
+        if safeguards.synchronous_standby {
+            // Without one the first commit would wait for it.
+            db.check_standby().await?;
+        }
         let anchor = match &safeguards.anchor {
             Some(path) => Anchor::read(path, keys.signer.verifier())?,
             None => None,
@@ -144,7 +148,7 @@ impl Ledger {
             ),
             (Some(_), _) => {}
         }
-        guard.check_store(&safeguards).await?;
+        guard.check_store(&safeguards)?;
         guard.try_anchor(&state.head()).await?;
 
         let (queue, items) = mpsc::channel(QUEUE);

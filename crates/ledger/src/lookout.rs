@@ -12,6 +12,8 @@ use crate::sequencer::Published;
 
 /// How often the anchor is written at most, and the database looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// At each how many looks the standbys are asked for.
+const STANDBY_EVERY: u32 = 3;
 
 /// Writes the head to the anchor when it moved, at most once a second, and once more when the log is closed.
 pub(crate) async fn anchor_heads(
@@ -37,17 +39,18 @@ pub(crate) async fn anchor_heads(
 /// Looks at the database each second, so that a file that is gone or a full disk is known while nobody writes.
 pub(crate) async fn watch_store(guard: Arc<Guard>, safeguards: Safeguards, closing: CancellationToken) {
     let mut every = ticking();
+    let mut looks = 0_u32;
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
             _ = every.tick() => {}
         }
-        if let Err(error) = guard.check_store(&safeguards).await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the database is not as it must be"
-            );
+        // What is not as it must be is told by the guard.
+        let _told = guard.check_store(&safeguards);
+        if safeguards.synchronous_standby && looks.is_multiple_of(STANDBY_EVERY) {
+            guard.check_standby().await;
         }
+        looks = looks.wrapping_add(1);
     }
 }
 

@@ -11,6 +11,15 @@ pub enum Error {
     /// The server could lose what it acknowledged.
     #[error("PostgreSQL runs with {0}=off: what it acknowledges could be lost")]
     NotDurable(&'static str),
+    /// The server is a standby, which may be behind and can be promoted: nothing is decided from it.
+    #[error("this PostgreSQL is a standby in recovery: give the address of the primary")]
+    Recovery,
+    /// A synchronous standby is required, and there is none.
+    #[error("PostgreSQL has no synchronous standby ([database] synchronous_standby): {0}")]
+    Standby(&'static str),
+    /// The database holds no log of this program.
+    #[error("the database holds no log")]
+    NoLog,
     /// Another process has this SQLite file open.
     #[error("another process uses this database")]
     Locked,

@@ -44,6 +44,73 @@ impl Db {
         }
     }
 
+    /// Opens `url` for writing, as the process does that the database is of, and says of which component it is; nothing is
+    /// made.
+    ///
+    /// # Errors
+    /// As [`Db::open`]; [`Error::NoLog`] if the database holds none.
+    pub async fn open_existing(url: &str) -> Result<(Self, Component), Error> {
+        let reader = Self::open_for_reading(url).await?;
+        let component = reader.component().await;
+        reader.close().await;
+        let component = component?.ok_or(Error::NoLog)?;
+        Ok((Self::open(url, component).await?, component))
+    }
+
+    /// Whose tables the database holds; `None` where nothing was made in it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn component(&self) -> Result<Option<Component>, Error> {
+        for (component, table) in [
+            (Component::Authority, "migration_authority"),
+            (Component::Node, "migration_node"),
+        ] {
+            const POSTGRES: &str = "SELECT to_regclass($1) IS NOT NULL";
+            const SQLITE: &str = "SELECT COUNT(*) > 0 FROM sqlite_master WHERE name = $1";
+            let found: bool = match self {
+                Self::Postgres(pool) => sqlx::query_scalar(POSTGRES).bind(table).fetch_one(pool).await?,
+                Self::Sqlite(file) => {
+                    sqlx::query_scalar(SQLITE)
+                        .bind(table)
+                        .fetch_one(file.readers())
+                        .await?
+                }
+            };
+            if found {
+                return Ok(Some(component));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether what PostgreSQL acknowledges is on a second server by then.
+    ///
+    /// # Errors
+    /// [`Error::Standby`] says what is missing; on SQLite there is no standby.
+    pub async fn check_standby(&self) -> Result<(), Error> {
+        let Self::Postgres(pool) = self else {
+            return Err(Error::Standby("SQLite has none"));
+        };
+        const SQL: &str = "SELECT current_setting('synchronous_standby_names') <> '', \
+             current_setting('synchronous_commit') IN ('on', 'remote_apply'), \
+             (SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) > 0, \
+             pg_has_role('pg_monitor', 'USAGE')";
+        let (named, waits, attached, sees): (bool, bool, bool, bool) =
+            sqlx::query_as(SQL).fetch_one(pool).await?;
+        match (named, waits, attached, sees) {
+            (false, ..) => Err(Error::Standby("synchronous_standby_names is empty")),
+            (_, false, ..) => Err(Error::Standby(
+                "synchronous_commit is neither on nor remote_apply",
+            )),
+            (.., false, false) => Err(Error::Standby(
+                "it cannot be seen; type: GRANT pg_monitor TO this role",
+            )),
+            (.., false, true) => Err(Error::Standby("none is attached in state sync or quorum")),
+            (true, true, true, _) => Ok(()),
+        }
+    }
+
     async fn open_postgres(url: &str, write: bool) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url).map_err(|e| Error::Url(Some(e)))?;
         // A replica that is stuck inside a transaction must not block another's batch; on a Unix socket the server
@@ -59,9 +126,13 @@ impl Db {
             .connect_with(options)
             .await?;
         const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('fsync'), \
-             current_setting('full_page_writes'), current_setting('synchronous_commit')";
-        let (version, fsync, full_page_writes, synchronous_commit): (i32, String, String, String) =
+             current_setting('full_page_writes'), current_setting('synchronous_commit'), pg_is_in_recovery()";
+        type Settings = (i32, String, String, String, bool);
+        let (version, fsync, full_page_writes, synchronous_commit, recovery): Settings =
             sqlx::query_as(SETTINGS).fetch_one(&pool).await?;
+        if write && recovery {
+            return Err(Error::Recovery);
+        }
         if version < POSTGRES_15 {
             return Err(Error::Version(version / 10_000));
         }

@@ -10,6 +10,7 @@ mod fence;
 mod growth;
 mod guard;
 mod migration;
+mod outage;
 mod peer;
 mod persons;
 #[path = "../../../../tests/kit/proxy.rs"]
