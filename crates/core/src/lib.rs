@@ -30,6 +30,7 @@ mod request;
 pub mod revocation;
 pub mod schema;
 mod siren;
+pub mod subject_request;
 mod time;
 mod vocabulary;
 
