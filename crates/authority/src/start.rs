@@ -144,6 +144,29 @@ impl Running {
     }
 }
 
+/// Opens the ledger of an authority that does not run, to write to it: whoever wrote it before writes nothing more. `db`
+/// is the open database of `config`.
+///
+/// # Errors
+/// [`StartError`] names what is wrong.
+pub async fn ledger(
+    config: &Config,
+    db: &Db,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+    rng: &SystemRandom,
+) -> Result<Ledger, StartError> {
+    let keys = Keys::load(&config.keys, rng)?;
+    let signer = SignerKey::from_text(text(&config.ledger.signer)?.trim()).map_err(StartError::Signer)?;
+    let keys = unefois_ledger::Keys {
+        signer,
+        node_key: keys.node,
+    };
+    let safeguards = config.ledger.safeguards(&config.database);
+    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+    Ok(Ledger::open(db.clone(), keys, safeguards, clock, random).await?)
+}
+
 /// Opens the database, takes the next epoch of ledger and withdrawal log, and serves.
 ///
 /// # Errors

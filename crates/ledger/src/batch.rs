@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Entry, Event, Micros, Outcome, ParticipantId, Reason, RevocationView};
 use unefois_store::entry::{Columns, EntryRow};
+use unefois_store::erase::{Erased, rows_erase};
 use unefois_store::evidence::{EvidenceRow, evidence_insert};
 use unefois_store::index::{Index, Mac, SecretRow, index_insert, secret_insert_of};
 use unefois_store::name::Names;
@@ -26,6 +27,7 @@ pub(crate) struct Leaf {
     pub(crate) secret: Option<SecretRow>,
     pub(crate) person_keys: Vec<Mac>,
     pub(crate) evidence: Option<(Salt, Vec<u8>)>,
+    pub(crate) erasing: Vec<Erased>,
 }
 
 /// One thing to do, and whom to tell.
@@ -253,7 +255,7 @@ impl Batch {
             return Ok(());
         }
         let (mut handles, mut persons) = (Vec::new(), Vec::new());
-        let (mut secrets, mut evidence) = (Vec::new(), Vec::new());
+        let (mut secrets, mut evidence, mut erasing) = (Vec::new(), Vec::new(), Vec::new());
         for built in &self.leaves {
             let idx = built.row.idx;
             let Some(leaf) = items.get(built.item).and_then(Item::leaf) else {
@@ -262,6 +264,7 @@ impl Batch {
             handles.extend(leaf.handle_key.map(|key| (key, idx)));
             persons.extend(leaf.person_keys.iter().map(|key| (*key, idx)));
             secrets.extend(leaf.secret.clone());
+            erasing.extend_from_slice(&leaf.erasing);
             evidence.extend(leaf.evidence.as_ref().map(|(salt, body)| EvidenceRow {
                 idx,
                 salt: *salt.as_bytes(),
@@ -275,6 +278,7 @@ impl Batch {
         index_insert(tx, Index::Person, log, &persons).await?;
         secret_insert_of(tx, log, &secrets).await?;
         evidence_insert(tx, log, &evidence).await?;
+        rows_erase(tx, &erasing).await?;
         Ok(())
     }
 

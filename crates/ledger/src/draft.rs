@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use unefois_core::commitment::GrantSecret;
 use unefois_core::{Entry, Event, Handle, Month, Outcome, Reason, RevocationView, Sha256};
+use unefois_store::erase::Erased;
 
 /// An entry to append. The sequencer sets its `at`, its `view` and, where there is evidence, its `evidence_commit`.
 #[derive(Clone)]
@@ -14,6 +15,8 @@ pub struct Draft {
     pub about: About,
     /// What `evidence_commit` shall commit to: kept beside the log, at most 1 MiB.
     pub evidence: Option<Vec<u8>>,
+    /// What is destroyed in the transaction that writes the entry.
+    pub(crate) erasing: Vec<Erased>,
 }
 
 /// Whom an entry is about: what the erasable indexes keep beside the log, as HMACs under the node's key.
@@ -34,6 +37,7 @@ impl Draft {
             entry,
             about: About::default(),
             evidence: None,
+            erasing: Vec::new(),
         }
     }
 
@@ -46,6 +50,14 @@ impl Draft {
     pub fn evidence(self, evidence: Vec<u8>) -> Self {
         Self {
             evidence: Some(evidence),
+            ..self
+        }
+    }
+
+    /// The same, destroying `rows` with its entry.
+    pub(crate) fn erasing(self, rows: Vec<Erased>) -> Self {
+        Self {
+            erasing: rows,
             ..self
         }
     }

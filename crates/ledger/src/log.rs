@@ -331,6 +331,7 @@ impl Ledger {
             secret: None,
             person_keys: held.person_keys,
             evidence: None,
+            erasing: Vec::new(),
         });
         let request = held.request;
         self.queued(|reply| Item::Withhold { leaf, request, reply }).await
@@ -513,6 +514,7 @@ impl Ledger {
             mut entry,
             about,
             evidence,
+            erasing,
         } = draft;
         let bytes = evidence.as_ref().map_or(0, Vec::len);
         if about.persons.len() > MAX_PERSONS || bytes > MAX_EVIDENCE_BYTES {
@@ -538,6 +540,7 @@ impl Ledger {
                 }),
             person_keys,
             evidence,
+            erasing,
         })
     }
 

@@ -12,7 +12,7 @@ use unefois_core::{Entry, Event, LegalBasis, Micros, Month, Sha256};
 use unefois_store::Db;
 use unefois_store::entry::entry_at_or_after;
 use unefois_store::erase::{
-    Due, Erasable, Erased, due_count, due_erase, entry_proactive, erased_settle, index_range, logs,
+    Due, Erasable, Erased, due_count, due_erase, entry_proactive, erased_settle, index_range, log_sizes,
     proactive_erased, proactive_erased_set, rows_erase, rows_present, secrets_of,
 };
 use unefois_store::index::Index;
@@ -71,7 +71,7 @@ impl Retention {
     /// What may be kept on no legal basis any more.
     async fn all(&self, month: Month, now: Micros) -> Result<Counts, Error> {
         let db = &self.ledger.inner().db;
-        let due = due(db, &logs(db).await?, last_kept(month, &LegalBasis::Request)).await?;
+        let due = due(db, &log_sizes(db).await?, last_kept(month, &LegalBasis::Request)).await?;
         let mut found = Counts::new();
         for kind in Erasable::ALL {
             let count = due_count(db, kind, &due).await?;
@@ -101,14 +101,14 @@ impl Retention {
     /// the entries say which.
     async fn proactive(&self, month: Month, now: Micros) -> Result<Counts, Error> {
         let db = &self.ledger.inner().db;
-        let logs = logs(db).await?;
+        let logs = log_sizes(db).await?;
         let over = due(db, &logs, last_kept(month, &LegalBasis::Request)).await?;
         let due = due(db, &logs, last_kept(month, &LegalBasis::Proactive)).await?;
         // A token of the month's last hours has its entry in the next one: its secret goes with its own month.
         let late = due.month.plus(1).start().plus_ms(TOKEN_LIVES_MS);
         let mut windows = Vec::with_capacity(logs.len());
         let mut found = Counts::new();
-        for (place, log) in logs.into_iter().enumerate() {
+        for (place, (log, _)) in logs.into_iter().enumerate() {
             let window = Window {
                 log,
                 start: proactive_erased(db, log).await?.max(over.logs[place].1),
@@ -165,12 +165,12 @@ fn last_kept(month: Month, basis: &LegalBasis) -> Month {
 }
 
 /// Everything of `month` and before, in each of these logs.
-async fn due(db: &Db, logs: &[i32], month: Month) -> Result<Due, Error> {
+async fn due(db: &Db, logs: &[(i32, u64)], month: Month) -> Result<Due, Error> {
     let mut due = Due {
         month,
         logs: Vec::with_capacity(logs.len()),
     };
-    for log in logs {
+    for (log, _) in logs {
         let below = entry_at_or_after(db, *log, month.plus(1).start()).await?;
         due.logs.push((*log, below));
     }

@@ -124,6 +124,26 @@ pub struct Node {
     house: Vec<Listener>,
 }
 
+/// Opens the ledger of a node to write to it: whoever wrote it before writes nothing more. `db` is the open `database`.
+///
+/// # Errors
+/// [`StartError`] names what is wrong.
+pub async fn ledger(
+    config: &config::LedgerKeys,
+    database: &config::Database,
+    db: &Db,
+    clock: &Arc<dyn Clock>,
+    random: &SystemRandom,
+) -> Result<Ledger, StartError> {
+    let keys = Keys {
+        signer: config::signer(&config.signer)?,
+        node_key: config::node_key(&config.node_key)?,
+    };
+    let safeguards = config.safeguards(database);
+    let (clock, random) = (Arc::clone(clock), Arc::new(random.clone()));
+    Ok(Ledger::open(db.clone(), keys, safeguards, clock, random).await?)
+}
+
 impl Node {
     /// Reads keys, directory and catalogue, opens the database and the ledger, and binds the socket.
     ///
@@ -142,14 +162,8 @@ impl Node {
             Arc::clone(&clock),
         );
 
-        let keys = Keys {
-            signer: config::signer(&config.ledger.signer)?,
-            node_key: config::node_key(&config.ledger.node_key)?,
-        };
         let db = Db::open(&config.database.url, Component::Node).await?;
-        let safeguards = config.ledger.safeguards(&config.database);
-        let (ledger_clock, ledger_random) = (Arc::clone(&clock), Arc::new(random.clone()));
-        let ledger = Ledger::open(db.clone(), keys, safeguards, ledger_clock, ledger_random).await?;
+        let ledger = ledger(&config.ledger, &config.database, &db, &clock, &random).await?;
         let followed = Arc::clone(&directory);
         let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
         let inquiry =

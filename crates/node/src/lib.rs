@@ -16,6 +16,6 @@ pub mod lease;
 pub mod metrics;
 pub mod producer;
 
-pub use build::{Foundation, Node, StartError, Surroundings};
+pub use build::{Foundation, Node, StartError, Surroundings, ledger};
 pub use config::Config;
 pub use error::Error;

@@ -98,6 +98,23 @@ impl Db {
         }
     }
 
+    /// How many connections other processes of this program have to the database: the replicas that run. None on SQLite,
+    /// where one process alone has the file.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn others(&self) -> Result<u64, Error> {
+        const SQL: &str = "SELECT COUNT(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'unefois'";
+        match self {
+            Self::Postgres(pool) => {
+                let all: i64 = sqlx::query_scalar(SQL).fetch_one(pool).await?;
+                Ok(crate::to_u64(all, "a count")?.saturating_sub(pool.size().into()))
+            }
+            Self::Sqlite(_) => Ok(0),
+        }
+    }
+
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         match self {

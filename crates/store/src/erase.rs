@@ -5,7 +5,7 @@
 
 use unefois_core::{Event, LegalBasis, Month, Sha256};
 
-use crate::index::{BUCKET_BITS, Index, StoredMac};
+use crate::index::{BUCKET_BITS, Index, Mac, StoredMac, index_lookup};
 use crate::name::name_id;
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
@@ -347,13 +347,32 @@ pub async fn index_range(
         .collect()
 }
 
-/// The number of each log of the database.
+/// The number and the size of each log of the database.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub async fn logs(db: &Db) -> Result<Vec<i32>, Error> {
-    const SQL: &str = "SELECT log FROM ledger_head ORDER BY log";
-    Ok(read!(db, pool => sqlx::query_scalar::<_, i32>(SQL).fetch_all(pool).await?))
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn log_sizes(db: &Db) -> Result<Vec<(i32, u64)>, Error> {
+    const SQL: &str = "SELECT log, size FROM ledger_head ORDER BY log";
+    let rows = read!(db, pool => sqlx::query_as::<_, (i32, i64)>(SQL).fetch_all(pool).await?);
+    rows.into_iter()
+        .map(|(log, size)| Ok((log, to_u64(size, "ledger_head.size")?)))
+        .collect()
+}
+
+/// The entries, below `size`, that the index holds under a key as it is stored, in order.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn index_places(
+    db: &Db,
+    index: Index,
+    log: i32,
+    mac: &StoredMac,
+    size: u64,
+) -> Result<Vec<u64>, Error> {
+    let mut whole = Mac::default();
+    whole[..mac.len()].copy_from_slice(mac);
+    index_lookup(db, index, log, &whole, size).await
 }
 
 /// The entry below which proactive exchanges of a log have lost what opened them.

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod fetch;
 pub mod key;
 pub mod ledger;
+mod person;
 pub mod sandbox;
 pub mod serve;
 

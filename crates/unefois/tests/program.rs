@@ -148,7 +148,7 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     let changed = audit_verify(&world);
     assert_eq!(code(&changed), 1, "{}", String::from_utf8_lossy(&changed.stderr));
     flip(&database).await;
-    cnaf.stop().await.expect("it ends with 0");
+    a_person_is_erased_on_a_decision_alone(&world, &database, cnaf).await;
 
     execute(&database, "UPDATE ledger_entry SET requester = 0 WHERE idx = 0").await;
     ledger_verify_finds(&world, &database, Changed::Column);
@@ -220,6 +220,83 @@ fn ledger_verify_finds(world: &World, database: &Path, changed: Changed) {
         Changed::Nothing => assert_eq!((code(&output), log, index), (0, 0, 0), "{report}"),
         Changed::Entry => assert!(code(&output) == 1 && log > 0 && index == 0, "{report}"),
         Changed::Column => assert!(code(&output) == 1 && log == 0 && index == 1, "{report}"),
+    }
+}
+
+/// `ledger erase-subject`: neither beside the node, nor without a decision.
+async fn a_person_is_erased_on_a_decision_alone(world: &World, database: &Path, cnaf: Process) {
+    let config = world.file(Member::Cnaf).display().to_string();
+    let file = |name: &str, text: &str| {
+        let file = world.root.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let person = file(
+        "person.json",
+        r#"{"family_name": "DUBOIS", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
+            "gender": "female", "birthplace": "75107", "birthcountry": "99100"}"#,
+    );
+    let stranger = file("stranger", "1234");
+    let erase = |person: &str, decision: &[&str]| {
+        let erase = [
+            "--json",
+            "ledger",
+            "erase-subject",
+            "--config",
+            &config,
+            "--person",
+            person,
+        ];
+        let output = unefois(&[&erase, decision].concat());
+        (code(&output), lines(&output).pop().unwrap_or_default())
+    };
+    const DECISION: [&str; 2] = ["--decision", "TA-92/2026.0412"];
+    let before = Rows::of(database).await;
+    assert!(before.secrets > 0 && before.persons > 0);
+    assert_eq!(erase(&person, &DECISION).0, 75, "the node runs");
+    cnaf.stop().await.expect("it ends with 0");
+    for (person, decision, expected) in [
+        (&person, &[][..], 64),
+        (&person, &["--decision", ""], 64),
+        (&person, &["--decision", "two words"], 64),
+        (&stranger, &DECISION, 1),
+    ] {
+        assert_eq!(erase(person, decision).0, expected, "{decision:?}");
+    }
+    assert_eq!(Rows::of(database).await, before);
+
+    let (code, told) = erase(&person, &DECISION);
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(told["decision"], DECISION[1]);
+    let after = Rows::of(database).await;
+    assert_eq!(told["erased"]["person"], before.persons - after.persons);
+    assert_eq!((after.persons, after.entries), (0, before.entries + 1));
+    assert!(after.secrets < before.secrets);
+    ledger_verify_finds(world, database, Changed::Nothing);
+}
+
+/// What a database holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rows {
+    entries: i64,
+    secrets: i64,
+    persons: i64,
+}
+
+impl Rows {
+    async fn of(database: &Path) -> Self {
+        const SQL: &str = "SELECT (SELECT size FROM ledger_head), (SELECT COUNT(*) FROM grant_secret), \
+             (SELECT COUNT(*) FROM person_index)";
+        let mut db = SqliteConnection::connect(&database.display().to_string())
+            .await
+            .unwrap();
+        let (entries, secrets, persons) = sqlx::query_as(SQL).fetch_one(&mut db).await.unwrap();
+        db.close().await.unwrap();
+        Self {
+            entries,
+            secrets,
+            persons,
+        }
     }
 }
 

@@ -29,75 +29,89 @@ both_databases![
     appends_go_on_while_a_month_is_erased,
 ];
 
-/// One exchange, and what opens it.
-struct Exchange {
-    handle: Handle,
-    secret: GrantSecret,
-    id: ExchangeId,
-    person: Vec<u8>,
-    evidence: Vec<u8>,
-    receipt: DurableReceipt,
+/// A handle, whom it is about, and what opens what is logged under it.
+#[derive(Clone)]
+pub(crate) struct Given {
+    pub(crate) handle: Handle,
+    pub(crate) secret: GrantSecret,
+    pub(crate) person: Vec<u8>,
+    basis: LegalBasis,
+    iat: Micros,
 }
 
-impl Exchange {
-    /// One logged now, whose token is of the month of `iat`.
-    async fn log(scene: &Scene, ledger: &Ledger, basis: LegalBasis, iat: Micros) -> Self {
-        let request = scene.once(scene.handle());
-        let (handle, id) = (request.handle, request.request_id);
-        let secret = GrantSecret::draw(&*scene.random);
-        let person = GrantSecret::draw(&*scene.random).as_bytes().to_vec();
+impl Given {
+    /// Logs an exchange under it, in which the person was found or not.
+    pub(crate) async fn log(&self, scene: &Scene, ledger: &Ledger, found: bool) -> Exchange {
+        let request = scene.once(self.handle);
+        let id = request.request_id;
         let evidence = GrantSecret::draw(&*scene.random).as_bytes().repeat(3);
         let entry = Entry {
-            legal_basis: Some(basis),
-            grant_commit: Some(secret.commit(&id, Field::Grant, handle.as_bytes())),
+            legal_basis: Some(self.basis.clone()),
+            grant_commit: Some(self.secret.commit(&id, Field::Grant, self.handle.as_bytes())),
+            dossier_commit: Some(self.secret.commit(&id, Field::Dossier, b"2026-0412")),
             ..draft(&request).entry
         };
         let draft = Draft::new(entry).evidence(evidence.clone()).about(About {
-            handle: Some(handle),
-            secret: Some((iat.month(), secret.clone())),
-            persons: vec![person.clone()],
+            handle: Some(self.handle),
+            secret: Some((self.iat.month(), self.secret.clone())),
+            persons: found.then(|| self.person.clone()).into_iter().collect(),
         });
         let receipt = ledger.append(draft).await.expect("appended");
         let mut tx = scene.db.begin().await.expect("begun");
         let leaf = Sha256::from_bytes(*receipt.leaf_hash().as_bytes());
-        peer_receipt_insert(
-            &mut tx,
-            &consumer().siret().to_string(),
-            &[leaf],
-            scene.clock.now(),
-        )
-        .await
-        .expect("noted");
+        let peer = consumer().siret().to_string();
+        let noted = peer_receipt_insert(&mut tx, &peer, &[leaf], scene.clock.now()).await;
+        assert_eq!(noted.expect("noted"), 1);
         tx.commit().await.expect("committed");
-        Self {
-            handle,
-            secret,
+        Exchange {
+            given: self.clone(),
             id,
-            person,
             evidence,
             receipt,
         }
     }
+}
 
-    async fn now(scene: &Scene, ledger: &Ledger, basis: LegalBasis) -> Self {
+/// One exchange, and what opens it.
+pub(crate) struct Exchange {
+    pub(crate) given: Given,
+    pub(crate) id: ExchangeId,
+    pub(crate) evidence: Vec<u8>,
+    pub(crate) receipt: DurableReceipt,
+}
+
+impl Exchange {
+    /// One logged now, whose token is of the month of `iat`.
+    pub(crate) async fn log(scene: &Scene, ledger: &Ledger, basis: LegalBasis, iat: Micros) -> Self {
+        let given = Given {
+            handle: scene.handle(),
+            secret: GrantSecret::draw(&*scene.random),
+            person: GrantSecret::draw(&*scene.random).as_bytes().to_vec(),
+            basis,
+            iat,
+        };
+        given.log(scene, ledger, true).await
+    }
+
+    pub(crate) async fn now(scene: &Scene, ledger: &Ledger, basis: LegalBasis) -> Self {
         Self::log(scene, ledger, basis, scene.clock.now()).await
     }
 
     /// Whether what is stored opens the commitment of its entry.
-    async fn opens(&self, ledger: &Ledger) -> bool {
+    pub(crate) async fn opens(&self, ledger: &Ledger) -> bool {
         let month = Micros::new(0).month();
         let kept = ledger
-            .secrets(&self.handle, month, month.plus(12 * 200))
+            .secrets(&self.given.handle, month, month.plus(12 * 200))
             .await
             .unwrap();
         kept.iter().any(|secret| {
-            Some(secret.commit(&self.id, Field::Grant, self.handle.as_bytes()))
+            Some(secret.commit(&self.id, Field::Grant, self.given.handle.as_bytes()))
                 == self.receipt.entry().grant_commit
         })
     }
 
     /// Which of the five kinds of rows about it are there.
-    async fn kept(&self, scene: &Scene, ledger: &Ledger) -> Vec<Erasable> {
+    pub(crate) async fn kept(&self, scene: &Scene, ledger: &Ledger) -> Vec<Erasable> {
         let log = head_read(&scene.db, self.receipt.origin().as_str())
             .await
             .unwrap()
@@ -108,11 +122,11 @@ impl Exchange {
             (Erasable::Secret, self.opens(ledger).await),
             (
                 Erasable::Handle,
-                !ledger.by_handle(&self.handle).await.unwrap().is_empty(),
+                !ledger.by_handle(&self.given.handle).await.unwrap().is_empty(),
             ),
             (
                 Erasable::Person,
-                !ledger.by_person(&self.person).await.unwrap().is_empty(),
+                !ledger.by_person(&self.given.person).await.unwrap().is_empty(),
             ),
             (
                 Erasable::Evidence,
@@ -134,13 +148,13 @@ impl Exchange {
     }
 
     /// The bytes that must be nowhere once it is erased.
-    fn traces(&self, ledger: &Ledger) -> [Vec<u8>; 5] {
+    pub(crate) fn traces(&self, ledger: &Ledger) -> [Vec<u8>; 5] {
         [
-            self.secret.as_bytes().to_vec(),
-            ledger.node_key().handle_key(&self.handle)[..16].to_vec(),
-            ledger.node_key().person_key(&self.person)[..16].to_vec(),
+            self.given.secret.as_bytes().to_vec(),
+            ledger.node_key().handle_key(&self.given.handle)[..16].to_vec(),
+            ledger.node_key().person_key(&self.given.person)[..16].to_vec(),
             self.evidence.clone(),
-            self.person.clone(),
+            self.given.person.clone(),
         ]
     }
 }
@@ -153,7 +167,7 @@ fn turn(scene: &Scene, from: Micros, months: i32) {
 }
 
 /// The evidence of the last entry of a log.
-async fn announced(scene: &Scene, ledger: &Ledger) -> String {
+pub(crate) async fn announced(scene: &Scene, ledger: &Ledger) -> String {
     let head = head_read(&scene.db, ledger.origin().as_str())
         .await
         .unwrap()
@@ -166,7 +180,7 @@ async fn announced(scene: &Scene, ledger: &Ledger) -> String {
 }
 
 /// How many of `traces` the database's files hold: the file with its free pages, the WAL and its index.
-fn found_in_files(database: &TestDatabase, traces: &[Vec<u8>]) -> Option<usize> {
+pub(crate) fn found_in_files(database: &TestDatabase, traces: &[Vec<u8>]) -> Option<usize> {
     const START: usize = 16;
     let path = database.url().strip_prefix("sqlite:")?;
     let starts: BTreeMap<&[u8], &[u8]> = traces.iter().map(|trace| (&trace[..START], &trace[..])).collect();
@@ -182,7 +196,7 @@ fn found_in_files(database: &TestDatabase, traces: &[Vec<u8>]) -> Option<usize> 
     Some(found.len())
 }
 
-async fn assert_sound(scene: &Scene, ledger: &Ledger) {
+pub(crate) async fn assert_sound(scene: &Scene, ledger: &Ledger) {
     let report = verify_database(&scene.db, ledger.origin().as_str(), ledger.verifier(), |_, _| {}).await;
     let report = report.expect("it is read");
     assert!(report.is_sound(), "{report:?}");

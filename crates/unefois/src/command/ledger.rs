@@ -1,4 +1,6 @@
-//! `ledger verify`: the operator's check of a log in its database.
+//! `ledger …`: what an operator does with the logs of a database.
+
+mod erase_subject;
 
 use std::path::PathBuf;
 
@@ -18,6 +20,8 @@ use crate::progress::Progress;
 pub enum LedgerCommand {
     /// Recomputes a log from its entries: hashes, tiles, signed head, index columns.
     Verify(Verify),
+    /// Destroys what opens and finds the exchanges of one person before its time, on a decision.
+    EraseSubject(erase_subject::EraseSubject),
 }
 
 /// `ledger verify`.
@@ -33,7 +37,13 @@ pub struct Verify {
 
 /// Runs `ledger …`.
 pub fn run(command: LedgerCommand, console: Console) -> Result<(), Failure> {
-    let LedgerCommand::Verify(verify) = command;
+    match command {
+        LedgerCommand::Verify(verify) => run_verify(&verify, console),
+        LedgerCommand::EraseSubject(erase) => erase_subject::run(&erase, console),
+    }
+}
+
+fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
     let text = match verify.vkey.contains('+') {
         true => verify.vkey.clone(),
         false => super::read_text(&PathBuf::from(&verify.vkey))?,

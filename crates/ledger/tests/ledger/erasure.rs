@@ -1,0 +1,142 @@
+//! Erasure on a decision: with its entry or not at all.
+
+use unefois_core::{Event, LegalBasis};
+use unefois_ledger::{About, DecisionRef, Draft, Erasing, Error};
+use unefois_store::erase::Erasable;
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::raw::Raw;
+use crate::retention::{Exchange, announced, assert_sound, found_in_files};
+use crate::scene::{Scene, assert_proved, draft, events, verifier};
+
+both_databases![
+    an_erasure_on_a_decision_is_logged_with_it_or_does_not_happen,
+    nobody_known_is_no_entry,
+    too_much_for_one_transaction_is_refused,
+    one_handle_is_erased_and_no_other,
+    one_person_is_erased_with_every_handle_about_them,
+];
+
+fn decision() -> DecisionRef {
+    "CNIL/2026-0412".parse().expect("a reference")
+}
+
+async fn an_erasure_on_a_decision_is_logged_with_it_or_does_not_happen(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let exchange = Exchange::now(&scene, &ledger, LegalBasis::Request).await;
+    let whom = Erasing::Handle(exchange.given.handle);
+    let mut raw = Raw::open(&scene.database).await;
+
+    // The last row cannot be deleted: neither can the first be, nor is anything logged.
+    raw.break_deletion("peer_receipt").await;
+    let refused = ledger.erase(&whom, &decision()).await;
+    assert!(matches!(refused, Err(Error::Unavailable)), "{refused:?}");
+    raw.mend_deletion("peer_receipt").await;
+    // The entry cannot be written: nothing is deleted.
+    raw.break_head().await;
+    let refused = ledger.erase(&whom, &decision()).await;
+    assert!(matches!(refused, Err(Error::Unavailable)), "{refused:?}");
+    raw.mend_head().await;
+    assert_eq!(exchange.kept(&scene, &ledger).await, Erasable::ALL);
+    assert_eq!(events(&ledger).await, [Event::Refused]);
+
+    let erased = ledger.erase(&whom, &decision()).await.expect("erased");
+    assert_eq!(erased.entry, Some(1));
+    assert_eq!(exchange.kept(&scene, &ledger).await, []);
+}
+
+async fn nobody_known_is_no_entry(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let exchange = Exchange::now(&scene, &ledger, LegalBasis::Request).await;
+    for whom in [
+        Erasing::Handle(scene.handle()),
+        Erasing::Person(b"nobody".to_vec()),
+    ] {
+        let erased = ledger.erase(&whom, &decision()).await.expect("nothing to do");
+        assert_eq!((erased.entry, erased.rows.len()), (None, 0));
+    }
+    assert_eq!(exchange.kept(&scene, &ledger).await, Erasable::ALL);
+    assert_eq!(events(&ledger).await, [Event::Refused]);
+}
+
+async fn too_much_for_one_transaction_is_refused(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let request = scene.once(scene.handle());
+    for _ in 0..21 {
+        let persons = (0..256).map(|_| scene.exchange().as_bytes().to_vec());
+        let about = About {
+            handle: Some(request.handle),
+            persons: persons.collect(),
+            ..About::default()
+        };
+        let entry = draft(&request).entry;
+        ledger
+            .append(Draft::new(entry).about(about))
+            .await
+            .expect("appended");
+    }
+    let refused = ledger.erase(&Erasing::Handle(request.handle), &decision()).await;
+    assert!(matches!(refused, Err(Error::TooMuch)), "{refused:?}");
+    assert_eq!(ledger.by_handle(&request.handle).await.unwrap().len(), 21);
+}
+
+async fn one_handle_is_erased_and_no_other(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    // Two replicas have entries; one of them is asked.
+    let (one, two) = (scene.open(1).await, scene.open(2).await);
+    let exchange = Exchange::now(&scene, &one, LegalBasis::Request).await;
+    let other = Exchange::now(&scene, &one, LegalBasis::Request).await;
+    let again = exchange.given.log(&scene, &two, true).await;
+    let traces: Vec<Vec<u8>> = [exchange.traces(&one), again.traces(&two)].concat();
+    assert_ne!(found_in_files(&scene.database, &traces), Some(0));
+
+    let erased = one
+        .erase(&Erasing::Handle(exchange.given.handle), &decision())
+        .await
+        .expect("erased");
+    assert!(erased.settled);
+    assert_eq!(exchange.kept(&scene, &one).await, []);
+    assert_eq!(again.kept(&scene, &two).await, []);
+    assert_eq!(other.kept(&scene, &one).await, Erasable::ALL);
+    assert!(matches!(found_in_files(&scene.database, &traces), None | Some(0)));
+    let text = announced(&scene, &one).await;
+    assert!(
+        text.starts_with("unefois/erased/v1 decision CNIL/2026-0412 "),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("\nsecret 1\nhandle 2\nperson 2\nevidence 2\nreceipt 2\n"),
+        "{text}"
+    );
+    for (ledger, shard, exchange) in [(&one, 1, &exchange), (&two, 2, &again)] {
+        assert_sound(&scene, ledger).await;
+        assert_proved(&exchange.receipt, &verifier(shard));
+    }
+    let twice = one
+        .erase(&Erasing::Handle(exchange.given.handle), &decision())
+        .await
+        .expect("nothing left");
+    assert_eq!(twice.entry, None);
+}
+
+async fn one_person_is_erased_with_every_handle_about_them(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let exchange = Exchange::now(&scene, &ledger, LegalBasis::Request).await;
+    // Under the same handle, about the same person, refused before anybody was found.
+    let nobody = exchange.given.log(&scene, &ledger, false).await;
+    let other = Exchange::now(&scene, &ledger, LegalBasis::Consent).await;
+    let erased = ledger
+        .erase(&Erasing::Person(exchange.given.person.clone()), &decision())
+        .await
+        .expect("erased");
+    assert_eq!(erased.rows[&Erasable::Handle], 2);
+    assert_eq!(exchange.kept(&scene, &ledger).await, []);
+    assert_eq!(nobody.kept(&scene, &ledger).await, []);
+    assert_eq!(other.kept(&scene, &ledger).await, Erasable::ALL);
+    assert_sound(&scene, &ledger).await;
+}
