@@ -228,13 +228,17 @@ fn the_admin_listener_says_what_is_missing_and_serves_metrics() {
             Check::new("lease", move || {
                 seen.load(Ordering::Relaxed).then_some(()).ok_or("no fresh lease")
             }),
+            Check::advice("cosignatures", || Err("no witness")),
         ];
         let admin = admin::router("node", checks, captured.telemetry.metrics());
         assert_eq!(read(&admin, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
         let unready = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(read(&admin, "/readyz").await, (unready, "not ready\n".to_owned()));
         let (_, listed) = read(&admin, "/readyz?verbose").await;
-        assert_eq!(listed, "[+] ledger\n[-] lease: no fresh lease\nnot ready\n");
+        assert_eq!(
+            listed,
+            "[+] ledger\n[-] lease: no fresh lease\n[!] cosignatures: no witness\nnot ready\n"
+        );
         let (_, shown) = read(&admin, "/metrics").await;
         assert!(
             shown.contains("unefois_ready{unefois_role=\"node\"} 0"),

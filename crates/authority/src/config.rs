@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use unefois_core::ParticipantId;
-use unefois_ledger::{PublicConfig, Safeguards};
+use unefois_ledger::{PublicConfig, Safeguards, WitnessConfig};
 use unefois_mesh::{DirectoryConfig, Limits};
 
 use crate::keys::KeyFiles;
@@ -33,6 +33,9 @@ pub struct Config {
     /// What anybody may check of its ledger, and where.
     #[serde(default)]
     pub public: Option<PublicConfig>,
+    /// What it cosigns of others' ledgers, and who cosigns its own.
+    #[serde(default)]
+    pub witness: WitnessConfig,
     /// What one peer or browser may ask for.
     #[serde(default)]
     pub limits: Limits,

@@ -10,7 +10,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
-use unefois_ledger::{DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicError};
+use unefois_ledger::{
+    Cosigned, DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicError, Registry,
+};
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
@@ -96,6 +98,7 @@ pub struct Running {
     pub portal: SocketAddr,
     /// Where anybody may check its ledger, if anywhere.
     pub public: Option<SocketAddr>,
+    cosigned: Arc<Cosigned>,
     identity: Arc<Identity>,
     trust: Arc<Trust>,
     db: Db,
@@ -128,6 +131,11 @@ impl Running {
     pub fn reload(&self) -> Result<(), unefois_mesh::Error> {
         self.identity.reload()?;
         self.trust.reload()
+    }
+
+    /// How old the cosignatures of its ledger are.
+    pub fn cosigned(&self) -> Arc<Cosigned> {
+        Arc::clone(&self.cosigned)
     }
 
     /// The authority's own ledger.
@@ -224,8 +232,6 @@ pub async fn start(
         Arc::clone(&random),
     )
     .await?;
-    let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
-    let public_address = public.address();
     let connector = Connector::new(
         Arc::clone(&trust),
         gate,
@@ -242,6 +248,16 @@ pub async fn start(
         .await
         .map_err(StartError::Revocation)?;
     let revocation = Arc::new(revocation);
+    let editions = Arc::clone(&published);
+    let surroundings = unefois_ledger::Surroundings {
+        clock: &clock,
+        limits: &config.limits,
+        connector: &connector,
+        registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
+    };
+    let public = config.public.as_ref();
+    let public = Public::open(ledger.clone(), public, &config.witness, surroundings).await?;
+    let (public_address, cosigned) = (public.address(), public.cosigned());
     let closed_last = db.clone();
     let authority = Arc::new(Authority {
         origin: origin(&config.authority.issuer)?,
@@ -326,6 +342,7 @@ pub async fn start(
         mesh: mesh_address,
         portal: portal_address,
         public: public_address,
+        cosigned,
         identity,
         trust,
         db: closed_last,

@@ -10,13 +10,17 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::Clock;
-use unefois_mesh::{Identity, Limits, Listener};
+use unefois_mesh::{Connector, Identity, Limits, Listener};
+use unefois_tlog::CosignerKey;
 
 use crate::publish::Publisher;
-use crate::{Error, Ledger, tiles};
+use crate::witness::{Asked, Cosigned, Registry, Witness, WitnessConfig};
+use crate::{Error, Ledger, tiles, witness};
 
 /// The shortest period: below it a head would tell too much of when its participant asks.
 const SHORTEST_S: u32 = 10;
+/// The most witnesses: a note has room for their lines, and a turn for their answers.
+const MAX_WITNESSES: usize = 16;
 
 /// `[public]`: the read-only listener for anybody.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,6 +58,9 @@ pub enum PublicError {
     /// The configuration asks for what is not done.
     #[error("configuration: {0}")]
     Config(&'static str),
+    /// The key that cosigns cannot be used.
+    #[error("{0} is no key of a witness, or cannot be read; unefois key generate witness makes one")]
+    Key(PathBuf),
     /// The certificate or the socket.
     #[error("the public listener cannot be opened")]
     Mesh(#[from] unefois_mesh::Error),
@@ -62,11 +69,25 @@ pub enum PublicError {
     Ledger(#[from] Error),
 }
 
-/// What a log's process shows of it.
+/// What a process lends its log to be shown and witnessed.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The clocks.
+    pub clock: &'a Arc<dyn Clock>,
+    /// What anybody may ask of the public listener.
+    pub limits: &'a Limits,
+    /// Opens connections to witnesses of the mesh.
+    pub connector: &'a Connector,
+    /// The logs to be witnessed, and where witnesses listen.
+    pub registry: Registry,
+}
+
+/// What a log's process shows of it, and cosigns of others.
 #[derive(Debug)]
 pub struct Public {
     log: Ledger,
     publisher: Publisher,
+    witness: Option<Arc<Witness>>,
     listener: Option<Listener>,
 }
 
@@ -78,21 +99,39 @@ impl Public {
     pub async fn open(
         log: Ledger,
         config: Option<&PublicConfig>,
-        clock: &Arc<dyn Clock>,
-        limits: &Limits,
+        witness: &WitnessConfig,
+        surroundings: Surroundings<'_>,
     ) -> Result<Self, PublicError> {
+        let Surroundings {
+            clock,
+            limits,
+            connector,
+            registry,
+        } = surroundings;
         let every_s = config.map_or_else(PublicConfig::default_every_s, |config| config.every_s);
         if every_s < SHORTEST_S {
             return Err(PublicError::Config("public.every_s is at least 10"));
         }
+        if witness.ask.len() > MAX_WITNESSES {
+            return Err(PublicError::Config("witness.ask names at most 16 witnesses"));
+        }
+        let asked = witness.ask.iter();
+        let asked = asked
+            .map(|config| Asked::open(config, connector, &registry))
+            .collect::<Result<Vec<_>, _>>()?;
+        let witness = match &witness.key {
+            Some(path) => Some(Arc::new(Witness::open(path, &log, registry)?)),
+            None => None,
+        };
         let listener = match config {
             Some(config) => Some(listener(config, clock, limits).await?),
             None => None,
         };
-        let publisher = Publisher::open(log.clone(), Duration::from_secs(every_s.into())).await?;
+        let period = Duration::from_secs(every_s.into());
         Ok(Self {
+            publisher: Publisher::open(log.clone(), period, asked).await?,
             log,
-            publisher,
+            witness,
             listener,
         })
     }
@@ -104,12 +143,27 @@ impl Public {
 
     /// What peers reach over mutual TLS, beside the gRPC services.
     pub fn mesh_router(&self) -> Router {
-        tiles::audited(self.log.clone())
+        tiles::audited(self.log.clone()).merge(self.witness_router())
     }
 
     /// What anybody reaches.
     pub fn public_router(&self) -> Router {
-        tiles::public(self.log.clone(), self.publisher.published())
+        tiles::public(self.log.clone(), self.publisher.published()).merge(self.witness_router())
+    }
+
+    fn witness_router(&self) -> Router {
+        let witness = self.witness.as_ref().map(Arc::clone);
+        witness.map_or_else(Router::new, witness::router)
+    }
+
+    /// The key that cosigns others' heads, if there is one.
+    pub fn witness_key(&self) -> Option<&CosignerKey> {
+        self.witness.as_deref().map(Witness::verifier)
+    }
+
+    /// How old the cosignatures of the log are.
+    pub fn cosigned(&self) -> Arc<Cosigned> {
+        self.publisher.cosigned()
     }
 
     /// What publishes, where no task of [`Public::spawn`] does.

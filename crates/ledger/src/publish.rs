@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use unefois_core::Micros;
@@ -12,6 +13,7 @@ use unefois_store::checkpoint::{PublishedHead, checkpoint_publish, checkpoint_re
 use unefois_tlog::{Hash, SignedCheckpoint, Tile, Tree};
 
 use crate::read::edge_at;
+use crate::witness::{AskError, Asked, Cosigned};
 use crate::{Error, Ledger};
 
 /// The head that anybody may see.
@@ -29,12 +31,14 @@ pub struct Published {
     pub(crate) edge: Vec<Tile>,
 }
 
-/// Publishes the heads of one log.
+/// Publishes the heads of one log, each with the cosignatures of those witnesses that answer.
 #[derive(Debug)]
 pub struct Publisher {
     log: Ledger,
     period: Duration,
     published: watch::Sender<Option<Arc<Published>>>,
+    witnesses: Vec<Asked>,
+    cosigned: Arc<Cosigned>,
 }
 
 impl Publisher {
@@ -42,22 +46,39 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the log does not hold what was published of it; [`Error::Store`].
-    pub async fn open(log: Ledger, period: Duration) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        log: Ledger,
+        period: Duration,
+        mut witnesses: Vec<Asked>,
+    ) -> Result<Self, Error> {
         let inner = log.inner();
         let before = match checkpoint_read(&inner.db, inner.log).await? {
             Some(stored) => Some(Arc::new(taken_up(&log, stored).await?)),
             None => None,
         };
+        if let Some(before) = &before {
+            for witness in &mut witnesses {
+                witness.take_up(before.size, &before.checkpoint);
+            }
+        }
+        let cosigned = Arc::new(Cosigned::new(&inner.clock, period, &witnesses));
         Ok(Self {
             published: watch::Sender::new(before),
             log,
             period,
+            witnesses,
+            cosigned,
         })
     }
 
     /// What is published at each moment.
     pub fn published(&self) -> watch::Receiver<Option<Arc<Published>>> {
         self.published.subscribe()
+    }
+
+    /// How old the cosignatures are.
+    pub fn cosigned(&self) -> Arc<Cosigned> {
+        Arc::clone(&self.cosigned)
     }
 
     /// Publishes until `shutdown`: first once the log has an entry, then each period.
@@ -76,7 +97,10 @@ impl Publisher {
                 () = shutdown.cancelled() => return,
                 _ = wait => {}
             }
-            let turn = self.turn().await;
+            let turn = tokio::select! {
+                () = shutdown.cancelled() => return,
+                turn = self.turn() => turn,
+            };
             failed = turn.is_err();
             if let Err(error) = turn {
                 tracing::error!(error = status::chain(&error), "the log's head is not published");
@@ -84,28 +108,84 @@ impl Publisher {
         }
     }
 
-    /// What is due now, if anything is.
+    /// Publishes what is due now, if anything is: a new head, or the present one with fresh cosignatures. A witness
+    /// that does not answer delays it by a few seconds at most.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Corrupt`]; what was published stays.
+    /// [`Error::Store`], [`Error::Corrupt`], [`Error::Fenced`]; what was published stays.
     pub async fn turn(&mut self) -> Result<(), Error> {
         let held = self.published.borrow().clone();
-        let now = self.log.inner().clock.now();
-        let head = self.log.head();
-        let due = held.as_ref().is_none_or(|held| self.is_due(held, now));
-        if !due || head.size == 0 || held.is_some_and(|held| held.size >= head.size) {
+        let Some(head) = self.candidate(held.as_deref()).await? else {
             return Ok(());
+        };
+        // The log signs the same bytes again, here without the cosignatures of those that are asked.
+        let bare = self.log.checkpoint(head.size).await?;
+        self.ask(head.size, &bare).await;
+        let mut checkpoint = SignedCheckpoint::clone(&bare);
+        for line in self
+            .witnesses
+            .iter()
+            .filter_map(|witness| witness.line(head.size))
+        {
+            checkpoint.add(line.clone())?;
         }
-        let inner = self.log.inner();
-        let edge = edge_at(&inner.db, inner.log, head.size).await?;
-        self.publish(Published {
-            size: head.size,
-            root: head.root,
-            checkpoint: SignedCheckpoint::clone(&head.checkpoint),
-            at: now,
-            edge,
-        })
-        .await
+        let next = Published { checkpoint, ..head };
+        match held.is_some_and(|held| *held == next) {
+            true => Ok(()),
+            false => self.publish(next).await,
+        }
+    }
+
+    /// The head to be published: a new one where it is time, else the one held.
+    async fn candidate(&self, held: Option<&Published>) -> Result<Option<Published>, Error> {
+        let (inner, head) = (self.log.inner(), self.log.head());
+        let now = inner.clock.now();
+        match held {
+            Some(held) if head.size <= held.size || !self.is_due(held, now) => Ok(Some(held.clone())),
+            None if head.size == 0 => Ok(None),
+            Some(_) | None => Ok(Some(Published {
+                edge: edge_at(&inner.db, inner.log, head.size).await?,
+                size: head.size,
+                root: head.root,
+                checkpoint: SignedCheckpoint::clone(&head.checkpoint),
+                at: now,
+            })),
+        }
+    }
+
+    /// Asks the witnesses whose turn it is, all at once.
+    async fn ask(&mut self, size: u64, head: &SignedCheckpoint) {
+        let (log, period_ms) = (&self.log, self.period_ms());
+        let now = log.inner().clock.now();
+        let due = self
+            .witnesses
+            .iter_mut()
+            .filter(|witness| witness.is_due(size, now, period_ms));
+        join_all(due.map(async |witness| {
+            let answer = witness.ask(log, size, head).await;
+            let name = witness.name();
+            match answer {
+                Ok(()) => tracing::debug!(witness = name, size, "head cosigned"),
+                Err(error @ AskError::Contradicts(_)) => {
+                    tracing::error!(
+                        witness = name,
+                        size,
+                        error = status::chain(&error),
+                        "head not cosigned"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        witness = name,
+                        size,
+                        error = status::chain(&error),
+                        "head not cosigned"
+                    );
+                }
+            }
+        }))
+        .await;
+        self.cosigned.note(&self.witnesses);
     }
 
     /// Shows a head once it is stored.
@@ -131,15 +211,25 @@ impl Publisher {
         !(held.at..held.at.plus_ms(self.period_ms())).contains(&now)
     }
 
-    /// How long until the next turn.
+    /// How long until the next turn: until a head is due, but a tenth of the period where a witness is to be asked.
     fn wait(&self) -> Duration {
         let now = self.log.inner().clock.now();
+        let soonest = self.period / 10;
         let held = self.published.borrow();
-        let left = held.as_ref().map_or(self.period_ms(), |held| {
-            held.at.plus_ms(self.period_ms()).ms_since(now)
-        });
+        let Some(held) = held.as_ref() else {
+            return soonest;
+        };
+        let fresh = |since: Micros| since.plus_ms(self.period_ms()).ms_since(now);
+        let asked = self
+            .witnesses
+            .iter()
+            .map(|witness| match witness.line(held.size) {
+                Some(_) => witness.cosigned_at().map_or(0, fresh),
+                None => 0,
+            });
+        let left = asked.chain([fresh(held.at)]).min().unwrap_or(0);
         let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-        left.clamp(self.period / 10, self.period)
+        left.clamp(soonest, self.period)
     }
 
     fn period_ms(&self) -> i64 {

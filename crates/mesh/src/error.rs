@@ -44,6 +44,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// An address outside of the mesh that is not called.
+    #[error("an address outside is https, or http on 127.0.0.1 or [::1], without query or password")]
+    OutsideUrl,
     /// Plain HTTP was asked for on an address that others reach.
     #[error("plain HTTP is served on loopback only, not on {0}")]
     NotLoopback(std::net::SocketAddr),

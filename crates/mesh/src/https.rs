@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy::connect::Connect;
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
@@ -92,33 +93,38 @@ impl HttpsClient {
         *request.method_mut() = method;
         *request.uri_mut() = url.clone();
         *request.headers_mut() = headers;
-        let exchange = self.exchange(request, max_bytes);
-        tokio::time::timeout(deadline, exchange)
+        tokio::time::timeout(deadline, answer(&self.client, request, max_bytes))
             .await
             .unwrap_or(Err(HttpsError::Deadline))
     }
+}
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        max_bytes: usize,
-    ) -> Result<HttpsResponse, HttpsError> {
-        let sent = self.client.request(request).await;
-        let response = sent.map_err(|error| match error.is_connect() {
+/// Sends a request and reads its answer whole.
+pub(crate) async fn answer<C>(
+    client: &Client<C, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+    max_bytes: usize,
+) -> Result<HttpsResponse, HttpsError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let response = client
+        .request(request)
+        .await
+        .map_err(|error| match error.is_connect() {
             true => HttpsError::Connect(error.into()),
             false => HttpsError::Broken(error.into()),
         })?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
-            match error.is::<LengthLimitError>() {
-                true => HttpsError::TooLarge,
-                false => HttpsError::Broken(error),
-            }
-        })?;
-        Ok(HttpsResponse {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-        })
-    }
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
+        match error.is::<LengthLimitError>() {
+            true => HttpsError::TooLarge,
+            false => HttpsError::Broken(error),
+        }
+    })?;
+    Ok(HttpsResponse {
+        status: head.status,
+        headers: head.headers,
+        body: body.to_bytes(),
+    })
 }

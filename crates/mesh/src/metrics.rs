@@ -27,6 +27,8 @@ pub const LEDGER_SIZE: &str = "unefois.ledger.size";
 pub const LEDGER_QUEUE_LENGTH: &str = "unefois.ledger.queue.length";
 /// Proofs or checkpoints of others that did not verify.
 pub const LEDGER_VERIFICATION_FAILURES: &str = "unefois.ledger.verification.failures";
+/// Age of the last cosignature of the published head, seconds, by witness.
+pub const LEDGER_COSIGNATURE_AGE: &str = "unefois.ledger.cosignature.age";
 /// Time from a withdrawal to its effect, seconds.
 pub const REVOCATION_EFFECT_DURATION: &str = "unefois.revocation.effect.duration";
 /// Time spent without a fresh lease, seconds.
@@ -54,6 +56,8 @@ pub const OUTCOME: &str = "unefois.outcome";
 pub const REASON: &str = "unefois.reason";
 /// Attribute: the stage of an exchange, as its span is called.
 pub const STAGE: &str = "unefois.stage";
+/// Attribute: the name of a witness's key.
+pub const WITNESS: &str = "unefois.witness";
 /// Attribute: which of the roles of a process, `node` or `authority`.
 pub const ROLE: &str = "unefois.role";
 

@@ -11,7 +11,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, RevocationView};
 use unefois_ledger::{
-    DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Retention,
+    Cosigned, DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Registry,
+    Retention,
 };
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
@@ -168,7 +169,15 @@ impl Node {
         let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
         let inquiry =
             Inquiry::begin(ledger.clone(), connector.clone(), config.node.participant, in_use).await;
-        let public = Public::open(ledger.clone(), config.public.as_ref(), &clock, &config.limits).await?;
+        let editions = Arc::clone(&directory);
+        let surroundings = unefois_ledger::Surroundings {
+            clock: &clock,
+            limits: &config.limits,
+            connector: &connector,
+            registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
+        };
+        let public = config.public.as_ref();
+        let public = Public::open(ledger.clone(), public, &config.witness, surroundings).await?;
         let foundation = Foundation {
             directory,
             ledger,
@@ -219,6 +228,11 @@ impl Node {
     /// Where anybody may check its ledger, with the port that the system chose.
     pub fn public_address(&self) -> Option<SocketAddr> {
         self.public.address()
+    }
+
+    /// How old the cosignatures of its ledger are.
+    pub fn cosigned(&self) -> Arc<Cosigned> {
+        self.public.cosigned()
     }
 
     /// What its roles stand on.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey};
-use unefois_ledger::{PublicConfig, Safeguards};
+use unefois_ledger::{PublicConfig, Safeguards, WitnessConfig};
 use unefois_mesh::{DirectoryConfig, Limits, SystemRandom};
 use unefois_tlog::SignerKey;
 use zeroize::Zeroizing;
@@ -40,6 +40,9 @@ pub struct Config {
     /// What anybody may check of its ledger, and where.
     #[serde(default)]
     pub public: Option<PublicConfig>,
+    /// What it cosigns of others' ledgers, and who cosigns its own.
+    #[serde(default)]
+    pub witness: WitnessConfig,
     /// What it answers for; absent for a node that only consumes.
     #[serde(default)]
     pub producer: Option<ProducerConfig>,

@@ -157,6 +157,11 @@ pub enum Error {
     #[error("the timestamp of a cosignature is too large")]
     CosignatureTime,
 
+    /// A request to a witness that is too large, does not begin with the line of the old size, or has no empty line
+    /// before its checkpoint.
+    #[error("a request to a witness is malformed")]
+    AddCheckpoint,
+
     /// A receipt over the size limit.
     #[error("a receipt of {0} bytes is too large")]
     ReceiptTooLarge(usize),

@@ -9,6 +9,7 @@
 //!   [`verify_consistency`]; for several leaves at once, [`multi_inclusion_proof`] and [`verify_multi_inclusion`].
 //! - [`SignerKey`], [`VerifierKey`], [`Note`]: signed-note with Ed25519.
 //! - [`Checkpoint`], [`SignedCheckpoint`]: tlog-checkpoint; [`Cosignature`]: cosignature/v1 of tlog-cosignature.
+//! - [`AddCheckpoint`]: tlog-witness, what a log asks a witness with.
 //! - [`Receipt`]: tlog-proof, the file that proves one leaf without the log's help.
 //!
 //! A log appends, signs and proves; a reader verifies with the log's key alone:
@@ -42,6 +43,7 @@ mod proof;
 mod receipt;
 mod tile;
 mod tree;
+mod witness;
 
 pub use checkpoint::{Checkpoint, Origin, SignedCheckpoint};
 pub use cosignature::Cosignature;
@@ -54,6 +56,7 @@ pub use proof::{MAX_PROOF_HASHES, consistency_proof, inclusion_proof, verify_con
 pub use receipt::{MAX_EXTRA_BYTES, MAX_RECEIPT_BYTES, Receipt};
 pub use tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileId, Tiles};
 pub use tree::Tree;
+pub use witness::{AddCheckpoint, MAX_ADD_CHECKPOINT_BYTES, MAX_WITNESS_HASHES, TLOG_SIZE, held_size};
 
 /// The largest tree: its size fits an `i64`, as databases store it.
 pub const MAX_TREE_SIZE: u64 = i64::MAX as u64;

@@ -8,15 +8,19 @@ pub mod database;
 mod erasure;
 mod fault;
 mod fence;
+mod forge;
 mod growth;
 mod guard;
 mod migration;
 mod outage;
 mod peer;
 mod persons;
+#[path = "../../../node/tests/support/pki.rs"]
+mod pki;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod raw;
+mod registry;
 mod retention;
 mod scene;
 mod search;
@@ -24,3 +28,4 @@ mod service;
 mod tally;
 mod tiles;
 mod verify;
+mod witness;

@@ -1,7 +1,5 @@
 //! A log over HTTP: what anybody sees, what an auditor sees, and how it is asked for.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use futures_util::future::try_join_all;
@@ -9,15 +7,16 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use unefois_core::commitment::{Field, Salt};
-use unefois_core::{Clock, Entry, Event, Micros, Sha256};
-use unefois_ledger::{Draft, Error, Ledger, Public, PublicConfig, PublicError};
-use unefois_mesh::{Limits, Peer, PeerId, Serial};
+use unefois_core::{Clock as _, Entry, Event, Micros, Sha256};
+use unefois_ledger::{Draft, Error, Ledger, Public, PublicConfig, PublicError, WitnessConfig};
+use unefois_mesh::{Peer, PeerId, Serial};
 use unefois_store::evidence::evidence_read;
 use unefois_tlog::{Hash, SignedCheckpoint, TileId, Tree};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::raw::Raw;
+use crate::registry::Lent;
 use crate::scene::{Scene, consumer, verifier};
 
 both_databases![
@@ -38,11 +37,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn checkpoint(&self) -> (u64, Hash) {
+    pub(crate) fn checkpoint(&self) -> (u64, Hash) {
         let signed = SignedCheckpoint::parse(&self.body).unwrap();
         let said = signed.verify(&verifier(1)).unwrap();
         (said.size, said.root)
@@ -61,14 +60,15 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
 async fn a_log_is_shown_in_clear_on_loopback_alone(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = scene.open(1).await;
-    let clock = Arc::clone(&scene.clock) as Arc<dyn Clock>;
+    let lent = Lent::new(&scene, &[]);
     let open = async |listen: &str, every_s| {
         let config = PublicConfig {
             listen: listen.parse().unwrap(),
             certificate: None,
             every_s,
         };
-        Public::open(ledger.clone(), Some(&config), &clock, &Limits::default()).await
+        let none = WitnessConfig::default();
+        Public::open(ledger.clone(), Some(&config), &none, lent.lend()).await
     };
     let everywhere = open("0.0.0.0:0", 600).await;
     assert!(
@@ -84,7 +84,7 @@ async fn a_log_is_shown_in_clear_on_loopback_alone(database: TestDatabase) {
     assert!(public.address().is_some_and(|address| address.port() != 0));
 }
 
-async fn get(router: &Router, path: &str) -> Answer {
+pub(crate) async fn get(router: &Router, path: &str) -> Answer {
     send(router, Request::get(path).body(Body::empty()).unwrap()).await
 }
 
@@ -109,11 +109,11 @@ fn auditor() -> Peer {
 }
 
 async fn open(scene: &Scene, ledger: &Ledger) -> Result<Public, PublicError> {
-    let clock = Arc::clone(&scene.clock) as Arc<dyn Clock>;
-    Public::open(ledger.clone(), None, &clock, &Limits::default()).await
+    let lent = Lent::new(scene, &[]);
+    Public::open(ledger.clone(), None, &WitnessConfig::default(), lent.lend()).await
 }
 
-async fn append(scene: &Scene, ledger: &Ledger, count: usize) {
+pub(crate) async fn append(scene: &Scene, ledger: &Ledger, count: usize) {
     let entry = Entry::new(Event::Admin, scene.clock.now());
     let appends = (0..count).map(|_| ledger.append(Draft::new(entry.clone())));
     try_join_all(appends).await.unwrap();

@@ -349,6 +349,7 @@ impl World {
             directory: self.directory_config(),
             limits: Limits::default(),
             public: None,
+            witness: unefois_ledger::WitnessConfig::default(),
             producer: Some(ProducerConfig {
                 seal: path("seal.key"),
                 pivot: vec![path("pivot.key")],

@@ -147,9 +147,8 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
 
 /// Where anybody may check each ledger.
 fn public(world: &World) -> serde_json::Value {
-    let members = [Member::Authority, Member::Cnaf, Member::Mesr, Member::Clamart];
     let address = |member: Member| format!("http://127.0.0.1:{}", world.ports.public(member));
-    let rows = members.map(|member| (member.name().to_owned(), address(member)));
+    let rows = Member::ALL.map(|member| (member.name().to_owned(), address(member)));
     rows.into_iter().collect()
 }
 

@@ -8,7 +8,7 @@ use unefois_core::directory::Jwk;
 use unefois_core::{Random, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey};
 use unefois_mesh::SystemRandom;
-use unefois_tlog::{KeyName, SignerKey};
+use unefois_tlog::{Cosigner, KeyName, PrivateKey, SignerKey};
 
 use crate::ca::folder::write_private;
 use crate::console::Console;
@@ -30,8 +30,9 @@ pub struct Generate {
     /// Where to write it; an existing file is never overwritten.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// For a ledger key: the origin of the log, urn:unefois:participant:SIRET/SHARD.
-    #[arg(long, required_if_eq("kind", "ledger"))]
+    /// For a ledger key: the origin of the log, urn:unefois:participant:SIRET/SHARD. For a witness key: its name, by
+    /// which its cosignatures are told from others.
+    #[arg(long, required_if_eq_any([("kind", "ledger"), ("kind", "witness")]))]
     origin: Option<String>,
 }
 
@@ -44,6 +45,8 @@ pub enum KeyKind {
     Pivot,
     /// Signs checkpoints of one log (Ed25519).
     Ledger,
+    /// Cosigns the checkpoints of others' logs (Ed25519, cosignature/v1).
+    Witness,
     /// 32 random bytes, as hexadecimal: index keys, encryption at rest, pairwise names.
     Secret,
 }
@@ -98,13 +101,8 @@ pub fn generate_key(
                 Some(jwk(public.encryption_key().public())?),
             )
         }
-        KeyKind::Ledger => {
-            let usage = |e| Failure::new(Kind::Usage, "--origin n'est pas un nom de registre").because(e);
-            let name: KeyName = origin.unwrap_or_default().parse().map_err(usage)?;
-            let seed = (random as &dyn Random).bytes::<32>();
-            let vkey = SignerKey::new(name.clone(), &seed).verifier().to_string();
-            (SignerKey::to_text(name, &seed).to_string(), Some(vkey))
-        }
+        KeyKind::Ledger => named(SignerKey::new, origin, random)?,
+        KeyKind::Witness => named(Cosigner::new, origin, random)?,
         KeyKind::Secret => (
             Sha256::from_bytes((random as &dyn Random).bytes()).to_string(),
             None,
@@ -120,6 +118,20 @@ pub fn generate_key(
     Ok(Made { public })
 }
 
+/// The text of a key that signs under a name (C2SP signed-note), and its public half.
+fn named<const TYPE: u8>(
+    make: fn(KeyName, &[u8; 32]) -> PrivateKey<TYPE>,
+    origin: Option<&str>,
+    random: &SystemRandom,
+) -> Result<(String, Option<String>), Failure> {
+    let usage = |e| Failure::new(Kind::Usage, "--origin n'est pas un nom de clé").because(e);
+    let name: KeyName = origin.unwrap_or_default().parse().map_err(usage)?;
+    let seed = (random as &dyn Random).bytes::<32>();
+    let vkey = make(name.clone(), &seed).verifier().to_string();
+    let text = PrivateKey::<TYPE>::to_text(name, &seed);
+    Ok((text.to_string(), Some(vkey)))
+}
+
 /// The key as the directory's rows carry it, with its `kid`.
 fn jwk(key: &PublicKey) -> Result<String, Failure> {
     let bug =
@@ -133,6 +145,34 @@ mod tests {
     use unefois_jose::Thumbprint;
 
     use super::*;
+
+    #[test]
+    fn a_key_that_signs_under_a_name_is_read_back_as_its_kind_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, witness) = (folder.path().join("log.key"), folder.path().join("witness.key"));
+        let random = SystemRandom::new();
+        let make = |kind, out: &Path| {
+            generate_key(kind, out, Some("exemple.fr/1"), &random)
+                .unwrap()
+                .public
+        };
+        let (log_public, witness_public) = (make(KeyKind::Ledger, &log), make(KeyKind::Witness, &witness));
+        let (log, witness) = (
+            std::fs::read_to_string(log).unwrap(),
+            std::fs::read_to_string(witness).unwrap(),
+        );
+        assert!(Cosigner::from_text(&log).is_err());
+        assert!(SignerKey::from_text(&witness).is_err());
+        let log = SignerKey::from_text(&log).unwrap();
+        let witness = Cosigner::from_text(&witness).unwrap();
+        assert_eq!(log_public, Some(log.verifier().to_string()));
+        assert_eq!(witness_public, Some(witness.verifier().to_string()));
+        for origin in [None, Some(""), Some("with space")] {
+            let out = folder.path().join("none.key");
+            generate_key(KeyKind::Witness, &out, origin, &random).unwrap_err();
+            assert!(!out.exists());
+        }
+    }
 
     #[test]
     fn a_public_key_is_printed_with_the_thumbprint_that_pins_it() {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 use unefois_authority::Running;
 use unefois_core::Clock;
-use unefois_ledger::{Ledger, Standing};
+use unefois_ledger::{Cosigned, Ledger, Standing};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::{Foundation, Node, Surroundings};
 
@@ -109,11 +109,16 @@ fn say_public(address: Option<SocketAddr>, console: Console) {
     }
 }
 
+fn cosignature_check(cosigned: Arc<Cosigned>) -> Check {
+    Check::advice("cosignatures", move || cosigned.alarm().map_or(Ok(()), Err))
+}
+
 fn authority_checks(running: &Running) -> Vec<Check> {
-    let (ready, ledger) = (running.readiness(), running.ledger().clone());
+    let (ready, ledger, cosigned) = (running.readiness(), running.ledger().clone(), running.cosigned());
     vec![
         ledger_check(&ledger),
         anchor_check(&ledger),
+        cosignature_check(cosigned),
         Check::new("withdrawals", move || {
             holds(ready(), "withdrawals cannot be announced at this moment")
         }),
@@ -127,9 +132,11 @@ fn node_checks(node: &Node) -> Vec<Check> {
         clock,
         ..
     } = node.foundation().clone();
+    let cosigned = node.cosigned();
     let mut checks = vec![
         ledger_check(&ledger),
         anchor_check(&ledger),
+        cosignature_check(cosigned),
         Check::new("directory", move || {
             holds(
                 directory.edition().ground(clock.now()).is_ok(),

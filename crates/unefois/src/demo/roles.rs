@@ -95,6 +95,7 @@ fn file(world: &World, member: Member, sample: &str, overrides: &[(&str, Value)]
         ("public.listen", loopback(world.ports.public(member))),
         // The shortest there is: whoever looks on need not wait long for the next head.
         ("public.every_s", 10.into()),
+        ("witness.ask", asked(world, member)),
     ];
     let overrides: Vec<Override> = (overrides.iter().chain(&common))
         .map(|(path, value)| (path.split('.').map(str::to_owned).collect(), value.clone()))
@@ -113,6 +114,17 @@ fn table<const N: usize>(rows: [(&str, Value); N]) -> Value {
 
 fn produce(datatype: &str, source: &str, value: Value) -> Value {
     Value::Array(vec![table([("datatype", datatype.into()), (source, value)])])
+}
+
+/// `[[witness.ask]]`: one witness over the mesh, the other as somebody outside of it is asked.
+fn asked(world: &World, member: Member) -> Value {
+    let [peer, outsider] = member.witnesses();
+    let vkey = |witness: Member| Value::String(world.witness_keys[witness as usize].clone());
+    let url = format!("http://127.0.0.1:{}", world.ports.public(outsider));
+    Value::Array(vec![
+        table([("participant", peer.participant().into()), ("vkey", vkey(peer))]),
+        table([("url", url.into()), ("vkey", vkey(outsider))]),
+    ])
 }
 
 /// `[[login]]` as the sample has it, at this world's provider.

@@ -1,13 +1,14 @@
 //! The story: what a person, a commune, two producers and an auditor do, each step an assertion with its time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use unefois_core::{Clock, Event, Reason};
 use unefois_mesh::{SystemClock, status};
 use unefois_proto::pb::backoffice::v1::{FetchRequest, FetchResponse, Grant};
-use unefois_tlog::{Origin, VerifierKey};
+use unefois_tlog::{CosignerKey, Origin, SignedCheckpoint, VerifierKey};
 
 use super::asker::Asker;
 use super::browser::Browser;
@@ -16,7 +17,10 @@ use super::stage::{Roles, Stage};
 use crate::command::audit::{Heads, Reader, reconcile_participants, verify_participant};
 use crate::command::ledger::check;
 
-use super::world::{AUTHORITY, CLAMART, CNAF, MESR, World};
+use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
+
+/// How long the commune's first head may take to be published and cosigned.
+const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
@@ -96,6 +100,7 @@ impl Story {
         step!("history", self.history());
         step!("withdrawal", self.withdrawal());
         step!("reconcile", self.reconcile());
+        step!("witness", self.witness());
         step!("tamper", self.tamper());
         true
     }
@@ -316,6 +321,44 @@ impl Story {
         Ok(format!(
             "{exchanges} échange(s), deux registres chacun, aucun désaccord"
         ))
+    }
+
+    /// The head of the commune's ledger that anybody sees is cosigned by two others.
+    async fn witness(&mut self) -> Seen {
+        let key = self.audit_key(&format!("{CLAMART}/1").parse()?)?;
+        let witnesses = Member::Clamart.witnesses();
+        let keys = witnesses.map(|witness| self.world.witness_keys[witness as usize].parse::<CosignerKey>());
+        let url = format!(
+            "http://127.0.0.1:{}/checkpoint",
+            self.world.ports.public(Member::Clamart)
+        );
+        let mut visitor = Browser::default();
+        let cosigned = async {
+            let mut look = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                look.tick().await;
+                let page = visitor.open(&url, "").await?;
+                if !page.status.is_success() {
+                    continue;
+                }
+                let checkpoint = SignedCheckpoint::parse(page.body.as_bytes())?;
+                let size = checkpoint.verify(&key)?.size;
+                let by = |key: &Result<CosignerKey, _>| {
+                    key.as_ref()
+                        .is_ok_and(|key| checkpoint.cosigned_at_s(key).is_ok())
+                };
+                if keys.iter().all(by) {
+                    return anyhow::Ok(size);
+                }
+            }
+        };
+        let within = tokio::time::timeout(COSIGNED_WITHIN, cosigned).await;
+        let size = within.with_context(|| {
+            let s = COSIGNED_WITHIN.as_secs();
+            format!("the commune's head is not cosigned after {s} s")
+        })??;
+        let names = witnesses.map(Member::name).join(" et ");
+        Ok(format!("{size} entrée(s) publiées, cosignées par {names}"))
     }
 
     /// One byte of one entry changed in the database is found.

@@ -79,6 +79,29 @@ pub enum Member {
 }
 
 impl Member {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Authority, Self::Cnaf, Self::Mesr, Self::Clamart];
+
+    /// The participant.
+    pub const fn participant(self) -> &'static str {
+        match self {
+            Self::Authority => AUTHORITY,
+            Self::Cnaf => CNAF,
+            Self::Mesr => MESR,
+            Self::Clamart => CLAMART,
+        }
+    }
+
+    /// The two others that cosign its ledger.
+    pub const fn witnesses(self) -> [Self; 2] {
+        match self {
+            Self::Authority => [Self::Cnaf, Self::Mesr],
+            Self::Cnaf => [Self::Mesr, Self::Clamart],
+            Self::Mesr => [Self::Clamart, Self::Authority],
+            Self::Clamart => [Self::Authority, Self::Cnaf],
+        }
+    }
+
     /// The name of its folder.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,6 +182,8 @@ pub struct World {
     pub idp_secret: String,
     /// The identity provider that people log in at.
     pub idp_issuer: String,
+    /// The keys that cosign, by [`Member`].
+    pub witness_keys: [String; 4],
 }
 
 /// One participant as it is made.
@@ -242,6 +267,13 @@ impl World {
             "urn:unefois:auditor:demonstration",
         )?;
 
+        let mut witness_keys = <[String; 4]>::default();
+        for member in Member::ALL {
+            let name = format!("{}/witness", member.participant());
+            witness_keys[member as usize] =
+                maker.key(member.name(), "witness", KeyKind::Witness, Some(&name))?;
+        }
+
         let idp_issuer = idp_issuer.unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
         let issuer = format!("http://localhost:{}", ports.portal);
         let document = DirectoryDocument {
@@ -294,6 +326,7 @@ impl World {
             pin: *directory_key.thumbprint(),
             idp_secret,
             idp_issuer,
+            witness_keys,
         };
         for (member, text) in super::roles::files(&world)? {
             let name = format!("{}/{}.toml", member.name(), member.role());

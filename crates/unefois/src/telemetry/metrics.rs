@@ -106,7 +106,8 @@ mod tests {
         names::RECONCILIATION_UNMATCHED,
         names::TLS_HANDSHAKES,
     ];
-    const GAUGES: [&str; 5] = [
+    const GAUGES: [&str; 6] = [
+        names::LEDGER_COSIGNATURE_AGE,
         names::LEDGER_SIZE,
         names::LEDGER_QUEUE_LENGTH,
         names::CERTIFICATE_NOT_AFTER,
