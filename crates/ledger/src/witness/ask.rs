@@ -54,7 +54,7 @@ enum Way {
         connector: Connector,
         registry: Registry,
     },
-    Outside(OutsideClient),
+    Outside(Box<OutsideClient>),
 }
 
 /// Why a witness did not cosign.
@@ -103,7 +103,7 @@ impl Asked {
                 connector: connector.clone(),
                 registry: registry.clone(),
             },
-            (None, Some(url)) => Way::Outside(OutsideClient::new(url, config.ca.as_deref())?),
+            (None, Some(url)) => Way::Outside(Box::new(OutsideClient::new(url, config.ca.as_deref())?)),
             (None, None) | (Some(_), Some(_)) => {
                 return Err(PublicError::Config(
                     "witness.ask needs one of participant and url",

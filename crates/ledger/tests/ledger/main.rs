@@ -29,3 +29,4 @@ mod tally;
 mod tiles;
 mod verify;
 mod witness;
+mod witness_asked;
