@@ -79,6 +79,27 @@ pub enum Error {
     /// No entry meets the conditions.
     #[error("no entry meets the conditions")]
     NoEntry,
+    /// The rows shown are not all in the log, or their proof is no proof.
+    #[error("the rows shown are not proved to be in the log")]
+    Rows(#[source] unefois_tlog::Error),
+    /// A row is not what was asked for.
+    #[error("entry {index} was shown and is not what was asked for")]
+    NotAskedFor {
+        /// Its index.
+        index: u64,
+    },
+    /// A row came twice, or out of its order.
+    #[error("entry {index} was shown twice, or out of its order")]
+    OutOfOrder {
+        /// Its index.
+        index: u64,
+    },
+    /// An answer holds more rows or hashes than any may.
+    #[error("an answer holds more than it may")]
+    TooMuch,
+    /// The log leads to a next page for ever, or ended without a reason.
+    #[error("the log answered without coming further")]
+    NoProgress,
     /// An entry is dated before the one that precedes it.
     #[error("entry {index} is dated before the entry that precedes it")]
     TimeWentBack {

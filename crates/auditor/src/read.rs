@@ -6,25 +6,15 @@ use tonic::transport::Channel;
 use unefois_core::{Entry, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_proto::pb::ledger::v1::{ListEntriesRequest, ListEntriesResponse};
-use unefois_tlog::{
-    Checkpoint, Hash, MAX_PROOF_HASHES, Origin, SignedCheckpoint, Tree, VerifierKey, verify_consistency,
-};
+use unefois_tlog::{Hash, Origin, SignedCheckpoint, Tree, VerifierKey};
 
-use crate::Error;
+use crate::head::{check_growth, head_of};
+use crate::{Error, KnownHead};
 
 /// Entries asked for at once.
 const PAGE: u32 = 1_000;
 /// Largest page that is read: 1,000 entries below 1 KiB, the head and a proof.
 const MAX_PAGE_BYTES: usize = 2 * 1_024 * 1_024;
-
-/// A head of the log that the reader has seen before and trusts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownHead {
-    /// Its size.
-    pub size: u64,
-    /// Its root.
-    pub root: Hash,
-}
 
 /// Which log is read, and what is known of it.
 #[derive(Clone, Debug)]
@@ -104,16 +94,16 @@ pub async fn read_log(
         // A log that is smaller than the known head cannot prove that it extends it: its own head is the evidence.
         (Err(refused), Some(known)) => {
             let first = client.list_entries(first_page(asked, None)).await?.into_inner();
-            if head_of(&first, origin, key)?.1.size >= known.size {
+            if head_of(&first.checkpoint, origin, key)?.1.size >= known.size {
                 return Err(refused.into());
             }
             first
         }
         (Err(refused), None) => return Err(refused.into()),
     };
-    let (checkpoint, head) = head_of(&first, origin, key)?;
+    let (checkpoint, head) = head_of(&first.checkpoint, origin, key)?;
     if let Some(known) = known {
-        check_growth(&first, *known, &head)?;
+        check_growth(&first.consistency, *known, &head)?;
     }
     reading.take(&first, head.size, &asked.range, &mut visit)?;
     progress(reading.read(), head.size);
@@ -125,7 +115,7 @@ pub async fn read_log(
             ..first_page(asked, None)
         };
         let next = client.list_entries(next).await?.into_inner();
-        let (_, again) = head_of(&next, origin, key)?;
+        let (_, again) = head_of(&next.checkpoint, origin, key)?;
         if again.size != head.size {
             return Err(Error::MovingHead {
                 wanted: head.size,
@@ -162,38 +152,6 @@ fn first_page(asked: &Asked<'_>, known: Option<KnownHead>) -> ListEntriesRequest
         purpose: asked.purpose.to_owned(),
         ..Default::default()
     }
-}
-
-fn head_of(
-    page: &ListEntriesResponse,
-    origin: &Origin,
-    key: &VerifierKey,
-) -> Result<(SignedCheckpoint, Checkpoint), Error> {
-    let signed = SignedCheckpoint::parse(page.checkpoint.as_bytes()).map_err(Error::Head)?;
-    let head = signed.verify(key).map_err(Error::Head)?.clone();
-    if head.origin != *origin {
-        return Err(Error::OtherLog {
-            wanted: origin.as_str().to_owned(),
-            got: head.origin.as_str().to_owned(),
-        });
-    }
-    Ok((signed, head))
-}
-
-fn check_growth(page: &ListEntriesResponse, known: KnownHead, head: &Checkpoint) -> Result<(), Error> {
-    let forked = |source| Error::Forked {
-        old: known.size,
-        new: head.size,
-        source,
-    };
-    if page.consistency.len() > MAX_PROOF_HASHES {
-        return Err(forked(unefois_tlog::Error::ProofTooLong(page.consistency.len())));
-    }
-    let proof: Vec<Hash> = (page.consistency.iter())
-        .map(|hash| Hash::try_from(hash.as_slice()))
-        .collect::<Result<_, _>>()
-        .map_err(forked)?;
-    verify_consistency((known.size, &known.root), (head.size, &head.root), &proof).map_err(forked)
 }
 
 /// What has been read so far.

@@ -6,8 +6,8 @@ use tonic::transport::Channel;
 use unefois_core::{Event, Micros};
 use unefois_tlog::{Origin, VerifierKey};
 
-use crate::Error;
-use crate::read::{Asked, KnownHead, read_log};
+use crate::read::{Asked, read_log};
+use crate::{Error, KnownHead};
 
 /// What a verified log holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

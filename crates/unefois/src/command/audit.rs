@@ -1,14 +1,22 @@
 //! `audit …`: what an auditor does with a participant's logs, over the mesh.
 
+pub mod filters;
 mod heads;
 pub mod period;
+mod progress;
 pub mod reader;
 pub mod reconcile;
+pub mod sample;
+pub mod search;
+pub mod show;
 pub mod verify;
+pub mod watch;
+pub mod words;
 
 use clap::Subcommand;
 
 pub use self::heads::Heads;
+pub use self::progress::Progress;
 pub use self::reader::Reader;
 pub use self::reconcile::reconcile_participants;
 pub use self::verify::verify_participant;
@@ -22,6 +30,14 @@ pub enum AuditCommand {
     Verify(verify::Verify),
     /// Reads and verifies the logs of both ends, and compares every exchange.
     Reconcile(reconcile::Reconcile),
+    /// Finds entries, and shows each once it is proved.
+    Search(search::Search),
+    /// Shows one entry, or those of one exchange, in words, beside what the other end wrote.
+    Show(show::Show),
+    /// Draws entries that anybody can draw again.
+    Sample(sample::Sample),
+    /// Shows entries as they are committed.
+    Watch(watch::Watch),
 }
 
 /// Runs `audit …`.
@@ -29,5 +45,9 @@ pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
     match command {
         AuditCommand::Verify(verify) => verify::run(&verify, console),
         AuditCommand::Reconcile(reconcile) => reconcile::run(&reconcile, console),
+        AuditCommand::Search(search) => search::run(&search, console),
+        AuditCommand::Show(show) => show::run(&show, console),
+        AuditCommand::Sample(sample) => sample::run(&sample, console),
+        AuditCommand::Watch(watch) => watch::run(&watch, console),
     }
 }

@@ -9,4 +9,5 @@
 
 mod mesh;
 mod reconcile;
+mod search;
 mod served;

@@ -1,6 +1,5 @@
 //! The demonstration's mesh, a few exchanges on it, and the program that audits them.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -88,27 +87,31 @@ fn reader(world: &World) -> Reader {
     }
 }
 
+/// The arguments that say who reads, and what it trusts.
+pub(crate) fn arguments(world: &World) -> Vec<String> {
+    let reader = reader(world);
+    let files = [
+        ("--cert", &reader.cert),
+        ("--key", &reader.key),
+        ("--authorities", &reader.authorities),
+        ("--crls", &reader.crls),
+        ("--directory", &reader.directory),
+        ("--catalogue", &reader.catalogue),
+    ];
+    let mut arguments: Vec<String> = files
+        .into_iter()
+        .flat_map(|(name, path)| [name.to_owned(), path.display().to_string()])
+        .collect();
+    arguments.extend(["--pin".to_owned(), reader.pin]);
+    arguments
+}
+
 /// Runs `unefois --json audit …` as the world's auditor.
 pub(crate) fn audit(world: &World, args: &[&str]) -> Output {
-    let reader = reader(world);
-    let path = |path: &Path| path.display().to_string();
     Command::new(env!("CARGO_BIN_EXE_unefois"))
         .args(["--json", "audit"])
         .args(args)
-        .args(["--cert", &path(&reader.cert), "--key", &path(&reader.key)])
-        .args([
-            "--authorities",
-            &path(&reader.authorities),
-            "--crls",
-            &path(&reader.crls),
-        ])
-        .args([
-            "--directory",
-            &path(&reader.directory),
-            "--catalogue",
-            &path(&reader.catalogue),
-        ])
-        .args(["--pin", &reader.pin])
+        .args(arguments(world))
         .output()
         .expect("the program runs")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 use unefois_auditor::Error;
-use unefois_core::{Clock, ParticipantId};
+use unefois_core::{Clock, ParticipantId, Reason};
 use unefois_mesh::{
     Connector, DirectoryConfig, DirectoryFollower, Edition, Identity, SystemClock, Target, Trust,
 };
@@ -158,10 +158,16 @@ fn failure(error: &Error) -> Failure {
         _ => None,
     };
     if let Some(reason) = reason.filter(|reason| !reason.retryable()) {
+        let next = match reason {
+            Reason::InvalidRequest => {
+                "le registre n'a pas cette place, cette taille ou cette page ; vérifiez la demande"
+            }
+            _ => "présentez un certificat d'auditeur que l'annuaire nomme",
+        };
         return Failure::new(Kind::Refused, reason.text_fr())
             .because(error)
             .reason(reason)
-            .next("présentez un certificat d'auditeur que l'annuaire nomme");
+            .next(next);
     }
     let kind = if error.unread() {
         Kind::Unreachable

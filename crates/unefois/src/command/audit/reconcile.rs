@@ -11,7 +11,7 @@ use unefois_mesh::SystemClock;
 
 use super::period::Period;
 use super::reader::Session;
-use super::{Heads, Reader};
+use super::{Heads, Progress, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -88,11 +88,8 @@ async fn compare(
         (other, _) => *other,
     };
     let before = SystemClock.now();
-    let mut progress = |read, size| {
-        if read < size {
-            console.say(&format!("{read} / {size}"));
-        }
-    };
+    let mut told = Progress::new(console);
+    let mut progress = |read, size| told.at(read, size);
     let one = End::new(asked.one, window.clone(), others);
     let one = end(&session, one, heads, &mut progress).await?;
     let named: Vec<ParticipantId> = match others {

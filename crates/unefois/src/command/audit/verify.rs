@@ -7,7 +7,7 @@ use serde_json::json;
 use unefois_auditor::{LogReport, verify_log};
 use unefois_core::ParticipantId;
 
-use super::{Heads, Reader};
+use super::{Heads, Progress, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -31,15 +31,12 @@ pub fn run(verify: &Verify, console: Console) -> Result<(), Failure> {
         Some(file) => Heads::load(file)?,
         None => Heads::default(),
     };
+    let mut progress = Progress::new(console);
     let reports = runtime()?.block_on(verify_participant(
         &verify.reader,
         &verify.participant,
         &heads,
-        |read, size| {
-            if read < size {
-                console.say(&format!("{read} / {size}"));
-            }
-        },
+        |read, size| progress.at(read, size),
     ))?;
     for report in &reports {
         tell(report, console)?;

@@ -1,0 +1,459 @@
+//! `audit show`: one entry, or those of one exchange, in words, its proof, and what the other end wrote of it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Value, json};
+use unefois_auditor::{Error, Row, Search as Query, entries_at, search};
+use unefois_core::{EntryFilter, Event, ExchangeId, Micros, ParticipantId, Sha256};
+use unefois_tlog::{Receipt, SignedCheckpoint};
+
+use super::Reader;
+use super::filters::participant;
+use super::reader::{Log, Session};
+use super::search::to_json;
+use super::words::{self, Words};
+use crate::command::runtime;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// An exchange is looked for from a little before the time in its identifier, and this long after: a ticket is answered,
+/// and a standing grant used, well within.
+const BEFORE_MS: i64 = 3_600_000;
+const AFTER_MS: i64 = 40 * 24 * 3_600_000;
+/// The most entries of one exchange in one log that are shown.
+const MOST: u64 = 200;
+
+/// `audit show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The participant whose log is read: urn:unefois:participant:SIRET, or the SIRET alone.
+    #[arg(value_parser = participant)]
+    participant: ParticipantId,
+    /// The entry's place in the log, or an exchange's identifier.
+    what: What,
+    /// The log, by its origin, where the participant has several; an entry's place is one in this log.
+    #[arg(long, value_name = "ORIGIN")]
+    log: Option<String>,
+    /// Where to keep the entry's proof, a C2SP .tlog-proof with the entry in it; for an entry by its place.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    /// Why it is asked: each log records it.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    motive: String,
+    #[command(flatten)]
+    reader: Reader,
+}
+
+/// What is shown.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Place(u64),
+    Exchange(ExchangeId),
+}
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = text.parse().map(Self::Place);
+        place
+            .or_else(|_| text.parse().map(Self::Exchange))
+            .map_err(|_| "a place in the log, or an exchange's identifier (a UUID version 7)".to_owned())
+    }
+}
+
+/// The rows of one log, with its head and, for one entry by its place, the file that proves it.
+struct Shown {
+    log: Log,
+    rows: Vec<Row>,
+    checkpoint: Option<SignedCheckpoint>,
+    receipt: Option<String>,
+}
+
+/// Runs `audit show`.
+pub fn run(asked: &Show, console: Console) -> Result<(), Failure> {
+    let session = asked.reader.open()?;
+    let reading = Reading {
+        session: &session,
+        motive: &asked.motive,
+    };
+    let runtime = runtime()?;
+    let mut logs = session.logs(&asked.participant)?;
+    if let Some(origin) = &asked.log {
+        logs.retain(|log| log.origin.as_str() == origin);
+    }
+    let shown = match asked.what {
+        What::Exchange(exchange) => runtime.block_on(reading.exchange(&logs, exchange))?,
+        What::Place(place) => match logs.as_slice() {
+            [log] => vec![runtime.block_on(reading.place(log, place))?],
+            logs => {
+                let origins: Vec<&str> = logs.iter().map(|log| log.origin.as_str()).collect();
+                let what = match origins.is_empty() {
+                    true => "ce participant n'a pas ce registre",
+                    false => "ce participant a plusieurs registres",
+                };
+                return Err(Failure::new(Kind::Usage, what).next(format!("--log : {}", origins.join(", "))));
+            }
+        },
+    };
+    if shown.iter().all(|shown| shown.rows.is_empty()) {
+        let what = "aucune entrée de cet échange n'est montrée";
+        let next = "vérifiez l'identifiant ; pour être sûr qu'il n'y en a pas : audit search --complete";
+        return Err(Failure::new(Kind::No, what).next(next));
+    }
+    let exchange = match asked.what {
+        What::Exchange(exchange) => Some(exchange),
+        What::Place(_) => shown
+            .iter()
+            .flat_map(|s| &s.rows)
+            .find_map(|row| row.entry.exchange_id),
+    };
+    let ends: Vec<ParticipantId> = shown
+        .iter()
+        .flat_map(|shown| &shown.rows)
+        .flat_map(|row| [row.entry.requester, row.entry.provider])
+        .flatten()
+        .filter(|end| *end != asked.participant)
+        .collect();
+    let other = match (exchange, ends.first()) {
+        (Some(exchange), Some(other)) => Some((*other, runtime.block_on(reading.other(*other, exchange)))),
+        (Some(_) | None, _) => None,
+    };
+    if let Some(file) = &asked.receipt {
+        keep(file, &shown)?;
+    }
+    let comparison = other.as_ref().and_then(|(_, read)| read.as_ref().ok());
+    let comparison = comparison.map(|other| compare(&shown, other)).unwrap_or_default();
+    tell(
+        &shown,
+        other.as_ref(),
+        &comparison,
+        Words(session.edition()),
+        console,
+    )?;
+    match comparison.iter().all(|fact| fact.holds) {
+        true => Ok(()),
+        false => Err(
+            Failure::new(Kind::No, "les deux bouts ne disent pas la même chose")
+                .next("tapez : unefois audit reconcile, puis montrez les deux têtes aux deux participants"),
+        ),
+    }
+}
+
+struct Reading<'a> {
+    session: &'a Session,
+    motive: &'a str,
+}
+
+impl Reading<'_> {
+    async fn place(&self, log: &Log, place: u64) -> Result<Shown, Failure> {
+        let read = async |channel| {
+            let filter = EntryFilter::default();
+            entries_at(channel, &self.query(log, &filter), &[place]).await
+        };
+        let (rows, checkpoint, receipt) = self.session.read(log, read).await?;
+        Ok(Shown {
+            log: log.clone(),
+            rows,
+            checkpoint: Some(checkpoint),
+            receipt,
+        })
+    }
+
+    async fn exchange(&self, logs: &[Log], exchange: ExchangeId) -> Result<Vec<Shown>, Failure> {
+        let mut all = Vec::with_capacity(logs.len());
+        for log in logs {
+            let (rows, checkpoint) = self
+                .session
+                .read(log, async |channel| self.found(channel, log, exchange).await)
+                .await?;
+            all.push(Shown {
+                log: log.clone(),
+                rows,
+                checkpoint: Some(checkpoint),
+                receipt: None,
+            });
+        }
+        Ok(all)
+    }
+
+    async fn found(
+        &self,
+        channel: tonic::transport::Channel,
+        log: &Log,
+        exchange: ExchangeId,
+    ) -> Result<(Vec<Row>, SignedCheckpoint), Error> {
+        // The identifier says when the exchange began, which bounds what the log has to look at.
+        let (s, ns) = exchange.as_uuid().get_timestamp().map_or((0, 0), |t| t.to_unix());
+        let began = Micros::new(i64::try_from(s).unwrap_or(0) * 1_000_000 + i64::from(ns / 1_000));
+        let filter = EntryFilter {
+            exchange_id: Some(exchange),
+            from: Some(began.plus_ms(-BEFORE_MS)),
+            to: Some(began.plus_ms(AFTER_MS)),
+            ..EntryFilter::default()
+        };
+        let mut rows = Vec::new();
+        let keep = |row| {
+            rows.push(row);
+            ControlFlow::Continue(())
+        };
+        let found = search(channel, &self.query(log, &filter), keep, |_| {}).await?;
+        Ok((rows, found.checkpoint))
+    }
+
+    /// What the other end shows of the exchange.
+    async fn other(&self, other: ParticipantId, exchange: ExchangeId) -> Result<Vec<Shown>, Failure> {
+        let logs = self.session.logs(&other)?;
+        self.exchange(&logs, exchange).await
+    }
+
+    fn query<'q>(&'q self, log: &'q Log, filter: &'q EntryFilter) -> Query<'q> {
+        Query {
+            origin: &log.origin,
+            key: &log.key,
+            known: None,
+            filter,
+            newest_first: false,
+            limit: MOST,
+            size: None,
+            purpose: self.motive,
+        }
+    }
+}
+
+/// Writes the proof of the one entry shown, the entry beside it.
+fn keep(file: &std::path::Path, shown: &[Shown]) -> Result<(), Failure> {
+    let proof = match shown {
+        [
+            Shown {
+                rows,
+                receipt: Some(receipt),
+                ..
+            },
+        ] => rows.first().zip(Some(receipt)),
+        _ => None,
+    };
+    let Some((row, receipt)) = proof else {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--receipt va avec une entrée désignée par sa place",
+        ));
+    };
+    let malformed = |e: unefois_tlog::Error| {
+        Failure::new(Kind::Protocol, "le reçu du registre n'en est pas un").because(e)
+    };
+    let receipt: Receipt = receipt.parse().map_err(malformed)?;
+    let receipt = receipt.with_extra(row.bytes.clone()).map_err(malformed)?;
+    std::fs::write(file, receipt.to_string()).map_err(|e| {
+        Failure::new(Kind::CannotWrite, format!("{} n'est pas écrit", file.display())).because(e)
+    })
+}
+
+/// One thing that both ends say, or do not.
+struct Fact {
+    what: String,
+    holds: bool,
+}
+
+/// Compares the entries by which an attestation left with those by which it arrived.
+fn compare(shown: &[Shown], other: &[Shown]) -> Vec<Fact> {
+    let rows = || shown.iter().chain(other).flat_map(|shown| &shown.rows);
+    let left = |row: &&Row| matches!(row.entry.event, Event::Released | Event::ReleasedAgain);
+    let mut facts = Vec::new();
+    for received in rows().filter(|row| row.entry.event == Event::Received) {
+        let named = received.entry.peer_entry_hash;
+        let release = rows()
+            .filter(left)
+            .find(|row| Some(Sha256::from_bytes(*row.leaf.as_bytes())) == named);
+        facts.push(Fact {
+            what: "l'entrée « reçu » nomme l'entrée « transmis » de l'autre bout".to_owned(),
+            holds: release.is_some(),
+        });
+        let Some(release) = release else { continue };
+        let (one, two) = (&release.entry, &received.entry);
+        for (what, holds) in [
+            (
+                "même contenu (engagement)",
+                one.content_commit == two.content_commit,
+            ),
+            (
+                "même autorisation (engagement)",
+                one.grant_commit == two.grant_commit,
+            ),
+            ("même demande (empreinte)", one.request_hash == two.request_hash),
+            (
+                "mêmes demandeur et producteur",
+                (one.requester, one.provider) == (two.requester, two.provider),
+            ),
+            ("même donnée", one.datatype == two.datatype),
+            ("mêmes éléments", one.units == two.units),
+        ] {
+            facts.push(Fact {
+                what: what.to_owned(),
+                holds,
+            });
+        }
+    }
+    facts
+}
+
+fn tell(
+    shown: &[Shown],
+    other: Option<&(ParticipantId, Result<Vec<Shown>, Failure>)>,
+    comparison: &[Fact],
+    words: Words<'_>,
+    console: Console,
+) -> Result<(), Failure> {
+    let rows = |shown: &[Shown]| -> Vec<Value> {
+        let each = shown
+            .iter()
+            .flat_map(|s| s.rows.iter().map(|row| to_json(row, &s.log)));
+        each.collect()
+    };
+    let value = json!({
+        "entries": rows(shown),
+        "heads": shown.iter().filter_map(|s| s.checkpoint.as_ref().map(|c| c.as_str().to_owned())).collect::<Vec<_>>(),
+        "other": other.map(|(id, read)| json!({
+            "participant": id,
+            "entries": read.as_ref().map(|shown| rows(shown)).ok(),
+            "unread": read.as_ref().err().map(ToString::to_string),
+        })),
+        "comparison": comparison.iter().map(|fact| json!({"what": fact.what, "holds": fact.holds})).collect::<Vec<_>>(),
+    });
+    console.data(&value, || {
+        let mut text = String::new();
+        let mut paragraph = |shown: &[Shown]| {
+            for one in shown {
+                for row in &one.rows {
+                    text += &in_words(row, &one.log, words);
+                }
+            }
+        };
+        paragraph(shown);
+        match other {
+            Some((_, Ok(other))) if other.iter().any(|s| !s.rows.is_empty()) => paragraph(other),
+            Some((id, Ok(_))) => {
+                text += &format!(
+                    "\nL'autre bout ({}) ne montre aucune entrée de cet échange.\n",
+                    words.participant(id)
+                );
+            }
+            Some((id, Err(failure))) => {
+                text += &format!(
+                    "\nLe registre de l'autre bout ({}) n'est pas lu : {}\n",
+                    words.participant(id),
+                    failure.what
+                );
+            }
+            None => {}
+        }
+        if !comparison.is_empty() {
+            text += "\nLes deux bouts :\n";
+            for fact in comparison {
+                text += &format!("  {} : {}\n", fact.what, if fact.holds { "oui" } else { "NON" });
+            }
+        }
+        text
+    })
+}
+
+/// Everything that an entry says.
+fn in_words(row: &Row, log: &Log, words: Words<'_>) -> String {
+    let entry = &row.entry;
+    let mut text = format!(
+        "\nEntrée {} de {}, prouvée sous sa tête signée\n",
+        row.index, log.origin
+    );
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text += &format!("  {name:<22} {value}\n");
+        }
+    };
+    let named = |id: &ParticipantId| format!("{} ({})", words.participant(id), id.siret());
+    let sealed = |digest: &Option<Sha256>| digest.map(|d| format!("scellé, {d}"));
+    let plain = |digest: &Option<Sha256>| digest.map(|d| d.to_string());
+    line(
+        "événement",
+        Some(format!("{} ({})", words::event(entry.event), entry.event)),
+    );
+    line("instant", Some(entry.at.to_rfc3339()));
+    line(
+        "échange",
+        entry
+            .exchange_id
+            .map(|id| format!("{id}, tentative {}", entry.attempt)),
+    );
+    line("demandeur", entry.requester.as_ref().map(named));
+    line("producteur", entry.provider.as_ref().map(named));
+    line("données de", entry.holder.as_ref().map(|id| words.holder(id)));
+    line("éditeur", entry.publisher.as_ref().map(named));
+    line(
+        "donnée",
+        entry
+            .datatype
+            .as_ref()
+            .map(|rev| format!("{} ({rev})", words.datatype(rev))),
+    );
+    line(
+        "éléments",
+        entry.datatype.as_ref().map(|_| words.units(entry).join(", ")),
+    );
+    line(
+        "démarche",
+        entry
+            .demarche
+            .as_ref()
+            .map(|id| format!("{} ({id})", words.demarche(id))),
+    );
+    line(
+        "habilitation",
+        entry.habilitation.as_ref().map(ToString::to_string),
+    );
+    line("base légale", entry.legal_basis.as_ref().map(words::legal_basis));
+    line(
+        "derrière la demande",
+        entry.capacity.map(|c| words::capacity(c).to_owned()),
+    );
+    line(
+        "niveau d'identité",
+        entry.acr.map(|acr| words::acr(acr).to_owned()),
+    );
+    line(
+        "issue",
+        entry.outcome.map(|outcome| words::outcome(outcome).to_owned()),
+    );
+    line(
+        "motif",
+        entry
+            .reason
+            .map(|reason| format!("{reason} : {}", reason.text_fr())),
+    );
+    line(
+        "annuaire",
+        (entry.directory_version > 0).then(|| format!("version {}", entry.directory_version)),
+    );
+    line(
+        "vue des retraits",
+        Some(format!("époque {}, rang {}", entry.view.epoch, entry.view.seq)),
+    );
+    line("autorisation", sealed(&entry.grant_commit));
+    line("contenu", sealed(&entry.content_commit));
+    line("dossier", sealed(&entry.dossier_commit));
+    line("acteur", sealed(&entry.actor_commit));
+    line("pièces à côté", sealed(&entry.evidence_commit));
+    line("empreinte de demande", plain(&entry.request_hash));
+    line("entrée de l'autre bout", plain(&entry.peer_entry_hash));
+    line(
+        "empreinte",
+        Some(Sha256::from_bytes(*row.leaf.as_bytes()).to_string()),
+    );
+    line(
+        "réception",
+        row.acknowledged
+            .then(|| "confirmée par l'autre bout, dit le registre, sans preuve".to_owned()),
+    );
+    text
+}
