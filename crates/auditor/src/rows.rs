@@ -22,8 +22,9 @@ pub struct Row {
     pub bytes: Vec<u8>,
     /// Its leaf hash.
     pub leaf: Hash,
-    /// Whether the log's owner says that the counterparty confirmed this release. Nothing proves it.
-    pub acknowledged: bool,
+    /// Whether the log's owner says that the counterparty confirmed this release; `None` where it was not asked. Nothing
+    /// proves it.
+    pub acknowledged: Option<bool>,
 }
 
 /// The rows of an answer, in the order they came, once their shared proof leads from all of them to the root of `head`.
@@ -58,6 +59,6 @@ fn row(row: pb::EntryRow) -> Result<Row, Error> {
         leaf: Hash::of_leaf(&bytes),
         entry,
         bytes,
-        acknowledged,
+        acknowledged: Some(acknowledged),
     })
 }

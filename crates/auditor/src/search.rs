@@ -104,7 +104,7 @@ pub async fn search(
             let told_peer = search
                 .filter
                 .peer
-                .is_none_or(|peer| peer.matches(row.entry.event, row.acknowledged));
+                .is_none_or(|peer| peer.matches(row.entry.event, row.acknowledged == Some(true)));
             if !told_peer || !search.filter.matches(row.index, &row.entry) {
                 return Err(Error::NotAskedFor { index: row.index });
             }

@@ -63,6 +63,20 @@ impl LedgerService for Served {
         Ok(Response::new(tokio_stream::iter(told)))
     }
 
+    async fn list_held_heads(
+        &self,
+        _: Request<pb::ListHeldHeadsRequest>,
+    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn count_persons(
+        &self,
+        _: Request<pb::CountPersonsRequest>,
+    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }

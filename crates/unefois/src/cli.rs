@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    audit, bench, ca, catalogue, demo, directory, explain, fetch, key, ledger, sandbox, serve,
+    audit, bench, ca, catalogue, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
 };
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
@@ -58,6 +58,9 @@ enum Command {
     /// Measures parts of the program on this machine.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Looks at receipts, which prove one entry of a log.
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Asks a consuming node for a justificatif.
     Fetch(fetch::Fetch),
     /// Verifies a fetched justificatif offline.
@@ -115,6 +118,7 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Audit(command) => audit::run(command, console),
         Command::Ledger(command) => ledger::run(command, console),
         Command::Bench(command) => bench::run(command, console),
+        Command::Receipt(command) => receipt::run(&command, console),
         Command::Fetch(command) => fetch::run(&command, console),
         Command::Verify(command) => fetch::run_verify(&command, console),
         Command::Sandbox(command) => sandbox::run(command, console),

@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod key;
 pub mod ledger;
 mod person;
+pub mod receipt;
 pub mod sandbox;
 pub mod serve;
 

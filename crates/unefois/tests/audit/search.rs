@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use unefois::demo::world::{CLAMART, CNAF, World};
 use unefois_core::{Event, ExchangeId};
+use unefois_tlog::Receipt;
 
 use crate::mesh::{Mesh, arguments, audit, said};
 
@@ -55,7 +56,17 @@ async fn an_auditor_asks_and_is_told_only_what_is_proved() {
 fn searches(world: &World) {
     let wrong = audit(world, &["search", CNAF, "--datatype", "nonsense"]);
     assert_eq!(code(&wrong), 64);
-    let wrong = audit(world, &["search", CNAF, "--unit", "valeur", "--datatype", "cnaf/quotient-familial"]);
+    let wrong = audit(
+        world,
+        &[
+            "search",
+            CNAF,
+            "--unit",
+            "valeur",
+            "--datatype",
+            "cnaf/quotient-familial",
+        ],
+    );
     assert_eq!(code(&wrong), 64, "units are those of a revision");
     let wrong = audit(world, &["search", CNAF, "--complete", "--peer", "confirmed"]);
     assert_eq!(code(&wrong), 64);
@@ -63,30 +74,71 @@ fn searches(world: &World) {
     assert_eq!(code(&nobody), 65, "the directory does not list it");
 
     let motive = ["--motive", "contrôle annuel"];
-    let (rows, head) = found(&audit(world, &[&["search", CNAF, "--event", "released", "--oldest"][..], &motive].concat()));
+    let (rows, head) = found(&audit(
+        world,
+        &[&["search", CNAF, "--event", "released", "--oldest"][..], &motive].concat(),
+    ));
     assert_eq!(events(&rows), ["released"; 3]);
     assert!(places(&rows).is_sorted());
-    assert_eq!((head["rows"].as_u64(), head["ended"].as_bool()), (Some(3), Some(true)));
+    assert_eq!(
+        (head["rows"].as_u64(), head["ended"].as_bool()),
+        (Some(3), Some(true))
+    );
     // Each search is an entry of its own, which the next one finds.
     let (queries, _) = found(&audit(world, &["search", CNAF, "--event", "queried"]));
     assert_eq!(queries.len(), 1);
-    let refused = ["search", CNAF, "--requester", "21920023500014", "--reason", "TOKEN_CONSUMED"];
-    let (refused, _) = found(&audit(world, &refused));
-    assert_eq!(events(&refused), ["refused"]);
-    let unit = ["search", CNAF, "--datatype", "cnaf/quotient-familial@1", "--unit", "quotient_familial"];
+    // Its next calls confirmed the first two; that is said, not proved.
+    for (which, count) in [("confirmed", 2), ("unconfirmed", 1)] {
+        let asked = ["search", CNAF, "--requester", "21920023500014", "--peer", which];
+        let (rows, _) = found(&audit(world, &asked));
+        assert_eq!(events(&rows), vec!["released"; count], "{which}");
+        assert!(
+            rows.iter()
+                .all(|row| row["unproved"]["acknowledged"] == (which == "confirmed"))
+        );
+    }
+    let unit = [
+        "search",
+        CNAF,
+        "--datatype",
+        "cnaf/quotient-familial@1",
+        "--unit",
+        "valeur",
+    ];
     let (with_unit, _) = found(&audit(world, &unit));
-    assert_eq!(with_unit.len(), 4, "three that left, one refused");
-    let (latest, head) = found(&audit(world, &["search", CNAF, "--event", "released", "--limit", "1"]));
+    assert_eq!(places(&with_unit), [2, 1, 0]);
+    let (latest, head) = found(&audit(
+        world,
+        &["search", CNAF, "--event", "released", "--limit", "1"],
+    ));
     assert_eq!(latest, rows[2..]);
     assert_eq!(head["ended"], false);
     // All of it read, the reader itself finds the same.
-    let (complete, head) = found(&audit(world, &["search", CNAF, "--event", "released", "--oldest", "--complete"]));
-    assert_eq!((complete.as_slice(), head["complete"].as_bool()), (&rows[..], Some(true)));
+    let (complete, head) = found(&audit(
+        world,
+        &["search", CNAF, "--event", "released", "--oldest", "--complete"],
+    ));
+    let proved = |rows: &[Value]| -> Vec<Value> {
+        let mut rows = rows.to_vec();
+        for row in &mut rows {
+            row.as_object_mut().unwrap().remove("unproved");
+        }
+        rows
+    };
+    // What nothing proves, a reading of the entries does not tell.
+    assert_eq!(
+        (complete, head["complete"].as_bool()),
+        (proved(&rows), Some(true))
+    );
     // In words, one row is one line.
     let text = audit_in_words(world, &["search", CNAF, "--event", "released"]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert_eq!(text.lines().count(), 3);
-    assert!(text.lines().all(|line| line.contains("transmis") && line.contains("Clamart")), "{text}");
+    assert!(
+        text.lines()
+            .all(|line| line.contains("transmis") && line.contains("Clamart")),
+        "{text}"
+    );
 }
 
 /// As [`audit`], without `--json`.
@@ -100,21 +152,41 @@ fn audit_in_words(world: &World, args: &[&str]) -> Output {
 }
 
 fn shows(world: &World) {
-    let (rows, _) = found(&audit(world, &["search", CNAF, "--event", "released", "--oldest"]));
+    let (rows, _) = found(&audit(
+        world,
+        &["search", CNAF, "--event", "released", "--oldest"],
+    ));
     let place = rows[0]["index"].to_string();
     let exchange: ExchangeId = rows[0]["exchange_id"].as_str().unwrap().parse().unwrap();
-    let file = world.folder("auditor").join("entry.tlog-proof").display().to_string();
+    let file = world
+        .folder("auditor")
+        .join("entry.tlog-proof")
+        .display()
+        .to_string();
     for what in [place.as_str(), &exchange.to_string()] {
         let (status, lines) = said(&audit(world, &["show", CNAF, what]));
         assert_eq!(status, 0);
         let facts = lines[0]["comparison"].as_array().unwrap();
-        assert!(facts.len() >= 7 && facts.iter().all(|fact| fact["holds"] == true), "{facts:?}");
+        assert!(
+            facts.len() >= 7 && facts.iter().all(|fact| fact["holds"] == true),
+            "{facts:?}"
+        );
         let others = lines[0]["other"]["entries"].as_array().unwrap();
         assert_eq!(others[0]["event"], Event::Received.as_str());
         assert_eq!(lines[0]["other"]["participant"], CLAMART);
     }
-    assert_eq!(code(&audit(world, &["show", CNAF, "100000"])), 77, "no such place");
-    assert_eq!(code(&audit(world, &["show", CNAF, "0190163d-8694-739b-aea5-966c26f8ad91"])), 1);
+    assert_eq!(
+        code(&audit(world, &["show", CNAF, "100000"])),
+        77,
+        "no such place"
+    );
+    assert_eq!(
+        code(&audit(
+            world,
+            &["show", CNAF, "0190163d-8694-739b-aea5-966c26f8ad91"]
+        )),
+        1
+    );
     assert_eq!(code(&audit(world, &["show", CNAF, "x"])), 64);
 
     let kept = audit(world, &["show", CNAF, &place, "--receipt", &file]);
@@ -123,7 +195,11 @@ fn shows(world: &World) {
 }
 
 fn receipts(world: &World, file: &str) {
-    let directory = world.folder("auditor").join("directory.jws").display().to_string();
+    let directory = world
+        .folder("auditor")
+        .join("directory.jws")
+        .display()
+        .to_string();
     let pin = world.pin.to_string();
     let trust = ["--directory", directory.as_str(), "--pin", pin.as_str()];
     let verify = |file: &str| unefois(&[&["--json", "receipt", "verify", file][..], &trust].concat());
@@ -138,25 +214,47 @@ fn receipts(world: &World, file: &str) {
     // Another entry, another place, another log.
     let text = std::fs::read_to_string(file).unwrap();
     let index = text.lines().find(|line| line.starts_with("index ")).unwrap();
-    let extra = text.lines().find(|line| line.starts_with("extra ")).unwrap();
+    let receipt: Receipt = text.parse().unwrap();
+    // The last byte of the request's hash, which three empty fields follow.
+    let mut entry = receipt.unauthenticated_extra().unwrap().to_vec();
+    let place = entry.len() - 4;
+    entry[place] ^= 1;
+    let other_entry = receipt.with_extra(entry).unwrap().to_string();
     let forged = format!("{file}.forged");
+    let elsewhere = if index == "index 0" { "index 1" } else { "index 0" };
     for (text, expected) in [
-        (text.replacen(index, "index 0", 1).replacen("index 0\n", &format!("{}\n", "index 1"), usize::from(index == "index 0")), 1),
-        (text.replacen(extra, &extra.replacen("AQE", "AQI", 1), 1), 65),
+        (text.replacen(index, elsewhere, 1), 1),
+        (other_entry, 1),
         (text.replacen("\n— urn", "\n— Urn", 1), 1),
+        (text.replacen(CNAF, CLAMART, 1), 1),
         ("nonsense".to_owned(), 65),
     ] {
         std::fs::write(&forged, text).unwrap();
         let refused = verify(&forged);
-        assert!([1, expected].contains(&code(&refused)), "{}", String::from_utf8_lossy(&refused.stderr));
+        let why = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(code(&refused), expected, "{why}");
     }
     assert_eq!(code(&verify("/nowhere")), 66);
-    let other = unefois(&["receipt", "verify", file, "--entry", file, "--directory", &directory, "--pin", &pin]);
+    let other = unefois(&[
+        "receipt",
+        "verify",
+        file,
+        "--entry",
+        file,
+        "--directory",
+        &directory,
+        "--pin",
+        &pin,
+    ]);
     assert_eq!(code(&other), 65, "an entry that is none");
 }
 
 fn samples(world: &World) {
-    let heads = world.folder("auditor").join("sample-heads.json").display().to_string();
+    let heads = world
+        .folder("auditor")
+        .join("sample-heads.json")
+        .display()
+        .to_string();
     let draw = |args: &[&str]| {
         let common = ["sample", CNAF, "--heads", &heads];
         let (status, mut lines) = said(&audit(world, &[&common[..], args].concat()));
@@ -165,7 +263,12 @@ fn samples(world: &World) {
     };
     let (first, rows) = draw(&["--n", "3", "--seed", "tirage du 29"]);
     assert_eq!(rows.len(), 3);
-    let drawn: Vec<u64> = first["places"].as_array().unwrap().iter().map(|place| place.as_u64().unwrap()).collect();
+    let drawn: Vec<u64> = first["places"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|place| place.as_u64().unwrap())
+        .collect();
     assert_eq!(places(&rows), drawn);
     // Whoever has seed and head draws the same.
     let head = unefois_auditor::KnownHead {
@@ -176,10 +279,17 @@ fn samples(world: &World) {
     let again = unefois_auditor::sample::draw("tirage du 29", &origin, head, 0..head.size, 3);
     assert_eq!(again, drawn);
     let (all, rows) = draw(&["--n", "1000", "--seed", "x", "--to", "2000-01-01"]);
-    assert_eq!((all["end"].as_u64(), rows.len()), (Some(0), 0), "nothing was written then");
+    assert_eq!(
+        (all["end"].as_u64(), rows.len()),
+        (Some(0), 0),
+        "nothing was written then"
+    );
     let (_, rows) = draw(&["--n", "1000", "--seed", "x", "--from", "2000-01-01"]);
     assert!(rows.len() > 5);
-    assert_eq!(code(&audit(world, &["sample", CNAF, "--n", "0", "--seed", "x"])), 64);
+    assert_eq!(
+        code(&audit(world, &["sample", CNAF, "--n", "0", "--seed", "x"])),
+        64
+    );
 }
 
 fn watches(world: &World) {
@@ -201,7 +311,10 @@ fn watches(world: &World) {
     let own: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!(code(&audit(world, &["search", CNAF, "--limit", "1"])), 0);
     let next: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!(next["index"].as_u64(), own["index"].as_u64().map(|place| place + 1));
+    assert_eq!(
+        next["index"].as_u64(),
+        own["index"].as_u64().map(|place| place + 1)
+    );
     assert_eq!(watching.wait().unwrap().code(), Some(0));
     assert_eq!(code(&audit(world, &["watch", CNAF, "--peer", "confirmed"])), 64);
 }

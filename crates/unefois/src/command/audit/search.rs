@@ -172,7 +172,7 @@ async fn all(
                     entry: visited.entry.clone(),
                     bytes: visited.bytes.to_vec(),
                     leaf: *visited.leaf,
-                    acknowledged: false,
+                    acknowledged: None,
                 });
                 Ok(())
             };
@@ -208,7 +208,7 @@ async fn all(
 /// One row on one line.
 pub(super) fn tell(row: &Row, log: &Log, words: Words<'_>, console: Console) -> Result<(), Failure> {
     console.data(&to_json(row, log), || {
-        words.line(row.index, &row.entry, row.acknowledged)
+        words.line(row.index, &row.entry, row.acknowledged == Some(true))
     })
 }
 
@@ -230,7 +230,7 @@ pub(super) fn to_json(row: &Row, log: &Log) -> Value {
         "dossier_commit": hex(&entry.dossier_commit), "actor_commit": hex(&entry.actor_commit),
         "request_hash": hex(&entry.request_hash), "peer_origin_hash": hex(&entry.peer_origin_hash),
         "peer_entry_hash": hex(&entry.peer_entry_hash), "evidence_commit": hex(&entry.evidence_commit),
-        "unproved": {"acknowledged": row.acknowledged},
+        "unproved": row.acknowledged.map(|acknowledged| json!({"acknowledged": acknowledged})),
     });
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|_, value| !value.is_null());

@@ -452,7 +452,7 @@ fn in_words(row: &Row, log: &Log, words: Words<'_>) -> String {
     );
     line(
         "réception",
-        row.acknowledged
+        (row.acknowledged == Some(true))
             .then(|| "confirmée par l'autre bout, dit le registre, sans preuve".to_owned()),
     );
     text
