@@ -31,13 +31,13 @@ pub enum AuditCommand {
     /// Reads and verifies the logs of both ends, and compares every exchange.
     Reconcile(reconcile::Reconcile),
     /// Finds entries, and shows each once it is proved.
-    Search(search::Search),
+    Search(Box<search::Search>),
     /// Shows one entry, or those of one exchange, in words, beside what the other end wrote.
     Show(show::Show),
     /// Draws entries that anybody can draw again.
     Sample(sample::Sample),
     /// Shows entries as they are committed.
-    Watch(watch::Watch),
+    Watch(Box<watch::Watch>),
 }
 
 /// Runs `audit …`.
