@@ -65,6 +65,12 @@ pub enum Error {
         /// How many are compared at once.
         most: usize,
     },
+    /// A report has more different lines than it shows.
+    #[error("more than {most} different lines: ask for a shorter period")]
+    TooManyLines {
+        /// How many it may have.
+        most: usize,
+    },
     /// An export cannot be written.
     #[error("the export cannot be written")]
     Write(#[source] std::io::Error),

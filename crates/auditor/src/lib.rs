@@ -10,8 +10,11 @@
 mod error;
 pub mod export;
 mod head;
+pub mod impact;
 mod read;
 pub mod reconcile;
+pub mod register;
+pub mod report;
 mod rows;
 pub mod sample;
 mod search;
