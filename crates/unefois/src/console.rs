@@ -40,6 +40,15 @@ impl Console {
         written.map_err(|e| Failure::new(Kind::CannotWrite, "la sortie standard n'est pas écrite").because(e))
     }
 
+    /// Writes a result that has its own form, as it is.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn raw(&self, text: &str) -> Result<(), Failure> {
+        let written = io::stdout().lock().write_all(text.as_bytes());
+        written.map_err(|e| Failure::new(Kind::CannotWrite, "la sortie standard n'est pas écrite").because(e))
+    }
+
     /// Tells the person at the terminal something that is no result.
     pub fn say(&self, text: &str) {
         if !self.json {

@@ -1,15 +1,21 @@
 //! `audit …`: what an auditor does with a participant's logs, over the mesh.
 
+pub mod export;
 pub mod filters;
 mod heads;
+pub mod impact;
 pub mod period;
 mod progress;
 pub mod reader;
 pub mod reconcile;
+pub mod register;
+pub mod report;
 pub mod sample;
 pub mod search;
 pub mod show;
+pub mod table;
 pub mod verify;
+pub mod visit;
 pub mod watch;
 pub mod words;
 
@@ -30,6 +36,16 @@ pub enum AuditCommand {
     Verify(verify::Verify),
     /// Reads and verifies the logs of both ends, and compares every exchange.
     Reconcile(reconcile::Reconcile),
+    /// Counts who asked whom for what, and how it ended.
+    Report(report::Report),
+    /// Computes a participant's record of processing activities (GDPR, article 30).
+    Register(register::Register),
+    /// Tells what an incident at a participant concerns: exchanges, data, how many people.
+    Impact(impact::Impact),
+    /// Takes entries out of verified logs: CSV, JSON Lines, or a folder that verifies alone.
+    Export(Box<export::Export>),
+    /// Verifies such a folder, offline.
+    VerifyExport(export::VerifyExport),
     /// Finds entries, and shows each once it is proved.
     Search(Box<search::Search>),
     /// Shows one entry, or those of one exchange, in words, beside what the other end wrote.
@@ -45,6 +61,11 @@ pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
     match command {
         AuditCommand::Verify(verify) => verify::run(&verify, console),
         AuditCommand::Reconcile(reconcile) => reconcile::run(&reconcile, console),
+        AuditCommand::Report(report) => report::run(&report, console),
+        AuditCommand::Register(register) => register::run(&register, console),
+        AuditCommand::Impact(impact) => impact::run(&impact, console),
+        AuditCommand::Export(export) => export::run(&export, console),
+        AuditCommand::VerifyExport(verify) => export::run_verify(&verify, console),
         AuditCommand::Search(search) => search::run(&search, console),
         AuditCommand::Show(show) => show::run(&show, console),
         AuditCommand::Sample(sample) => sample::run(&sample, console),

@@ -7,7 +7,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod export;
 mod mesh;
+mod officers;
 mod reconcile;
 mod search;
 mod served;

@@ -14,7 +14,7 @@ use unefois::demo::world::{CNAF, World};
 use unefois_auditor::{Asked, read_log};
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
-use unefois_proto::pb::backoffice::v1::FetchRequest;
+use unefois_proto::pb::backoffice::v1::{FetchRequest, Grant};
 
 /// The world of one test.
 pub(crate) struct Mesh {
@@ -26,6 +26,25 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Raises every role, and lets the commune fetch `n` times from the fund, and once more with a used handle.
     pub(crate) async fn with_exchanges(n: usize) -> Self {
+        Self::raised(n).await.0
+    }
+
+    /// The same, and one more fetch that the fund refuses: the person had stopped the grant.
+    pub(crate) async fn with_a_refusal(n: usize) -> Self {
+        let (mesh, mut asker) = Self::raised(n).await;
+        let (grant, _) = asker.authorize("2026-0599").await.unwrap();
+        let base = format!("http://localhost:{}", mesh.world.ports.portal);
+        let stop = format!("{base}/autorisations/{}/arreter", grant.grant_id);
+        let page = asker.browser.open(&stop, "").await.unwrap();
+        let (csrf, action) = (page.hidden("csrf").unwrap(), page.url.path().to_owned());
+        let stopped = asker.browser.submit(&page, &action, &[("csrf", &csrf)], "").await;
+        stopped.unwrap();
+        let handle = handle_at_cnaf(grant);
+        fetch(&mut asker, &handle).await.expect_err("a stopped grant");
+        mesh
+    }
+
+    async fn raised(n: usize) -> (Self, Asker) {
         let folder = tempfile::tempdir().unwrap();
         let world = World::create(folder.path(), None, SystemClock.now(), &SystemRandom::new()).unwrap();
         let script = Arc::new(Script::default());
@@ -34,16 +53,16 @@ impl Mesh {
         let mut used = String::new();
         for dossier in 0..n {
             let (grant, _) = asker.authorize(&format!("2026-05{dossier:02}")).await.unwrap();
-            let element = grant.elements.into_iter().find(|e| e.producer == CNAF);
-            used = element.unwrap().handle;
+            used = handle_at_cnaf(grant);
             fetch(&mut asker, &used).await.unwrap();
         }
         fetch(&mut asker, &used).await.expect_err("a used handle");
-        Self {
+        let mesh = Self {
             world,
             stage,
             _folder: folder,
-        }
+        };
+        (mesh, asker)
     }
 
     /// The entries of the only log of `participant`, as its node serves them.
@@ -64,6 +83,11 @@ impl Mesh {
         };
         session.read(log, read).await.unwrap()
     }
+}
+
+fn handle_at_cnaf(grant: Grant) -> String {
+    let element = grant.elements.into_iter().find(|e| e.producer == CNAF);
+    element.expect("an element at the fund").handle
 }
 
 async fn fetch(asker: &mut Asker, handle: &str) -> Result<(), tonic::Status> {
@@ -108,12 +132,31 @@ pub(crate) fn arguments(world: &World) -> Vec<String> {
 
 /// Runs `unefois --json audit …` as the world's auditor.
 pub(crate) fn audit(world: &World, args: &[&str]) -> Output {
+    run(world, &["--json", "audit"], args)
+}
+
+/// What `unefois audit …` prints for people.
+pub(crate) fn audit_text(world: &World, args: &[&str]) -> String {
+    text(&run(world, &["audit"], args))
+}
+
+fn run(world: &World, begin: &[&str], args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_unefois"))
-        .args(["--json", "audit"])
+        .args(begin)
         .args(args)
         .args(arguments(world))
         .output()
         .expect("the program runs")
+}
+
+/// Runs what blocks beside the runtime that serves the mesh.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("it ends well")
+}
+
+/// What `output` says on standard output.
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The exit code of `output`, and its lines of JSON.

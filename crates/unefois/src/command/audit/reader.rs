@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tonic::transport::Channel;
 use unefois_auditor::Error;
 use unefois_core::{Clock, ParticipantId, Reason};
 use unefois_mesh::{
-    Connector, DirectoryConfig, DirectoryFollower, Edition, Identity, SystemClock, Target, Trust,
+    Connector, DirectoryConfig, DirectoryFollower, Edition, Identity, Peer, SystemClock, Target, Trust,
 };
 use unefois_tlog::{Origin, VerifierKey};
 
@@ -48,6 +50,7 @@ pub struct Reader {
 pub struct Session {
     connector: Connector,
     edition: Arc<Edition>,
+    name: String,
 }
 
 /// One log of a participant, and where its replicas answer.
@@ -81,7 +84,10 @@ impl Reader {
         };
         let directory = Arc::new(DirectoryFollower::load(config).map_err(|e| file(&e))?);
         let gate = directory.gate(Arc::clone(&clock));
+        let leaf = CertificateDer::from_pem_file(&self.cert).map_err(|e| file(&e))?;
+        let own = Peer::from_der(&leaf).map_err(|e| file(&e))?;
         Ok(Session {
+            name: own.id.to_string(),
             connector: Connector::new(Arc::new(trust), gate, Arc::new(identity), clock),
             edition: directory.edition(),
         })
@@ -89,6 +95,11 @@ impl Reader {
 }
 
 impl Session {
+    /// Who reads, by their certificate.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The directory and the catalogue that it reads by.
     pub fn edition(&self) -> &Edition {
         &self.edition
