@@ -128,6 +128,14 @@ def enrolment(folder):
     return {name: admission[name] for name in ("date_debut", "date_fin", "est_inscrit")}
 
 
+def keep(path, receipt):
+    """The entry and its proof, as files."""
+    with open(f"{path}.entry", "wb") as file:
+        file.write(receipt.entry)
+    with open(f"{path}.tlog-proof", "w", encoding="utf-8") as file:
+        file.write(receipt.proof)
+
+
 def main():
     """Every check; prints the attestations at the end."""
     world = json.load(sys.stdin)
@@ -194,6 +202,8 @@ def main():
     audit.audit(channel(folder, producers[CNAF]["address"], "auditor"), log, entries, DEADLINE_S)
     ok("an auditor reads the producer's whole log, whose root is the signed one, and nobody's name is in it")
 
+    for name, (_, receipt) in answers.items():
+        keep(os.path.join(folder, "lyon", "cnaf" if name == CNAF else "mesr"), receipt)
     print(json.dumps({name: signed.sd_jwt for name, (signed, _) in answers.items()}))
 
 

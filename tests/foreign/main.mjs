@@ -8,6 +8,7 @@ import { raise } from './demo.mjs';
 import { grants } from './grant.mjs';
 import { fetches } from './fetch.mjs';
 import { attestations } from './attestation.mjs';
+import { ledgers } from './ledgers.mjs';
 import { logins } from './login.mjs';
 
 const DEADLINE_MS = 120_000;
@@ -17,6 +18,7 @@ async function run(dir) {
   const tokens = await grants(demo.addresses);
   const attested = await fetches(demo.addresses, tokens);
   await attestations(demo.addresses, attested);
+  await ledgers(demo.addresses);
   await demo.stop();
   await logins(join(dir, 'franceconnect'));
 }

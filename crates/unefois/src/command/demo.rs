@@ -78,6 +78,7 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         "mesr": format!("localhost:{}", world.ports.mesr),
         "clamart": format!("localhost:{}", world.ports.clamart),
         "public": public(&world),
+        "witnesses": witnesses(&world),
         "idp": world.idp_issuer,
         "dir": root,
         "pin": world.pin.to_string(),
@@ -149,6 +150,17 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
 fn public(world: &World) -> serde_json::Value {
     let address = |member: Member| format!("http://127.0.0.1:{}", world.ports.public(member));
     let rows = Member::ALL.map(|member| (member.name().to_owned(), address(member)));
+    rows.into_iter().collect()
+}
+
+/// The keys that cosign each ledger.
+fn witnesses(world: &World) -> serde_json::Value {
+    let keys = |member: Member| {
+        member
+            .witnesses()
+            .map(|by| world.witness_keys[by as usize].clone())
+    };
+    let rows = Member::ALL.map(|member| (member.name().to_owned(), json!(keys(member))));
     rows.into_iter().collect()
 }
 
