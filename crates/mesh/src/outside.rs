@@ -20,7 +20,7 @@ use crate::{Error, HttpsError, HttpsResponse, tls};
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A client for one address outside of the mesh, by HTTPS without a client certificate: a witness that is nobody's
-/// participant.
+/// participant, a log's public address.
 ///
 /// It trusts the certificate authorities that it was given and no other, follows no redirect, and keeps no cookie.
 #[derive(Clone, Debug)]
@@ -70,6 +70,32 @@ impl OutsideClient {
         })
     }
 
+    /// Reads what is at `path` below the base, whole, within `deadline` and at most `max_bytes`.
+    ///
+    /// # Errors
+    /// [`HttpsError`]; another status than 200 is an answer.
+    pub async fn get(
+        &self,
+        path: &str,
+        deadline: Duration,
+        max_bytes: usize,
+    ) -> Result<HttpsResponse, HttpsError> {
+        let request = self.request(Method::GET, path, String::new())?;
+        tokio::time::timeout(deadline, answer(&self.client, request, max_bytes))
+            .await
+            .unwrap_or(Err(HttpsError::Deadline))
+    }
+
+    fn request(&self, method: Method, path: &str, text: String) -> Result<Request<Full<Bytes>>, HttpsError> {
+        let mut request = Request::new(Full::new(Bytes::from(text)));
+        *request.method_mut() = method;
+        let url = format!("{}{path}", self.base.to_string().trim_end_matches('/'));
+        *request.uri_mut() = url
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| HttpsError::Broken(e.into()))?;
+        Ok(request)
+    }
+
     /// Posts a text to `path` below the base, and reads the answer whole, within `deadline` and at most `max_bytes`.
     ///
     /// # Errors
@@ -81,12 +107,7 @@ impl OutsideClient {
         deadline: Duration,
         max_bytes: usize,
     ) -> Result<HttpsResponse, HttpsError> {
-        let mut request = Request::new(Full::new(Bytes::from(text)));
-        *request.method_mut() = Method::POST;
-        let url = format!("{}{path}", self.base.to_string().trim_end_matches('/'));
-        *request.uri_mut() = url
-            .parse()
-            .map_err(|e: http::uri::InvalidUri| HttpsError::Broken(e.into()))?;
+        let mut request = self.request(Method::POST, path, text)?;
         *request.headers_mut() =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
         tokio::time::timeout(deadline, answer(&self.client, request, max_bytes))

@@ -5,7 +5,6 @@ pub mod filters;
 mod heads;
 pub mod impact;
 pub mod period;
-mod progress;
 pub mod reader;
 pub mod reconcile;
 pub mod register;
@@ -22,7 +21,6 @@ pub mod words;
 use clap::Subcommand;
 
 pub use self::heads::Heads;
-pub use self::progress::Progress;
 pub use self::reader::Reader;
 pub use self::reconcile::reconcile_participants;
 pub use self::verify::verify_participant;

@@ -1,8 +1,8 @@
 //! `ledger …`: what an operator does with the logs of a database.
 
+mod compare;
 mod erase_subject;
-
-use std::path::PathBuf;
+mod head;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -20,6 +20,12 @@ use crate::progress::Progress;
 pub enum LedgerCommand {
     /// Recomputes a log from its entries: hashes, tiles, signed head, index columns.
     Verify(Verify),
+    /// Shows the signed head of a log.
+    Head(head::Head),
+    /// Proves one entry of a log, in a file that anybody verifies.
+    Prove(head::Prove),
+    /// Says whether two heads of a log are of one history.
+    Compare(compare::Compare),
     /// Destroys what opens and finds the exchanges of one person before its time, on a decision.
     EraseSubject(erase_subject::EraseSubject),
 }
@@ -39,19 +45,15 @@ pub struct Verify {
 pub fn run(command: LedgerCommand, console: Console) -> Result<(), Failure> {
     match command {
         LedgerCommand::Verify(verify) => run_verify(&verify, console),
+        LedgerCommand::Head(head) => head::run_head(&head, console),
+        LedgerCommand::Prove(prove) => head::run_prove(&prove, console),
+        LedgerCommand::Compare(compare) => compare::run(&compare, console),
         LedgerCommand::EraseSubject(erase) => erase_subject::run(&erase, console),
     }
 }
 
 fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
-    let text = match verify.vkey.contains('+') {
-        true => verify.vkey.clone(),
-        false => super::read_text(&PathBuf::from(&verify.vkey))?,
-    };
-    let key: VerifierKey = text
-        .trim()
-        .parse()
-        .map_err(|e| Failure::new(Kind::Usage, "--vkey n'est pas une clé de registre").because(e))?;
+    let key = head::verifier(&verify.vkey)?;
     let progress = Progress::new(console);
     let checked = runtime()?.block_on(check(&verify.database, &key, |read, size| {
         progress.tell("vérification", read, size);

@@ -11,10 +11,11 @@ use unefois_mesh::SystemClock;
 
 use super::period::Period;
 use super::reader::Session;
-use super::{Heads, Progress, Reader};
+use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::progress::Progress;
 
 /// How far the clocks of two participants may lie apart: what a producer takes of a token's future.
 const CLOCK_MS: i64 = 10_000;
@@ -88,8 +89,8 @@ async fn compare(
         (other, _) => *other,
     };
     let before = SystemClock.now();
-    let mut told = Progress::new(console);
-    let mut progress = |read, size| told.at(read, size);
+    let told = Progress::new(console);
+    let mut progress = |read, size| told.tell("lecture", read, size);
     let one = End::new(asked.one, window.clone(), others);
     let one = end(&session, one, heads, &mut progress).await?;
     let named: Vec<ParticipantId> = match others {
@@ -115,6 +116,7 @@ async fn compare(
         };
         compared.push(reconcile(&one, &other, &rules));
     }
+    told.end();
     Ok(compared)
 }
 

@@ -17,6 +17,7 @@ use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::progress::Progress;
 
 /// `audit search`.
 #[derive(Debug, Args)]
@@ -146,7 +147,7 @@ async fn all(
 ) -> Result<KnownHead, Failure> {
     let words = Words(session.edition());
     let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-    let mut progress = super::Progress::new(console);
+    let progress = Progress::new(console);
     let (read, mut rows, total) = session
         .read(log, async |channel| {
             let (mut kept, mut total) = (VecDeque::new(), 0_u64);
@@ -176,10 +177,14 @@ async fn all(
                 });
                 Ok(())
             };
-            let read = read_log(channel, &whole, visit, |read, size| progress.at(read, size)).await?;
+            let read = read_log(channel, &whole, visit, |read, size| {
+                progress.tell("lecture", read, size)
+            })
+            .await?;
             Ok((read, kept, total))
         })
         .await?;
+    progress.end();
     if !asked.oldest {
         rows.make_contiguous().reverse();
     }

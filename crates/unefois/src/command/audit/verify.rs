@@ -7,10 +7,11 @@ use serde_json::json;
 use unefois_auditor::{LogReport, verify_log};
 use unefois_core::ParticipantId;
 
-use super::{Heads, Progress, Reader};
+use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// `audit verify`.
 #[derive(Debug, Args)]
@@ -31,13 +32,15 @@ pub fn run(verify: &Verify, console: Console) -> Result<(), Failure> {
         Some(file) => Heads::load(file)?,
         None => Heads::default(),
     };
-    let mut progress = Progress::new(console);
-    let reports = runtime()?.block_on(verify_participant(
+    let progress = Progress::new(console);
+    let verified = runtime()?.block_on(verify_participant(
         &verify.reader,
         &verify.participant,
         &heads,
-        |read, size| progress.at(read, size),
-    ))?;
+        |read, size| progress.tell("vérification", read, size),
+    ));
+    progress.end();
+    let reports = verified?;
     for report in &reports {
         tell(report, console)?;
         heads.keep(&report.origin, report.head);
