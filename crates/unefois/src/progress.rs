@@ -86,9 +86,16 @@ impl Progress {
 
     /// Ends the bar, so that what follows has a line of its own.
     pub fn end(&self) {
-        if self.state.lock().unwrap_or_else(PoisonError::into_inner).drawn {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut state.drawn, false) {
             let _ = writeln!(io::stderr().lock());
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -1,10 +1,12 @@
 //! What producers refuse.
 
 use kit::canary::Canaries;
-use unefois::demo::world::{CNAF, MESR};
+use unefois::demo::world::{AUTHORITY, CNAF, MESR};
 use unefois_proto::pb::exchange::v1::FetchRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
-use unefois_proto::pb::ledger::v1::{HistoryRequest, ListEntriesRequest};
+use unefois_proto::pb::ledger::v1::{
+    EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest, Order, SearchRequest, WatchRequest,
+};
 
 use super::{Source, Told};
 use crate::participant::{Element, Participant};
@@ -117,6 +119,53 @@ pub(crate) async fn malformed(
         ..Default::default()
     };
     told.status("ListEntries", ledger.list_entries(request).await);
+    for (door, filter) in [
+        (
+            "Search by a name",
+            EntryFilter {
+                requester: canary("a requester searched for"),
+                exchange_id: canary("an exchange searched for"),
+                events: vec![canary("an event searched for")],
+                ..Default::default()
+            },
+        ),
+        (
+            "Search of what names another",
+            EntryFilter {
+                party: AUTHORITY.to_owned(),
+                ..Default::default()
+            },
+        ),
+    ] {
+        let request = SearchRequest {
+            origin: canary("an origin searched"),
+            filter: Some(filter),
+            order: Order::NewestFirst.into(),
+            limit: 1,
+            purpose: canary("why it is searched"),
+            ..Default::default()
+        };
+        told.status(door, ledger.search(request).await);
+    }
+    let request = SearchRequest {
+        cursor: canary("a cursor").into_bytes(),
+        limit: 1,
+        ..Default::default()
+    };
+    told.status("Search by a cursor", ledger.search(request).await);
+    let request = GetProofRequest {
+        origin: canary("an origin to prove"),
+        indexes: vec![0],
+        purpose: canary("why it is proved"),
+        ..Default::default()
+    };
+    told.status("GetProof", ledger.get_proof(request).await);
+    let request = WatchRequest {
+        origin: canary("an origin watched"),
+        purpose: canary("why it is watched"),
+        ..Default::default()
+    };
+    told.status("Watch", ledger.watch(request).await);
     let request = HistoryRequest {
         handles: vec![canary("a handle of a history").into_bytes()],
         ..Default::default()

@@ -19,10 +19,11 @@ use unefois_mesh::SystemClock;
 use super::filters::{Filters, participant};
 use super::reader::{Log, Session};
 use super::visit::Kept;
-use super::{Heads, Progress, Reader};
+use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::progress::Progress;
 
 /// `audit export`.
 #[derive(Debug, Args)]
@@ -173,7 +174,10 @@ impl Exporting<'_> {
                         };
                         part.write_all(line.as_bytes()).map_err(Error::Write)
                     };
-                    let read = read_log(channel, &asked, write, |read, size| told.at(read, size)).await?;
+                    let read = read_log(channel, &asked, write, |read, size| {
+                        told.tell("lecture", read, size)
+                    })
+                    .await?;
                     let part = part.into_inner().map_err(|e| Error::Write(e.into_error()))?;
                     Ok((read, part, n))
                 })
@@ -222,7 +226,10 @@ impl Exporting<'_> {
                 let folder = folder.map_err(Error::Write)?;
                 let mut writer = BundleWriter::new(folder.path(), filter.clone());
                 let take = |visited: Visited<'_>| writer.take(visited);
-                let read = read_log(channel, &asked, take, |read, size| told.at(read, size)).await?;
+                let read = read_log(channel, &asked, take, |read, size| {
+                    told.tell("lecture", read, size)
+                })
+                .await?;
                 let manifest = writer.finish(&read, &provenance)?;
                 Ok((read, folder, manifest))
             })
@@ -312,9 +319,9 @@ fn told_of(manifest: &Manifest, folder: &Path) -> Value {
 
 /// Runs `audit verify-export`.
 pub fn run_verify(asked: &VerifyExport, console: Console) -> Result<(), Failure> {
-    let mut told = Progress::new(console);
+    let told = Progress::new(console);
     let checked = verify_export(&asked.folder, asked.pin.as_ref(), |read, size| {
-        told.at(read, size)
+        told.tell("lecture", read, size)
     });
     let Checked { manifest, anchored } = checked.map_err(|fault| refused(&fault))?;
     let mut value = told_of(&manifest, &asked.folder);

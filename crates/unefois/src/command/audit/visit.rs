@@ -6,10 +6,11 @@ use clap::Args;
 use unefois_auditor::{Asked, Error, ReadLog, Visited, read_log};
 use unefois_core::ParticipantId;
 
+use super::Heads;
 use super::reader::{Log, Session};
-use super::{Heads, Progress};
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// Where verified heads are kept.
 #[derive(Debug, Args)]
@@ -54,9 +55,9 @@ pub async fn visit<S: Clone>(
     console: Console,
 ) -> Result<S, Failure> {
     let mut heads = kept.load()?;
-    let (mut state, mut told) = (empty, Progress::new(console));
+    let (mut state, told) = (empty, Progress::new(console));
     for log in session.logs(participant)? {
-        let (read, filled) = read(session, &log, &heads, purpose, &state, &take, &mut told).await?;
+        let (read, filled) = read(session, &log, &heads, purpose, &state, &take, &told).await?;
         heads.keep(&log.origin, read.head);
         state = filled;
     }
@@ -71,7 +72,7 @@ async fn read<S: Clone>(
     purpose: &str,
     before: &S,
     take: &impl Fn(&mut S, &Log, Visited<'_>) -> Result<(), Error>,
-    told: &mut Progress,
+    told: &Progress,
 ) -> Result<(ReadLog, S), Failure> {
     let asked = Asked {
         known: heads.known(&log.origin),
@@ -82,7 +83,10 @@ async fn read<S: Clone>(
         .read(log, async |channel| {
             let mut state = before.clone();
             let visit = |visited: Visited<'_>| take(&mut state, log, visited);
-            let read = read_log(channel, &asked, visit, |read, size| told.at(read, size)).await?;
+            let read = read_log(channel, &asked, visit, |read, size| {
+                told.tell("lecture", read, size)
+            })
+            .await?;
             Ok((read, state))
         })
         .await
