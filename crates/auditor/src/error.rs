@@ -6,6 +6,9 @@ pub enum Error {
     /// The process that serves the log did not answer, or refused.
     #[error("the log cannot be read: {}", .0.message())]
     Call(#[source] Box<tonic::Status>),
+    /// What was sent proves nothing of what was asked.
+    #[error("what was sent is not proved: {0}")]
+    Unproved(&'static str),
     /// The head is malformed, or not signed by the log's key.
     #[error("the head of the log is not valid")]
     Head(#[source] unefois_tlog::Error),

@@ -7,6 +7,7 @@
 //! [`search`], [`entries_at`] and [`watch`] show some entries, each proved to be under a signed head: that what is shown
 //! is in the log, not that nothing was left out.
 
+pub mod disclose;
 mod error;
 pub mod export;
 mod head;

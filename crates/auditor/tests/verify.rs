@@ -12,10 +12,10 @@ use unefois_auditor::{Asked, Error, KnownHead, LogReport, read_log, verify_log};
 use unefois_core::{Entry, Event, Micros, RevocationView};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use unefois_proto::pb::ledger::v1::{
-    CountPersonsRequest, CountPersonsResponse, GetConsistencyRequest, GetConsistencyResponse,
-    GetProofRequest, GetProofResponse, HistoryRequest, HistoryResponse, ListEntriesRequest,
-    ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse, SearchRequest, SearchResponse,
-    WatchRequest, WatchResponse,
+    CountPersonsRequest, CountPersonsResponse, DiscloseRequest, DiscloseResponse, GetConsistencyRequest,
+    GetConsistencyResponse, GetProofRequest, GetProofResponse, HistoryRequest, HistoryResponse,
+    ListEntriesRequest, ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse, SearchRequest,
+    SearchResponse, SearchSubjectRequest, SearchSubjectResponse, WatchRequest, WatchResponse,
 };
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
 
@@ -134,6 +134,17 @@ impl LedgerService for Served {
         &self,
         _: Request<CountPersonsRequest>,
     ) -> Result<Response<CountPersonsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn disclose(&self, _: Request<DiscloseRequest>) -> Result<Response<DiscloseResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn search_subject(
+        &self,
+        _: Request<SearchSubjectRequest>,
+    ) -> Result<Response<SearchSubjectResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 

@@ -295,9 +295,13 @@ pub async fn start(
         shutdown.clone(),
     ));
     tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
-    let edition = Arc::clone(&published);
+    let (edition, auditors) = (Arc::clone(&published), Arc::clone(&published));
     let lent = Lent {
         directory_version: Arc::new(move || edition.edition().directory.version()),
+        auditor: Arc::new(move |key| {
+            let edition = auditors.edition();
+            edition.directory.auditor(key).map(|auditor| auditor.name.clone())
+        }),
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
     };

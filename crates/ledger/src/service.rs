@@ -1,5 +1,6 @@
 //! The logs of one process over gRPC, to those who may read them.
 
+mod disclosure;
 mod persons;
 pub(crate) mod reading;
 
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
-use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason};
+use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason, Sha256};
 use unefois_mesh::status::{self, Refusal};
 use unefois_mesh::{Peer, PeerId};
 use unefois_proto::pb::ledger::v1 as pb;
@@ -48,11 +49,16 @@ pub struct LedgerService {
     watches: Arc<Semaphore>,
 }
 
+/// The name that the directory in use gives the auditor whose key has this hash.
+pub type AuditorNames = Arc<dyn Fn(&Sha256) -> Option<String> + Send + Sync>;
+
 /// What the process lends the service.
 #[derive(Clone)]
 pub struct Lent {
     /// The version of the directory in use.
     pub directory_version: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The name that the directory in use gives the auditor whose key has this hash.
+    pub auditor: AuditorNames,
     /// Holds the watches; its owner joins it after `shutdown`.
     pub tasks: TaskTracker,
     /// Ends the watches.
@@ -260,6 +266,24 @@ impl ledger_service_server::LedgerService for LedgerService {
             entries.push(self.proved(entry).await.map_err(|e| refusal("handles", &e))?);
         }
         Ok(Response::new(pb::HistoryResponse { entries, truncated }))
+    }
+
+    async fn disclose(
+        &self,
+        request: Request<pb::DiscloseRequest>,
+    ) -> Result<Response<pb::DiscloseResponse>, Status> {
+        let peer = Peer::of(&request)?;
+        let disclosed = self.disclosed(&peer, request.into_inner()).await?;
+        Ok(Response::new(disclosed))
+    }
+
+    async fn search_subject(
+        &self,
+        request: Request<pb::SearchSubjectRequest>,
+    ) -> Result<Response<pb::SearchSubjectResponse>, Status> {
+        let peer = Peer::of(&request)?;
+        let found = self.subject_searched(&peer, request.into_inner()).await?;
+        Ok(Response::new(found))
     }
 }
 

@@ -289,8 +289,13 @@ impl Node {
         let mut routes = with_reflection(Routes::new(health_service), &names);
         let authority = foundation.directory.edition().directory.authority().participant;
         let directory = Arc::clone(&foundation.directory);
+        let auditors = Arc::clone(&foundation.directory);
         let lent = Lent {
             directory_version: Arc::new(move || directory.edition().directory.version()),
+            auditor: Arc::new(move |key| {
+                let edition = auditors.edition();
+                edition.directory.auditor(key).map(|auditor| auditor.name.clone())
+            }),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };

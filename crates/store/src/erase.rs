@@ -3,6 +3,7 @@
 //! What is deleted is gone from SQLite's pages (`secure_delete`), and from its WAL once [`erased_settle`] has emptied
 //! it; on PostgreSQL [`erased_settle`] gives the pages back for reuse.
 
+use unefois_core::commitment::GrantSecret;
 use unefois_core::{Event, LegalBasis, Month, Sha256};
 
 use crate::index::{BUCKET_BITS, Index, Mac, StoredMac, index_lookup};
@@ -295,6 +296,30 @@ pub async fn secrets_of(
         .into_iter()
         .map(|(month, unit)| Erased::Secret(month, unit, *mac))
         .collect())
+}
+
+/// The secrets themselves, oldest month first.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn secret_values(
+    db: &Db,
+    mac: &StoredMac,
+    months: (Month, Month),
+) -> Result<Vec<GrantSecret>, Error> {
+    const SQL: &str = "SELECT DISTINCT secret FROM grant_secret WHERE month = $1 AND unit = $2 AND mac = $3 ORDER BY secret";
+    let mut values = Vec::new();
+    for row in secrets_of(db, mac, months).await? {
+        let Erased::Secret(month, unit, mac) = row else {
+            continue;
+        };
+        let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
+            .bind(month).bind(unit).bind(&mac[..]).fetch_all(pool).await?);
+        for secret in found {
+            values.push(GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?));
+        }
+    }
+    Ok(values)
 }
 
 /// The entries from `start` up to but not including `end` that name proactive information as their legal basis, with

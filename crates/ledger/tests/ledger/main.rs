@@ -5,6 +5,7 @@
 mod claim;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod disclosure;
 mod erasure;
 mod fault;
 mod fence;

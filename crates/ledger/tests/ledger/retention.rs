@@ -160,7 +160,7 @@ impl Exchange {
 }
 
 /// Sets the clock to the first instant of the month that lies `months` after `from`.
-fn turn(scene: &Scene, from: Micros, months: i32) {
+pub(crate) fn turn(scene: &Scene, from: Micros, months: i32) {
     let to = from.month().plus(months).start();
     scene.clock.forward_ms(to.ms_since(scene.clock.now()));
     assert_eq!(scene.clock.now().month(), from.month().plus(months));

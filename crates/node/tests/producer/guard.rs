@@ -65,6 +65,7 @@ impl Commune {
         let stop = CancellationToken::new();
         let lent = Lent {
             directory_version: Arc::new(|| 1),
+            auditor: Arc::new(|_| None),
             tasks: TaskTracker::new(),
             shutdown: stop.clone(),
         };

@@ -1,5 +1,6 @@
 //! `audit …`: what an auditor does with a participant's logs, over the mesh.
 
+pub mod disclose;
 pub mod export;
 pub mod filters;
 mod heads;
@@ -12,6 +13,7 @@ pub mod report;
 pub mod sample;
 pub mod search;
 pub mod show;
+pub mod subject;
 pub mod table;
 pub mod verify;
 pub mod visit;
@@ -52,6 +54,14 @@ pub enum AuditCommand {
     Sample(sample::Sample),
     /// Shows entries as they are committed.
     Watch(Box<watch::Watch>),
+    /// Opens one exchange, and no other, with a motive that its ledger records.
+    Disclose(disclose::Disclose),
+    /// Asks for one person's exchanges, signed by the first of two auditors; prints the request.
+    SubjectRequest(subject::Ask),
+    /// Signs another auditor's request as the second of two; prints it.
+    Countersign(subject::Countersign),
+    /// Finds one person's exchanges, by a request that two auditors signed.
+    SearchSubject(subject::SearchSubject),
 }
 
 /// Runs `audit …`.
@@ -68,5 +78,9 @@ pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
         AuditCommand::Show(show) => show::run(&show, console),
         AuditCommand::Sample(sample) => sample::run(&sample, console),
         AuditCommand::Watch(watch) => watch::run(&watch, console),
+        AuditCommand::Disclose(disclose) => disclose::run(&disclose, console),
+        AuditCommand::SubjectRequest(asked) => subject::ask(&asked, console),
+        AuditCommand::Countersign(asked) => subject::countersign(&asked, console),
+        AuditCommand::SearchSubject(asked) => subject::search(&asked, console),
     }
 }

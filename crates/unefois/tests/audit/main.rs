@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod disclosure;
 mod export;
 mod mesh;
 mod officers;

@@ -126,6 +126,20 @@ impl ledger_service_server::LedgerService for Log {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn disclose(
+        &self,
+        _: Request<pb::DiscloseRequest>,
+    ) -> Result<Response<pb::DiscloseResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn search_subject(
+        &self,
+        _: Request<pb::SearchSubjectRequest>,
+    ) -> Result<Response<pb::SearchSubjectResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
