@@ -14,6 +14,9 @@
 //! What no transaction told is unknown: the sequencer takes a new epoch, reads the head and acknowledges only what is
 //! there. A process that another one replaced writes nothing more ([`Error::Fenced`]). A log of which somebody holds a head
 //! that the database does not have writes nothing more either ([`Ledger::seen`], [`Standing::RolledBack`]; I7).
+//!
+//! What others may check: [`Public`] shows anybody the published head and its tiles, an auditor every entry, and
+//! cosigns the heads of others' logs; [`Publisher`] publishes this one's, with the cosignatures of those that it asks.
 
 mod anchor;
 mod attempt;

@@ -86,6 +86,7 @@ pub struct Surroundings<'a> {
 #[derive(Debug)]
 pub struct Public {
     log: Ledger,
+    registry: Registry,
     publisher: Publisher,
     witness: Option<Arc<Witness>>,
     listener: Option<Listener>,
@@ -120,7 +121,7 @@ impl Public {
             .map(|config| Asked::open(config, connector, &registry))
             .collect::<Result<Vec<_>, _>>()?;
         let witness = match &witness.key {
-            Some(path) => Some(Arc::new(Witness::open(path, &log, registry)?)),
+            Some(path) => Some(Arc::new(Witness::open(path, &log, registry.clone())?)),
             None => None,
         };
         let listener = match config {
@@ -131,6 +132,7 @@ impl Public {
         Ok(Self {
             publisher: Publisher::open(log.clone(), period, asked).await?,
             log,
+            registry,
             witness,
             listener,
         })
@@ -143,7 +145,7 @@ impl Public {
 
     /// What peers reach over mutual TLS, beside the gRPC services.
     pub fn mesh_router(&self) -> Router {
-        tiles::audited(self.log.clone()).merge(self.witness_router())
+        tiles::audited(self.log.clone(), self.registry.clone()).merge(self.witness_router())
     }
 
     /// What anybody reaches.

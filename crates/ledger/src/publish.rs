@@ -136,13 +136,17 @@ impl Publisher {
         }
     }
 
-    /// The head to be published: a new one where it is time, else the one held.
+    /// The head to be published: a new one where it is time, else the one held. A log that may not be written shows
+    /// nothing new: somebody may hold a later head of it.
     async fn candidate(&self, held: Option<&Published>) -> Result<Option<Published>, Error> {
         let (inner, head) = (self.log.inner(), self.log.head());
         let now = inner.clock.now();
+        let writable = self.log.is_writable();
         match held {
-            Some(held) if head.size <= held.size || !self.is_due(held, now) => Ok(Some(held.clone())),
-            None if head.size == 0 => Ok(None),
+            Some(held) if head.size <= held.size || !writable || !self.is_due(held, now) => {
+                Ok(Some(held.clone()))
+            }
+            None if head.size == 0 || !writable => Ok(None),
             Some(_) | None => Ok(Some(Published {
                 edge: edge_at(&inner.db, inner.log, head.size).await?,
                 size: head.size,

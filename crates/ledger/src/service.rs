@@ -22,6 +22,7 @@ use unefois_store::entry::entry_range;
 use unefois_store::head::origins;
 use unefois_store::index::{Index, index_lookup};
 use unefois_store::peer::{peer_heads_of, peer_receipt_exists};
+use unefois_store::witness::witness_heads_of;
 use unefois_tlog::Hash;
 
 use crate::read::LogView;
@@ -231,8 +232,14 @@ impl ledger_service_server::LedgerService for LedgerService {
         let Some(first) = self.logs.first() else {
             return Ok(Response::new(pb::ListHeldHeadsResponse::default()));
         };
-        let held = peer_heads_of(&first.inner().db, &caller.to_string(), MAX_HEADS).await;
-        let checkpoints = held.map_err(|e| refusal("", &e.into()))?;
+        let (db, caller) = (&first.inner().db, caller.to_string());
+        // What was seen at an exchange, and what was cosigned: either may be the later.
+        let held = async {
+            let mut held = peer_heads_of(db, &caller, MAX_HEADS / 2).await?;
+            held.extend(witness_heads_of(db, &caller, MAX_HEADS / 2).await?);
+            Ok::<_, unefois_store::Error>(held)
+        };
+        let checkpoints = held.await.map_err(|e| refusal("", &e.into()))?;
         Ok(Response::new(pb::ListHeldHeadsResponse { checkpoints }))
     }
 

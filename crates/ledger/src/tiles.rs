@@ -15,16 +15,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTI
 use http::request::Parts;
 use http::{HeaderName, StatusCode, Uri};
 use tokio::sync::{Mutex, Semaphore, watch};
-use unefois_core::commitment::{Field, Salt};
-use unefois_core::{Entry, Event, Sha256};
+use unefois_core::Sha256;
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_store::entry::entry_range;
 use unefois_store::tile::tile_range;
 use unefois_tlog::{Tile, TileId};
 
-use crate::draft::Draft;
 use crate::publish::Published;
+use crate::query::Query;
 use crate::read::tile_made;
+use crate::witness::Registry;
 use crate::{Error, Ledger};
 
 /// How many tiles are read from the database at once for the public, of whom an exchange must not have to wait.
@@ -53,13 +53,14 @@ pub(crate) fn public(log: Ledger, published: watch::Receiver<Option<Arc<Publishe
 
 /// The same of the present head, and `/tile/entries/<N>[.p/<W>]`, for auditors: to be merged into the router of a
 /// listener that knows its peers.
-pub(crate) fn audited(log: Ledger) -> Router {
+pub(crate) fn audited(log: Ledger, registry: Registry) -> Router {
     Router::new()
         .route("/checkpoint", get(present_checkpoint))
         .route("/tile/{*path}", get(present_tile))
         .route("/tile/entries/{*path}", get(bundle))
         .with_state(Arc::new(Audited {
             log,
+            registry,
             hours: Mutex::default(),
         }))
 }
@@ -107,6 +108,7 @@ async fn published_tile(State(shown): State<Arc<Shown>>, uri: Uri) -> Result<Res
 /// A log as an auditor sees it.
 struct Audited {
     log: Ledger,
+    registry: Registry,
     /// The hour in which each auditor's reading of entries was written down last, by the auditor's key.
     hours: Mutex<HashMap<Sha256, i64>>,
 }
@@ -134,37 +136,31 @@ async fn bundle(
     let id: TileId = format!("tile/0/{path}").parse().map_err(|_| Denied::Malformed)?;
     bare(&uri)?;
     within(&id, audited.log.head().size)?;
-    audited.note_reading(&auditor, path).await?;
+    audited.note_reading(&auditor, id, path).await?;
     Ok(bytes(PRIVATE, audited.log.bundle(id).await?))
 }
 
 impl Audited {
     /// Writes down that an auditor reads entries, once an hour: the entry is durable before the first of them leaves.
-    async fn note_reading(&self, auditor: &Peer, path: &str) -> Result<(), Error> {
-        let inner = self.log.inner();
-        let now = inner.clock.now();
-        let hour = now.secs().div_euclid(3_600);
+    async fn note_reading(&self, auditor: &Peer, id: TileId, path: &str) -> Result<(), Error> {
+        let hour = self.log.inner().clock.now().secs().div_euclid(3_600);
         let mut hours = self.hours.lock().await;
         if hours.get(&auditor.spki_sha256) == Some(&hour) {
             return Ok(());
         }
-        let key = auditor.spki_sha256;
-        let salt = Salt::draw(&*inner.random);
-        let evidence = format!(
-            "unefois/queried/v1 bundles\nlog {}\nreader {}\nkey {key}\nactor_salt {}\nfirst {path}\n",
-            self.log.origin(),
-            auditor.id,
-            Sha256::from_bytes(*salt.as_bytes()),
-        );
-        let entry = Entry {
-            actor_commit: Some(salt.commit(Field::Actor, key.as_bytes())),
-            ..Entry::new(Event::Queried, now)
+        let query = Query {
+            kind: "bundles",
+            reader: auditor,
+            size: self.log.head().size,
+            what: format!("from tile/entries/{path} on, for an hour"),
+            purpose: "",
+            rows: id.width().into(),
+            cursor: None,
+            directory_version: self.registry.version(),
         };
-        self.log
-            .append(Draft::new(entry).evidence(evidence.into_bytes()))
-            .await?;
+        self.log.queried(&query).await?;
         hours.retain(|_, noted| *noted == hour);
-        hours.insert(key, hour);
+        hours.insert(auditor.spki_sha256, hour);
         Ok(())
     }
 }

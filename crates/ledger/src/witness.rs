@@ -54,6 +54,7 @@ pub struct AskConfig {
 pub struct Registry {
     log: Arc<Lookup<str, Option<VerifierKey>>>,
     node: Arc<Lookup<ParticipantId, Option<Target>>>,
+    version: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 type Lookup<K, V> = dyn Fn(&K, Micros) -> Result<V, Stale> + Send + Sync;
@@ -69,7 +70,7 @@ impl Registry {
         edition: impl Fn() -> Arc<E> + Clone + Send + Sync + 'static,
         directory: fn(&E) -> &Directory,
     ) -> Self {
-        let node = edition.clone();
+        let (node, version) = (edition.clone(), edition.clone());
         Self {
             log: Arc::new(move |origin, now| {
                 let edition = edition();
@@ -83,7 +84,13 @@ impl Registry {
                     participant,
                 ))
             }),
+            version: Arc::new(move || directory(&version()).version()),
         }
+    }
+
+    /// The version of the directory.
+    pub(crate) fn version(&self) -> u64 {
+        (self.version)()
     }
 
     /// The key of the log of `origin`.

@@ -37,6 +37,19 @@ pub async fn witness_head(db: &Db, origin: &str) -> Result<Option<CosignedHead>,
     .transpose()
 }
 
+/// The signed heads cosigned of the logs of `participant`, whose origins are `<participant>/<shard>`; at most `most`.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn witness_heads_of(db: &Db, participant: &str, most: u32) -> Result<Vec<String>, Error> {
+    const SQL: &str =
+        "SELECT checkpoint FROM witness_state WHERE substr(origin, 1, $2) = $1 ORDER BY origin LIMIT $3";
+    let prefix = format!("{participant}/");
+    let length = i32::try_from(prefix.len()).map_err(|_| Error::Range)?;
+    Ok(read!(db, pool => sqlx::query_scalar::<_, String>(SQL)
+        .bind(&prefix).bind(length).bind(i64::from(most)).fetch_all(pool).await?))
+}
+
 /// Moves the head cosigned of the log of `origin` from `held`, or from none, to `next`; `false` if it is not the one
 /// held any more. Whether `next` continues it is for the caller to have proved.
 ///

@@ -23,6 +23,7 @@ use unefois::demo::story::Story;
 use unefois::demo::world::{CNAF, MESR, Member, World};
 use unefois_core::{Clock as _, Event};
 use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_tlog::Hash;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unefois");
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -355,7 +356,18 @@ fn a_head_seen_before_is_held_against_the_log(world: &World) {
     let kept = std::fs::read_to_string(&file).unwrap();
     let mut larger: Value = serde_json::from_str(&kept).unwrap();
     larger[format!("{CNAF}/1")]["size"] = 1_000.into();
-    for (text, expected) in [(larger.to_string(), 1), ("{".to_owned(), 65), (kept, 0)] {
+    // Other histories under the same key: of the same size, and of one that this log has grown beyond.
+    let mut forked: Value = serde_json::from_str(&kept).unwrap();
+    forked[format!("{CNAF}/1")]["root"] = Hash::of_leaf(b"another history").to_string().into();
+    let mut parted = forked.clone();
+    parted[format!("{CNAF}/1")]["size"] = 1.into();
+    for (text, expected) in [
+        (larger.to_string(), 1),
+        (forked.to_string(), 1),
+        (parted.to_string(), 1),
+        ("{".to_owned(), 65),
+        (kept, 0),
+    ] {
         std::fs::write(&file, &text).unwrap();
         let output = audit_verify(world);
         assert_eq!(

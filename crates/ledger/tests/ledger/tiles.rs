@@ -203,7 +203,6 @@ async fn i7_a_restart_publishes_nothing_older_and_no_second_head_of_a_size(datab
     public.publisher().turn().await.unwrap();
     let before = get(&public.public_router(), "/checkpoint").await.body;
     append(&scene, &ledger, 2).await;
-    ledger.close().await;
 
     let again = scene.open(1).await;
     let mut restarted = open(&scene, &again).await.unwrap();

@@ -6,7 +6,10 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
-use unefois_ledger::{Ledger, Public, PublicError, WitnessConfig};
+use unefois_ledger::{Ledger, LedgerService, Public, PublicError, WitnessConfig};
+use unefois_mesh::PeerId;
+use unefois_proto::pb::ledger::v1::ListHeldHeadsRequest;
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_store::{Component, Db};
 use unefois_tlog::{AddCheckpoint, Cosigner, CosignerKey, Hash};
 
@@ -16,7 +19,8 @@ use crate::forge::Forger;
 use crate::proxy::{Fault, Proxy};
 use crate::raw::Raw;
 use crate::registry::{EXPIRES_MS, Lent};
-use crate::scene::{Scene, verifier};
+use crate::scene::{Scene, consumer, producer, stranger, verifier};
+use crate::service::{from, lent};
 use crate::tiles::{Answer, append, send};
 
 both_databases![
@@ -27,6 +31,7 @@ both_databases![
     each_refusal_has_the_status_of_the_protocol,
     a_head_shown_again_is_cosigned_again_without_a_write,
     a_process_without_a_key_cosigns_nothing,
+    i7_a_head_cosigned_is_told_to_its_participant_alone,
 ];
 
 const ORIGIN: &str = "urn:unefois:participant:18003506500010/9";
@@ -321,6 +326,22 @@ async fn a_head_shown_again_is_cosigned_again_without_a_write(database: TestData
     assert_eq!(cosigned(&add(&witness, &again).await, &again), given + 10);
     // One who brings the log's first request again is told where the log is.
     assert_eq!(conflict(&add(&witness, &first).await), "5\n");
+}
+
+/// What was cosigned is told to a participant that asks what is held of its logs, as after a restore.
+async fn i7_a_head_cosigned_is_told_to_its_participant_alone(database: TestDatabase) {
+    let stand = Stand::new(database).await;
+    let request = stand.log.request(0, 0, 5);
+    cosigned(&add(&stand.witness().await, &request).await, &request);
+    let service = LedgerService::new(vec![stand.ledger.clone()], stranger(), lent());
+    for (participant, told) in [
+        (producer(), vec![request.checkpoint.to_string()]),
+        (consumer(), Vec::new()),
+    ] {
+        let asked = from(PeerId::Participant(participant), ListHeldHeadsRequest {});
+        let held = service.list_held_heads(asked).await.unwrap().into_inner();
+        assert_eq!(held.checkpoints, told, "{participant}");
+    }
 }
 
 async fn a_process_without_a_key_cosigns_nothing(database: TestDatabase) {

@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 use unefois_core::Clock as _;
-use unefois_ledger::{AskConfig, Ledger, Public, PublicConfig, PublicError, WitnessConfig};
+use unefois_ledger::{
+    AskConfig, Growth, Ledger, Public, PublicConfig, PublicError, WitnessConfig, Witnessed, peer_head_witness,
+};
 use unefois_tlog::{Cosignature, Cosigner, CosignerKey, SignedCheckpoint};
 
 use crate::both_databases;
@@ -26,6 +28,7 @@ both_databases![
     a_witness_that_does_not_cosign_blocks_nothing_and_nothing_else_is_kept,
     a_witness_is_brought_up_from_the_head_that_it_holds,
     i7_a_witness_of_another_history_is_told_and_not_cosigned_by,
+    i7_a_log_shown_differently_to_two_readers_is_refused_by_witness_and_peer,
     a_head_that_nobody_cosigns_is_an_alarm,
     a_witness_is_asked_in_one_way,
 ];
@@ -289,6 +292,55 @@ async fn i7_a_witness_of_another_history_is_told_and_not_cosigned_by(database: T
     public.publisher().turn().await.unwrap();
     assert!(published(&public).await.cosigned_at_s(&key()).is_ok());
     assert_eq!(public.cosigned().alarm(), None);
+}
+
+/// Two logs of one key that part after their third entry, both sound: each reader who saw the one refuses the other,
+/// whatever is shown as a proof.
+async fn i7_a_log_shown_differently_to_two_readers_is_refused_by_witness_and_peer(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let other = Scene::new(TestDatabase::sqlite()).await;
+    let (one, two) = (scene.open(1).await, other.open(1).await);
+    append(&scene, &one, 3).await;
+    append(&other, &two, 3).await;
+    assert_eq!(one.head().root, two.head().root, "one history so far");
+    other.clock.forward_ms(1);
+    append(&scene, &one, 4).await;
+    append(&other, &two, 6).await;
+
+    let reader = Witness::new().await;
+    let (peer_db, log_key) = (&reader.scene.db, verifier(1));
+    let chosen = Chosen::new(Does::Cosign(reader.router)).await;
+    for (scene, log) in [(&scene, &one), (&other, &two)] {
+        let first = std::ptr::eq(log, &one);
+        let mut public = open(scene, log, &[&chosen.url]).await;
+        public.publisher().turn().await.unwrap();
+        let cosigned = published(&public).await.cosigned_at_s(&key());
+        assert_eq!(cosigned.is_ok(), first, "{cosigned:?}");
+
+        let (head, now) = (log.head(), scene.clock.now());
+        let hashes = log.consistency(7, head.size).await.unwrap();
+        let growth = Growth {
+            from: 7,
+            to: head.size,
+            hashes: &hashes,
+        };
+        let seen = peer_head_witness(peer_db, &log_key, &head.checkpoint, Some(growth), now);
+        match (seen.await.unwrap(), first) {
+            (Witnessed::Kept, true) => {}
+            (Witnessed::Forked(held), false) => assert_eq!(held.checkpoint, one.head().checkpoint.as_str()),
+            (seen, _) => panic!("{seen:?}"),
+        }
+    }
+    // Where they did not part yet, neither reader can tell, and both accept.
+    let before = two.checkpoint(3).await.unwrap();
+    let hashes = one.consistency(3, 7).await.unwrap();
+    let growth = Growth {
+        from: 3,
+        to: 7,
+        hashes: &hashes,
+    };
+    let seen = peer_head_witness(peer_db, &log_key, &before, Some(growth), scene.clock.now());
+    assert_eq!(seen.await.unwrap(), Witnessed::Kept);
 }
 
 async fn a_head_that_nobody_cosigns_is_an_alarm(database: TestDatabase) {

@@ -8,5 +8,6 @@ mod notes;
 mod proofs;
 mod receipts;
 mod reference;
+mod tiles;
 mod tree;
 mod vectors;
