@@ -1,4 +1,5 @@
-//! A wire to PostgreSQL that fails at the one moment that matters: around COMMIT.
+//! A wire to PostgreSQL that fails at the one moment that matters: around COMMIT, or around the one statement that is a
+//! batch of the ledger and its commit.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::database::TestDatabase;
 
-/// What happens to the next COMMIT.
+/// What happens to the next COMMIT, or statement that commits.
 #[derive(Clone)]
 pub(crate) enum Fault {
     /// The connection breaks before the server hears of it: not applied.
@@ -80,12 +81,12 @@ impl Proxy {
 
 async fn forward(mut client: UnixStream, mut server: UnixStream, faults: Arc<Mutex<Vec<Fault>>>) {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut batches = Vec::new();
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
-                let commit = up[..n].windows(7).any(|text| text == b"COMMIT\0");
-                let fault = if commit { faults.lock().expect("no panic").pop() } else { None };
+                let fault = if commits(&up[..n], &mut batches) { faults.lock().expect("no panic").pop() } else { None };
                 match &fault {
                     Some(Fault::Unsent) => return,
                     Some(Fault::Held(hold)) => hold.pass().await,
@@ -111,4 +112,21 @@ async fn forward(mut client: UnixStream, mut server: UnixStream, faults: Arc<Mut
             }
         }
     }
+}
+
+/// Whether these messages commit. `batches` keeps the names of the prepared statements that are a batch at once.
+fn commits(messages: &[u8], batches: &mut Vec<Vec<u8>>) -> bool {
+    const BATCH: &[u8] = b"\0WITH claimed AS ";
+    const NAME: &[u8] = b"sqlx_s_";
+    let find =
+        |haystack: &[u8], needle: &[u8]| haystack.windows(needle.len()).rposition(|part| part == needle);
+    // Parse: the statement's name, then its text.
+    if let Some(end) = find(messages, BATCH) {
+        let name = find(&messages[..end], NAME).expect("the driver names what it prepares");
+        batches.push(messages[name..end].to_vec());
+        return false;
+    }
+    // Bind: the portal's name, which is empty, then the statement's.
+    let bound = |name: &Vec<u8>| find(messages, &[b"\0", name.as_slice(), b"\0"].concat()).is_some();
+    find(messages, b"COMMIT\0").is_some() || batches.iter().any(bound)
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Entry, Event, Micros, Outcome, ParticipantId, Reason, RevocationView};
-use unefois_store::entry::{Columns, EntryRow};
+use unefois_store::batch::Rows;
+use unefois_store::entry::{Columns, EntryRow, entry_insert};
 use unefois_store::erase::{Erased, rows_erase};
 use unefois_store::evidence::{EvidenceRow, evidence_insert};
 use unefois_store::index::{Index, Mac, SecretRow, index_insert, secret_insert_of};
 use unefois_store::name::Names;
 use unefois_store::tile::tile_insert;
-use unefois_store::{Tx, entry::entry_insert};
+use unefois_store::{Tx, head};
 use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, SignerKey, Tile, Tiles, Tree};
 
 use crate::Error;
@@ -28,6 +29,13 @@ pub(crate) struct Leaf {
     pub(crate) person_keys: Vec<Mac>,
     pub(crate) evidence: Option<(Salt, Vec<u8>)>,
     pub(crate) erasing: Vec<Erased>,
+}
+
+impl Leaf {
+    /// Whether its rows are those of any exchange: no evidence, nothing erased with it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.evidence.is_none() && self.erasing.is_empty()
+    }
 }
 
 /// One thing to do, and whom to tell.
@@ -249,36 +257,77 @@ impl Batch {
         }
     }
 
-    /// Writes leaves, tiles, index rows, secrets and evidence; the head is the caller's.
-    pub(crate) async fn write(&self, tx: &mut Tx, log: i32, items: &[Item]) -> Result<(), Error> {
+    /// Whether every release won its claim.
+    pub(crate) fn is_all_won(&self) -> bool {
+        let won = |leaf: &Built| matches!(leaf.end, End::Plain | End::Claimed);
+        self.leaves.iter().all(won)
+    }
+
+    /// The head of `state`'s log once this is written.
+    pub(crate) fn next(&self, state: &State) -> head::Head {
+        head::Head {
+            log: state.log,
+            epoch: state.epoch,
+            size: self.tree.size(),
+            root: self.tree.root(),
+            at: self.at,
+            view: self.view,
+            checkpoint: self.stored_checkpoint(),
+        }
+    }
+
+    /// The rows to write beside the claims; evidence and what is erased are apart.
+    pub(crate) fn rows<'a>(&'a self, size: u64, next: &'a head::Head, items: &'a [Item]) -> Rows<'a> {
+        let mut rows = Rows {
+            claims: Vec::new(),
+            entries: self.leaves.iter().map(|leaf| &leaf.row).collect(),
+            tiles: &self.tiles,
+            handles: Vec::new(),
+            persons: Vec::new(),
+            secrets: Vec::new(),
+            size,
+            next,
+        };
+        for (idx, leaf) in self.drafted(items) {
+            rows.handles.extend(leaf.handle_key.map(|key| (key, idx)));
+            rows.persons
+                .extend(leaf.person_keys.iter().map(|key| (*key, idx)));
+            rows.secrets.extend(leaf.secret.clone());
+        }
+        rows
+    }
+
+    /// Each leaf's place with what it was drafted with.
+    fn drafted<'a>(&'a self, items: &'a [Item]) -> impl Iterator<Item = (u64, &'a Leaf)> {
+        let leaf = |built: &Built| items.get(built.item).and_then(Item::leaf);
+        self.leaves
+            .iter()
+            .filter_map(move |built| Some((built.row.idx, leaf(built)?)))
+    }
+
+    /// Writes leaves, tiles, index rows, secrets and evidence, and erases; claims and head are the caller's.
+    pub(crate) async fn write(&self, tx: &mut Tx, rows: &Rows<'_>, items: &[Item]) -> Result<(), Error> {
         if self.leaves.is_empty() {
             return Ok(());
         }
-        let (mut handles, mut persons) = (Vec::new(), Vec::new());
-        let (mut secrets, mut evidence, mut erasing) = (Vec::new(), Vec::new(), Vec::new());
-        for built in &self.leaves {
-            let idx = built.row.idx;
-            let Some(leaf) = items.get(built.item).and_then(Item::leaf) else {
-                continue;
-            };
-            handles.extend(leaf.handle_key.map(|key| (key, idx)));
-            persons.extend(leaf.person_keys.iter().map(|key| (*key, idx)));
-            secrets.extend(leaf.secret.clone());
-            erasing.extend_from_slice(&leaf.erasing);
-            evidence.extend(leaf.evidence.as_ref().map(|(salt, body)| EvidenceRow {
+        let log = rows.next.log;
+        entry_insert(tx, log, &rows.entries).await?;
+        tile_insert(tx, log, rows.tiles).await?;
+        index_insert(tx, Index::Handle, log, &rows.handles).await?;
+        index_insert(tx, Index::Person, log, &rows.persons).await?;
+        secret_insert_of(tx, log, &rows.secrets).await?;
+        let evidence = self.drafted(items).filter_map(|(idx, leaf)| {
+            leaf.evidence.as_ref().map(|(salt, body)| EvidenceRow {
                 idx,
                 salt: *salt.as_bytes(),
                 body: body.clone(),
-            }));
-        }
-        let rows: Vec<&EntryRow> = self.leaves.iter().map(|leaf| &leaf.row).collect();
-        entry_insert(tx, log, &rows).await?;
-        tile_insert(tx, log, &self.tiles).await?;
-        index_insert(tx, Index::Handle, log, &handles).await?;
-        index_insert(tx, Index::Person, log, &persons).await?;
-        secret_insert_of(tx, log, &secrets).await?;
-        evidence_insert(tx, log, &evidence).await?;
-        rows_erase(tx, &erasing).await?;
+            })
+        });
+        evidence_insert(tx, log, &evidence.collect::<Vec<_>>()).await?;
+        let erasing = self
+            .drafted(items)
+            .flat_map(|(_, leaf)| leaf.erasing.iter().cloned());
+        rows_erase(tx, &erasing.collect::<Vec<_>>()).await?;
         Ok(())
     }
 

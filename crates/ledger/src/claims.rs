@@ -7,6 +7,7 @@ use unefois_store::claim::{self, Claim, ClaimKey, Uses};
 use unefois_store::{Error, Tx};
 
 use crate::attempt::{ClaimMode, ClaimRequest};
+use crate::batch::Item;
 
 /// How long after its first `released` a request may be answered again.
 const RETRY_MS: i64 = 120_000;
@@ -141,6 +142,36 @@ impl Book {
             book.uses.insert(handle, Slot::new(uses));
         }
         Ok(book)
+    }
+
+    /// The claims of `items` presumed free, for a batch that writes only if they are; `None` where one must be read
+    /// first: a claim given back, one of a standing handle, two of one key.
+    pub(crate) fn presumed_free<'a>(items: impl Iterator<Item = &'a Item>) -> Option<Self> {
+        let mut book = Self {
+            claims: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            locked_out: BTreeSet::new(),
+        };
+        for item in items {
+            match item {
+                Item::Append { .. } | Item::Observe { .. } => {}
+                Item::Release { request, .. } if request.mode == ClaimMode::Once => {
+                    if book.claims.insert(request.key(), Slot::new(None)).is_some() {
+                        return None;
+                    }
+                }
+                Item::Release { .. } | Item::Withhold { .. } => return None,
+            }
+        }
+        Some(book)
+    }
+
+    /// The claims that were taken on keys that nobody held.
+    pub(crate) fn taken(&self) -> Vec<(&ClaimKey, &Claim)> {
+        self.claims
+            .iter()
+            .filter_map(|(key, slot)| Some((key, slot.now.as_ref()?)))
+            .collect()
     }
 
     /// Whether another transaction holds what this request needs.

@@ -1,6 +1,7 @@
 //! The one task that writes a log.
 //!
-//! It takes what is queued the moment the last commit returned, and writes it in one transaction. When it does not know
+//! It takes what is queued the moment the last commit returned, and writes it in one transaction: in one statement, that
+//! writes only if every claim is free; where one is not, claim by claim. When it does not know
 //! whether that transaction took effect, it writes nothing more before it has taken a new epoch and read the head:
 //! only what is there is acknowledged. It is never cancelled in the middle of a transaction: a write that hangs may
 //! still succeed.
@@ -13,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use unefois_core::Clock;
 use unefois_store::Db;
+use unefois_store::batch::batch_try;
 use unefois_store::entry::{partition_ensure, partition_is_due};
 use unefois_store::head::{self, head_advance, head_retake};
 use unefois_tlog::Tree;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 
 use crate::Error;
 use crate::attempt::ClaimRequest;
-use crate::batch::{Batch, Item, State};
+use crate::batch::{Batch, Item, Leaf, State};
 use crate::claims::Book;
 use crate::guard::{Guard, Standing};
 use crate::receipt::Head;
@@ -137,7 +139,7 @@ impl Sequencer {
         later
     }
 
-    /// One transaction: claims, leaves, head under its fence, commit.
+    /// Writes what is queued durably: at once where nothing stands in its way, else claim by claim.
     ///
     /// `items` becomes those that `batch` decides, in its order, `later` the others.
     async fn transact(
@@ -148,6 +150,50 @@ impl Sequencer {
     ) -> Result<(), Error> {
         let entries = items.iter().filter_map(Item::leaf).map(|leaf| &leaf.entry);
         self.state.names.learn(&self.db, entries).await?;
+        if self.at_once(items, batch).await? {
+            return Ok(());
+        }
+        *batch = None;
+        self.by_claims(items, batch, later).await
+    }
+
+    /// One statement that writes only if every claim is free and the log is where this process left it; `false` if
+    /// something is in the way, and then nothing is written.
+    async fn at_once(&self, items: &mut Vec<Item>, batch: &mut Option<Batch>) -> Result<bool, Error> {
+        if !items.iter().filter_map(Item::leaf).all(Leaf::is_plain) {
+            return Ok(false);
+        }
+        let Some(mut book) = Book::presumed_free(items.iter()) else {
+            return Ok(false);
+        };
+        let (built, kept, _) = Batch::build(&self.state, std::mem::take(items), &mut book, self.clock.now())?;
+        *items = kept;
+        // A guard that refuses speaks after the claims, which nobody has read.
+        if !built.is_all_won() {
+            return Ok(false);
+        }
+        let built = batch.insert(built);
+        if !built.changes(&self.state) {
+            return Ok(true);
+        }
+        let next = built.next(&self.state);
+        let mut rows = built.rows(self.state.tree.size(), &next, items);
+        rows.claims = book.taken();
+        if !batch_try(&self.db, &rows).await? {
+            return Ok(false);
+        }
+        // A commit to a SQLite file that is gone is no commit.
+        self.db.check_file()?;
+        Ok(true)
+    }
+
+    /// One transaction: claims under their locks, leaves, head under its fence, commit.
+    async fn by_claims(
+        &self,
+        items: &mut Vec<Item>,
+        batch: &mut Option<Batch>,
+        later: &mut Vec<Item>,
+    ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         let claims = items.iter().filter_map(Item::claim);
         let claims: Vec<ClaimRequest> = claims.cloned().collect();
@@ -163,16 +209,9 @@ impl Sequencer {
         if !book.write(&mut tx).await? {
             return Err(Error::Corrupt("a claim changed under its lock"));
         }
-        built.write(&mut tx, self.state.log, items).await?;
-        let next = head::Head {
-            log: self.state.log,
-            epoch: self.state.epoch,
-            size: built.tree.size(),
-            root: built.tree.root(),
-            at: built.at,
-            view: built.view,
-            checkpoint: built.stored_checkpoint(),
-        };
+        let next = built.next(&self.state);
+        let rows = built.rows(self.state.tree.size(), &next, items);
+        built.write(&mut tx, &rows, items).await?;
         if !head_advance(&mut tx, self.state.tree.size(), &next).await? {
             return Err(Error::Fenced);
         }

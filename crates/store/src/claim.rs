@@ -4,11 +4,12 @@
 //! transaction, on SQLite the database's own. Each write says what it expects to find and how many rows it changed,
 //! so that even without the lock one request alone holds a key.
 
-use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
 use unefois_core::{ExchangeId, Handle, Micros, Sha256};
 use uuid::Uuid;
 
-use crate::{Db, Error, Tx, on, read, rows, to_array};
+use crate::rows::{PgQuery, Script, SqliteQuery};
+use crate::{Db, Error, Tx, on, read, to_array};
 
 /// The key of a claim: a one-shot handle, or a standing handle with one request id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +27,7 @@ impl ClaimKey {
     }
 
     /// The number that PostgreSQL locks the key by. Two keys may share one: the second then waits for no reason.
-    fn lock(&self) -> i64 {
+    pub(crate) fn lock(&self) -> i64 {
         let [a, b, c, d, e, f, g, h, ..] = *Sha256::of_parts(&[b"unefois/claim", &self.0]).as_bytes();
         i64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
@@ -95,7 +96,10 @@ pub async fn claim_lock(tx: &mut Tx, keys: &[&ClaimKey]) -> Result<Vec<ClaimKey>
 pub async fn claim_read(tx: &mut Tx, keys: &[&ClaimKey]) -> Result<Vec<(ClaimKey, Claim)>, Error> {
     let found: Vec<Row> = match tx {
         Tx::Postgres(tx) => {
-            const SQL: &str = "SELECT key, client, request_id, request_hash, payload_mac, live, at FROM claim WHERE key = ANY($1)";
+            // One look-up a key: the planner, which knows nothing of the array, might else read the whole table.
+            const SQL: &str = "SELECT c.key, client, request_id, request_hash, payload_mac, live, at \
+                 FROM UNNEST($1::bytea[]) AS wanted (key) CROSS JOIN LATERAL \
+                 (SELECT * FROM claim WHERE claim.key = wanted.key LIMIT 1) AS c";
             let keys: Vec<&[u8]> = keys.iter().map(|key| key.0.as_slice()).collect();
             sqlx::query_as(SQL).bind(keys).fetch_all(&mut **tx).await?
         }
@@ -132,65 +136,57 @@ pub async fn claim_peek(db: &Db, key: &ClaimKey) -> Result<Option<Claim>, Error>
 /// [`Error::Database`].
 pub async fn claim_insert(tx: &mut Tx, claims: &[(&ClaimKey, &Claim)]) -> Result<u64, Error> {
     match tx {
-        Tx::Postgres(tx) => claim_insert_postgres(tx, claims).await,
+        Tx::Postgres(tx) => {
+            const SQL: &str = "INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) \
+                 SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[], $6::int[], $7::bigint[]) \
+                 ON CONFLICT (key) DO NOTHING";
+            let done = bind_claims(sqlx::query(SQL), claims).execute(&mut **tx).await?;
+            Ok(done.rows_affected())
+        }
         Tx::Sqlite(tx) => {
-            const HEAD: &str =
-                "INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) VALUES";
-            rows::insert(
-                tx,
-                (HEAD, "ON CONFLICT (key) DO NOTHING"),
-                7,
-                claims,
-                |query, (key, claim)| {
-                    query
-                        .bind(key.0.clone())
-                        .bind(claim.client.clone())
-                        .bind(claim.request_id)
-                        .bind(claim.request_hash.as_bytes().to_vec())
-                        .bind(claim.payload_mac.map(|mac| mac.to_vec()))
-                        .bind(claim.live)
-                        .bind(claim.at.get())
-                },
-            )
-            .await
+            let mut script = Script::default();
+            script_claims(tx, &mut script, "ON CONFLICT (key) DO NOTHING", claims).await?;
+            script.end(tx).await
         }
     }
 }
 
-async fn claim_insert_postgres(
-    conn: &mut PgConnection,
+/// Binds the seven columns.
+pub(crate) fn bind_claims<'q>(query: PgQuery<'q>, claims: &[(&ClaimKey, &Claim)]) -> PgQuery<'q> {
+    fn column<'a, T>(claims: &[(&ClaimKey, &'a Claim)], of: impl Fn(&'a Claim) -> T) -> Vec<T> {
+        claims.iter().map(|(_, claim)| of(claim)).collect()
+    }
+    let keys: Vec<&[u8]> = claims.iter().map(|(key, _)| key.0.as_slice()).collect();
+    query
+        .bind(keys)
+        .bind(column(claims, |c| c.client.as_str()))
+        .bind(column(claims, |c| c.request_id))
+        .bind(column(claims, |c| &c.request_hash.as_bytes()[..]))
+        .bind(column(claims, |c| c.payload_mac.as_ref().map(|mac| &mac[..])))
+        .bind(column(claims, |c| c.live))
+        .bind(column(claims, |c| c.at.get()))
+}
+
+/// Adds new claims to what SQLite shall execute.
+pub(crate) async fn script_claims(
+    conn: &mut SqliteConnection,
+    script: &mut Script,
+    conflict: &'static str,
     claims: &[(&ClaimKey, &Claim)],
-) -> Result<u64, Error> {
-    const SQL: &str = "INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) \
-         SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[], $6::int[], $7::bigint[]) \
-         ON CONFLICT (key) DO NOTHING";
-    let column = claims.iter().copied();
-    let done = sqlx::query(SQL)
-        .bind(
-            column
-                .clone()
-                .map(|(key, _)| key.0.as_slice())
-                .collect::<Vec<_>>(),
-        )
-        .bind(column.clone().map(|(_, c)| c.client.as_str()).collect::<Vec<_>>())
-        .bind(column.clone().map(|(_, c)| c.request_id).collect::<Vec<_>>())
-        .bind(
-            column
-                .clone()
-                .map(|(_, c)| &c.request_hash.as_bytes()[..])
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            column
-                .clone()
-                .map(|(_, c)| c.payload_mac.as_ref().map(|mac| &mac[..]))
-                .collect::<Vec<_>>(),
-        )
-        .bind(column.clone().map(|(_, c)| c.live).collect::<Vec<_>>())
-        .bind(column.map(|(_, c)| c.at.get()).collect::<Vec<_>>())
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected())
+) -> Result<(), Error> {
+    const HEAD: &str =
+        "INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) VALUES";
+    let bind = |query: SqliteQuery, (key, claim): &(&ClaimKey, &Claim)| {
+        query
+            .bind(key.0.clone())
+            .bind(claim.client.clone())
+            .bind(claim.request_id)
+            .bind(claim.request_hash.as_bytes().to_vec())
+            .bind(claim.payload_mac.map(|mac| mac.to_vec()))
+            .bind(claim.live)
+            .bind(claim.at.get())
+    };
+    script.insert(conn, (HEAD, conflict), 7, claims, bind).await
 }
 
 /// Sets `live` of the claim that is now `from`; `false` if the row is another.

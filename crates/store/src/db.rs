@@ -34,7 +34,7 @@ impl Sqlite {
     }
 
     /// SQLite goes on acknowledging commits to a file that was deleted or replaced: nobody would ever read them.
-    fn check_file(&self) -> Result<(), Error> {
+    pub(crate) fn check_file(&self) -> Result<(), Error> {
         match std::fs::metadata(&self.path) {
             Ok(file) if (file.dev(), file.ino()) == self.inode => Ok(()),
             Ok(_) | Err(_) => Err(Error::Replaced),

@@ -1,12 +1,13 @@
 //! The leaves of the logs, with the columns that a search reads.
 
-use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
 use unefois_core::{Acr, Capacity, Entry, Event, ExchangeId, Micros, Outcome, ParticipantId, Reason};
 use unefois_tlog::Hash;
 use uuid::Uuid;
 
 use crate::name::{FIELDS, Names, UNKNOWN, each_name, name_id};
-use crate::{Db, Error, Tx, read, rows, to_i64, to_u64};
+use crate::rows::{PgQuery, Script, SqliteQuery};
+use crate::{Db, Error, Tx, read, to_i64, to_u64};
 
 /// The columns beside an entry's bytes, each derived from them; names stand by their number in the dictionary.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -139,73 +140,50 @@ pub struct EntryRow {
     pub entry: Vec<u8>,
 }
 
+macro_rules! insert_entries {
+    () => {
+        "INSERT INTO ledger_entry (log, idx, event, outcome, at, leaf, units, exchange_id, peer, other, requester, \
+         provider, holder, publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry)"
+    };
+}
+macro_rules! unnest_entries {
+    () => {
+        "UNNEST($1::bigint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::uuid[], \
+         $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[], $15::int[], $16::int[], \
+         $17::int[], $18::smallint[], $19::smallint[], $20::smallint[], $21::bytea[])"
+    };
+}
+pub(crate) use {insert_entries, unnest_entries};
+
 /// Stores the leaves of a batch, whose names were learned before.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Range`]; [`Error::Unnamed`] for a name without its number.
 pub async fn entry_insert(tx: &mut Tx, log: i32, entries: &[&EntryRow]) -> Result<(), Error> {
-    if !entries.iter().all(|row| row.columns.is_numbered()) {
-        return Err(Error::Unnamed);
-    }
     match tx {
-        Tx::Postgres(tx) => entry_insert_postgres(tx, log, entries).await,
+        Tx::Postgres(tx) => {
+            let sql = concat!(insert_entries!(), " SELECT $22, * FROM ", unnest_entries!());
+            let query = bind_entries(sqlx::query(sql), entries)?.bind(log);
+            query.execute(&mut **tx).await?;
+        }
         Tx::Sqlite(tx) => {
-            const HEAD: &str = "INSERT INTO ledger_entry (log, idx, event, outcome, at, leaf, units, exchange_id, peer, other, \
-                 requester, provider, holder, publisher, datatype, demarche, habilitation, legal_basis, reason, \
-                 capacity, acr, entry) VALUES";
-            rows::insert(tx, (HEAD, ""), 22, entries, |query, row| {
-                let c = &row.columns;
-                query
-                    .bind(log)
-                    .bind(i64::try_from(row.idx).unwrap_or(i64::MAX))
-                    .bind(c.event)
-                    .bind(c.outcome)
-                    .bind(c.at)
-                    .bind(c.leaf)
-                    .bind(c.units)
-                    .bind(c.exchange_id)
-                    .bind(c.peer)
-                    .bind(c.other)
-                    .bind(c.requester)
-                    .bind(c.provider)
-                    .bind(c.holder)
-                    .bind(c.publisher)
-                    .bind(c.datatype)
-                    .bind(c.demarche)
-                    .bind(c.habilitation)
-                    .bind(c.legal_basis)
-                    .bind(c.reason)
-                    .bind(c.capacity)
-                    .bind(c.acr)
-                    .bind(row.entry.clone())
-            })
-            .await
-            .map(drop)
+            let mut script = Script::default();
+            script_entries(tx, &mut script, log, entries).await?;
+            script.end(tx).await?;
         }
     }
+    Ok(())
 }
 
-async fn entry_insert_postgres(
-    conn: &mut PgConnection,
-    log: i32,
-    entries: &[&EntryRow],
-) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO ledger_entry (log, idx, event, outcome, at, leaf, units, exchange_id, peer, other, requester, \
-         provider, holder, publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry) \
-         SELECT $1, * FROM UNNEST($2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], \
-         $7::bigint[], $8::uuid[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[], $15::int[], \
-         $16::int[], $17::int[], $18::int[], $19::smallint[], $20::smallint[], $21::smallint[], $22::bytea[])";
+/// Binds the arrays of `unnest_entries!`.
+pub(crate) fn bind_entries<'q>(query: PgQuery<'q>, entries: &[&EntryRow]) -> Result<PgQuery<'q>, Error> {
     fn column<'a, T>(entries: &[&'a EntryRow], of: impl Fn(&'a Columns) -> T) -> Vec<T> {
         entries.iter().map(|row| of(&row.columns)).collect()
     }
-    let idx = entries
-        .iter()
-        .map(|row| to_i64(row.idx))
-        .collect::<Result<Vec<_>, _>>()?;
+    let places = places(entries)?;
     let bytes: Vec<&[u8]> = entries.iter().map(|row| row.entry.as_slice()).collect();
-    sqlx::query(SQL)
-        .bind(log)
-        .bind(idx)
+    Ok(query
+        .bind(places)
         .bind(column(entries, |c| c.event))
         .bind(column(entries, |c| c.outcome))
         .bind(column(entries, |c| c.at))
@@ -225,10 +203,56 @@ async fn entry_insert_postgres(
         .bind(column(entries, |c| c.reason))
         .bind(column(entries, |c| c.capacity))
         .bind(column(entries, |c| c.acr))
-        .bind(bytes)
-        .execute(conn)
-        .await?;
-    Ok(())
+        .bind(bytes))
+}
+
+/// The places of rows that may be stored.
+fn places(entries: &[&EntryRow]) -> Result<Vec<i64>, Error> {
+    if !entries.iter().all(|row| row.columns.is_numbered()) {
+        return Err(Error::Unnamed);
+    }
+    entries.iter().map(|row| to_i64(row.idx)).collect()
+}
+
+/// Adds the leaves of a batch to what SQLite shall execute.
+pub(crate) async fn script_entries(
+    conn: &mut SqliteConnection,
+    script: &mut Script,
+    log: i32,
+    entries: &[&EntryRow],
+) -> Result<(), Error> {
+    let head = concat!(insert_entries!(), " VALUES");
+    let rows: Vec<(i64, &EntryRow)> = places(entries)?
+        .into_iter()
+        .zip(entries.iter().copied())
+        .collect();
+    let bind = |query: SqliteQuery, (idx, row): &(i64, &EntryRow)| {
+        let c = &row.columns;
+        query
+            .bind(log)
+            .bind(*idx)
+            .bind(c.event)
+            .bind(c.outcome)
+            .bind(c.at)
+            .bind(c.leaf)
+            .bind(c.units)
+            .bind(c.exchange_id)
+            .bind(c.peer)
+            .bind(c.other)
+            .bind(c.requester)
+            .bind(c.provider)
+            .bind(c.holder)
+            .bind(c.publisher)
+            .bind(c.datatype)
+            .bind(c.demarche)
+            .bind(c.habilitation)
+            .bind(c.legal_basis)
+            .bind(c.reason)
+            .bind(c.capacity)
+            .bind(c.acr)
+            .bind(row.entry.clone())
+    };
+    script.insert(conn, (head, ""), 22, &rows, bind).await
 }
 
 #[derive(sqlx::FromRow)]

@@ -1,9 +1,11 @@
 //! The erasable indexes beside the logs, and the secrets that open their commitments.
 
+use sqlx::sqlite::SqliteConnection;
 use unefois_core::Month;
 use unefois_core::commitment::GrantSecret;
 
-use crate::{Db, Error, Tx, read, rows, to_array, to_i64, to_u64};
+use crate::rows::{PgQuery, Script, SqliteQuery};
+use crate::{Db, Error, Tx, read, to_array, to_i64, to_u64};
 
 /// Entries a bucket of an index: within one, keys are random; the buckets grow to the right.
 pub(crate) const BUCKET_BITS: u32 = 16;
@@ -38,52 +40,63 @@ pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u6
     if pairs.is_empty() {
         return Ok(());
     }
-    let pairs = pairs
-        .iter()
-        .map(|(mac, idx)| Ok((bucket(*idx)?, stored(mac), to_i64(*idx)?)))
-        .collect::<Result<Vec<_>, Error>>()?;
     match tx {
         Tx::Postgres(tx) => {
             let sql = match index {
                 Index::Handle => {
                     "INSERT INTO handle_index (log, bucket, mac, idx) \
-                     SELECT $1, * FROM UNNEST($2::int[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $4, * FROM UNNEST($1::int[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING"
                 }
                 Index::Person => {
                     "INSERT INTO person_index (log, bucket, mac, idx) \
-                     SELECT $1, * FROM UNNEST($2::int[], $3::bytea[], $4::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $4, * FROM UNNEST($1::int[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING"
                 }
             };
-            let (mut buckets, mut macs, mut idx) = (Vec::new(), Vec::new(), Vec::new());
-            for (bucket, mac, i) in pairs {
-                buckets.push(bucket);
-                macs.push(mac);
-                idx.push(i);
-            }
-            sqlx::query(sql)
-                .bind(log)
-                .bind(buckets)
-                .bind(macs)
-                .bind(idx)
-                .execute(&mut **tx)
-                .await?;
+            let query = bind_index(sqlx::query(sql), pairs)?.bind(log);
+            query.execute(&mut **tx).await?;
         }
         Tx::Sqlite(tx) => {
-            let head = match index {
-                Index::Handle => "INSERT INTO handle_index (log, bucket, mac, idx) VALUES",
-                Index::Person => "INSERT INTO person_index (log, bucket, mac, idx) VALUES",
-            };
-            rows::insert(
-                tx,
-                (head, "ON CONFLICT DO NOTHING"),
-                4,
-                &pairs,
-                |query, (bucket, mac, idx)| query.bind(log).bind(*bucket).bind(mac.to_vec()).bind(*idx),
-            )
-            .await?;
+            let mut script = Script::default();
+            script_index(tx, &mut script, index, log, pairs).await?;
+            script.end(tx).await?;
         }
     }
     Ok(())
+}
+
+/// Binds buckets, keys and places.
+pub(crate) fn bind_index<'q>(query: PgQuery<'q>, pairs: &[(Mac, u64)]) -> Result<PgQuery<'q>, Error> {
+    let (mut buckets, mut macs, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (mac, idx) in pairs {
+        buckets.push(bucket(*idx)?);
+        macs.push(stored(mac));
+        places.push(to_i64(*idx)?);
+    }
+    Ok(query.bind(buckets).bind(macs).bind(places))
+}
+
+/// Adds the rows of an index to what SQLite shall execute.
+pub(crate) async fn script_index(
+    conn: &mut SqliteConnection,
+    script: &mut Script,
+    index: Index,
+    log: i32,
+    pairs: &[(Mac, u64)],
+) -> Result<(), Error> {
+    let head = match index {
+        Index::Handle => "INSERT INTO handle_index (log, bucket, mac, idx) VALUES",
+        Index::Person => "INSERT INTO person_index (log, bucket, mac, idx) VALUES",
+    };
+    let rows = pairs
+        .iter()
+        .map(|(mac, idx)| Ok((bucket(*idx)?, stored(mac), to_i64(*idx)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let bind = |query: SqliteQuery, (bucket, mac, idx): &(i32, &[u8], i64)| {
+        query.bind(log).bind(*bucket).bind(mac.to_vec()).bind(*idx)
+    };
+    script
+        .insert(conn, (head, "ON CONFLICT DO NOTHING"), 4, &rows, bind)
+        .await
 }
 
 /// The entries, below `size`, that the index holds under `mac`, in order.
@@ -180,35 +193,48 @@ pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[SecretRow]) -> R
     }
     match tx {
         Tx::Postgres(tx) => {
-            const SQL: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT m, u, $1, k, s \
-                 FROM UNNEST($2::int[], $3::int[], $4::bytea[], $5::bytea[]) AS t (m, u, k, s) ON CONFLICT DO NOTHING";
-            let months: Vec<i32> = secrets.iter().map(|row| row.month.ordinal()).collect();
-            let units: Vec<i32> = secrets.iter().map(|row| row.unit.into()).collect();
-            let macs: Vec<&[u8]> = secrets.iter().map(|row| stored(&row.mac)).collect();
-            let values: Vec<&[u8]> = secrets.iter().map(|row| &row.secret.as_bytes()[..]).collect();
-            sqlx::query(SQL)
-                .bind(log)
-                .bind(months)
-                .bind(units)
-                .bind(macs)
-                .bind(values)
-                .execute(&mut **tx)
-                .await?;
+            const SQL: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT m, u, $5, k, s \
+                 FROM UNNEST($1::int[], $2::int[], $3::bytea[], $4::bytea[]) AS t (m, u, k, s) ON CONFLICT DO NOTHING";
+            let query = bind_secrets(sqlx::query(SQL), secrets).bind(log);
+            query.execute(&mut **tx).await?;
         }
         Tx::Sqlite(tx) => {
-            const HEAD: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) VALUES";
-            rows::insert(tx, (HEAD, "ON CONFLICT DO NOTHING"), 5, secrets, |query, row| {
-                query
-                    .bind(row.month.ordinal())
-                    .bind(i32::from(row.unit))
-                    .bind(log)
-                    .bind(stored(&row.mac).to_vec())
-                    .bind(row.secret.as_bytes().to_vec())
-            })
-            .await?;
+            let mut script = Script::default();
+            script_secrets(tx, &mut script, log, secrets).await?;
+            script.end(tx).await?;
         }
     }
     Ok(())
+}
+
+/// Binds months, units, keys and secrets.
+pub(crate) fn bind_secrets<'q>(query: PgQuery<'q>, secrets: &[SecretRow]) -> PgQuery<'q> {
+    let months: Vec<i32> = secrets.iter().map(|row| row.month.ordinal()).collect();
+    let units: Vec<i32> = secrets.iter().map(|row| row.unit.into()).collect();
+    let macs: Vec<&[u8]> = secrets.iter().map(|row| stored(&row.mac)).collect();
+    let values: Vec<&[u8]> = secrets.iter().map(|row| &row.secret.as_bytes()[..]).collect();
+    query.bind(months).bind(units).bind(macs).bind(values)
+}
+
+/// Adds secrets to what SQLite shall execute.
+pub(crate) async fn script_secrets(
+    conn: &mut SqliteConnection,
+    script: &mut Script,
+    log: i32,
+    secrets: &[SecretRow],
+) -> Result<(), Error> {
+    const HEAD: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) VALUES";
+    let bind = |query: SqliteQuery, row: &SecretRow| {
+        query
+            .bind(row.month.ordinal())
+            .bind(i32::from(row.unit))
+            .bind(log)
+            .bind(stored(&row.mac).to_vec())
+            .bind(row.secret.as_bytes().to_vec())
+    };
+    script
+        .insert(conn, (HEAD, "ON CONFLICT DO NOTHING"), 5, secrets, bind)
+        .await
 }
 
 /// The secrets kept for a handle of this `unit`, oldest month first.

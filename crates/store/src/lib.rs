@@ -36,6 +36,7 @@ mod open;
 mod rows;
 
 pub mod authority;
+pub mod batch;
 pub mod checkpoint;
 pub mod claim;
 pub mod entry;

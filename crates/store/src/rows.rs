@@ -1,32 +1,84 @@
 //! Many rows in one statement on SQLite, whose statements are cached by their text: only a few texts are made.
 
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Execute as _, Postgres, Sqlite};
 
 use crate::Error;
 
 /// How many rows one statement may have; SQLite takes 32,766 parameters.
 const SIZES: [usize; 4] = [256, 32, 4, 1];
+/// From how many rows on a statement is executed alone: below, the way to SQLite's thread and back costs more than it.
+const ALONE: usize = 32;
 
-pub(crate) type SqliteQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
+pub(crate) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+pub(crate) type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
-/// Executes `head (…), (…) tail` over `rows`, each of `columns` parameters that `bind` adds; the rows affected.
-pub(crate) async fn insert<T>(
-    conn: &mut SqliteConnection,
-    (head, tail): (&'static str, &'static str),
-    columns: usize,
-    rows: &[T],
-    bind: impl for<'q> Fn(SqliteQuery<'q>, &T) -> SqliteQuery<'q>,
-) -> Result<u64, Error> {
-    let mut affected = 0;
-    for chunk in chunks(rows) {
-        let row = format!("({})", vec!["?"; columns].join(", "));
-        let sql = format!("{head} {} {tail}", vec![row; chunk.len()].join(", "));
-        let query = chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), &bind);
-        affected += query.execute(&mut *conn).await?.rows_affected();
+/// Statements for one transaction, the small ones executed together.
+#[derive(Default)]
+pub(crate) struct Script {
+    sql: String,
+    query: Option<SqliteQuery>,
+    affected: u64,
+}
+
+impl Script {
+    /// Adds `head (…), (…) tail` over `rows`, each of `columns` parameters that `bind` adds.
+    pub(crate) async fn insert<T>(
+        &mut self,
+        conn: &mut SqliteConnection,
+        (head, tail): (&'static str, &'static str),
+        columns: usize,
+        rows: &[T],
+        bind: impl Fn(SqliteQuery, &T) -> SqliteQuery,
+    ) -> Result<(), Error> {
+        for chunk in chunks(rows) {
+            let row = format!("({})", vec!["?"; columns].join(", "));
+            let sql = format!("{head} {} {tail};", vec![row; chunk.len()].join(", "));
+            if chunk.len() < ALONE {
+                self.add(&sql, |query| chunk.iter().fold(query, &bind));
+            } else {
+                self.flush(&mut *conn).await?;
+                let query = chunk.iter().fold(sqlx::query(AssertSqlSafe(sql)), &bind);
+                self.affected += query.execute(&mut *conn).await?.rows_affected();
+            }
+        }
+        Ok(())
     }
-    Ok(affected)
+
+    /// Adds one statement, whose parameters are all `?`.
+    pub(crate) fn add(&mut self, sql: &str, bind: impl FnOnce(SqliteQuery) -> SqliteQuery) {
+        self.sql += sql;
+        self.query = Some(bind(self.query.take().unwrap_or_else(|| sqlx::query(""))));
+    }
+
+    /// Executes what waits.
+    async fn flush(&mut self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        if let Some(mut query) = self.query.take() {
+            let sql = AssertSqlSafe(std::mem::take(&mut self.sql));
+            let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+            let query = sqlx::query_with(sql, arguments.unwrap_or_default());
+            self.affected += query.execute(conn).await?.rows_affected();
+        }
+        Ok(())
+    }
+
+    /// Executes what waits; the rows affected by all of it.
+    pub(crate) async fn end(mut self, conn: &mut SqliteConnection) -> Result<u64, Error> {
+        self.flush(conn).await?;
+        Ok(self.affected)
+    }
+
+    /// Executes what waits; how many rows it returned.
+    pub(crate) async fn returned(mut self, conn: &mut SqliteConnection) -> Result<usize, Error> {
+        let Some(mut query) = self.query.take() else {
+            return Ok(0);
+        };
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        let query = sqlx::query_with(AssertSqlSafe(self.sql), arguments.unwrap_or_default());
+        Ok(query.fetch_all(conn).await?.len())
+    }
 }
 
 /// Cuts `rows` into pieces of the few sizes above.

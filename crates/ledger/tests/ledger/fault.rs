@@ -1,7 +1,7 @@
 //! Writes that fail, and writes whose outcome nobody told: each applied and not applied.
 
 use unefois_core::{Event, Outcome, Reason};
-use unefois_ledger::{Error, Ledger};
+use unefois_ledger::{ClaimRequest, Error, Ledger};
 use unefois_store::{Component, Db};
 
 use crate::both_databases;
@@ -154,14 +154,16 @@ async fn a_stuck_replica_blocks_only_its_own_handle() {
     let wires = Wires::new().await;
     let sound = wires.scene.open(2).await;
     let (handle, hold) = (wires.scene.handle(), Hold::default());
+    // Uses of a standing handle are written claim by claim, under locks.
+    let use_of = |handle| wires.scene.standing(handle, Some(1), None);
     let direct = async || {
-        let attempt = sound.attempt(wires.scene.once(handle)).unwrap();
+        let attempt = sound.attempt(use_of(handle)).unwrap();
         refused(release(&sound, &attempt, payload(1), open_gate()).await.unwrap())
     };
 
     // The first replica is stuck before its commit, the handle's lock in its hands.
     wires.proxy.arm([Fault::Held(hold.clone())]);
-    let attempt = wires.faulty.attempt(wires.scene.once(handle)).unwrap();
+    let attempt = wires.faulty.attempt(use_of(handle)).unwrap();
     let stuck = release(&wires.faulty, &attempt, payload(1), open_gate());
     let others = async {
         hold.reached.notified().await;
@@ -182,12 +184,21 @@ async fn a_stuck_replica_blocks_only_its_own_handle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_process_frozen_before_its_commit_writes_nothing_once_replaced() {
     let wires = Wires::new().await;
+    let request = wires.scene.standing(wires.scene.handle(), None, None);
+    frozen_before_its_commit(&wires, request).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_process_frozen_before_a_batch_at_once_writes_nothing_once_replaced() {
+    let wires = Wires::new().await;
+    let request = wires.scene.once(wires.scene.handle());
+    frozen_before_its_commit(&wires, request).await;
+}
+
+async fn frozen_before_its_commit(wires: &Wires, request: ClaimRequest) {
     let hold = Hold::default();
     wires.proxy.arm([Fault::Held(hold.clone())]);
-    let attempt = wires
-        .faulty
-        .attempt(wires.scene.once(wires.scene.handle()))
-        .unwrap();
+    let attempt = wires.faulty.attempt(request).unwrap();
     let frozen = release(&wires.faulty, &attempt, payload(1), open_gate());
     let replaced = async {
         // The server ends a transaction that is idle for 2 s; until then the row may be locked.
