@@ -111,7 +111,11 @@ async fn i9_a_hung_standby_holds_the_commit_and_no_caller() {
     let (scene, mut server) = alone().await;
     let ledger = scene.open(1).await;
     // Names that entries repeat are written once, before the first entry that needs them.
-    claimed(fetch(&ledger, scene.once(scene.handle()), payload(1)).await.unwrap());
+    claimed(
+        fetch(&ledger, scene.once(scene.handle()), payload(1))
+            .await
+            .unwrap(),
+    );
     let (first, second) = (scene.once(scene.handle()), scene.once(scene.handle()));
     set(&mut server, "absent").await;
     unheard(&ledger, first.clone()).await;
