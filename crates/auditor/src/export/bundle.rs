@@ -236,7 +236,7 @@ impl BundleWriter {
             tool: provenance.tool.to_owned(),
             files: BTreeMap::new(),
         };
-        let readme = read_me(&manifest);
+        let readme = read_me(&manifest, &provenance.key.to_string());
         self.write("LISEZMOI.txt", readme.as_bytes())?;
         manifest.files = self.files.clone();
         let text = serde_json::to_string_pretty(&manifest).map_err(|e| Error::Write(e.into()))? + "\n";
@@ -311,7 +311,7 @@ pub(super) fn decode(index: u64, bytes: &[u8]) -> Result<Entry, Error> {
     Entry::decode(bytes).map_err(|source| Error::Entry { index, source })
 }
 
-fn read_me(manifest: &Manifest) -> String {
+fn read_me(manifest: &Manifest, vkey: &str) -> String {
     let Manifest {
         kind,
         participant,
@@ -351,7 +351,7 @@ Tête       : {size} entrées, racine {root}
 
 {complete}
 
-Le registre ne contient ni nom, ni identifiant, ni donnée d'une personne : des engagements chiffrés, qui ne s'ouvrent
+Le registre ne contient ni nom, ni identifiant, ni donnée d'une personne : des engagements salés, qui ne s'ouvrent
 qu'avec des secrets gardés ailleurs et détruits à leur terme. Traitez-le tout de même comme une donnée personnelle
 jusque-là.
 
@@ -371,7 +371,8 @@ COMMENT LE VÉRIFIER, SANS RÉSEAU
 
 1. Avec le programme :   unefois audit verify-export CE_DOSSIER --pin EMPREINTE
    EMPREINTE est celle de la clé de l'annuaire, que vous tenez d'ailleurs que de ce dossier.
-2. Sans lui : un outil Python de moins de 300 lignes, tests/foreign/verify_ledger.py, fait la même vérification.
+2. Sans lui : un outil Python de 300 lignes, tests/foreign/verify_ledger.py, refait la preuve avec la clé du registre,
+   que vous tenez de l'annuaire :   python3 verify_ledger.py export CE_DOSSIER \"{vkey}\"
 
 Un seul octet changé, un fichier ôté ou ajouté, et la vérification échoue.
 ",

@@ -76,6 +76,13 @@ pub(super) struct Digests {
     pub(super) peer_entry: Option<Sha256>,
 }
 
+/// A log's origin, with the hash by which entries name it.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) origin: Origin,
+    pub(super) hash: Sha256,
+}
+
 /// What one participant logged of its exchanges with one other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Half {
@@ -92,8 +99,8 @@ static NOTHING: Half = Half {
 #[derive(Clone, Debug)]
 pub struct End {
     pub(super) participant: ParticipantId,
-    /// The hashes of the origins of its logs, by their numbers.
-    pub(super) origins: Vec<Sha256>,
+    /// Its logs, by their numbers.
+    pub(super) origins: Vec<Named>,
     window: Range<Micros>,
     only: Option<ParticipantId>,
     with: BTreeMap<ParticipantId, Half>,
@@ -122,7 +129,10 @@ impl End {
 
     /// Adds a log of the participant: the number under which [`End::take`] is told its entries.
     pub fn log(&mut self, origin: &Origin) -> usize {
-        self.origins.push(Sha256::of(origin.as_str().as_bytes()));
+        self.origins.push(Named {
+            origin: origin.clone(),
+            hash: Sha256::of(origin.as_str().as_bytes()),
+        });
         self.origins.len() - 1
     }
 

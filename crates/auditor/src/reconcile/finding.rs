@@ -1,6 +1,7 @@
 //! What does not agree.
 
 use unefois_core::{ExchangeId, ParticipantId};
+use unefois_tlog::Origin;
 
 use super::end::Trace;
 
@@ -144,6 +145,8 @@ pub struct Finding {
     pub weight: Weight,
     /// What does not agree.
     pub cause: Cause,
+    /// The log of the producer's entry.
+    pub producer_log: Option<Origin>,
     /// The producer's entry, if there is one.
     pub producer: Option<Trace>,
     /// The consumer's.

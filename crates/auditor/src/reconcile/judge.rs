@@ -1,9 +1,9 @@
 //! One exchange at both ends.
 
-use unefois_core::{Event, ExchangeId, Reason, Sha256};
+use unefois_core::{Event, ExchangeId, Reason};
 
 use super::Rules;
-use super::end::{Role, Trace};
+use super::end::{Named, Role, Trace};
 use super::finding::{Cause, Finding, Weight};
 use super::hour::{Pair, last_of};
 
@@ -11,8 +11,8 @@ use super::hour::{Pair, last_of};
 struct Exchange<'a> {
     producer: Vec<&'a Trace>,
     consumer: Vec<&'a Trace>,
-    /// The hashes of the origins of the producer's logs.
-    origins: &'a [Sha256],
+    /// The producer's logs.
+    origins: &'a [Named],
 }
 
 /// What is wrong, with the two entries that say so.
@@ -22,7 +22,7 @@ struct Wrong<'a>(Cause, Option<&'a Trace>, Option<&'a Trace>);
 pub(super) fn judge(
     id: &ExchangeId,
     of_each: [&[Trace]; 2],
-    origins: [&[Sha256]; 2],
+    origins: [&[Named]; 2],
     rules: &Rules,
 ) -> Vec<Finding> {
     let written_by = |role: Role| of_each.map(|traces| traces.iter().filter(move |t| t.role == role));
@@ -58,6 +58,9 @@ pub(super) fn judge(
                 false => cause.weight(),
             },
             cause,
+            producer_log: producer
+                .and_then(|p| exchange.origins.get(p.log))
+                .map(|log| log.origin.clone()),
             producer: producer.cloned(),
             consumer: consumer.cloned(),
         })
@@ -126,7 +129,7 @@ impl<'a> Exchange<'a> {
                 None => continue,
             };
             let mut fields = differences(producer, consumer);
-            let origin = self.origins.get(producer.log);
+            let origin = self.origins.get(producer.log).map(|log| &log.hash);
             if consumer.digests.peer_origin.is_some() && consumer.digests.peer_origin.as_ref() != origin {
                 fields.push("peer_origin_hash");
             }

@@ -1,5 +1,6 @@
 //! `audit …`: what an auditor does with a participant's logs, over the mesh.
 
+pub mod acknowledged;
 pub mod disclose;
 pub mod export;
 pub mod filters;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use unefois::demo::world::{CLAMART, CNAF, World};
 use unefois_core::{Entry, Event, ExchangeId};
 
-use crate::mesh::{Mesh, audit, said};
+use crate::mesh::{Mesh, audit, blocking, said};
 use crate::served::{Keeper, Serving};
 
 /// What `audit reconcile` finds: its exit code, and each exchange with its cause.
@@ -34,11 +34,13 @@ async fn reconcile_forged(
             member: "cnaf",
             port: world.ports.cnaf,
             entries: cnaf.to_vec(),
+            confirmed: Vec::new(),
         },
         Keeper {
             member: "clamart",
             port: world.ports.clamart,
             entries: clamart.to_vec(),
+            confirmed: Vec::new(),
         },
     ];
     let serving = Serving::begin(world, keepers).await;
@@ -77,9 +79,7 @@ async fn i7_each_lie_of_either_keeper_is_found_and_nothing_else() {
     let mesh = Mesh::with_exchanges(3).await;
     let world = mesh.world.clone();
     let honest = world.clone();
-    let found = tokio::task::spawn_blocking(move || reconcile(&honest))
-        .await
-        .unwrap();
+    let found = blocking(move || reconcile(&honest)).await;
     assert_eq!(found, (0, BTreeSet::new()), "the nodes themselves agree");
     let (cnaf, clamart) = (mesh.entries(CNAF).await, mesh.entries(CLAMART).await);
     mesh.stage.lower().await.unwrap();
@@ -145,4 +145,48 @@ async fn i7_each_lie_of_either_keeper_is_found_and_nothing_else() {
         (&new, "not_at_producer"),
     ];
     assert_eq!(found, expect(&lies));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_says_of_a_receipt_is_told_as_its_word() {
+    let mesh = Mesh::with_exchanges(2).await;
+    let world = mesh.world.clone();
+    let (cnaf, mut clamart) = (mesh.entries(CNAF).await, mesh.entries(CLAMART).await);
+    mesh.stage.lower().await.unwrap();
+    let released = of_event(&cnaf, Event::Released);
+    clamart.retain(|bytes| Entry::decode(bytes).unwrap().event != Event::Received);
+    let (said_so, not) = (released[0], released[1]);
+    let keepers = vec![
+        Keeper {
+            member: "cnaf",
+            port: world.ports.cnaf,
+            entries: cnaf,
+            confirmed: vec![u64::try_from(said_so.0).unwrap()],
+        },
+        Keeper {
+            member: "clamart",
+            port: world.ports.clamart,
+            entries: clamart,
+            confirmed: Vec::new(),
+        },
+    ];
+    let serving = Serving::begin(&world, keepers).await;
+    let (pair, all) = (world.clone(), world);
+    let pair = blocking(move || audit(&pair, &["reconcile", CLAMART, CNAF, "--under-way", "0"])).await;
+    // Its log names nobody any more, and another producer is away: what it hides is found all the same.
+    let all = blocking(move || audit(&all, &["reconcile", CLAMART, "--all", "--under-way", "0"])).await;
+    serving.end().await;
+    let expected = [
+        (said_so.1.to_string(), Some(true)),
+        (not.1.to_string(), Some(false)),
+    ];
+    for output in [pair, all] {
+        let (code, lines) = said(&output);
+        let findings = lines[0]["findings"].as_array().unwrap();
+        let words: BTreeSet<(String, Option<bool>)> = (findings.iter())
+            .map(|f| (text(&f["exchange_id"]), f["acknowledged"].as_bool()))
+            .collect();
+        assert_eq!((code, words), (1, BTreeSet::from(expected.clone())));
+        assert!(findings.iter().all(|f| f["cause"] == "unconfirmed"));
+    }
 }

@@ -13,7 +13,7 @@ use unefois_core::Clock;
 use unefois_mesh::{Identity, Limits, Listener, Peer, SystemClock, Trust};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
-use unefois_tlog::{Checkpoint, Hash, SignerKey, Tree};
+use unefois_tlog::{Checkpoint, Hash, SignerKey, Tiles, Tree};
 
 const PAGE: usize = 1_000;
 
@@ -25,6 +25,8 @@ pub(crate) struct Keeper {
     pub(crate) port: u16,
     /// The entries it serves.
     pub(crate) entries: Vec<Vec<u8>>,
+    /// The places of the releases that it says were confirmed.
+    pub(crate) confirmed: Vec<u64>,
 }
 
 /// Logs being served.
@@ -49,6 +51,7 @@ impl Serving {
             let log = Log {
                 key: SignerKey::from_text(key.trim()).unwrap(),
                 entries: keeper.entries,
+                confirmed: keeper.confirmed,
             };
             let router: Router = Routes::new(LedgerServiceServer::new(log)).into_axum_router();
             tasks.spawn(listener.await.unwrap().serve(router, shutdown.clone()));
@@ -67,6 +70,19 @@ impl Serving {
 struct Log {
     key: SignerKey,
     entries: Vec<Vec<u8>>,
+    confirmed: Vec<u64>,
+}
+
+impl Log {
+    fn tree(&self) -> (Tree, String) {
+        let mut tree = Tree::new();
+        let leaves: Vec<Hash> = self.entries.iter().map(|e| Hash::of_leaf(e)).collect();
+        tree.append(&leaves).unwrap();
+        let origin = self.key.verifier().name().as_str().parse().unwrap();
+        let head = Checkpoint::new(origin, tree.size(), tree.root()).unwrap();
+        let head = head.sign(&self.key).unwrap().as_str().to_owned();
+        (tree, head)
+    }
 }
 
 #[tonic::async_trait]
@@ -76,14 +92,9 @@ impl ledger_service_server::LedgerService for Log {
         request: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
         let start = usize::try_from(request.get_ref().start).unwrap();
-        let mut tree = Tree::new();
-        let leaves: Vec<Hash> = self.entries.iter().map(|e| Hash::of_leaf(e)).collect();
-        tree.append(&leaves).unwrap();
-        let origin = self.key.verifier().name().as_str().parse().unwrap();
-        let head = Checkpoint::new(origin, tree.size(), tree.root()).unwrap();
         Ok(Response::new(pb::ListEntriesResponse {
             entries: self.entries.iter().skip(start).take(PAGE).cloned().collect(),
-            checkpoint: head.sign(&self.key).unwrap().as_str().to_owned(),
+            checkpoint: self.tree().1,
             ..Default::default()
         }))
     }
@@ -101,9 +112,26 @@ impl ledger_service_server::LedgerService for Log {
 
     async fn get_proof(
         &self,
-        _: Request<pb::GetProofRequest>,
+        request: Request<pb::GetProofRequest>,
     ) -> Result<Response<pb::GetProofResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        let places = request.into_inner().indexes;
+        let (tree, checkpoint) = self.tree();
+        let proof = tree.multi_inclusion_proof(&places, tree.size(), &Tiles::new());
+        let row = |index: &u64| pb::EntryRow {
+            index: *index,
+            entry: self.entries[usize::try_from(*index).unwrap()].clone(),
+            acknowledged: self.confirmed.contains(index),
+        };
+        Ok(Response::new(pb::GetProofResponse {
+            rows: places.iter().map(row).collect(),
+            checkpoint,
+            proof: proof
+                .unwrap()
+                .iter()
+                .map(|hash| hash.as_bytes().to_vec())
+                .collect(),
+            ..Default::default()
+        }))
     }
 
     type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;

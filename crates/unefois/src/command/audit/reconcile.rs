@@ -1,16 +1,18 @@
 //! `audit reconcile`: both ends of every exchange between two participants, each read and verified, then compared.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::{Value, json};
 use unefois_auditor::reconcile::{End, Finding, Reconciliation, Rules, Trace, Weight, reconcile};
 use unefois_auditor::{Asked, read_log};
-use unefois_core::{Clock, Event, Micros, ParticipantId};
+use unefois_core::{Clock, Directory, Event, Micros, ParticipantId};
 use unefois_mesh::SystemClock;
 
+use super::acknowledged::Acknowledged;
 use super::period::Period;
 use super::reader::Session;
+use super::visit::Kept;
 use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
@@ -28,7 +30,8 @@ pub struct Reconcile {
     /// The participant at the other end.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     other: Option<ParticipantId>,
-    /// With every participant that the first one's logs name and that can be reached.
+    /// With every participant that the first one's logs name, or that the directory lets it exchange with, and whose logs
+    /// the directory gives.
     #[arg(long)]
     all: bool,
     /// Exchanges begun in this period, by the time in their ids.
@@ -37,46 +40,45 @@ pub struct Reconcile {
     /// What was written in the last seconds may still be under way, and is told apart.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     under_way: u32,
-    /// Where the heads that were verified are kept, as for `audit verify`.
-    #[arg(long, value_name = "FILE")]
-    heads: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
     #[command(flatten)]
     reader: Reader,
 }
 
 /// Runs `audit reconcile`.
 pub fn run(asked: &Reconcile, console: Console) -> Result<(), Failure> {
-    let mut heads = match &asked.heads {
-        Some(file) => Heads::load(file)?,
-        None => Heads::default(),
-    };
-    let compared = runtime()?.block_on(compare(asked, &mut heads, console))?;
+    let mut heads = asked.kept.load()?;
+    let Compared { pairs, unread } = runtime()?.block_on(compare(asked, &mut heads, console))?;
     let mut agree = true;
-    for reconciliation in &compared {
-        tell(reconciliation, console)?;
+    for (reconciliation, told) in &pairs {
+        tell(reconciliation, told, console)?;
         agree &= reconciliation.agrees();
     }
-    if let Some(file) = &asked.heads {
-        heads.save(file)?;
+    asked.kept.save(&heads)?;
+    match (agree, unread) {
+        (true, None) => Ok(()),
+        (true, Some(failure)) => Err(failure),
+        (false, _) => {
+            let count = |weight| pairs.iter().map(|(r, _)| r.count(weight)).sum::<usize>();
+            let what = format!(
+                "{} désaccord(s), {} réception(s) non confirmée(s)",
+                count(Weight::Fault),
+                count(Weight::Unconfirmed)
+            );
+            let failure = Failure::new(Kind::No, what);
+            Err(failure.next("gardez les deux têtes et montrez ces échanges aux deux participants"))
+        }
     }
-    if agree {
-        return Ok(());
-    }
-    let count = |weight| compared.iter().map(|r| r.count(weight)).sum::<usize>();
-    let what = format!(
-        "{} désaccord(s), {} réception(s) non confirmée(s)",
-        count(Weight::Fault),
-        count(Weight::Unconfirmed)
-    );
-    let failure = Failure::new(Kind::No, what);
-    Err(failure.next("gardez les deux têtes et montrez ces échanges aux deux participants"))
 }
 
-async fn compare(
-    asked: &Reconcile,
-    heads: &mut Heads,
-    console: Console,
-) -> Result<Vec<Reconciliation>, Failure> {
+/// What was compared, and what hindered the first comparison that could not be made.
+struct Compared {
+    pairs: Vec<(Reconciliation, Acknowledged)>,
+    unread: Option<Failure>,
+}
+
+async fn compare(asked: &Reconcile, heads: &mut Heads, console: Console) -> Result<Compared, Failure> {
     let session = asked.reader.open()?;
     let window = asked.period.window();
     let others = match (&asked.other, asked.all) {
@@ -93,31 +95,58 @@ async fn compare(
     let mut progress = |read, size| told.tell("lecture", read, size);
     let one = End::new(asked.one, window.clone(), others);
     let one = end(&session, one, heads, &mut progress).await?;
-    let named: Vec<ParticipantId> = match others {
-        Some(other) => vec![other],
-        None => one.counterparties().copied().collect(),
+    let named: BTreeSet<ParticipantId> = match others {
+        Some(other) => BTreeSet::from([other]),
+        None => {
+            let mut named: BTreeSet<ParticipantId> = one.counterparties().copied().collect();
+            named.extend(may_exchange(&session.edition().directory, &asked.one));
+            named
+        }
     };
-    let mut compared = Vec::with_capacity(named.len());
+    let mut compared = Compared {
+        pairs: Vec::with_capacity(named.len()),
+        unread: None,
+    };
     for other in named {
-        let reachable = session.edition().directory.participant(&other);
-        if asked.all && reachable.is_none_or(|row| row.mesh.is_empty() || row.logs.is_empty()) {
-            console.say(&format!(
-                "{other} : pas de registre joignable dans l'annuaire, non comparé"
-            ));
+        let row = session.edition().directory.participant(&other);
+        if asked.all && row.is_none_or(|row| row.mesh.is_empty() || row.logs.is_empty()) {
+            console.say(&format!("{other} : pas de registre dans l'annuaire, non comparé"));
             continue;
         }
-        let other = End::new(other, window.clone(), Some(asked.one));
-        let other = end(&session, other, heads, &mut progress).await?;
+        let empty = End::new(other, window.clone(), Some(asked.one));
+        let read = match end(&session, empty, heads, &mut progress).await {
+            Ok(read) => read,
+            Err(failure) if asked.all => {
+                console.say(&format!("{other} : {failure}"));
+                compared.unread.get_or_insert(failure);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         // What either node wrote since the first reading began, the other may not have been asked for.
         let rules = Rules {
             under_way: before.plus_ms(-i64::from(asked.under_way) * 1_000)
                 ..SystemClock.now().plus_ms(CLOCK_MS),
             clock_ms: CLOCK_MS,
         };
-        compared.push(reconcile(&one, &other, &rules));
+        let found = reconcile(&one, &read, &rules);
+        let words = Acknowledged::ask(&session, &found, heads, console).await;
+        compared.pairs.push((found, words));
     }
     told.end();
     Ok(compared)
+}
+
+/// Those whom a habilitation lets ask `one`, or be asked by it: a log that names none of them hides what it has.
+fn may_exchange(directory: &Directory, one: &ParticipantId) -> impl Iterator<Item = ParticipantId> {
+    let rights = directory.document().habilitations.iter();
+    rights.filter_map(
+        move |right| match (right.consumer == *one, right.producer == *one) {
+            (true, false) => Some(right.producer),
+            (false, true) => Some(right.consumer),
+            (true, true) | (false, false) => None,
+        },
+    )
 }
 
 /// Reads every log of one end.
@@ -179,11 +208,17 @@ pub async fn reconcile_participants(
     Ok(reconcile(&one, &other, &rules))
 }
 
-fn tell(found: &Reconciliation, console: Console) -> Result<(), Failure> {
-    console.data(&to_json(found), || to_text(found))
+fn tell(found: &Reconciliation, told: &Acknowledged, console: Console) -> Result<(), Failure> {
+    console.data(&to_json(found, told), || to_text(found, told))
 }
 
-fn to_json(found: &Reconciliation) -> Value {
+/// What the producer says of the receipt of an unconfirmed release.
+fn word(finding: &Finding, told: &Acknowledged) -> Option<bool> {
+    let (log, producer) = finding.producer_log.as_ref().zip(finding.producer.as_ref())?;
+    told.of(log.as_str(), producer.index)
+}
+
+fn to_json(found: &Reconciliation, told: &Acknowledged) -> Value {
     let trace = |t: &Option<Trace>| {
         t.as_ref().map(|t| {
             json!({
@@ -200,7 +235,7 @@ fn to_json(found: &Reconciliation) -> Value {
         };
         json!({
             "exchange_id": f.exchange.to_string(), "requester": f.requester, "provider": f.provider,
-            "weight": f.weight.as_str(), "cause": f.cause.as_str(), "fields": fields,
+            "acknowledged": word(f, told), "weight": f.weight.as_str(), "cause": f.cause.as_str(), "fields": fields,
             "producer": trace(&f.producer), "consumer": trace(&f.consumer),
         })
     };
@@ -218,7 +253,7 @@ fn to_json(found: &Reconciliation) -> Value {
     })
 }
 
-fn to_text(found: &Reconciliation) -> String {
+fn to_text(found: &Reconciliation, told: &Acknowledged) -> String {
     let [one, other] = found.ends.map(|end| end.siret().to_string());
     let different = found.hours.iter().filter(|hour| !hour.agrees()).count();
     let mut text = format!(
@@ -235,7 +270,11 @@ fn to_text(found: &Reconciliation) -> String {
         let of_weight: Vec<&Finding> = found.findings.iter().filter(|f| f.weight == weight).collect();
         if !of_weight.is_empty() {
             text += &format!("{title} : {}\n", of_weight.len());
-            text.extend(of_weight.into_iter().map(line));
+            text.extend(
+                of_weight
+                    .into_iter()
+                    .map(|finding| line(finding, word(finding, told))),
+            );
         }
     }
     let unnumbered: u64 = found.unnumbered.iter().sum();
@@ -248,7 +287,7 @@ fn to_text(found: &Reconciliation) -> String {
     text
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &Finding, acknowledged: Option<bool>) -> String {
     use unefois_auditor::reconcile::Cause;
     let end = |trace: &Option<Trace>| match trace {
         None => "–".to_owned(),
@@ -266,8 +305,15 @@ fn line(finding: &Finding) -> String {
         Cause::Differs(fields) => format!(" : {}", fields.join(", ")),
         _ => String::new(),
     };
+    let word = match acknowledged {
+        None => "",
+        Some(true) => {
+            "    le producteur dit que le demandeur l'a confirmée depuis : rien d'autre ne le montre\n"
+        }
+        Some(false) => "    le producteur ne connaît pas de confirmation non plus\n",
+    };
     format!(
-        "  {} : {}{fields}\n    producteur : {}\n    demandeur : {}\n",
+        "  {} : {}{fields}\n    producteur : {}\n    demandeur : {}\n{word}",
         finding.exchange,
         finding.cause.text_fr(),
         end(&finding.producer),
