@@ -35,6 +35,7 @@ mod migration;
 mod open;
 mod rows;
 
+pub mod audit;
 pub mod authority;
 pub mod batch;
 pub mod checkpoint;

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    audit, bench, ca, catalogue, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
+    audit, bench, ca, catalogue, db, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
 };
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
@@ -44,6 +44,9 @@ enum Command {
     /// Checks the catalogue.
     #[command(subcommand)]
     Catalogue(catalogue::CatalogueCommand),
+    /// Looks after databases.
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Tells the whole story on this machine.
     Demo(demo::Demo),
     /// Runs a role.
@@ -113,6 +116,7 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Key(command) => key::run(command, console),
         Command::Directory(command) => directory::run(command, console),
         Command::Catalogue(command) => catalogue::run(command, console),
+        Command::Db(command) => db::run(command, console),
         Command::Demo(demo) => demo::run(&demo, console),
         Command::Serve(command) => serve::run(command, console),
         Command::Audit(command) => audit::run(command, console),

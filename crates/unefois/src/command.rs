@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod ca;
 pub mod catalogue;
+pub mod db;
 pub mod demo;
 pub mod directory;
 pub mod explain;

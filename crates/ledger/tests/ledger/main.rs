@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audit;
 mod claim;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
