@@ -358,8 +358,14 @@ async fn searched(
     descending: bool,
     limit: u32,
 ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    let mut sql =
-        String::from("SELECT idx, entry FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3");
+    // Told which, SQLite goes by the index or fails; left to itself it reads every entry of the range by its primary key.
+    let index = match (db, by) {
+        (Db::Sqlite(_), Some((column, _))) => format!("INDEXED BY ledger_entry_{column} "),
+        (Db::Sqlite(_) | Db::Postgres(_), _) => String::new(),
+    };
+    let mut sql = format!(
+        "SELECT idx, entry FROM ledger_entry {index}WHERE log = $1 AND idx >= $2 AND idx < $3"
+    );
     let mut parameters = 4..;
     let mut condition = |column: &str| {
         let n = parameters.next().unwrap_or_default();
