@@ -363,9 +363,8 @@ async fn searched(
         (Db::Sqlite(_), Some((column, _))) => format!("INDEXED BY ledger_entry_{column} "),
         (Db::Sqlite(_) | Db::Postgres(_), _) => String::new(),
     };
-    let mut sql = format!(
-        "SELECT idx, entry FROM ledger_entry {index}WHERE log = $1 AND idx >= $2 AND idx < $3"
-    );
+    let mut sql =
+        format!("SELECT idx, entry FROM ledger_entry {index}WHERE log = $1 AND idx >= $2 AND idx < $3");
     let mut parameters = 4..;
     let mut condition = |column: &str| {
         let n = parameters.next().unwrap_or_default();
