@@ -5,7 +5,8 @@ use unefois::demo::world::{AUTHORITY, CNAF, MESR};
 use unefois_proto::pb::exchange::v1::FetchRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_proto::pb::ledger::v1::{
-    EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest, Order, SearchRequest, WatchRequest,
+    DiscloseRequest, EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest, Order, SearchRequest,
+    SearchSubjectRequest, WatchRequest,
 };
 
 use super::{Source, Told};
@@ -160,6 +161,17 @@ pub(crate) async fn malformed(
         ..Default::default()
     };
     told.status("GetProof", ledger.get_proof(request).await);
+    let request = DiscloseRequest {
+        origin: canary("an origin to disclose from"),
+        exchange_id: canary("an exchange to disclose"),
+        motive: canary("why it is disclosed"),
+    };
+    told.status("Disclose", ledger.disclose(request).await);
+    let request = SearchSubjectRequest {
+        origin: canary("an origin searched for somebody"),
+        request: canary("a request about somebody"),
+    };
+    told.status("SearchSubject", ledger.search_subject(request).await);
     let request = WatchRequest {
         origin: canary("an origin watched"),
         purpose: canary("why it is watched"),
