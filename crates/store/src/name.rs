@@ -103,17 +103,13 @@ impl Names {
 async fn insert(db: &Db, names: &BTreeSet<String>) -> Result<(), Error> {
     match db {
         Db::Postgres(pool) => {
-            const SQL: &str = "INSERT INTO ledger_name (name) SELECT name FROM UNNEST($1::text[]) AS new (name) \
+            // It is written before the batch that needs it, whose own commit waits for all that was written before: this
+            // one waits for no disk and no standby.
+            const SQL: &str = "WITH local AS (SELECT set_config('synchronous_commit', 'off', true)) \
+                 INSERT INTO ledger_name (name) SELECT name FROM local, UNNEST($1::text[]) AS new (name) \
                  ON CONFLICT (name) DO NOTHING";
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let mut tx = pool.begin().await?;
-            // It is written before the batch that needs it, whose own commit waits for all that was written before:
-            // this one waits for no disk and no standby.
-            sqlx::query("SET LOCAL synchronous_commit = off")
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query(SQL).bind(names).execute(&mut *tx).await?;
-            tx.commit().await?;
+            sqlx::query(SQL).bind(names).execute(pool).await?;
         }
         Db::Sqlite(_) => {
             const SQL: &str = "INSERT INTO ledger_name (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
