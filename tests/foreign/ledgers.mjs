@@ -19,7 +19,7 @@ export async function ledgers(addresses) {
     mesr: { id: MESR, witnesses: witnesses.mesr },
   };
   const python = start(here('.venv/bin/python'), [here('ledgers.py')], {
-    env: { PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: '1' },
+    env: { PATH: process.env.PATH, UNEFOIS: process.env.UNEFOIS, PYTHONDONTWRITEBYTECODE: '1' },
   });
   python.child.stdin.end(JSON.stringify({ ...addresses, members }));
   const read = once(python.lines, 'close');

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -22,6 +23,21 @@ def agreed(*args):
     agrees, said = verify(*args)
     assert agrees, f"{args[0]}: {said}"
     return int(said.split()[2])
+
+
+def export(world, participant, name, form):
+    """The folder of an export that the program made."""
+    folder = world["dir"]
+    out = os.path.join(folder, "auditor", f"{name}.export")
+    files = {"cert": "auditor/tls.pem", "key": "auditor/tls.key", "authorities": "ca/ca.pem", "crls": "ca/ca.crl"}
+    files |= {"directory": "auditor/directory.jws", "catalogue": "auditor/catalogue.bin"}
+    own = [part for option, path in files.items() for part in (f"--{option}", os.path.join(folder, path))]
+    command = [os.environ["UNEFOIS"], "audit", "export", participant, "--format", "bundle", "--out", out]
+    done = subprocess.run(
+        [*command, "--pin", world["pin"], *own, *form], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 def main():
@@ -60,6 +76,11 @@ def main():
         receipt = os.path.join(folder, "lyon", name)
         agreed("receipt", f"{receipt}.tlog-proof", f"{receipt}.entry", keys[members[name]["id"]])
     ok("the receipts of both fetches prove their entries, agreed on 2 proofs")
+
+    proofs = 0
+    for name, form in (("cnaf", []), ("mesr", ["--event", "released"])):
+        proofs += agreed("export", export(world, members[name]["id"], name, form), keys[members[name]["id"]])
+    ok(f"a whole export and a filtered one verify alone, agreed on {proofs} proofs")
 
     before, until = size("authority"), time.monotonic() + PUBLISHED_WITHIN_S
     while True:

@@ -99,6 +99,7 @@ pub struct Running {
     /// Where anybody may check its ledger, if anywhere.
     pub public: Option<SocketAddr>,
     cosigned: Arc<Cosigned>,
+    public_identity: Option<Arc<Identity>>,
     identity: Arc<Identity>,
     trust: Arc<Trust>,
     db: Db,
@@ -130,6 +131,9 @@ impl Running {
     /// What was in use stays.
     pub fn reload(&self) -> Result<(), unefois_mesh::Error> {
         self.identity.reload()?;
+        if let Some(identity) = &self.public_identity {
+            identity.reload()?;
+        }
         self.trust.reload()
     }
 
@@ -257,7 +261,8 @@ pub async fn start(
     };
     let public = config.public.as_ref();
     let public = Public::open(ledger.clone(), public, &config.witness, surroundings).await?;
-    let (public_address, cosigned) = (public.address(), public.cosigned());
+    let (public_address, cosigned, public_identity) =
+        (public.address(), public.cosigned(), public.identity());
     let closed_last = db.clone();
     let authority = Arc::new(Authority {
         origin: origin(&config.authority.issuer)?,
@@ -347,6 +352,7 @@ pub async fn start(
         portal: portal_address,
         public: public_address,
         cosigned,
+        public_identity,
         identity,
         trust,
         db: closed_last,

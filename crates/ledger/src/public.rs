@@ -90,6 +90,8 @@ pub struct Public {
     publisher: Publisher,
     witness: Option<Arc<Witness>>,
     listener: Option<Listener>,
+    /// The listener's own.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Public {
@@ -124,9 +126,16 @@ impl Public {
             Some(path) => Some(Arc::new(Witness::open(path, &log, registry.clone())?)),
             None => None,
         };
-        let listener = match config {
-            Some(config) => Some(listener(config, clock, limits).await?),
+        let identity = match config.and_then(|config| config.certificate.as_ref()) {
+            Some(files) => Some(Arc::new(Identity::load(files.chain.clone(), files.key.clone())?)),
             None => None,
+        };
+        let listener = match (config, &identity) {
+            (Some(config), Some(identity)) => {
+                Some(Listener::https(config.listen, identity, clock, limits.clone()).await?)
+            }
+            (Some(config), None) => Some(Listener::loopback(config.listen, limits.clone()).await?),
+            (None, _) => None,
         };
         let period = Duration::from_secs(every_s.into());
         Ok(Self {
@@ -135,7 +144,13 @@ impl Public {
             registry,
             witness,
             listener,
+            identity,
         })
+    }
+
+    /// The listener's own certificate, if it has one, to be read again when its file changes.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.clone()
     }
 
     /// Where anybody reaches it, with the port that the system chose.
@@ -180,19 +195,5 @@ impl Public {
             tasks.spawn(listener.serve(router, shutdown.clone()));
         }
         tasks.spawn(self.publisher.run(shutdown.clone()));
-    }
-}
-
-async fn listener(
-    config: &PublicConfig,
-    clock: &Arc<dyn Clock>,
-    limits: &Limits,
-) -> Result<Listener, unefois_mesh::Error> {
-    match &config.certificate {
-        Some(files) => {
-            let identity = Arc::new(Identity::load(files.chain.clone(), files.key.clone())?);
-            Listener::https(config.listen, &identity, clock, limits.clone()).await
-        }
-        None => Listener::loopback(config.listen, limits.clone()).await,
     }
 }

@@ -16,6 +16,9 @@ use crate::read::edge_at;
 use crate::witness::{AskError, Asked, Cosigned};
 use crate::{Error, Ledger};
 
+/// How long a head waits for the witnesses before it is shown without them.
+const COSIGNED_WITHIN: Duration = Duration::from_secs(5);
+
 /// The head that anybody may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -109,7 +112,7 @@ impl Publisher {
     }
 
     /// Publishes what is due now, if anything is: a new head, or the present one with fresh cosignatures. A witness
-    /// that does not answer delays it by a few seconds at most.
+    /// that does not answer delays it by 5 s at most.
     ///
     /// # Errors
     /// [`Error::Store`], [`Error::Corrupt`], [`Error::Fenced`]; what was published stays.
@@ -166,7 +169,8 @@ impl Publisher {
             .iter_mut()
             .filter(|witness| witness.is_due(size, now, period_ms));
         join_all(due.map(async |witness| {
-            let answer = witness.ask(log, size, head).await;
+            let answer = tokio::time::timeout(COSIGNED_WITHIN, witness.ask(log, size, head)).await;
+            let answer = answer.unwrap_or(Err(AskError::Late));
             let name = witness.name();
             match answer {
                 Ok(()) => tracing::debug!(witness = name, size, "head cosigned"),

@@ -235,6 +235,19 @@ impl Node {
         self.public.cosigned()
     }
 
+    /// What reads the node's certificates and CRLs again; on an error, what was in use stays.
+    pub fn reloading(&self) -> impl Fn() -> Result<(), unefois_mesh::Error> + Send + Sync + 'static {
+        let Foundation { identity, trust, .. } = self.foundation.clone();
+        let public = self.public.identity();
+        move || {
+            identity.reload()?;
+            if let Some(identity) = &public {
+                identity.reload()?;
+            }
+            trust.reload()
+        }
+    }
+
     /// What its roles stand on.
     pub const fn foundation(&self) -> &Foundation {
         &self.foundation

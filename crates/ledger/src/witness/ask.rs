@@ -66,6 +66,9 @@ pub(crate) enum AskError {
     /// It did not answer.
     #[error("the witness did not answer")]
     Unreachable(#[source] HttpsError),
+    /// It did not cosign within the time that a head waits.
+    #[error("the witness did not cosign in time")]
+    Late,
     /// It refused.
     #[error("the witness answered {0}")]
     Refused(StatusCode),

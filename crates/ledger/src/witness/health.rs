@@ -23,17 +23,16 @@ pub struct Cosigned {
 #[derive(Debug)]
 struct Row {
     name: String,
-    /// When it cosigned last; before it ever did, when the process started.
-    at: Micros,
+    /// When it cosigned last; before it ever did, when it was first asked.
+    at: Option<Micros>,
     contradicts: bool,
 }
 
 impl Cosigned {
     pub(crate) fn new(clock: &Arc<dyn Clock>, period: Duration, witnesses: &[Asked]) -> Self {
-        let started = clock.now();
         let rows = witnesses.iter().map(|witness| Row {
             name: witness.name().to_owned(),
-            at: witness.cosigned_at().unwrap_or(started),
+            at: witness.cosigned_at(),
             contradicts: false,
         });
         let rows = Arc::new(Mutex::new(rows.collect::<Vec<_>>()));
@@ -44,7 +43,8 @@ impl Cosigned {
             .with_callback(move |age| {
                 let now = at.now();
                 for row in gauged.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                    let s = Duration::from_millis(u64::try_from(now.ms_since(row.at)).unwrap_or(0));
+                    let Some(at) = row.at else { continue };
+                    let s = Duration::from_millis(u64::try_from(now.ms_since(at)).unwrap_or(0));
                     let witness = KeyValue::new(metrics::WITNESS, row.name.clone());
                     age.observe(s.as_secs_f64(), &[witness]);
                 }
@@ -59,9 +59,10 @@ impl Cosigned {
     }
 
     pub(crate) fn note(&self, witnesses: &[Asked]) {
+        let now = self.clock.now();
         let mut rows = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
         for (row, witness) in rows.iter_mut().zip(witnesses) {
-            row.at = witness.cosigned_at().unwrap_or(row.at);
+            row.at = witness.cosigned_at().or(row.at).or(Some(now));
             row.contradicts = witness.contradicts();
         }
         drop(rows);
@@ -75,7 +76,7 @@ impl Cosigned {
     pub fn alarm(&self) -> Option<&'static str> {
         let rows = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        let last = rows.iter().map(|row| row.at).max()?;
+        let last = rows.iter().filter_map(|row| row.at).max()?;
         match () {
             () if rows.iter().any(|row| row.contradicts) => {
                 Some("a witness holds a head that this log does not have")

@@ -88,13 +88,13 @@ async fn node(role: &Role, console: Console) -> Result<(), Failure> {
     let address = node.mesh_address().map(|address| address.to_string());
     console.say(&format!("maillage {}", address.unwrap_or_default()));
     say_public(node.public_address(), console);
-    let Foundation { identity, trust, .. } = node.foundation().clone();
+    let reload = node.reloading();
     let shutdown = CancellationToken::new();
     host.ready();
     tokio::join!(node.serve(shutdown.clone()), async {
         tokio::select! {
             () = interrupted() => {}
-            () = host.reloads(|| identity.reload().and_then(|()| trust.reload())) => {}
+            () = host.reloads(reload) => {}
         }
         host.stopping();
         shutdown.cancel();
