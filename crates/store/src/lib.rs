@@ -37,6 +37,7 @@ mod rows;
 
 pub mod audit;
 pub mod authority;
+pub mod backup;
 pub mod batch;
 pub mod checkpoint;
 pub mod claim;

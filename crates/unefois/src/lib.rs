@@ -1,6 +1,7 @@
 //! The program: command line, certificate authority, configuration and the roles it serves.
 
 pub mod admin;
+pub mod backup;
 pub mod ca;
 mod cli;
 pub mod command;

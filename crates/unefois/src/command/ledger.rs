@@ -1,5 +1,6 @@
 //! `ledger …`: what an operator does with the logs of a database.
 
+mod close;
 mod compare;
 mod erase_subject;
 mod head;
@@ -26,6 +27,9 @@ pub enum LedgerCommand {
     Prove(head::Prove),
     /// Says whether two heads of a log are of one history.
     Compare(compare::Compare),
+    /// Closes a log for ever: what of one that went back cannot be brought back. The participant goes on with the next
+    /// shard, under a new key.
+    Close(close::Close),
     /// Destroys what opens and finds the exchanges of one person before its time, on a decision.
     EraseSubject(erase_subject::EraseSubject),
 }
@@ -48,6 +52,7 @@ pub fn run(command: LedgerCommand, console: Console) -> Result<(), Failure> {
         LedgerCommand::Head(head) => head::run_head(&head, console),
         LedgerCommand::Prove(prove) => head::run_prove(&prove, console),
         LedgerCommand::Compare(compare) => compare::run(&compare, console),
+        LedgerCommand::Close(close) => close::run(&close, console),
         LedgerCommand::EraseSubject(erase) => erase_subject::run(&erase, console),
     }
 }

@@ -1,0 +1,124 @@
+//! `db backup|restore|status`: copies of a database, and what logs it holds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use unefois_core::{Clock as _, Micros};
+use unefois_mesh::SystemClock;
+use unefois_store::Db;
+
+use crate::backup::{Manifest, backup, restore};
+use crate::command::runtime;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// `db backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The database: postgres://… or sqlite:PATH.
+    #[arg(long, value_name = "URL")]
+    database: String,
+    /// The folder to make.
+    #[arg(long, value_name = "PATH")]
+    to: PathBuf,
+}
+
+/// `db restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The folder that `db backup` made.
+    #[arg(long, value_name = "PATH")]
+    from: PathBuf,
+    /// The database: sqlite:PATH where nothing is, or an empty postgres://….
+    #[arg(long, value_name = "URL")]
+    database: String,
+}
+
+/// `db status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The database: postgres://… or sqlite:PATH.
+    #[arg(long, value_name = "URL")]
+    database: String,
+}
+
+/// Runs `db backup`.
+pub(super) fn run_backup(args: &Backup, console: Console) -> Result<(), Failure> {
+    let manifest = runtime()?.block_on(backup(&args.database, &args.to, SystemClock.now()))?;
+    tell(&manifest, console)
+}
+
+/// Runs `db restore`.
+pub(super) fn run_restore(args: &Restore, console: Console) -> Result<(), Failure> {
+    let manifest = runtime()?.block_on(restore(&args.from, &args.database, SystemClock.now()))?;
+    tell(&manifest, console)?;
+    console.say(
+        "Le registre restauré s'ouvre en lecture seule, jusqu'à ce que l'ancre et tous les pairs aient montré que rien \
+         n'est venu après. S'il manque quelque chose : unefois ledger close --database URL --signer FILE",
+    );
+    Ok(())
+}
+
+/// Runs `db status`.
+pub(super) fn run_status(args: &Status, console: Console) -> Result<(), Failure> {
+    runtime()?.block_on(status(args, console))
+}
+
+fn tell(manifest: &Manifest, console: Console) -> Result<(), Failure> {
+    console.data(manifest, || {
+        let logs = manifest
+            .logs
+            .iter()
+            .map(|log| format!("{} : {} entrée(s), racine {}", log.origin, log.size, log.root));
+        let logs: Vec<String> = logs.collect();
+        format!(
+            "{} : {} octets, SHA-256 {}\n{}",
+            manifest.file,
+            manifest.bytes,
+            manifest.sha256,
+            logs.join("\n")
+        )
+    })
+}
+
+async fn status(args: &Status, console: Console) -> Result<(), Failure> {
+    let unread = |e: unefois_store::Error| {
+        Failure::new(Kind::NoInput, "la base n'est pas lue")
+            .because(e)
+            .next("vérifiez l'adresse de la base")
+    };
+    let db = Db::open_for_reading(&args.database).await.map_err(unread)?;
+    let component = db.component().await.map_err(unread)?;
+    let component = component.ok_or_else(|| unread(unefois_store::Error::NoLog))?;
+    let migrations = db.schema_versions(component).await.map_err(unread)?;
+    let logs = db.log_states().await.map_err(unread)?;
+    db.close().await;
+    let rows: Vec<_> = (logs.iter())
+        .map(|log| {
+            json!({
+                "origin": log.origin, "size": log.size, "root": log.root.to_string(),
+                "closed_at_us": log.marks.closed_at.map(Micros::get),
+                "restored_at_us": log.marks.restored_at.map(Micros::get),
+            })
+        })
+        .collect();
+    let value = json!({ "migrations": migrations, "logs": rows });
+    console.data(&value, || {
+        let migrations = migrations
+            .iter()
+            .map(|(table, version)| format!("{table} {version}"));
+        let logs = logs.iter().map(|log| {
+            let mark = match (log.marks.closed_at, log.marks.restored_at) {
+                (Some(_), _) => ", fermé",
+                (None, Some(_)) => ", restauré : en lecture seule",
+                (None, None) => "",
+            };
+            format!(
+                "{} : {} entrée(s), racine {}{mark}",
+                log.origin, log.size, log.root
+            )
+        });
+        migrations.chain(logs).collect::<Vec<_>>().join("\n")
+    })
+}
