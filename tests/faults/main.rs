@@ -1,12 +1,21 @@
-//! What happens to an exchange when a process dies: runs by command, not by `cargo test`.
+//! What happens to an exchange when a process dies, a disk fails, a server stops or a database goes back: runs by
+//! command, not by `cargo test`. Each ends with 0 only if nothing that was acknowledged is lost.
 //!
 //! ```sh
 //! cargo run -p unefois-tests --bin faults -- kill --database both
+//! cargo run -p unefois-tests --bin faults -- disk
+//! cargo run -p unefois-tests --bin faults -- server
+//! cargo run -p unefois-tests --bin faults -- copies
 //! ```
 
 mod books;
+mod copies;
+mod disk;
 mod kill;
 mod load;
+mod server;
+mod worker;
+mod workload;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -26,6 +35,14 @@ struct Cli {
 enum Fault {
     /// Kills the producer's process (SIGKILL) at random moments while a commune fetches, then reads every book.
     Kill(Kill),
+    /// Fails every n-th write or flush of a SQLite database, fills its disk, deletes and replaces its file.
+    Disk(disk::Disk),
+    /// Stops PostgreSQL at once, or kills it, while exchanges go on.
+    Server(server::Server),
+    /// Puts old copies back, starts a second process on a log, stops a replica in its tracks.
+    Copies(copies::Copies),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 /// `faults kill`.
@@ -52,6 +69,15 @@ enum Database {
     Both,
 }
 
+impl Database {
+    fn each(self) -> Vec<Self> {
+        match self {
+            Self::Both => vec![Self::Sqlite, Self::Postgres],
+            one => vec![one],
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // The roles run in processes of this same program.
@@ -70,16 +96,38 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<bool> {
-    let Fault::Kill(kill) = &cli.fault;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut held = true;
-    for database in [Database::Sqlite, Database::Postgres] {
-        if kill.database != Database::Both && kill.database != database {
-            continue;
+    runtime.block_on(async {
+        match &cli.fault {
+            Fault::Worker(worker) => worker::run(worker).await,
+            Fault::Disk(disk) => {
+                let report = disk::run(disk).await?;
+                writeln!(std::io::stdout(), "{report}")?;
+                Ok(report.holds())
+            }
+            Fault::Server(server) => {
+                let report = server::run(server).await?;
+                writeln!(std::io::stdout(), "{report}")?;
+                Ok(report.holds())
+            }
+            Fault::Kill(kill) => {
+                let mut held = true;
+                for database in kill.database.each() {
+                    let report = kill::run(kill, database).await?;
+                    writeln!(std::io::stdout(), "{report}")?;
+                    held &= report.holds(kill);
+                }
+                Ok(held)
+            }
+            Fault::Copies(copies) => {
+                let mut held = true;
+                for database in copies.database.each() {
+                    let report = copies::run(copies, database).await?;
+                    writeln!(std::io::stdout(), "{report}")?;
+                    held &= report.holds();
+                }
+                Ok(held)
+            }
         }
-        let report = runtime.block_on(kill::run(kill, database))?;
-        writeln!(std::io::stdout(), "{report}")?;
-        held &= report.holds(kill);
-    }
-    Ok(held)
+    })
 }

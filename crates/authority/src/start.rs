@@ -194,6 +194,7 @@ pub async fn start(
     let published = Arc::new(Published::load(config.directory.clone())?);
     agree(&config, &published)?;
     let signer = SignerKey::from_text(text(&config.ledger.signer)?.trim()).map_err(StartError::Signer)?;
+    listed(&config, &keys, &signer, &published)?;
     let providers = config
         .login
         .iter()
@@ -410,6 +411,43 @@ fn agree(config: &Config, published: &Published) -> Result<(), StartError> {
         return Err(StartError::Config("the directory names another issuer URL"));
     }
     Ok(())
+}
+
+/// Whether the directory lists the keys that this authority signs with, at present or to come. With another key every
+/// token, withdrawal and head would be refused.
+fn listed(config: &Config, keys: &Keys, signer: &SignerKey, published: &Published) -> Result<(), StartError> {
+    let edition = published.edition();
+    let row = edition.directory.authority();
+    for (key, listed, path, what) in [
+        (
+            &keys.token,
+            &row.token_keys,
+            &config.keys.token,
+            "the directory does not list it among the token_keys",
+        ),
+        (
+            &keys.withdrawal,
+            &row.withdrawal_keys,
+            &config.keys.withdrawal,
+            "the directory does not list it among the withdrawal_keys",
+        ),
+    ] {
+        let kid = key.thumbprint().to_string();
+        if !listed.iter().any(|key| key.kid() == kid) {
+            let path = path.clone();
+            return Err(KeyFileError { path, what }.into());
+        }
+    }
+    let vkey = signer.verifier().to_string();
+    let own = edition.directory.participant(&row.participant);
+    match own.is_some_and(|own| own.logs.iter().any(|log| log.vkey == vkey)) {
+        true => Ok(()),
+        false => Err(KeyFileError {
+            path: config.ledger.signer.clone(),
+            what: "the directory does not list this log and this key for the authority",
+        }
+        .into()),
+    }
 }
 
 fn origin(issuer: &str) -> Result<String, StartError> {

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use unefois_core::{Clock, DatatypeRev, RevocationView};
+use unefois_core::{Clock, DatatypeRev, Directory, RevocationView};
 use unefois_ledger::{
     Cosigned, DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Registry,
     Retention,
@@ -155,6 +155,13 @@ impl Node {
         let identity = Arc::new(Identity::load(config.tls.chain, config.tls.key)?);
         let trust = Arc::new(Trust::load(config.tls.authorities, config.tls.crls)?);
         let directory = Arc::new(DirectoryFollower::load(config.directory)?);
+        listed(
+            &config.ledger,
+            config.producer.as_ref(),
+            config.node.participant,
+            &directory.edition().directory,
+            &random,
+        )?;
         let gate = directory.gate(Arc::clone(&clock));
         let connector = Connector::new(
             Arc::clone(&trust),
@@ -345,6 +352,36 @@ impl Node {
         foundation.ledger.close().await;
         foundation.db.close().await;
     }
+}
+
+/// Whether the directory lists the keys that this node signs with, in its own row; whichever place they have there, at
+/// present or to come. With another key everything that it signs would be refused, after it was written.
+fn listed(
+    ledger: &config::LedgerKeys,
+    producer: Option<&ProducerConfig>,
+    participant: unefois_core::ParticipantId,
+    directory: &Directory,
+    random: &SystemRandom,
+) -> Result<(), StartError> {
+    const LOG: &str = "the directory does not list this log and this key for the participant: check [ledger] signer and \
+         [node] participant, or have the directory list it";
+    const SEAL: &str = "the directory does not list it among the participant's seal_keys: check the file, or have the \
+         directory list it";
+    let key = config::signer(&ledger.signer)?;
+    let vkey = key.verifier().to_string();
+    let row = directory.participant(&participant);
+    if !row.is_some_and(|row| row.logs.iter().any(|log| log.vkey == vkey)) {
+        return Err(config::broken(&ledger.signer, LOG).into());
+    }
+    if let Some(producer) = producer {
+        let kid = config::signing_key(&producer.seal, random)?
+            .thumbprint()
+            .to_string();
+        if !row.is_some_and(|row| row.seal_keys.iter().any(|key| key.kid() == kid)) {
+            return Err(config::broken(&producer.seal, SEAL).into());
+        }
+    }
+    Ok(())
 }
 
 fn producer(

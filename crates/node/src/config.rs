@@ -215,7 +215,7 @@ fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     std::fs::read(path).map_err(|_| broken(path, "it cannot be read"))
 }
 
-fn broken(path: &Path, what: &'static str) -> KeyFileError {
+pub(crate) fn broken(path: &Path, what: &'static str) -> KeyFileError {
     KeyFileError {
         path: path.to_owned(),
         what,

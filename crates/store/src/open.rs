@@ -7,6 +7,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -173,7 +174,14 @@ impl Db {
             .acquire_timeout(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None);
-        let rw = pool.clone().max_connections(1).connect_with(writer).await?;
+        let rw = pool
+            .clone()
+            .max_connections(1)
+            // After a write error SQLite may have rolled back by itself; the driver, whose ROLLBACK then fails, believes
+            // for ever that the transaction is open, and begins no other on this connection.
+            .before_acquire(|conn, _| Box::pin(async move { Ok(!conn.is_in_transaction()) }))
+            .connect_with(writer)
+            .await?;
         let ro = pool
             .max_connections(4)
             .connect_with(options.read_only(true))

@@ -275,3 +275,43 @@ async fn i7_a_caller_that_shows_a_later_head_stops_the_node(database: TestDataba
     assert_read_only(&world, &node, Standing::RolledBack).await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_does_not_start_with_keys_that_the_directory_does_not_list() {
+    let world = world().await;
+    world.add_log();
+    let database = TestDatabase::sqlite();
+    let surroundings = || unefois_node::Surroundings {
+        clock: Arc::clone(&world.clock),
+        random: world.random.clone(),
+    };
+    // A second key of the row is as good as the first.
+    let mut next = world.config(database.url());
+    next.ledger.signer = world.path("ledger2.key");
+    world.node_with(next).await.stop().await;
+
+    let name: KeyName = format!("{}/1", producer_id()).parse().expect("a name");
+    std::fs::write(
+        world.path("other.key"),
+        SignerKey::to_text(name, &[9; 32]).as_bytes(),
+    )
+    .expect("a file");
+    let mut other_log = world.config(database.url());
+    other_log.ledger.signer = world.path("other.key");
+    let mut other_seal = world.config(database.url());
+    other_seal.producer.as_mut().expect("a producer").seal = world.path("pivot.key");
+    let mut other_name = world.config(database.url());
+    other_name.node.participant = consumer_id();
+    for (config, file) in [
+        (other_log, "other.key"),
+        (other_seal, "pivot.key"),
+        (other_name, "ledger.key"),
+    ] {
+        let refused = unefois_node::Node::build(config, surroundings()).await;
+        let refused = refused.expect_err(file).to_string();
+        assert!(
+            refused.contains(file) && refused.contains("the directory does not list"),
+            "{refused}"
+        );
+    }
+}

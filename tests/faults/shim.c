@@ -1,0 +1,67 @@
+/* Fails the n-th call that changes a file whose path begins with $FAULT_PATH, before or after it took effect, once or
+ * from then on. Loaded before the C library (LD_PRELOAD); counts its calls in $FAULT_COUNT at the end. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static long calls;
+
+static int ours(int fd) {
+  const char *prefix = getenv("FAULT_PATH");
+  char link[64], path[4096];
+  if (!prefix) return 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t n = readlink(link, path, sizeof path - 1);
+  if (n <= 0) return 0;
+  path[n] = 0;
+  return strncmp(path, prefix, strlen(prefix)) == 0 && !strstr(path, ".lock");
+}
+
+/* 0: leave it; 1: fail before; 2: fail after. */
+static int fault(int fd) {
+  if (!ours(fd)) return 0;
+  long n = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+  const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND");
+  if (!at || !kind) return 0;
+  long when = atol(at);
+  if (!strcmp(kind, "full")) return n >= when;
+  if (n != when) return 0;
+  return !strcmp(kind, "after") ? 2 : 1;
+}
+
+static int error_of_kind(void) {
+  const char *kind = getenv("FAULT_KIND");
+  return kind && !strcmp(kind, "full") ? ENOSPC : EIO;
+}
+
+#define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+#define WRAP(type, name, parameters, fd, arguments) \
+  type name parameters { \
+    int how = fault(fd); \
+    if (how == 1) { errno = error_of_kind(); return -1; } \
+    type done = REAL(name) arguments; \
+    if (how == 2) { errno = error_of_kind(); return -1; } \
+    return done; \
+  }
+
+WRAP(ssize_t, write, (int fd, const void *b, size_t n), fd, (fd, b, n))
+WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), fd, (fd, b, n, o))
+WRAP(ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), fd, (fd, b, n, o))
+WRAP(int, fsync, (int fd), fd, (fd))
+WRAP(int, fdatasync, (int fd), fd, (fd))
+WRAP(int, ftruncate, (int fd, off_t n), fd, (fd, n))
+WRAP(int, ftruncate64, (int fd, off64_t n), fd, (fd, n))
+
+__attribute__((destructor)) static void told(void) {
+  const char *path = getenv("FAULT_COUNT");
+  if (!path) return;
+  FILE *file = fopen(path, "w");
+  if (!file) return;
+  fprintf(file, "%ld\n", calls);
+  fclose(file);
+}
