@@ -186,14 +186,7 @@ impl Entry {
     /// # Errors
     /// [`InvalidEntry`] names the field; nothing but the canonical encoding is accepted.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidEntry> {
-        if bytes.len() > MAX_BYTES {
-            return Err(InvalidEntry::TooLong(bytes.len() - MAX_BYTES));
-        }
-        let (version, rest) = bytes.split_first().ok_or(InvalidEntry::Truncated("version"))?;
-        if *version != VERSION {
-            return Err(InvalidEntry::Version(*version));
-        }
-        let mut fields = Fields { rest };
+        let mut fields = Fields::of(bytes)?;
         let entry = Self {
             event: fields
                 .word("event", Event::from_code)?
@@ -235,6 +228,117 @@ impl Entry {
     }
 }
 
+/// What an entry says in fields of fixed width: all but its names and its digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// What happened.
+    pub event: Event,
+    /// The exchange.
+    pub exchange_id: Option<ExchangeId>,
+    /// When.
+    pub at: Micros,
+    /// In what capacity the person stands behind it.
+    pub capacity: Option<Capacity>,
+    /// How sure the person's identity was.
+    pub acr: Option<Acr>,
+    /// Bit n: the n-th grant unit.
+    pub units: u64,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why it was refused or put off.
+    pub reason: Option<Reason>,
+    /// The writer's view of the withdrawal log.
+    pub view: RevocationView,
+}
+
+impl Outline {
+    /// Reads the outline of an entry, and the bytes of its names (requester to legal basis) as they stand.
+    ///
+    /// For who reads many entries with the same names: bytes whose outline reads are an entry exactly if an entry with
+    /// these names' bytes decodes.
+    ///
+    /// # Errors
+    /// [`InvalidEntry`], as [`Entry::decode`] gives it for all but the names.
+    pub fn read(bytes: &[u8]) -> Result<(Self, &[u8]), InvalidEntry> {
+        const NAMES: [&str; 8] = [
+            "requester",
+            "provider",
+            "holder",
+            "publisher",
+            "datatype",
+            "demarche",
+            "habilitation",
+            "legal_basis",
+        ];
+        const DIGESTS: [&str; 8] = [
+            "grant_commit",
+            "content_commit",
+            "dossier_commit",
+            "actor_commit",
+            "request_hash",
+            "peer_origin_hash",
+            "peer_entry_hash",
+            "evidence_commit",
+        ];
+        let mut fields = Fields::of(bytes)?;
+        let event = fields
+            .word("event", Event::from_code)?
+            .ok_or(InvalidEntry::Field("event"))?;
+        let exchange_id = fields.exchange_id()?;
+        fields.number::<2>("attempt")?;
+        let at = Micros::new(i64::from_be_bytes(fields.number("at")?));
+        let start = fields.rest;
+        for name in NAMES {
+            fields.next(name)?;
+        }
+        let names = &start[..start.len() - fields.rest.len()];
+        let capacity = fields.word("capacity", Capacity::from_code)?;
+        let acr = fields.word("acr", Acr::from_code)?;
+        let units = u64::from_be_bytes(fields.number("units")?);
+        let outcome = fields.word("outcome", Outcome::from_code)?;
+        let reason = fields.word("reason", Reason::from_code)?;
+        fields.number::<8>("directory_version")?;
+        let view = RevocationView {
+            epoch: u64::from_be_bytes(fields.number("view.epoch")?),
+            seq: u64::from_be_bytes(fields.number("view.seq")?),
+        };
+        for name in DIGESTS {
+            fields.digest(name)?;
+        }
+        let outline = Self {
+            event,
+            exchange_id,
+            at,
+            capacity,
+            acr,
+            units,
+            outcome,
+            reason,
+            view,
+        };
+        match fields.rest.len() {
+            0 => Ok((outline, names)),
+            extra => Err(InvalidEntry::TooLong(extra)),
+        }
+    }
+}
+
+impl From<&Entry> for Outline {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            event: entry.event,
+            exchange_id: entry.exchange_id,
+            at: entry.at,
+            capacity: entry.capacity,
+            acr: entry.acr,
+            units: entry.units,
+            outcome: entry.outcome,
+            reason: entry.reason,
+            view: entry.view,
+        }
+    }
+}
+
 fn text<T: ToString>(value: &Option<T>) -> String {
     value.as_ref().map(T::to_string).unwrap_or_default()
 }
@@ -244,6 +348,18 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// What follows the version.
+    fn of(bytes: &'a [u8]) -> Result<Self, InvalidEntry> {
+        if bytes.len() > MAX_BYTES {
+            return Err(InvalidEntry::TooLong(bytes.len() - MAX_BYTES));
+        }
+        let (version, rest) = bytes.split_first().ok_or(InvalidEntry::Truncated("version"))?;
+        match *version {
+            VERSION => Ok(Self { rest }),
+            version => Err(InvalidEntry::Version(version)),
+        }
+    }
+
     fn next(&mut self, name: &'static str) -> Result<&'a [u8], InvalidEntry> {
         let (len, rest) = self.rest.split_first().ok_or(InvalidEntry::Truncated(name))?;
         let (field, rest) = rest
@@ -369,6 +485,32 @@ mod tests {
                     assert_eq!(entry.encode(), changed, "byte {at}");
                 }
             }
+        }
+    }
+
+    /// Whatever is changed: an outline reads, over names that decode, exactly where the whole entry does.
+    #[test]
+    fn an_outline_reads_exactly_what_decodes_but_for_the_names() {
+        let bytes = full().encode();
+        let (outline, names) = Outline::read(&bytes).unwrap();
+        assert_eq!(outline, Outline::from(&full()));
+        let start = bytes.windows(names.len()).position(|part| part == names).unwrap();
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x02, 0x20, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                let whole = Entry::decode(&changed);
+                match Outline::read(&changed) {
+                    Ok((outline, read)) if read == names => {
+                        assert_eq!(outline, Outline::from(&whole.unwrap()), "byte {at}");
+                    }
+                    Ok(_) => assert!((start..start + names.len()).contains(&at), "byte {at}"),
+                    Err(_) => assert!(whole.is_err(), "byte {at}"),
+                }
+            }
+        }
+        for end in 0..bytes.len() {
+            assert!(Outline::read(&bytes[..end]).is_err(), "cut at {end}");
         }
     }
 

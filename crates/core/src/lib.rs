@@ -39,7 +39,7 @@ pub use catalogue::Catalogue;
 pub use claims::{AccessTokenClaims, Cnf, RevocationView};
 pub use digest::Sha256;
 pub use directory::Directory;
-pub use entry::Entry;
+pub use entry::{Entry, Outline};
 pub use filter::{DatatypeFilter, EntryFilter, InvalidFilter, PeerMatch};
 pub use habilitation::{HabilitatedDatatype, Habilitation};
 pub use handle::{Handle, InvalidHandle};

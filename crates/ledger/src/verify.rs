@@ -1,19 +1,24 @@
 //! The operator's check of a log in its database: everything that is stored is recomputed from the entries' bytes.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use unefois_core::{Entry, Micros, ParticipantId, RevocationView};
+use tokio::task::JoinSet;
+use unefois_core::{Entry, Micros, Outline, ParticipantId, RevocationView};
 use unefois_store::Db;
-use unefois_store::entry::{Columns, EntryRow, entry_beyond_head, entry_rows, owner};
+use unefois_store::entry::{Columns, Named, entry_beyond_head, owner};
 use unefois_store::head::{self, head_read};
 use unefois_store::name::Names;
+use unefois_store::page::{Page, entry_page};
 use unefois_store::tile::tile_range;
 use unefois_tlog::{Checkpoint, Hash, SignedCheckpoint, Tile, Tree, VerifierKey};
 
 use crate::Error;
 
 /// Entries read at once.
-const PAGE: u64 = 2_048;
+const PAGE: u64 = 16_384;
+/// The most combinations of names that are kept at hand.
+const MAX_NAMED: usize = 65_536;
 /// The most faults that are told one by one.
 const MAX_FAULTS: u32 = 100;
 
@@ -115,10 +120,22 @@ pub async fn verify_database(
         owner: owner(origin),
         ..Check::default()
     };
-    while check.next < head.size {
+    let page = |start: u64| {
+        let (db, log, end) = (db.clone(), head.log, head.size.min(start + PAGE));
+        async move { entry_page(&db, log, start, end).await }
+    };
+    // The next page is read while the last one is hashed.
+    let mut reading = JoinSet::new();
+    if head.size > 0 {
+        reading.spawn(page(0));
+    }
+    while let Some(read) = reading.join_next().await {
+        let read = read.expect("reading a page does not panic")?;
         let end = head.size.min(check.next + PAGE);
-        let rows = entry_rows(db, head.log, check.next, end).await?;
-        check.page(db, &rows, end).await?;
+        if end < head.size {
+            reading.spawn(page(end));
+        }
+        check.page(db, &read, end).await?;
         check.tiles(db, head.log).await?;
         progress(end, head.size);
     }
@@ -132,6 +149,8 @@ pub async fn verify_database(
 struct Check {
     owner: Option<ParticipantId>,
     names: Names,
+    /// The columns of the names that were met, by their bytes in an entry.
+    named: HashMap<Box<[u8]>, Named>,
     tree: Tree,
     next: u64,
     read: u64,
@@ -146,14 +165,49 @@ struct Check {
 }
 
 impl Check {
-    async fn page(&mut self, db: &Db, rows: &[EntryRow], end: u64) -> Result<(), Error> {
-        let entries: Vec<Option<Entry>> = rows.iter().map(|row| Entry::decode(&row.entry).ok()).collect();
-        self.names.find(db, entries.iter().flatten()).await?;
-        for (row, entry) in rows.iter().zip(&entries) {
-            while self.next < row.idx {
+    async fn page(&mut self, db: &Db, page: &Page, end: u64) -> Result<(), Error> {
+        if self.named.len() > MAX_NAMED {
+            self.named.clear();
+        }
+        let outlines: Vec<Option<(Outline, &[u8])>> = page
+            .rows()
+            .map(|(_, _, entry)| Outline::read(entry).ok())
+            .collect();
+        let mut known: Vec<Option<Named>> = outlines
+            .iter()
+            .map(|outline| self.named.get(outline.as_ref()?.1).copied())
+            .collect();
+        // Names that were not met before are decoded, once; those that do not decode stay unknown.
+        let mut new: BTreeMap<&[u8], Entry> = BTreeMap::new();
+        for ((_, _, entry), (outline, named)) in page.rows().zip(outlines.iter().zip(&known)) {
+            if let (Some((_, names)), None) = (outline, named)
+                && !new.contains_key(names)
+                && let Ok(entry) = Entry::decode(entry)
+            {
+                new.insert(names, entry);
+            }
+        }
+        self.names.find(db, new.values()).await?;
+        for (names, entry) in new {
+            let named = Named::of(&entry, self.owner.as_ref(), &self.names);
+            self.named.insert(names.into(), named);
+        }
+        for (outline, named) in outlines.iter().zip(&mut known) {
+            if let (Some((_, names)), None) = (outline, &named) {
+                *named = self.named.get(*names).copied();
+            }
+        }
+        let read = outlines.into_iter().zip(known);
+        for ((idx, columns, entry), (outline, named)) in page.rows().zip(read) {
+            while self.next < idx {
                 self.missing();
             }
-            self.entry(row, entry.as_ref());
+            self.entry(
+                idx,
+                columns,
+                entry,
+                outline.map(|(outline, _)| outline).zip(named),
+            );
             self.next += 1;
             self.read += 1;
         }
@@ -170,42 +224,59 @@ impl Check {
         self.next += 1;
     }
 
-    fn entry(&mut self, row: &EntryRow, entry: Option<&Entry>) {
-        let leaf = Hash::of_leaf(&row.entry);
+    fn entry(&mut self, idx: u64, stored: &Columns, entry: &[u8], read: Option<(Outline, Named)>) {
+        let leaf = Hash::of_leaf(entry);
         self.leaves.push(leaf);
-        let Some(entry) = entry else {
-            return self.fault(LogFault::Entry(row.idx));
+        let Some((outline, named)) = read else {
+            return self.fault(LogFault::Entry(idx));
         };
-        if Some(entry.at) < self.at || Some(entry.view) < self.view {
-            self.fault(LogFault::Order(row.idx));
+        if Some(outline.at) < self.at || Some(outline.view) < self.view {
+            self.fault(LogFault::Order(idx));
         }
-        (self.at, self.view) = (Some(entry.at), Some(entry.view));
-        let columns = Columns::of(entry, &leaf, self.owner.as_ref(), &self.names);
-        for column in row.columns.differences(&columns) {
+        (self.at, self.view) = (Some(outline.at), Some(outline.view));
+        let columns = Columns::with(&outline, &leaf, &named);
+        if *stored == columns {
+            return;
+        }
+        for column in stored.differences(&columns) {
             match column {
-                "leaf" => self.suspects.push(row.idx),
-                column => self.index_fault(row.idx, column),
+                "leaf" => self.suspects.push(idx),
+                column => self.index_fault(idx, column),
             }
         }
     }
 
-    /// Appends the page and compares the tiles that it completes with those stored.
+    /// Appends the page and compares the tiles that it completes with those stored, all of one level at once.
     async fn tiles(&mut self, db: &Db, log: i32) -> Result<(), Error> {
         let completed = self.tree.append(&std::mem::take(&mut self.leaves))?;
-        for tile in completed {
-            let id = tile.id();
-            let stored: Result<Vec<Tile>, _> = tile_range(db, log, id.level(), id.index(), 1).await;
-            let same = match stored {
-                Ok(stored) => stored.first() == Some(&tile),
-                Err(unefois_store::Error::Corrupt(_)) => false,
-                Err(e) => return Err(e.into()),
+        for tiles in completed.chunk_by(|a, b| a.id().level() == b.id().level()) {
+            let Some(first) = tiles.first().map(Tile::id) else {
+                continue;
             };
-            if !same {
-                self.fault(LogFault::Tile {
-                    level: id.level(),
-                    index: id.index(),
-                });
+            let (level, from, count) = (first.level(), first.index(), tiles.len() as u64);
+            match tile_range(db, log, level, from, count).await {
+                Ok(stored) if stored == tiles => {}
+                // Which of them is looked at one by one.
+                Ok(_) | Err(unefois_store::Error::Corrupt(_)) => {
+                    for tile in tiles {
+                        self.tile(db, log, tile).await?;
+                    }
+                }
+                Err(e) => return Err(e.into()),
             }
+        }
+        Ok(())
+    }
+
+    async fn tile(&mut self, db: &Db, log: i32, tile: &Tile) -> Result<(), Error> {
+        let (level, index) = (tile.id().level(), tile.id().index());
+        let same = match tile_range(db, log, level, index, 1).await {
+            Ok(stored) => stored.first() == Some(tile),
+            Err(unefois_store::Error::Corrupt(_)) => false,
+            Err(e) => return Err(e.into()),
+        };
+        if !same {
+            self.fault(LogFault::Tile { level, index });
         }
         Ok(())
     }

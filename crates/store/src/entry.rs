@@ -1,7 +1,9 @@
 //! The leaves of the logs, with the columns that a search reads.
 
 use sqlx::sqlite::SqliteConnection;
-use unefois_core::{Acr, Capacity, Entry, Event, ExchangeId, Micros, Outcome, ParticipantId, Reason};
+use unefois_core::{
+    Acr, Capacity, Entry, Event, ExchangeId, Micros, Outcome, Outline, ParticipantId, Reason,
+};
 use unefois_tlog::Hash;
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use crate::rows::{PgQuery, Script, SqliteQuery};
 use crate::{Db, Error, Tx, read, to_i64, to_u64};
 
 /// The columns beside an entry's bytes, each derived from them; names stand by their number in the dictionary.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub(crate) event: i16,
     pub(crate) outcome: Option<i16>,
@@ -33,12 +35,39 @@ pub struct Columns {
     pub(crate) acr: Option<i16>,
 }
 
-impl Columns {
-    /// The columns of an entry of the log that `owner` writes, whose leaf hash is `leaf`: the only place that says what
-    /// they hold. A name that `names` does not know gives a number that none has.
-    pub fn of(entry: &Entry, leaf: &Hash, owner: Option<&ParticipantId>, names: &Names) -> Self {
+/// The columns that hold names, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    ids: [Option<i32>; FIELDS],
+    peer: Option<i32>,
+    other: Option<i32>,
+}
+
+impl Named {
+    /// Those of an entry of the log that `owner` writes. A name that `names` does not know gives a number that none has.
+    pub fn of(entry: &Entry, owner: Option<&ParticipantId>, names: &Names) -> Self {
         let mut ids = [None; FIELDS];
         each_name(entry, |field, name| ids[field] = Some(names.id(name)));
+        let [requester, provider, ..] = ids;
+        // The other end as the owner sees it; the authority is neither end.
+        let is_owner = |end: &Option<ParticipantId>| owner.is_some() && end.as_ref() == owner;
+        let (peer, other) = match (is_owner(&entry.requester), is_owner(&entry.provider)) {
+            (true, _) => (provider, None),
+            (false, true) => (requester, None),
+            (false, false) => (requester, provider),
+        };
+        Self { ids, peer, other }
+    }
+}
+
+impl Columns {
+    /// The columns of an entry of the log that `owner` writes, whose leaf hash is `leaf`.
+    pub fn of(entry: &Entry, leaf: &Hash, owner: Option<&ParticipantId>, names: &Names) -> Self {
+        Self::with(&Outline::from(entry), leaf, &Named::of(entry, owner, names))
+    }
+
+    /// The columns of an entry with this outline and these names: the only place that says what they hold.
+    pub fn with(outline: &Outline, leaf: &Hash, named: &Named) -> Self {
         let [
             requester,
             provider,
@@ -48,24 +77,17 @@ impl Columns {
             demarche,
             habilitation,
             legal_basis,
-        ] = ids;
-        // The other end as the owner sees it; the authority is neither end.
-        let is_owner = |end: &Option<ParticipantId>| owner.is_some() && end.as_ref() == owner;
-        let (peer, other) = match (is_owner(&entry.requester), is_owner(&entry.provider)) {
-            (true, _) => (provider, None),
-            (false, true) => (requester, None),
-            (false, false) => (requester, provider),
-        };
+        ] = named.ids;
         let [a, b, c, d, e, f, g, h, ..] = *leaf.as_bytes();
         Self {
-            event: i16::from(entry.event.code()),
-            outcome: entry.outcome.map(Outcome::code).map(i16::from),
-            at: entry.at.get(),
+            event: i16::from(outline.event.code()),
+            outcome: outline.outcome.map(Outcome::code).map(i16::from),
+            at: outline.at.get(),
             leaf: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            units: entry.units.cast_signed(),
-            exchange_id: entry.exchange_id.as_ref().map(ExchangeId::as_uuid),
-            peer,
-            other,
+            units: outline.units.cast_signed(),
+            exchange_id: outline.exchange_id.as_ref().map(ExchangeId::as_uuid),
+            peer: named.peer,
+            other: named.other,
             requester,
             provider,
             holder,
@@ -74,9 +96,9 @@ impl Columns {
             demarche,
             habilitation,
             legal_basis,
-            reason: entry.reason.map(Reason::code).map(i16::from),
-            capacity: entry.capacity.map(Capacity::code).map(i16::from),
-            acr: entry.acr.map(Acr::code).map(i16::from),
+            reason: outline.reason.map(Reason::code).map(i16::from),
+            capacity: outline.capacity.map(Capacity::code).map(i16::from),
+            acr: outline.acr.map(Acr::code).map(i16::from),
         }
     }
 
@@ -253,35 +275,6 @@ pub(crate) async fn script_entries(
             .bind(row.entry.clone())
     };
     script.insert(conn, (head, ""), 22, &rows, bind).await
-}
-
-#[derive(sqlx::FromRow)]
-struct Stored {
-    idx: i64,
-    entry: Vec<u8>,
-    #[sqlx(flatten)]
-    columns: Columns,
-}
-
-/// The stored leaves from `start` up to but not including `end`, with their columns, in order.
-///
-/// # Errors
-/// [`Error::Database`], [`Error::Corrupt`].
-pub async fn entry_rows(db: &Db, log: i32, start: u64, end: u64) -> Result<Vec<EntryRow>, Error> {
-    const SQL: &str = "SELECT idx, event, outcome, at, leaf, units, exchange_id, peer, other, requester, provider, holder, \
-         publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry \
-         FROM ledger_entry WHERE log = $1 AND idx >= $2 AND idx < $3 ORDER BY idx";
-    let (start, end) = (to_i64(start)?, to_i64(end)?);
-    let rows = read!(db, pool => sqlx::query_as::<_, Stored>(SQL).bind(log).bind(start).bind(end).fetch_all(pool).await?);
-    rows.into_iter()
-        .map(|row| {
-            Ok(EntryRow {
-                idx: to_u64(row.idx, "ledger_entry.idx")?,
-                columns: row.columns,
-                entry: row.entry,
-            })
-        })
-        .collect()
 }
 
 /// The bytes of the leaves from `start` up to but not including `end`, in order, with their places.

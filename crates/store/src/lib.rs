@@ -48,6 +48,7 @@ pub mod head;
 pub mod index;
 pub mod name;
 pub mod node;
+pub mod page;
 pub mod peer;
 pub mod search;
 pub mod tile;
