@@ -7,6 +7,7 @@ mod claim;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod disclosure;
+mod edge;
 mod erasure;
 mod fault;
 mod fence;
