@@ -8,7 +8,8 @@ use unefois_core::Event;
 
 use super::definitions;
 use super::view::Dialect;
-use crate::entry::{EntryRow, entry_rows};
+use crate::entry::Columns;
+use crate::page::entry_page;
 use crate::{Db, Error, read, to_i64};
 
 /// Entries copied at once.
@@ -120,9 +121,9 @@ async fn copy(db: &Db, file: &Path, progress: &mut impl FnMut(u64, u64)) -> Resu
         let size = size.unsigned_abs();
         for start in (0..size).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
             let end = size.min(start + PAGE);
-            let rows = entry_rows(db, log, start, end).await?;
+            let page = entry_page(db, log, start, end).await?;
             let mut tx = conn.begin().await.map_err(SnapshotError::Write)?;
-            for row in &rows {
+            for row in page.rows() {
                 insert(&mut tx, log, row).await?;
             }
             tx.commit().await.map_err(SnapshotError::Write)?;
@@ -141,14 +142,17 @@ async fn copy(db: &Db, file: &Path, progress: &mut impl FnMut(u64, u64)) -> Resu
     conn.close().await.map_err(SnapshotError::Write)
 }
 
-async fn insert(conn: &mut SqliteConnection, log: i32, row: &EntryRow) -> Result<(), SnapshotError> {
+async fn insert(
+    conn: &mut SqliteConnection,
+    log: i32,
+    (idx, c, entry): (u64, &Columns, &[u8]),
+) -> Result<(), SnapshotError> {
     const SQL: &str = "INSERT INTO ledger_entry (log, idx, at, event, outcome, units, exchange_id, requester, provider, \
          holder, publisher, datatype, demarche, habilitation, legal_basis, reason, capacity, acr, entry) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-    let c = &row.columns;
     let query = sqlx::query(SQL)
         .bind(log)
-        .bind(to_i64(row.idx)?)
+        .bind(to_i64(idx)?)
         .bind(c.at)
         .bind(c.event)
         .bind(c.outcome)
@@ -165,7 +169,7 @@ async fn insert(conn: &mut SqliteConnection, log: i32, row: &EntryRow) -> Result
         .bind(c.reason)
         .bind(c.capacity)
         .bind(c.acr)
-        .bind(&row.entry[..]);
+        .bind(entry);
     query.execute(conn).await.map(drop).map_err(SnapshotError::Write)
 }
 
