@@ -103,10 +103,9 @@ impl Names {
 async fn insert(db: &Db, names: &BTreeSet<String>) -> Result<(), Error> {
     match db {
         Db::Postgres(pool) => {
-            // It is written before the batch that needs it, whose own commit waits for all that was written before: this
-            // one waits for no disk and no standby.
-            const SQL: &str = "WITH local AS (SELECT set_config('synchronous_commit', 'off', true)) \
-                 INSERT INTO ledger_name (name) SELECT name FROM local, UNNEST($1::text[]) AS new (name) \
+            // As durable as a batch, though the batch's own commit comes later: the number is kept at hand, and one that
+            // the server forgot in a crash would stand for another name.
+            const SQL: &str = "INSERT INTO ledger_name (name) SELECT name FROM UNNEST($1::text[]) AS new (name) \
                  ON CONFLICT (name) DO NOTHING";
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             sqlx::query(SQL).bind(names).execute(pool).await?;
