@@ -110,22 +110,27 @@ async fn waiting(server: &mut PgConnection) -> i64 {
 async fn i9_a_hung_standby_holds_the_commit_and_no_caller() {
     let (scene, mut server) = alone().await;
     let ledger = scene.open(1).await;
-    // The names of the first entry are new to the database: they wait for no standby.
+    // Names that entries repeat are written once, before the first entry that needs them.
+    claimed(
+        fetch(&ledger, scene.once(scene.handle()), payload(1))
+            .await
+            .unwrap(),
+    );
     let (first, second) = (scene.once(scene.handle()), scene.once(scene.handle()));
     set(&mut server, "absent").await;
     unheard(&ledger, first.clone()).await;
     unheard(&ledger, second.clone()).await;
     // A commit that is cancelled would succeed unreplicated: nobody cancels it.
     assert_eq!(waiting(&mut server).await, 1);
-    assert_eq!(ledger.head().size, 0, "nothing is shown before it is on both");
+    assert_eq!(ledger.head().size, 1, "nothing is shown before it is on both");
     set(&mut server, "").await;
-    until(|| ledger.head().size == 1).await;
+    until(|| ledger.head().size == 2).await;
     assert_eq!(waiting(&mut server).await, 0);
     // The one was written, and is told once; the other's caller had gone before anything was decided.
     again(fetch(&ledger, first, payload(1)).await.unwrap());
     claimed(fetch(&ledger, second, payload(1)).await.unwrap());
     let written = [Event::Released, Event::ReleasedAgain, Event::Released];
-    assert_eq!(events(&ledger).await, written);
+    assert_eq!(events(&ledger).await[1..], written);
 }
 
 /// A reader of the server's log that says what it has on disk, as a standby does.
