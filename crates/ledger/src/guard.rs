@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -121,6 +121,8 @@ pub(crate) struct Guard {
     key: VerifierKey,
     clock: Arc<dyn Clock>,
     stops: AtomicU8,
+    /// Whether the batch under way has taken too long.
+    late: AtomicBool,
     recent: Mutex<BTreeMap<u64, Hash>>,
     anchor: Option<PathBuf>,
     /// What is written to the anchor's file, one writer at a time; whether the last write succeeded.
@@ -150,6 +152,7 @@ impl Guard {
             origin: head.origin.clone(),
             clock,
             stops: AtomicU8::new(0),
+            late: AtomicBool::new(false),
             recent: Mutex::default(),
             anchor: path,
             anchored: tokio::sync::Mutex::new(true),
@@ -174,6 +177,15 @@ impl Guard {
     /// Lets go on what `standing` forbade; whether it held before.
     pub(crate) fn lift(&self, standing: Standing) -> bool {
         self.stops.fetch_and(!standing.bit(), Ordering::AcqRel) & standing.bit() != 0
+    }
+
+    /// Whether the database owes the answer to a batch for too long.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_late(&self, late: bool) {
+        self.late.store(late, Ordering::Release);
     }
 
     /// Whether anything may be written.

@@ -367,10 +367,25 @@ impl Ledger {
         newer.map_or_else(|_| self.head(), |p| p.head.clone())
     }
 
-    /// Whether exchanges may be written at this moment: `false` whatever [`Ledger::standing`] forbids, and once the log
-    /// closes.
+    /// Whether exchanges may be written at this moment: not where [`Ledger::standing`] forbids it, not while the outcome
+    /// of a batch has been unknown for 2 s, not once the log closes.
+    ///
+    /// # Errors
+    /// What is in the way, in words for a probe.
+    pub fn writable(&self) -> Result<(), &'static str> {
+        match self.standing() {
+            Standing::Open if self.inner.closing.is_cancelled() => Err("the log is closing"),
+            Standing::Open if self.inner.guard.is_late() => {
+                Err("the database has not answered for 2 s: nothing is written")
+            }
+            Standing::Open => Ok(()),
+            standing => Err(standing.as_str()),
+        }
+    }
+
+    /// Whether [`Ledger::writable`] finds nothing in the way.
     pub fn is_writable(&self) -> bool {
-        self.standing() == Standing::Open && !self.inner.closing.is_cancelled()
+        self.writable().is_ok()
     }
 
     /// The log's origin.

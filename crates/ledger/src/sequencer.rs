@@ -6,6 +6,7 @@
 //! only what is there is acknowledged. It is never cancelled in the middle of a transaction: a write that hangs may
 //! still succeed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ const MAX_BATCH: usize = 2_048;
 /// How long to wait between two attempts at learning the outcome of a transaction.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a batch may take before the log counts as not writable: its callers have given up by then.
+const LATE: Duration = Duration::from_secs(2);
+
 /// What readers of this process see of the log: only what is committed.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -50,6 +54,20 @@ pub(crate) struct Sequencer {
     pub(crate) closing: CancellationToken,
 }
 
+/// Waits for `batch` however long it takes; once that is too long, probes are told until it ends.
+async fn watched<T>(guard: &Guard, batch: impl Future<Output = T>) -> T {
+    let mut batch = pin!(batch);
+    if let Ok(done) = tokio::time::timeout(LATE, batch.as_mut()).await {
+        return done;
+    }
+    guard.set_late(true);
+    tracing::error!("the database has not answered a batch for 2 s: the log is not ready until it does");
+    let done = batch.await;
+    guard.set_late(false);
+    tracing::warn!("the batch that took long has ended");
+    done
+}
+
 /// What became of a transaction.
 enum Outcome {
     Applied,
@@ -65,7 +83,8 @@ impl Sequencer {
         let mut later = Vec::new();
         while let Some(items) = self.take(later).await {
             later = if self.guard.writes().is_ok() {
-                self.process(items).await
+                let guard = Arc::clone(&self.guard);
+                watched(&guard, self.process(items)).await
             } else {
                 self.refuse(items);
                 Vec::new()

@@ -6,6 +6,7 @@ use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
+use crate::outage::until;
 use crate::proxy::{Fault, Hold, Proxy};
 use crate::raw::Raw;
 use crate::scene::{
@@ -152,6 +153,30 @@ async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
     assert_eq!(other.unwrap_err(), Reason::TokenConsumed);
     again(fetch(ledger, request, payload(1)).await.unwrap());
     assert_eq!(events(ledger).await, [Event::Released, Event::ReleasedAgain]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_batch_that_is_not_answered_is_told_to_probes_until_it_ends() {
+    let wires = Wires::new().await;
+    let ledger = &wires.faulty;
+    let request = wires.scene.once(wires.scene.handle());
+    for fault in [Fault::Held as fn(Hold) -> Fault, Fault::Unanswered] {
+        let hold = Hold::default();
+        wires.proxy.arm([fault(hold.clone())]);
+        let attempt = ledger.attempt(request.clone()).unwrap();
+        let waits = async {
+            hold.reached.notified().await;
+            assert_eq!(ledger.writable(), Ok(()), "what was just sent is not late");
+        };
+        let (late, ()) = tokio::join!(release(ledger, &attempt, payload(1), open_gate()), waits);
+        assert!(matches!(late, Err(Error::Unavailable)), "{late:?}");
+        until(|| !ledger.is_writable()).await;
+        assert!(ledger.writable().unwrap_err().contains("has not answered"));
+        hold.go.notify_one();
+        until(|| ledger.is_writable()).await;
+        drop(attempt);
+        again(fetch(ledger, request.clone(), payload(1)).await.unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

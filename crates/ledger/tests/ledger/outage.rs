@@ -24,7 +24,7 @@ fn entry(event: Event) -> Draft {
     Draft::new(Entry::new(event, Micros::new(0)))
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(10));
     let held = async {
         while !holds() {

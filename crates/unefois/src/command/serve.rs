@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 use unefois_authority::Running;
 use unefois_core::Clock;
-use unefois_ledger::{Cosigned, Ledger, Standing};
+use unefois_ledger::{Cosigned, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::{Foundation, Node, Surroundings};
 
@@ -154,10 +154,7 @@ fn node_checks(node: &Node) -> Vec<Check> {
 
 fn ledger_check(ledger: &Ledger) -> Check {
     let ledger = ledger.clone();
-    Check::new("ledger", move || match ledger.standing() {
-        Standing::Open => holds(ledger.is_writable(), "the log is closing"),
-        standing => Err(standing.as_str()),
-    })
+    Check::new("ledger", move || ledger.writable())
 }
 
 fn anchor_check(ledger: &Ledger) -> Check {
