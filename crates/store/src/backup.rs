@@ -88,8 +88,8 @@ impl Db {
         Ok(versions)
     }
 
-    /// Writes the state that a SQLite database has now to the file `path`, which must not exist. The process that uses
-    /// the database goes on.
+    /// Writes the state that a SQLite database has now to the file `path`, which must be empty or absent. The process
+    /// that uses the database goes on.
     ///
     /// # Errors
     /// [`Error::Database`]; [`Error::Url`] on PostgreSQL.

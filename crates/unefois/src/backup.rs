@@ -5,8 +5,9 @@
 
 mod postgres;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
@@ -116,7 +117,7 @@ impl Engine {
     }
 }
 
-/// Backs the database `url` up to the new folder `to`, while its process goes on.
+/// Backs the database `url` up to the new folder `to`, which nobody else may read, while its process goes on.
 ///
 /// # Errors
 /// The folder exists, the database cannot be read or holds no log, or the copy cannot be written.
@@ -126,7 +127,7 @@ pub async fn backup(url: &str, to: &Path, now: Micros) -> Result<Manifest, Failu
     let component = db.component().await.map_err(|e| unread(&e))?;
     let component = component.ok_or_else(|| unread(&StoreError::NoLog))?;
     let migrations = db.schema_versions(component).await.map_err(|e| unread(&e))?;
-    std::fs::create_dir(to).map_err(|e| {
+    DirBuilder::new().mode(0o700).create(to).map_err(|e| {
         let kind = match e.kind() {
             std::io::ErrorKind::AlreadyExists => Kind::Exists,
             _ => Kind::CannotWrite,
@@ -138,6 +139,7 @@ pub async fn backup(url: &str, to: &Path, now: Micros) -> Result<Manifest, Failu
     let (file, schema, logs) = match engine {
         Engine::Sqlite => {
             let path = to.join("database.db");
+            private(&path).map_err(|e| unwritten(&path, e))?;
             db.copy_to(&path).await.map_err(|e| unwritten(&path, e))?;
             let copy = Db::open_for_reading(&sqlite(&path))
                 .await
@@ -148,7 +150,9 @@ pub async fn backup(url: &str, to: &Path, now: Micros) -> Result<Manifest, Failu
         }
         Engine::Postgres => {
             let snapshot = db.snapshot().await.map_err(|e| unread(&e))?;
-            postgres::dump(url, &snapshot.id, &to.join("database.dump")).await?;
+            let path = to.join("database.dump");
+            private(&path).map_err(|e| unwritten(&path, e))?;
+            postgres::dump(url, &snapshot.id, &path).await?;
             (
                 "database.dump",
                 Some(snapshot.schema.clone()),
@@ -227,8 +231,23 @@ async fn restore_sqlite(file: &Path, url: &str, manifest: &Manifest, now: Micros
         return Err(holds_a_log("donnez un chemin où il n'y a rien"));
     }
     let next = beside(".restoring");
+    let clear = || {
+        for suffix in [
+            ".restoring",
+            ".restoring.lock",
+            ".restoring-wal",
+            ".restoring-shm",
+        ] {
+            // What is not there need not go.
+            let _gone = std::fs::remove_file(beside(suffix));
+        }
+    };
+    // SQLite would replay what an attempt that was killed had written over the new copy.
+    clear();
     let made = async {
-        std::fs::copy(file, &next).map_err(|e| unwritten(&next, e))?;
+        private(&next)
+            .and_then(|mut into| std::io::copy(&mut File::open(file)?, &mut into))
+            .map_err(|e| unwritten(&next, e))?;
         let component = match manifest.component {
             Owner::Node => Component::Node,
             Owner::Authority => Component::Authority,
@@ -246,15 +265,7 @@ async fn restore_sqlite(file: &Path, url: &str, manifest: &Manifest, now: Micros
             .map_err(|e| unwritten(&path, e))
     };
     let made = made.await;
-    for suffix in [
-        ".restoring",
-        ".restoring.lock",
-        ".restoring-wal",
-        ".restoring-shm",
-    ] {
-        // What is not there need not go.
-        let _gone = std::fs::remove_file(beside(suffix));
-    }
+    clear();
     made
 }
 
@@ -298,7 +309,7 @@ fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), Failure> {
     let path = folder.join(MANIFEST);
     let text = serde_json::to_string_pretty(manifest)
         .map_err(|e| Failure::new(Kind::Bug, "le manifeste n'est pas écrit").because(e))?;
-    let written = File::create(&path).and_then(|mut file| {
+    let written = private(&path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         File::open(folder)?.sync_all()
@@ -341,6 +352,15 @@ fn digest(path: &Path) -> Result<(String, u64), Failure> {
         Ok((Sha256::from_bytes(digest).to_string(), bytes))
     };
     read().map_err(|e| Failure::new(Kind::NoInput, format!("{} n'est pas lu", path.display())).because(e))
+}
+
+/// Makes the file `path`, which its owner alone may read.
+fn private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn sqlite(path: &Path) -> String {

@@ -5,11 +5,14 @@
 #[path = "../../../tests/kit/database.rs"]
 pub mod database;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use database::TestDatabase;
+use sqlx::{Connection as _, PgConnection};
 use unefois_core::commitment::NodeKey;
 use unefois_core::{Entry, Event, Micros};
 use unefois_ledger::{Draft, Error, Keys, Ledger, Safeguards, Standing};
@@ -21,6 +24,7 @@ both_databases![
     i7_a_restored_backup_is_read_only_until_it_is_shown_to_be_the_last,
     i7_what_is_not_a_sound_backup_is_not_restored,
     i7_a_log_is_closed_for_ever,
+    a_backup_is_its_owners_alone,
 ];
 
 const ORIGIN: &str = "urn:unefois:participant:18003506500010/1";
@@ -212,4 +216,156 @@ async fn i7_a_log_is_closed_for_ever(database: TestDatabase) {
     assert_ends(&close(), 1);
     let refused = open(database.url()).await;
     assert!(matches!(refused, Err(Error::Closed)), "{:?}", refused.err());
+}
+
+/// Restores with a `pg_restore` of ours, which does `how` to the script that the real one writes.
+fn restore_by(how: &str, from: &Path, to: &str) -> Output {
+    let programs = tempfile::tempdir().unwrap();
+    let program = programs.path().join("pg_restore");
+    let script = format!("#!/bin/sh\nPATH=${{PATH#*:}}\npg_restore \"$@\" | {how}\n");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    Command::new("sh")
+        .args(["-c", "PATH=\"$0:$PATH\" && exec \"$@\"", text(programs.path())])
+        .args([env!("CARGO_BIN_EXE_unefois"), "db", "restore"])
+        .args(["--from", text(from), "--database", to])
+        .output()
+        .expect("the program runs")
+}
+
+/// Whether any table is in the database once psql has gone.
+async fn holds_a_table(url: &str) -> bool {
+    const PSQL: &str = "SELECT COUNT(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = 'psql'";
+    const TABLES: &str = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
+    let mut server = PgConnection::connect(url).await.unwrap();
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while sqlx::query_scalar::<_, i64>(PSQL)
+        .fetch_one(&mut server)
+        .await
+        .unwrap()
+        > 0
+    {
+        look.tick().await;
+    }
+    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut server).await.unwrap();
+    tables > 0
+}
+
+/// A copy that is whole but not marked could be written, a part of one looks sound: neither is ever committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_restoration_that_is_cut_leaves_nothing() {
+    // In the middle of the entries, after more of them than a pipe holds, so that psql has been given some.
+    const IN_A_COPY: &str = "awk '/^COPY .*ledger_entry_p0 / {n = 1; print; next} !n {print} \
+         n {for (i = 0; i < 20; i++) print; if (n++ > 250) exit}'";
+    // More than a pipe holds, so that psql has been given the whole script before the end.
+    const WHOLE: &str = "(cat; head -c 300000 /dev/zero | tr '\\0' '\\n')";
+    let database = TestDatabase::postgres();
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("backup");
+    let (db, ledger) = open(database.url()).await.unwrap();
+    grow(&ledger, 300).await;
+    assert_ends(
+        &unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]),
+        0,
+    );
+    ledger.close().await;
+    db.close().await;
+
+    let target = elsewhere(&database);
+    for (cut, code) in [
+        (format!("{IN_A_COPY}; exit 1"), Some(74)),
+        (format!("{IN_A_COPY}; kill -KILL $PPID"), None),
+        (format!("{WHOLE}; exit 1"), Some(74)),
+        (format!("{WHOLE}; kill -KILL $PPID"), None),
+    ] {
+        let output = restore_by(&cut, &from, target.url());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), code, "{cut}: {said}");
+        assert!(!holds_a_table(target.url()).await, "{cut}");
+    }
+    assert_ends(&restore_by(WHOLE, &from, target.url()), 0);
+    assert!(holds_a_table(target.url()).await);
+    let (db, ledger) = open(target.url()).await.unwrap();
+    assert_eq!((ledger.head().size, ledger.standing()), (300, Standing::Unproved));
+    ledger.close().await;
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_what_a_killed_restoration_left_is_not_replayed_over_the_next() {
+    let database = TestDatabase::sqlite();
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("backup");
+    let (db, ledger) = open(database.url()).await.unwrap();
+    grow(&ledger, 300).await;
+    assert_ends(
+        &unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]),
+        0,
+    );
+    let target = elsewhere(&database);
+    let path = |of: &TestDatabase, suffix: &str| format!("{}{suffix}", &of.url()["sqlite:".len()..]);
+    // Later writes, which SQLite would take for the copy's own.
+    grow(&ledger, 10).await;
+    std::fs::copy(path(&database, "-wal"), path(&target, ".restoring-wal")).unwrap();
+    for suffix in [".restoring", ".restoring-shm", ".restoring.lock"] {
+        std::fs::write(path(&target, suffix), "left").unwrap();
+    }
+    ledger.close().await;
+    db.close().await;
+    let restored = unefois(&["db", "restore", "--from", text(&from), "--database", target.url()]);
+    assert_ends(&restored, 0);
+    let left = Path::new(&path(&target, ""))
+        .parent()
+        .unwrap()
+        .read_dir()
+        .unwrap();
+    let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["unefois.db"]);
+    let (db, ledger) = open(target.url()).await.unwrap();
+    assert_eq!((ledger.head().size, ledger.standing()), (300, Standing::Unproved));
+    ledger.close().await;
+    db.close().await;
+}
+
+async fn a_backup_is_its_owners_alone(database: TestDatabase) {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("backup");
+    let (db, ledger) = open(database.url()).await.unwrap();
+    grow(&ledger, 3).await;
+    ledger.close().await;
+    db.close().await;
+    // As whoever has not thought of it.
+    let careless = |args: &[&str]| {
+        Command::new("sh")
+            .args([
+                "-c",
+                "umask 022 && exec \"$0\" \"$@\"",
+                env!("CARGO_BIN_EXE_unefois"),
+            ])
+            .args(args)
+            .output()
+            .expect("the program runs")
+    };
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_ends(
+        &careless(&["db", "backup", "--database", database.url(), "--to", text(&to)]),
+        0,
+    );
+    assert_eq!(mode(&to), 0o700);
+    let files: Vec<_> = to.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+        // However the copy was kept, what is restored is not for everybody.
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let target = elsewhere(&database);
+    assert_ends(
+        &careless(&["db", "restore", "--from", text(&to), "--database", target.url()]),
+        0,
+    );
+    if let Some(path) = target.url().strip_prefix("sqlite:") {
+        assert_eq!(mode(Path::new(path)), 0o600);
+    }
 }

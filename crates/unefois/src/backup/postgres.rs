@@ -65,7 +65,8 @@ pub(super) async fn dump(url: &str, snapshot: &str, file: &Path) -> Result<(), F
     blocking(move || run("pg_dump", command)).await
 }
 
-/// Restores the dump `file` to the empty database `url` and marks its logs, all in one transaction.
+/// Restores the dump `file` to the empty database `url` and marks its logs, all in one transaction, whose COMMIT is the
+/// last that psql reads: whatever ends before, this process included, leaves nothing.
 pub(super) async fn restore(url: &str, file: &Path, schema: &str, now: Micros) -> Result<(), Failure> {
     let address = Address::of(url)?;
     let mut script = address.command("pg_restore");
@@ -74,17 +75,13 @@ pub(super) async fn restore(url: &str, file: &Path, schema: &str, now: Micros) -
         .arg(file)
         .stdout(Stdio::piped());
     let mut psql = address.command("psql");
-    psql.args([
-        "--no-psqlrc",
-        "--quiet",
-        "--single-transaction",
-        "--set=ON_ERROR_STOP=1",
-    ])
-    .arg(format!("--dbname={}", address.url))
-    .stdin(Stdio::piped());
+    // Not --single-transaction, which commits at the end of its input, wherever that is.
+    psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
+        .arg(format!("--dbname={}", address.url))
+        .stdin(Stdio::piped());
     let schema = schema.replace('"', "\"\"");
     let mark = format!(
-        "\nUPDATE \"{schema}\".ledger_head SET restored_at = {} WHERE closed_at IS NULL;\n",
+        "\nUPDATE \"{schema}\".ledger_head SET restored_at = {} WHERE closed_at IS NULL;\nCOMMIT;\n",
         now.get()
     );
     blocking(move || {
@@ -92,20 +89,19 @@ pub(super) async fn restore(url: &str, file: &Path, schema: &str, now: Micros) -
         let mut psql = started("psql", &mut psql)?;
         let (mut text, mut into) = (script.stdout.take(), psql.stdin.take());
         let piped = match (&mut text, &mut into) {
-            (Some(text), Some(into)) => std::io::copy(text, into).map(drop),
+            (Some(text), Some(into)) => into
+                .write_all(b"BEGIN;\n")
+                .and_then(|()| std::io::copy(text, into).map(drop)),
             (_, _) => Err(std::io::ErrorKind::BrokenPipe.into()),
         };
         drop(text);
         let script = script.wait_with_output().map_err(|e| failed("pg_restore", e))?;
-        // Only a whole script is marked and committed: else psql goes before it has read the end.
+        // Only a whole script is marked and committed: at the end of any other, psql goes and the server rolls back.
         let whole = piped.is_ok() && script.status.success();
         let marked = match (whole, &mut into) {
             (true, Some(into)) => into.write_all(mark.as_bytes()).is_ok(),
             (_, _) => false,
         };
-        if !marked {
-            let _gone = psql.kill();
-        }
         drop(into);
         let psql = psql.wait_with_output().map_err(|e| failed("psql", e))?;
         match (marked, script.status.success(), psql.status.success()) {
