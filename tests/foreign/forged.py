@@ -81,7 +81,7 @@ class Log:
         files = {name.removeprefix("tile/"): raw for name, raw in self.shown.items() if "/entries/" in name}
         files |= {"checkpoint": self.shown["checkpoint"], "vkey": self.signer.vkey.encode()}
         size = len(self.entries)
-        manifest = {"format": "unefois/export/v1", "kind": "whole", "origin": ORIGIN, "size": size}
+        manifest = {"format": "unefois/export/v1", "kind": "whole", "origin": ORIGIN, "size": size, "entries": size}
         manifest |= {"root": b64(ledger.root_hash(self.leaves)), "range": {"first": 0, "end": size}}
         write_export(folder, manifest, files)
 
@@ -235,16 +235,29 @@ def exported(folder, log, bundle, first):
         log.export(path)
         manifest = json.loads(open(os.path.join(path, "manifest.json"), encoding="utf-8").read())
         files = {name: open(os.path.join(path, name), "rb").read() for name in manifest["files"]}
+        before = set(files)
         change(manifest, files)
+        for name in before - set(files):
+            os.remove(os.path.join(path, name))
         write_export(path, manifest, files)
         made[what] = (path, reason)
+
+    def narrowed(manifest, _):
+        manifest.update(kind="range", range={"first": WIDTH, "end": 300}, entries=44)
+
+    def truncated(manifest, files):
+        """The last rows left out, under the tile that proves the others: of them all the manifest tells."""
+        manifest.update(range={"first": 0, "end": WIDTH}, entries=WIDTH)
+        del files["entries/001.p/44"]
+        files["tile/0/001.p/44"] = log.shown["tile/0/001.p/44"]
 
     make("honest", "", "", lambda manifest, files: None)
     shorter = bundle[first:]
     make("removed", "an export without one row", "width", lambda m, f: f.update({"entries/000": shorter}))
     make("altered", "an export with a row altered", "root", lambda m, f: f.update({"entries/000": changed(bundle, 3)}))
     make("resized", "an export that tells another size", "another head", lambda m, f: m.update(size=299))
-    make("narrowed", "an export of fewer rows than it tells", "tile", lambda m, f: m.update(range={"first": 256, "end": 300}))
+    make("narrowed", "an export of fewer rows than it tells", "tile", narrowed)
+    make("truncated", "a whole export without its last rows", "every entry", truncated)
     make("stranger", "an export with a file too many", "too many", lambda m, f: None)
     write(os.path.join(folder, "stranger", "more"), b"")
     make("digest", "an export with a file changed", "was changed", lambda m, f: None)

@@ -1,7 +1,6 @@
 """Verifies ledgers from outside, with Python's standard library and `cryptography` alone.
 
-C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature and tlog-proof, over the hashes of RFC 9162. It shares
-no code with the program, nor with the other files of this folder.
+C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature, tlog-proof; RFC 9162. It shares no code with others.
 
     verify_ledger.py tiles URL VKEY [FILE [WITNESS_VKEY...]]    hash tiles, without a certificate
     verify_ledger.py bundles URL VKEY CERT KEY CA               entries, with an auditor's
@@ -261,6 +260,7 @@ def export(folder, vkey):
         need(len(proofs) == manifest["entries"], "an entry is missing")
         return 1 + len(proofs)
     first, end = manifest["range"]["first"], manifest["range"]["end"]
+    need(manifest["kind"] != "whole" or (first, end, manifest["entries"]) == (0, size, size), "a whole export has every entry")
 
     def subtree(at, count):
         """The root over `count` leaves from `at` on: from entries where they are there, else from one tile."""

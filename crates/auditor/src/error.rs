@@ -4,7 +4,7 @@ use unefois_core::entry::InvalidEntry;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process that serves the log did not answer, or refused.
-    #[error("the log cannot be read: {}", .0.message())]
+    #[error("the log cannot be read: {}", unefois_core::in_line(.0.message()))]
     Call(#[source] Box<tonic::Status>),
     /// What was sent proves nothing of what was asked.
     #[error("what was sent is not proved: {0}")]
@@ -133,5 +133,19 @@ impl Error {
     /// Whether the log could not be read at all, so that nothing is said about it.
     pub const fn unread(&self) -> bool {
         matches!(self, Self::Call(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_answers_commands_no_terminal() {
+        let error = Error::from(tonic::Status::internal("x\u{9b}2J\nUF-0000\u{202e}"));
+        assert_eq!(
+            error.to_string(),
+            "the log cannot be read: x\\u{9b}2J\\u{a}UF-0000\\u{202e}"
+        );
     }
 }

@@ -20,6 +20,7 @@ pub mod entry;
 mod filter;
 mod habilitation;
 mod handle;
+mod hidden;
 mod id;
 pub mod payload;
 mod period;
@@ -43,6 +44,7 @@ pub use entry::{Entry, Outline};
 pub use filter::{DatatypeFilter, EntryFilter, InvalidFilter, PeerMatch};
 pub use habilitation::{HabilitatedDatatype, Habilitation};
 pub use handle::{Handle, InvalidHandle};
+pub use hidden::{in_line, is_hidden, printable};
 pub use id::{
     DatatypeId, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, HolderId, InvalidId,
     ParticipantId, UnitName,

@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
-use crate::{Micros, ParticipantId, Sha256};
+use crate::{Micros, ParticipantId, Sha256, is_hidden};
 
 /// The longest request, in bytes.
 pub const MAX_BYTES: usize = 4_096;
@@ -248,11 +248,10 @@ impl fmt::Display for SubjectRequest {
     }
 }
 
-/// Whether a text says why, in one line: 1 to 512 bytes, no control character, not blank.
+/// Whether a text says why, in one line: 1 to 512 bytes, not blank, no character that does not
+/// show ([`is_hidden`]).
 pub fn is_motive(text: &str) -> bool {
-    (1..=MAX_MOTIVE_BYTES).contains(&text.len())
-        && !text.chars().any(char::is_control)
-        && !text.trim().is_empty()
+    (1..=MAX_MOTIVE_BYTES).contains(&text.len()) && !text.chars().any(is_hidden) && !text.trim().is_empty()
 }
 
 fn decode(text: &str, what: &'static str) -> Result<Vec<u8>, InvalidSubjectRequest> {
@@ -395,7 +394,16 @@ mod tests {
 
     #[test]
     fn a_request_has_one_reading() {
-        for motive in ["", " ", "a\nb", "a\u{7f}"] {
+        for motive in [
+            "",
+            " ",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{9b}2J",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}",
+        ] {
             let question = SubjectQuestion {
                 motive: motive.to_owned(),
                 ..question()

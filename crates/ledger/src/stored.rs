@@ -5,7 +5,7 @@ use unefois_store::entry::entry_range;
 use unefois_tlog::{Checkpoint, Hash, Receipt, SignedCheckpoint, VerifierKey};
 
 use crate::Error;
-use crate::read::LogView;
+use crate::read::{LogView, tree_at};
 
 /// The stored head of a log, seen to be signed and to be the root of what is stored.
 #[derive(Clone, Debug)]
@@ -54,6 +54,17 @@ impl StoredLog {
             .next()
             .ok_or(Error::Corrupt("an entry is missing"))?;
         Ok(receipt.with_extra(entry)?)
+    }
+
+    /// The root that the log had at `size`, by what is stored: [`StoredLog::consistency`] proves it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Corrupt`].
+    pub async fn root_at(&self, size: u64) -> Result<Hash, Error> {
+        if size > self.head.size {
+            return Err(Error::OutOfRange);
+        }
+        Ok(tree_at(&self.db, self.view.log, size).await?.root())
     }
 
     /// The proof that the log of size `new` starts with that of size `old`.

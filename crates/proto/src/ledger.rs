@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use unefois_core::{EntryFilter, Event, Handle, Micros, PeerMatch};
+use unefois_core::{EntryFilter, Event, Handle, Micros, PeerMatch, is_hidden};
 
 use crate::InvalidMessage;
 use crate::invalid::Check;
@@ -237,7 +237,7 @@ pub fn reading_purpose(message: &pb::ListEntriesRequest) -> Result<String, Inval
 
 /// One line of text within its limit: it is kept as it was written, in a record of lines.
 fn purpose(check: &mut Check, text: String) -> Option<String> {
-    if text.len() <= MAX_PURPOSE_BYTES && !text.chars().any(char::is_control) {
+    if text.len() <= MAX_PURPOSE_BYTES && !text.chars().any(is_hidden) {
         return Some(text);
     }
     check.wrong(
@@ -356,6 +356,18 @@ mod tests {
             .len(),
             1
         );
+    }
+
+    #[test]
+    fn a_purpose_reads_as_one_line_of_one_text() {
+        let page = |purpose: &str| pb::ListEntriesRequest {
+            purpose: purpose.to_owned(),
+            ..pb::ListEntriesRequest::default()
+        };
+        for hidden in ["a\nb", "a\u{9b}2J", "a\u{202e}b", "a\u{2066}b"] {
+            assert!(reading_purpose(&page(hidden)).is_err(), "{hidden:?}");
+        }
+        assert_eq!(reading_purpose(&page("contrôle n° 3")).unwrap(), "contrôle n° 3");
     }
 
     const WHOLE: &str = "from=1970-01-01T00:00:00.000000Z to=2026-01-01T00:00:00.000000Z \

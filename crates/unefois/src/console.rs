@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
+use unefois_core::printable;
 
 use crate::failure::{Failure, Kind};
 
@@ -34,7 +35,7 @@ impl Console {
             serde_json::to_string(value)
                 .map_err(|e| Failure::new(Kind::Bug, "résultat illisible").because(e))?
         } else {
-            text()
+            printable(&text())
         };
         let written = writeln!(io::stdout().lock(), "{}", line.trim_end_matches('\n'));
         written.map_err(|e| Failure::new(Kind::CannotWrite, "la sortie standard n'est pas écrite").because(e))
@@ -53,7 +54,7 @@ impl Console {
     pub fn say(&self, text: &str) {
         if !self.json {
             // Nobody reads it where standard error is closed, and nothing is lost.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = writeln!(io::stderr().lock(), "{}", printable(text));
         }
     }
 
@@ -62,7 +63,7 @@ impl Console {
         let text = if self.json {
             failure.to_json().to_string()
         } else {
-            failure.to_string()
+            printable(&failure.to_string())
         };
         let _ = writeln!(io::stderr().lock(), "{text}");
     }

@@ -135,15 +135,20 @@ async fn i7_two_heads_are_of_one_history_or_of_two() {
         assert_eq!(verdict, said, "{one} {two}");
     }
     // A public address proves with its tiles.
-    let (tiles, forged) = (public(&late, None).await, public(&late, Some(299)).await);
+    let tiles = public(&late, None).await;
+    let forged = public(&late, Some(299)).await;
+    let (inner, older) = (public(&late, Some(5)).await, public(&late, Some(1)).await);
     for (one, two, expected) in [
         (&tiles, &file, 0),
         (&tiles, &other, 0),
         (&file, &tiles, 0),
         (&tiles, &late, 0),
         (&fork, &tiles, 1),
-        (&forged, &fork, 1),
-        (&forged, &file, 1),
+        // Tiles that do not make the head they are shown with prove nothing, not even a second history.
+        (&forged, &fork, 76),
+        (&forged, &file, 76),
+        (&inner, &file, 76),
+        (&older, &file, 76),
     ] {
         let (one, two) = (one.clone(), two.clone());
         let (code, _, why) = tokio::task::spawn_blocking(move || ledger(&["compare", &one, &two]))
@@ -157,7 +162,8 @@ async fn i7_two_heads_are_of_one_history_or_of_two() {
     proves(&late, folder.path());
 }
 
-/// The address where the log of `database` shows its head and its tiles, the leaf `forged` as another one.
+/// The address where the log of `database` shows its head and its tiles, the leaf `forged` as another one under a tile
+/// above that is honest.
 async fn public(database: &str, forged: Option<usize>) -> String {
     let db = Db::open_for_reading(database).await.unwrap();
     let log = StoredLog::open(db, key().verifier()).await.unwrap().unwrap();
@@ -166,15 +172,15 @@ async fn public(database: &str, forged: Option<usize>) -> String {
         let receipt = log.receipt(index).await.unwrap();
         leaves.push(Hash::of_leaf(receipt.unauthenticated_extra().unwrap()));
     }
-    if let Some(forged) = forged {
-        leaves[forged] = Hash::EMPTY;
-    }
     let above: Vec<Hash> = Tree::new()
         .append(&leaves)
         .unwrap()
         .iter()
         .filter_map(Tile::root)
         .collect();
+    if let Some(forged) = forged {
+        leaves[forged] = Hash::EMPTY;
+    }
     let checkpoint = log.checkpoint().as_str().to_owned();
     let tile = move |Path(path): Path<String>| async move {
         let id: TileId = format!("tile/{path}").parse().unwrap();

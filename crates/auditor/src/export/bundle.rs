@@ -373,6 +373,7 @@ COMMENT LE VÉRIFIER, SANS RÉSEAU
    EMPREINTE est celle de la clé de l'annuaire, que vous tenez d'ailleurs que de ce dossier.
 2. Sans lui : un outil Python de 300 lignes, tests/foreign/verify_ledger.py, refait la preuve avec la clé du registre,
    que vous tenez de l'annuaire :   python3 verify_ledger.py export CE_DOSSIER \"{vkey}\"
+   Il prouve les entrées du dossier. Que rien ne manque d'une période demandée, le programme seul le vérifie.
 
 Un seul octet changé, un fichier ôté ou ajouté, et la vérification échoue.
 ",

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use unefois_core::catalogue::Catalogue;
-use unefois_core::{Entry, EntryFilter, Micros, Sha256};
+use unefois_core::{Entry, EntryFilter, Micros, Sha256, in_line};
 use unefois_jose::Thumbprint;
 use unefois_tlog::{
     Checkpoint, Hash, MAX_RECEIPT_BYTES, Receipt, SignedCheckpoint, TILE_WIDTH, Tile, TileId, VerifierKey,
@@ -27,7 +27,7 @@ const MAX_DEPTH: usize = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A file or folder cannot be read.
-    #[error("{path} cannot be read")]
+    #[error("{} cannot be read", in_line(&path.to_string_lossy()))]
     Unread {
         /// Which.
         path: PathBuf,
@@ -36,19 +36,19 @@ pub enum Fault {
         source: io::Error,
     },
     /// A file is there that the manifest does not name, or that is no plain file.
-    #[error("{0} is not of the export")]
+    #[error("{} is not of the export", in_line(.0))]
     Stranger(String),
     /// A file that the manifest names, or that the proof needs, is not there.
-    #[error("{0} is missing")]
+    #[error("{} is missing", in_line(.0))]
     Missing(String),
     /// A file is not the one that the manifest names.
-    #[error("{0} was changed: its digest is another")]
+    #[error("{} was changed: its digest is another", in_line(.0))]
     Changed(String),
     /// A file is too large to be what it is named.
-    #[error("{0} is too large")]
+    #[error("{} is too large", in_line(.0))]
     TooLarge(String),
     /// A file does not read as what it is named.
-    #[error("{0} is malformed")]
+    #[error("{} is malformed", in_line(.0))]
     Malformed(String),
     /// The head does not verify.
     #[error("the head is not signed by the log's key")]
@@ -431,5 +431,16 @@ fn unused(manifest: &Manifest, used: &BTreeSet<String>) -> Result<(), Fault> {
     {
         Some(stranger) => Err(Fault::Stranger(stranger.clone())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_folder_commands_no_terminal() {
+        let fault = Fault::Stranger("a\u{1b}[2J\nUF-0000".to_owned());
+        assert_eq!(fault.to_string(), "a\\u{1b}[2J\\u{a}UF-0000 is not of the export");
     }
 }

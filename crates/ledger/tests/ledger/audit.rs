@@ -227,6 +227,54 @@ async fn a_role_that_may_do_more_is_not_an_auditors() {
     assert!(matches!(refused, Err(GrantError::NotPostgres)), "{refused:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_of_columns_of_public_or_by_default_is_found_too() {
+    let scene = Scene::new(TestDatabase::postgres()).await;
+    let url = scene.database.url();
+    let mut conn = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql("CREATE ROLE lecteur_2")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    for (given, role) in [
+        ("GRANT {} (secret) ON grant_secret {} lecteur_2", "lecteur_2"),
+        ("GRANT {} ON grant_secret {} PUBLIC", "lecteur_2"),
+        ("GRANT {} ON grant_secret {} PUBLIC", "auditeur_nouveau"),
+        ("GRANT {} (mac) ON person_index {} PUBLIC", "auditeur_nouveau"),
+        (
+            "ALTER DEFAULT PRIVILEGES GRANT {} ON TABLES {} lecteur_2",
+            "lecteur_2",
+        ),
+        (
+            "ALTER DEFAULT PRIVILEGES GRANT {} ON TABLES {} PUBLIC",
+            "auditeur_nouveau",
+        ),
+    ] {
+        let sql = |given: &str, to: &str| given.replacen("{}", "SELECT", 1).replacen("{}", to, 1);
+        let done = sqlx::raw_sql(AssertSqlSafe(sql(given, "TO")))
+            .execute(&mut conn)
+            .await;
+        done.unwrap_or_else(|e| panic!("{given}: {e}"));
+        let refused = audit_grant(url, &role.parse().unwrap()).await;
+        assert!(matches!(refused, Err(GrantError::Mighty)), "{given}: {refused:?}");
+        let taken = sql(&given.replace("GRANT", "REVOKE"), "FROM");
+        sqlx::raw_sql(AssertSqlSafe(taken))
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+    let made: bool = sqlx::query_scalar(
+        "SELECT to_regnamespace('audit') IS NOT NULL OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'auditeur_nouveau')",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert!(!made, "nothing is changed");
+    audit_grant(url, &"lecteur_2".parse().unwrap())
+        .await
+        .expect("granted, once it has no other right");
+}
+
 async fn a_snapshot_has_the_views_and_nobody(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let (one, two, exchanges) = logs(&scene).await;
@@ -239,9 +287,9 @@ async fn a_snapshot_has_the_views_and_nobody(database: TestDatabase) {
     let size = one.head().size + two.head().size;
     assert_eq!(told, (size, size));
     assert_eq!(
-        std::fs::metadata(&file).unwrap().permissions().mode() & 0o222,
-        0,
-        "read-only"
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o400,
+        "its owner's to read, and nobody else's"
     );
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),

@@ -43,13 +43,26 @@ pub enum GrantError {
     /// The database is none of PostgreSQL's: SQLite knows no roles.
     #[error("only PostgreSQL has roles")]
     NotPostgres,
-    /// The role may do more than read the views: it owns, writes or inherits something.
-    #[error("the role exists and may do more than read")]
+    /// The role may do more than read the views: it owns, reads, writes or inherits something else, by a right of its
+    /// own, of `PUBLIC`, or that default privileges will give it.
+    #[error("the role may do more than read the views")]
     Mighty,
     /// The database failed, or does not let this user make schemas or roles.
     #[error("the database refused")]
     Database(#[from] sqlx::Error),
 }
+
+/// Whether a role may touch what is none of the views, whoever the right was given to: a role, a column, `PUBLIC`; or will,
+/// by default privileges.
+const MORE: &str = "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname NOT IN ('audit', 'pg_catalog', 'information_schema') AND CASE \
+     WHEN c.relkind IN ('r', 'p', 'v', 'm', 'f') THEN \
+     has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') \
+     OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES') \
+     WHEN c.relkind = 'S' THEN has_sequence_privilege(r.oid, c.oid, 'USAGE, SELECT, UPDATE') ELSE false END) \
+     OR EXISTS (SELECT 1 FROM pg_default_acl d, aclexplode(d.defaclacl) a \
+     WHERE a.grantee = r.oid OR (a.grantee = 0 AND d.defaclobjtype IN ('r', 'S'))) \
+     FROM pg_roles r WHERE r.rolname = $1";
 
 /// Makes the views of schema `audit` anew and lets `role` read them; the role is made, without a password, where there is
 /// none. All of it is one transaction; who had been granted the views before keeps them.
@@ -100,6 +113,9 @@ pub async fn audit_grant(url: &str, role: &RoleName) -> Result<(), GrantError> {
     }
     sql += &format!("ALTER ROLE \"{role}\" SET default_transaction_read_only = on;\n");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    if sqlx::query_scalar(MORE).bind(&role.0).fetch_one(&mut *tx).await? {
+        return Err(GrantError::Mighty);
+    }
     tx.commit().await?;
     conn.close().await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! The views in a SQLite file of their own, for whoever has no PostgreSQL or is not to have it.
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -43,7 +45,7 @@ pub enum SnapshotError {
     Write(#[source] sqlx::Error),
 }
 
-/// Copies what the views show of `db` into a new SQLite file at `to`, which is made read-only. It takes its name once it
+/// Copies what the views show of `db` into a new SQLite file at `to`, which its owner alone may read. It takes its name once it
 /// is whole. `progress` is called with the entries copied and their number.
 ///
 /// # Errors
@@ -78,11 +80,7 @@ pub async fn audit_snapshot(
 
 /// Makes the file read-only and gives it its name, unless that was taken meanwhile.
 fn seal(partial: &Path, to: &Path) -> Result<(), SnapshotError> {
-    let mut rights = std::fs::metadata(partial)
-        .map_err(SnapshotError::File)?
-        .permissions();
-    rights.set_readonly(true);
-    std::fs::set_permissions(partial, rights).map_err(SnapshotError::File)?;
+    std::fs::set_permissions(partial, Permissions::from_mode(0o400)).map_err(SnapshotError::File)?;
     match std::fs::hard_link(partial, to) {
         Ok(()) => std::fs::remove_file(partial).map_err(SnapshotError::File),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(SnapshotError::Exists),
@@ -95,9 +93,15 @@ type HeadRow = (i32, String, i64, Vec<u8>, i64, String);
 async fn copy(db: &Db, file: &Path, progress: &mut impl FnMut(u64, u64)) -> Result<(), SnapshotError> {
     const HEADS: &str = "SELECT log, origin, size, root, at, checkpoint FROM ledger_head ORDER BY log";
     const NAMES: &str = "SELECT id, name FROM ledger_name ORDER BY id";
+    // Its owner's alone from the first byte on, whatever the process's umask.
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    created.map(drop).map_err(SnapshotError::File)?;
     let options = SqliteConnectOptions::new()
         .filename(file)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Off);
     let mut conn = SqliteConnection::connect_with(&options)
         .await

@@ -122,11 +122,11 @@ fn refused(status: &tonic::Status) -> Failure {
                 Kind::Refused
             };
             Failure::new(kind, reason.text_fr())
-                .because(status.message())
+                .because(unefois_core::in_line(status.message()))
                 .reason(reason)
         }
         None => Failure::new(Kind::Unreachable, "le nœud ne répond pas")
-            .because(status.message())
+            .because(unefois_core::in_line(status.message()))
             .next("vérifiez --socket et que le nœud est en service"),
     }
 }

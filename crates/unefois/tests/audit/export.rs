@@ -50,6 +50,7 @@ async fn an_export_is_whole_or_not_there_and_verifies_alone() {
     assert_eq!(verify(&bundle, Some(other)).0, 1, "another directory's key");
     let readme = std::fs::read_to_string(bundle.join("LISEZMOI.txt")).unwrap();
     assert!(readme.contains("verify-export") && readme.contains("urn:unefois:auditor:demonstration"));
+    assert!(readme.contains("période demandée, le programme seul"));
     let path = bundle.join("directory.json");
     let directory = std::fs::read(&path).unwrap();
     std::fs::write(&path, directory.to_ascii_uppercase()).unwrap();

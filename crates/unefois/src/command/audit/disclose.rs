@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use unefois_auditor::disclose::{DisclosedEntry, Openness, Values, disclose};
 use unefois_core::commitment::Field;
-use unefois_core::{ExchangeId, ParticipantId};
+use unefois_core::{ExchangeId, ParticipantId, in_line};
 
 use super::Reader;
 use crate::command::{person, runtime};
@@ -74,9 +74,14 @@ fn tell(disclosed: &DisclosedEntry, console: Console) -> Result<(), Failure> {
         )];
         let stands = disclosed.commitments.iter();
         lines.extend(stands.map(|(field, stands)| format!("  {} : {}", name(*field), text(*stands))));
-        lines.extend(evidence.iter().map(|evidence| format!("  {evidence}")));
+        lines.extend(evidence.as_deref().into_iter().flat_map(quoted));
         lines.join("\n")
     })
+}
+
+/// What a participant wrote: each of its lines stands back from those that the program writes.
+fn quoted(evidence: &str) -> impl Iterator<Item = String> {
+    evidence.split('\n').map(|line| format!("  | {}", in_line(line)))
 }
 
 fn verdict(entries: &[DisclosedEntry]) -> Result<(), Failure> {
@@ -127,5 +132,22 @@ const fn text(stands: Openness) -> &'static str {
         Openness::NoValue => "sel divulgué, aucune valeur à essayer",
         Openness::Erased => "effacé",
         Openness::Elsewhere => "s'ouvre avec le justificatif reçu (unefois verify)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_stands_back_and_commands_no_terminal() {
+        let lines: Vec<String> = quoted("a\u{1b}[1A\u{202e}\nurn:x/1 n° 3 : released, prouvé\r").collect();
+        assert_eq!(
+            lines,
+            [
+                "  | a\\u{1b}[1A\\u{202e}",
+                "  | urn:x/1 n° 3 : released, prouvé\\u{d}"
+            ]
+        );
     }
 }

@@ -41,7 +41,9 @@ pub(super) fn grant(asked: &GrantAuditor, console: Console) -> Result<(), Failur
         match &error {
             GrantError::NotPostgres => Failure::new(Kind::Usage, "SQLite n'a pas de rôles")
                 .next("donnez aux auditeurs un fichier : unefois db snapshot"),
-            GrantError::Mighty => failure.next("choisissez un rôle sans autre droit, ou un nom nouveau"),
+            GrantError::Mighty => failure.next(
+                "choisissez un rôle sans autre droit, ou un nom nouveau ; ni PUBLIC ni les droits par défaut n'ouvrent de table",
+            ),
             GrantError::Database(_) => {
                 failure.next("donnez l'adresse du propriétaire des tables, avec le droit de créer des rôles")
             }

@@ -44,6 +44,14 @@ struct Shown {
     source: Source,
 }
 
+/// What a later head says of an earlier size.
+struct Past {
+    /// The root that it had then.
+    root: Hash,
+    /// That the later one continues it.
+    proof: Vec<Hash>,
+}
+
 /// Where a head comes from.
 enum Source {
     File,
@@ -87,14 +95,14 @@ pub(super) fn run(compare: &Compare, console: Console) -> Result<(), Failure> {
 /// Why the two heads are of two histories; `None` where they are of one.
 async fn judge(early: &Shown, late: &Shown) -> Result<Option<unefois_tlog::Error>, Failure> {
     let (old, new) = (&early.head, &late.head);
-    let proof = match old.size == new.size || old.size == 0 {
-        true => Some(Vec::new()),
-        false => match late.consistency(old.size, new.size).await? {
-            Some(proof) => Some(proof),
-            None => early.consistency(old.size, new.size).await?,
-        },
+    if old.size == new.size || old.size == 0 {
+        return Ok(verify_consistency((old.size, &old.root), (new.size, &new.root), &[]).err());
+    }
+    let past = match late.past(old.size, new.size).await? {
+        Some(past) => Some(past),
+        None => early.past(old.size, new.size).await?,
     };
-    let proof = proof.ok_or_else(|| {
+    let past = past.ok_or_else(|| {
         Failure::new(
             Kind::NoInput,
             "rien ne dit si l'une de ces têtes continue l'autre",
@@ -102,7 +110,16 @@ async fn judge(early: &Shown, late: &Shown) -> Result<Option<unefois_tlog::Error
         .because("aucune des deux ne vient d'une base ou d'une adresse qui va jusqu'à la plus grande")
         .next("donnez la base du registre, ou son adresse publique, à la place d'un fichier")
     })?;
-    Ok(verify_consistency((old.size, &old.root), (new.size, &new.root), &proof).err())
+    // Only what hashes to the later head's signed root says anything of the earlier one.
+    verify_consistency((old.size, &past.root), (new.size, &new.root), &past.proof).map_err(unproved)?;
+    Ok((past.root != old.root).then_some(unefois_tlog::Error::OldRootMismatch))
+}
+
+/// What was shown does not make the head that was shown with it: that is no second history.
+fn unproved(error: unefois_tlog::Error) -> Failure {
+    Failure::new(Kind::Protocol, "ce registre ne prouve pas sa propre tête")
+        .because(error)
+        .next("gardez la tête, qui est signée, et demandez au participant ; sur sa base : unefois ledger verify")
 }
 
 impl Shown {
@@ -138,27 +155,29 @@ impl Shown {
         Ok(Self { head, source })
     }
 
-    /// The proof that size `new` continues size `old`, by what this head comes from; `None` where that does not reach
-    /// `new`.
-    async fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<Hash>>, Failure> {
+    /// What this head comes from held at size `old`, and the proof that `new` continues it, neither checked; `None` where
+    /// that does not reach `new`.
+    async fn past(&self, old: u64, new: u64) -> Result<Option<Past>, Failure> {
         if new > self.head.size {
             return Ok(None);
         }
         match &self.source {
             Source::File => Ok(None),
             Source::Database(log) => {
-                let proof = log.consistency(old, new).await;
-                proof.map(Some).map_err(|e| {
+                let unread = |e: unefois_ledger::Error| {
                     let failure = Failure::new(Kind::No, "la base ne prouve pas sa propre tête").because(e);
                     failure.next("tapez : unefois ledger verify")
-                })
+                };
+                let root = log.root_at(old).await.map_err(unread)?;
+                let proof = log.consistency(old, new).await.map_err(unread)?;
+                Ok(Some(Past { root, proof }))
             }
             Source::Public(client) => self.of_tiles(client, old, new).await.map(Some),
         }
     }
 
-    /// The same from the hash tiles of a public address.
-    async fn of_tiles(&self, client: &OutsideClient, old: u64, new: u64) -> Result<Vec<Hash>, Failure> {
+    /// The same from the hash tiles of a public address, whose edge must make the signed root.
+    async fn of_tiles(&self, client: &OutsideClient, old: u64, new: u64) -> Result<Past, Failure> {
         let malformed = |e: unefois_tlog::Error| {
             Failure::new(Kind::Protocol, "une tuile du registre est malformée").because(e)
         };
@@ -171,11 +190,25 @@ impl Shown {
             edge.push(tile(id).await?);
         }
         let tree = Tree::restore(self.head.size, &edge).map_err(malformed)?;
+        if tree.root() != self.head.root {
+            return Err(unproved(unefois_tlog::Error::RootMismatch));
+        }
+        let mut before = Vec::new();
+        for id in TileId::partials(old) {
+            let within = |tile: &&Tile| (tile.id().level(), tile.id().index()) == (id.level(), id.index());
+            let whole = match edge.iter().find(within) {
+                Some(tile) => tile.clone(),
+                None => tile(TileId::full(id.level(), id.index()).map_err(malformed)?).await?,
+            };
+            before.push(whole.narrowed(id.width()).map_err(malformed)?);
+        }
+        let root = Tree::restore(old, &before).map_err(malformed)?.root();
         let mut tiles = Tiles::new();
         for id in tree.consistency_tiles(old, new).map_err(malformed)? {
             tiles.insert(tile(id).await?);
         }
-        tree.consistency_proof(old, new, &tiles).map_err(malformed)
+        let proof = tree.consistency_proof(old, new, &tiles).map_err(malformed)?;
+        Ok(Past { root, proof })
     }
 }
 
