@@ -6,12 +6,14 @@
 //! person MTIzNA
 //! motive réclamation 2026-0412
 //! issued 2026-11-29T10:00:00.000000Z
+//! nonce q83vEjRWeJCrze8SNFZ4kA
 //!
 //! — MFkwEwYH… sfVnDXPp…
 //! — MFkwEwYH… 8bK3lQ2a…
 //! ```
 //! Each signature line holds a P-256 key (DER SubjectPublicKeyInfo) and its ES256 signature, r then s, over everything
-//! up to the empty line, in base64url.
+//! up to the empty line, in base64url. The nonce, 16 random bytes, keeps the hash of the text, which a ledger records,
+//! from being guessed by whoever tries one person after another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,6 +52,8 @@ pub struct SubjectQuestion {
     pub motive: String,
     /// When the first of the two wrote it.
     pub issued: Micros,
+    /// Random bytes, new for each request.
+    pub nonce: [u8; 16],
 }
 
 /// The text of a question with the signatures under it, none of them checked.
@@ -111,11 +115,12 @@ impl SubjectQuestion {
             return Err(InvalidSubjectRequest::Malformed("motive"));
         }
         let body = format!(
-            "{TITLE}\nparticipant {}\nperson {}\nmotive {}\nissued {}\n",
+            "{TITLE}\nparticipant {}\nperson {}\nmotive {}\nissued {}\nnonce {}\n",
             self.participant,
             URL_SAFE_NO_PAD.encode(&self.person),
             self.motive,
             self.issued,
+            URL_SAFE_NO_PAD.encode(self.nonce),
         );
         format!("{body}\n").parse()
     }
@@ -208,6 +213,8 @@ impl FromStr for SubjectRequest {
         let person = decode(field("person")?, "person")?;
         let motive = field("motive")?;
         let issued: Micros = field("issued")?.parse().map_err(|_| Malformed("issued"))?;
+        let nonce = decode(field("nonce")?, "nonce")?;
+        let nonce = nonce.try_into().map_err(|_| Malformed("nonce"))?;
         if person.is_empty() || person.len() > MAX_PERSON_BYTES {
             return Err(Malformed("person"));
         }
@@ -222,6 +229,7 @@ impl FromStr for SubjectRequest {
             person,
             motive: motive.to_owned(),
             issued,
+            nonce,
         };
         let mut signatures = Vec::new();
         for line in tail.lines() {
@@ -317,6 +325,7 @@ mod tests {
             person: b"1234".to_vec(),
             motive: "réclamation 2026-0412".to_owned(),
             issued: ISSUED,
+            nonce: [7; 16],
         }
     }
 
@@ -371,6 +380,7 @@ mod tests {
             ("2026-0412", "2026-0413"),
             ("MTIzNA", "MTIzNQ"),
             ("05.000000Z", "05.000001Z"),
+            ("nonce Bw", "nonce Cw"),
             ("18003506500010", "21920023500014"),
         ] {
             assert!(good.to_string().contains(from), "{from}");
@@ -425,8 +435,10 @@ mod tests {
             text.replace("/v1", "/v2"),
             text.replace("motive", "reason"),
             text.replace("person MTIzNA", "person "),
+            text.replace("nonce BwcHBwcHBwcHBwcHBwcHBw\n", ""),
+            text.replace("nonce BwcHBwcHBwcHBwcHBwcHBw", "nonce BwcHBwcHBwcHBwcHBwcH"),
             text.replace("issued", "extra x\nissued"),
-            text.replace("Z\n\n", "Z\nextra x\n\n"),
+            text.replace("\n\n", "\nextra x\n\n"),
             format!("{text}no mark\n"),
             format!("{text}— a b c\n"),
             format!("{text}{}", " ".repeat(MAX_BYTES)),

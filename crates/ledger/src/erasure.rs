@@ -7,7 +7,7 @@ use std::str::FromStr;
 use unefois_core::{Entry, Event, Handle, Micros, Month, Sha256};
 use unefois_store::entry::entry_range;
 use unefois_store::erase::{
-    Erased, erased_settle, index_places, index_range, log_sizes, rows_present, secrets_of,
+    Erased, claims_of, erased_settle, index_places, index_range, log_sizes, rows_present, secrets_of,
 };
 use unefois_store::index::{Index, StoredMac};
 use unefois_tlog::Hash;
@@ -18,6 +18,9 @@ use crate::{Error, Ledger};
 
 /// The most rows that one decision destroys: they are one transaction, in front of the sequencer.
 const MAX_ROWS: usize = 5_000;
+
+/// A younger claim may still be what keeps a token from a second use (refresh tokens live 75 min); it ends with its day.
+const CLAIM_NEEDED_MS: i64 = 2 * 3_600_000;
 
 /// The reference of the decision that orders an erasure: 1 to 64 of `A-Z a-z 0-9 . _ : / -`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +76,9 @@ pub struct Erasure {
 }
 
 impl Ledger {
-    /// Destroys what opens and what finds the entries about `whom`, in every log of the database, and logs it with the
-    /// decision's reference. What is logged under the handle afterwards is kept again: withdraw the grant first.
+    /// Destroys what opens and what finds the entries about `whom`, in every log of the database, with the claims and the
+    /// count of uses of their handles, and logs it with the decision's reference. A claim of the last two hours, without
+    /// which a token might serve twice, is destroyed with its day instead ([`Ledger::purge`]). What is logged under the handle afterwards is kept again: withdraw the grant first.
     ///
     /// # Errors
     /// [`Error::TooMuch`] beyond 5,000 rows; as [`Ledger::append`]. Then nothing is changed, save after
@@ -87,7 +91,9 @@ impl Ledger {
         }
         let mut counts = Counts::new();
         for row in &rows {
-            *counts.entry(row.kind()).or_default() += 1;
+            if let Some(kind) = row.kind() {
+                *counts.entry(kind).or_default() += 1;
+            }
         }
         let mut entry = None;
         if !rows.is_empty() {
@@ -124,6 +130,10 @@ impl Ledger {
                 }
             }
         }
+        // Which handle a person's exchanges were under is only known by its MAC.
+        let named = |handle: &Handle| handles.contains(&stored(&node_key.handle_key(handle)));
+        let before = self.inner().clock.now().plus_ms(-CLAIM_NEEDED_MS);
+        rows.extend(claims_of(db, named, before).await?);
         for handle in handles {
             let all = (
                 Micros::new(i64::MIN).month(),

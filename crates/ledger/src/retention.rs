@@ -118,7 +118,9 @@ impl Retention {
             };
             for range in window.pages() {
                 for row in belongings(db, &window, range).await? {
-                    *found.entry(row.kind()).or_default() += 1;
+                    if let Some(kind) = row.kind() {
+                        *found.entry(kind).or_default() += 1;
+                    }
                 }
             }
             windows.push(window);

@@ -13,7 +13,7 @@ use crate::{Db, Error, Tx, on, read, to_array};
 
 /// The key of a claim: a one-shot handle, or a standing handle with one request id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimKey(Vec<u8>);
+pub struct ClaimKey(pub(crate) Vec<u8>);
 
 impl ClaimKey {
     /// The key of a one-shot handle.

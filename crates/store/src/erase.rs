@@ -4,8 +4,9 @@
 //! it; on PostgreSQL [`erased_settle`] gives the pages back for reuse.
 
 use unefois_core::commitment::GrantSecret;
-use unefois_core::{Event, LegalBasis, Month, Sha256};
+use unefois_core::{Event, Handle, LegalBasis, Micros, Month, Sha256};
 
+use crate::claim::ClaimKey;
 use crate::index::{BUCKET_BITS, Index, Mac, StoredMac, index_lookup};
 use crate::name::name_id;
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
@@ -165,17 +166,22 @@ pub enum Erased {
     Evidence(i32, u64),
     /// What peers said of the entry with this leaf hash.
     Receipt(Sha256),
+    /// A claim, which names its handle.
+    Claim(ClaimKey),
+    /// How often a standing handle was used.
+    Uses(ClaimKey),
 }
 
 impl Erased {
-    /// Its kind.
-    pub const fn kind(&self) -> Erasable {
+    /// Its kind; `None` for what is about no entry, opens nothing and is not counted.
+    pub const fn kind(&self) -> Option<Erasable> {
         match self {
-            Self::Secret(..) => Erasable::Secret,
-            Self::Handle(..) => Erasable::Handle,
-            Self::Person(..) => Erasable::Person,
-            Self::Evidence(..) => Erasable::Evidence,
-            Self::Receipt(_) => Erasable::Receipt,
+            Self::Secret(..) => Some(Erasable::Secret),
+            Self::Handle(..) => Some(Erasable::Handle),
+            Self::Person(..) => Some(Erasable::Person),
+            Self::Evidence(..) => Some(Erasable::Evidence),
+            Self::Receipt(_) => Some(Erasable::Receipt),
+            Self::Claim(_) | Self::Uses(_) => None,
         }
     }
 }
@@ -217,6 +223,14 @@ pub async fn rows_present(db: &Db, rows: impl IntoIterator<Item = Erased>) -> Re
                 const SQL: &str = "SELECT 1 FROM peer_receipt WHERE leaf = $1 LIMIT 1";
                 read!(db, pool => sqlx::query_scalar::<_, i32>(SQL).bind(&leaf.as_bytes()[..])
                     .fetch_optional(pool).await?)
+            }
+            Erased::Claim(key) => {
+                const SQL: &str = "SELECT 1 FROM claim WHERE key = $1";
+                read!(db, pool => sqlx::query_scalar::<_, i32>(SQL).bind(&key.0[..]).fetch_optional(pool).await?)
+            }
+            Erased::Uses(key) => {
+                const SQL: &str = "SELECT 1 FROM claim_count WHERE handle = $1";
+                read!(db, pool => sqlx::query_scalar::<_, i32>(SQL).bind(&key.0[..]).fetch_optional(pool).await?)
             }
         };
         if found.is_some() {
@@ -265,9 +279,50 @@ pub async fn rows_erase(tx: &mut Tx, rows: &[Erased]) -> Result<(), Error> {
                 const SQL: &str = "DELETE FROM peer_receipt WHERE leaf = $1";
                 on!(tx, c => sqlx::query(SQL).bind(&leaf.as_bytes()[..]).execute(c).await.map(drop)?);
             }
+            Erased::Claim(key) => {
+                const SQL: &str = "DELETE FROM claim WHERE key = $1";
+                on!(tx, c => sqlx::query(SQL).bind(&key.0[..]).execute(c).await.map(drop)?);
+            }
+            Erased::Uses(key) => {
+                const SQL: &str = "DELETE FROM claim_count WHERE handle = $1";
+                on!(tx, c => sqlx::query(SQL).bind(&key.0[..]).execute(c).await.map(drop)?);
+            }
         }
     }
     Ok(())
+}
+
+/// What names a handle that `wanted` knows beside the logs: claims made before `before`, and counts of uses. They hold
+/// the handle itself, so that every one is looked at.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn claims_of(
+    db: &Db,
+    wanted: impl Fn(&Handle) -> bool,
+    before: Micros,
+) -> Result<Vec<Erased>, Error> {
+    const CLAIMS: &str = "SELECT key FROM claim WHERE key > $1 AND at < $2 ORDER BY key LIMIT 4096";
+    const USES: &str =
+        "SELECT handle FROM claim_count WHERE handle > $1 AND at <= $2 ORDER BY handle LIMIT 4096";
+    let claim: fn(ClaimKey) -> Erased = Erased::Claim;
+    let mut found = Vec::new();
+    for (sql, before, row) in [(CLAIMS, before.get(), claim), (USES, i64::MAX, Erased::Uses)] {
+        let mut after = Vec::new();
+        loop {
+            let page = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(sql).bind(&after[..]).bind(before)
+                .fetch_all(pool).await?);
+            let Some(last) = page.last() else { break };
+            after.clone_from(last);
+            for key in page {
+                let handle = key.first_chunk().ok_or(Error::Corrupt("claim.key"))?;
+                if wanted(&Handle::from_bytes(*handle)) {
+                    found.push(row(ClaimKey(key)));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The secrets kept of a handle from the month `first` to the month `last`.
@@ -430,7 +485,8 @@ pub async fn proactive_erased_set(tx: &mut Tx, log: i32, below: u64) -> Result<(
 pub async fn erased_settle(db: &Db) -> Result<bool, Error> {
     match db {
         Db::Postgres(pool) => {
-            const SQL: &str = "VACUUM (INDEX_CLEANUP ON) grant_secret, handle_index, person_index, ledger_evidence, peer_receipt";
+            const SQL: &str = "VACUUM (INDEX_CLEANUP ON) grant_secret, handle_index, person_index, ledger_evidence, peer_receipt, \
+                 claim, claim_count";
             sqlx::raw_sql(SQL).execute(pool).await?;
             Ok(true)
         }

@@ -31,14 +31,27 @@ impl Console {
     /// # Errors
     /// Standard output cannot be written.
     pub fn data<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let line = if self.json {
-            serde_json::to_string(value)
-                .map_err(|e| Failure::new(Kind::Bug, "résultat illisible").because(e))?
-        } else {
-            printable(&text())
-        };
+        let line = self.line(value, text)?;
         let written = writeln!(io::stdout().lock(), "{}", line.trim_end_matches('\n'));
         written.map_err(|e| Failure::new(Kind::CannotWrite, "la sortie standard n'est pas écrite").because(e))
+    }
+
+    /// Shows, on standard error, what the person at the terminal must see before the command goes on.
+    ///
+    /// # Errors
+    /// Standard error cannot be written: nobody saw it.
+    pub fn show<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let line = self.line(value, text)?;
+        let written = writeln!(io::stderr().lock(), "{line}");
+        written.map_err(|e| Failure::new(Kind::CannotWrite, "la sortie d'erreur n'est pas écrite").because(e))
+    }
+
+    fn line<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<String, Failure> {
+        match self.json {
+            true => serde_json::to_string(value)
+                .map_err(|e| Failure::new(Kind::Bug, "résultat illisible").because(e)),
+            false => Ok(printable(&text())),
+        }
     }
 
     /// Writes a result that has its own form, as it is.

@@ -346,7 +346,7 @@ async fn a_snapshot_takes_no_others_place(database: TestDatabase) {
     assert!(matches!(refused, Err(SnapshotError::Exists)), "{refused:?}");
     assert_eq!(std::fs::read(&file).unwrap(), b"something else");
     let nowhere = audit_snapshot(&scene.db, &folder.path().join("no/folder"), |_, _| {}).await;
-    assert!(matches!(nowhere, Err(SnapshotError::Write(_))), "{nowhere:?}");
+    assert!(matches!(nowhere, Err(SnapshotError::File(_))), "{nowhere:?}");
     // What an attempt left that was cut short is no obstacle, and an empty log has a head.
     std::fs::write(folder.path().join("empty.sqlite.partial"), "half").unwrap();
     scene.open(1).await;

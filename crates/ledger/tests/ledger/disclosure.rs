@@ -305,6 +305,7 @@ async fn a_person_is_found_for_two_auditors_alone(database: TestDatabase) {
             person: exchange.given.person.clone(),
             motive: "réclamation 2026-0412".to_owned(),
             issued: scene.clock.now(),
+            nonce: [7; 16],
         };
         let mut request = question.request().unwrap();
         by.iter().for_each(|auditor| auditor.sign(&mut request));

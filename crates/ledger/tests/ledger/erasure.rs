@@ -1,20 +1,21 @@
 //! Erasure on a decision: with its entry or not at all.
 
-use unefois_core::{Event, LegalBasis};
+use unefois_core::{Clock as _, Event, LegalBasis};
 use unefois_ledger::{About, DecisionRef, Draft, Erasing, Error};
-use unefois_store::erase::Erasable;
+use unefois_store::erase::{Erasable, claims_of};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::raw::Raw;
 use crate::retention::{Exchange, announced, assert_sound, found_in_files};
-use crate::scene::{Scene, assert_proved, draft, events, verifier};
+use crate::scene::{Scene, assert_proved, claimed, draft, events, fetch, payload, verifier};
 
 both_databases![
     an_erasure_on_a_decision_is_logged_with_it_or_does_not_happen,
     nobody_known_is_no_entry,
     too_much_for_one_transaction_is_refused,
     one_handle_is_erased_and_no_other,
+    claims_and_uses_of_a_handle_go_with_it,
     one_person_is_erased_with_every_handle_about_them,
 ];
 
@@ -139,4 +140,64 @@ async fn one_person_is_erased_with_every_handle_about_them(database: TestDatabas
     assert_eq!(nobody.kept(&scene, &ledger).await, []);
     assert_eq!(other.kept(&scene, &ledger).await, Erasable::ALL);
     assert_sound(&scene, &ledger).await;
+}
+
+async fn claims_and_uses_of_a_handle_go_with_it(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let (handle, other) = (scene.handle(), scene.handle());
+    let person = scene.exchange().as_bytes().to_vec();
+    for handle in [handle, other] {
+        claimed(
+            fetch(&ledger, scene.standing(handle, Some(9), None), payload(1))
+                .await
+                .unwrap(),
+        );
+    }
+    let about = About {
+        handle: Some(handle),
+        persons: vec![person.clone()],
+        ..About::default()
+    };
+    let entry = draft(&scene.once(handle)).entry;
+    ledger
+        .append(Draft::new(entry).about(about))
+        .await
+        .expect("appended");
+    let now = scene.clock.now();
+    let left = async |before| {
+        let of = claims_of(&scene.db, |kept| *kept == handle, before)
+            .await
+            .unwrap();
+        let all = claims_of(&scene.db, |_| true, before).await.unwrap();
+        (of.len(), all.len())
+    };
+    let later = now.plus_ms(1);
+    assert_eq!(left(later).await, (2, 4), "a claim and a count each");
+
+    let whom = Erasing::Person(person);
+    ledger.erase(&whom, &decision()).await.expect("erased");
+    assert_eq!(
+        left(later).await,
+        (1, 3),
+        "a claim that a token may still meet stays"
+    );
+    scene.clock.forward_ms(2 * 3_600_000 + 1);
+    let erased = ledger
+        .erase(&Erasing::Handle(handle), &decision())
+        .await
+        .expect("erased");
+    assert!(erased.entry.is_some());
+    assert_eq!(
+        left(later).await,
+        (0, 2),
+        "nothing names the handle, and the other's are whole"
+    );
+
+    // A count is kept for less than 13 months of no use, wherever they lie.
+    let day_ms = 24 * 3_600_000;
+    ledger.purge(now.plus_ms(391 * day_ms)).await.unwrap();
+    assert_eq!(left(later).await, (0, 1));
+    ledger.purge(now.plus_ms(393 * day_ms)).await.unwrap();
+    assert_eq!(left(later).await, (0, 0));
 }

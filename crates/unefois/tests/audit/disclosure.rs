@@ -101,7 +101,17 @@ fn searched(world: &World) {
     let once = file("once", &once);
     let search = |file: &str| said(&audit(world, &["search-subject", file])).0;
     assert_eq!(search(&once), 77, "one signature");
-    let twice = |by: &str| signed(&unefois(&["audit", "countersign", &once, "--by", &key(by)]));
+    let twice = |by: &str| {
+        let output = unefois(&["audit", "countersign", &once, "--by", &key(by)]);
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        let shown: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            shown["signing"]["person"], "1234",
+            "the person is shown to whoever signs"
+        );
+        assert_eq!(shown["signing"]["participant"], CNAF);
+        signed(&output)
+    };
     assert_eq!(twice("auditor").0, 77, "the same person twice");
     let (code, text) = twice("clamart");
     assert_eq!(code, 0);

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use unefois_auditor::disclose::{ProvedEntry, search_subject};
 use unefois_core::subject_request::{InvalidSubjectRequest, SubjectQuestion, SubjectRequest};
-use unefois_core::{Clock as _, ParticipantId};
+use unefois_core::{Clock as _, ParticipantId, Random, in_line};
 use unefois_jose::{Pkcs8, SigningKey};
 use unefois_mesh::{SystemClock, SystemRandom};
 use zeroize::Zeroizing;
@@ -58,19 +58,30 @@ pub fn ask(asked: &Ask, console: Console) -> Result<(), Failure> {
         person: person::person(&asked.person)?,
         motive: asked.motive.clone(),
         issued: SystemClock.now(),
+        nonce: (&SystemRandom::new() as &dyn Random).bytes(),
     };
     signed(question.request().map_err(invalid)?, &asked.by, console)
 }
 
-/// Runs `audit countersign`: prints the request, signed twice.
+/// Runs `audit countersign`: shows who is looked up, where and why, then prints the request, signed twice.
 pub fn countersign(asked: &Countersign, console: Console) -> Result<(), Failure> {
     let request: SubjectRequest = read_text(&asked.request)?.parse().map_err(invalid)?;
-    console.say(&format!(
-        "vous signez une recherche chez {}, motif : {}",
-        request.question().participant,
-        request.question().motive
-    ));
+    let question = request.question();
+    let (participant, motive) = (question.participant, &question.motive);
+    let person = named(&question.person);
+    let value = json!({ "signing": { "participant": participant, "person": person, "motive": motive } });
+    console.show(&value, || {
+        format!("vous signez une recherche chez {participant}\n  personne : {person}\n  motif : {motive}")
+    })?;
     signed(request, &asked.by, console)
+}
+
+/// The person of a request, as one line that reads as nobody else.
+fn named(person: &[u8]) -> String {
+    match std::str::from_utf8(person) {
+        Ok(text) => in_line(text),
+        Err(_) => format!("octets {}", person.escape_ascii()),
+    }
 }
 
 fn signed(mut request: SubjectRequest, by: &Path, console: Console) -> Result<(), Failure> {
