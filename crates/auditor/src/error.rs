@@ -28,6 +28,12 @@ pub enum Error {
         /// The size that came.
         got: u64,
     },
+    /// The log signed two heads of one size.
+    #[error("the log signed two heads of size {size} with different roots: keep both, they prove it")]
+    TwoHeads {
+        /// The size of both.
+        size: u64,
+    },
     /// Fewer entries came than the head counts, or more.
     #[error("the log was served with {got} entries, its head counts {wanted}")]
     Count {
@@ -66,6 +72,20 @@ pub enum Error {
     #[error("more than {most} exchanges are in the period: compare a shorter one")]
     TooManyExchanges {
         /// How many are compared at once.
+        most: usize,
+    },
+    /// One reading holds more entries about exchanges than are compared at once.
+    #[error("more than {most} entries about exchanges are in the period: compare a shorter one")]
+    TooManyTraces {
+        /// How many are compared at once.
+        most: usize,
+    },
+    /// One log names more others than are compared at once.
+    #[error(
+        "the log names more than {most} other participants: compare with one of them, or a shorter period"
+    )]
+    TooManyCounterparties {
+        /// How many are told apart.
         most: usize,
     },
     /// A report has more different lines than it shows.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tonic::transport::Channel;
-use unefois_core::{DatatypeRev, Event, ExchangeId, Micros, ParticipantId};
+use unefois_core::{DatatypeRev, Entry, Event, ExchangeId, Micros, ParticipantId};
 use unefois_proto::MAX_COUNTED;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_proto::pb::ledger::v1::{CountPersonsRequest, Places};
@@ -23,16 +23,19 @@ pub struct Impact {
     window: Range<Micros>,
     /// The exchanges.
     pub exchanges: BTreeSet<ExchangeId>,
-    /// Those in which data left: an entry `released`, `released_again` or `received` says so.
-    pub sent: BTreeSet<ExchangeId>,
+    /// Those in which data left, by how many entries `released`, `released_again` or `received` say so. A sending of
+    /// which its own log says next that it was `withheld` says nothing any more.
+    pub sent: BTreeMap<ExchangeId, u32>,
     /// How they ended, entry by entry, by what was asked for.
     pub datatypes: BTreeMap<Option<DatatypeRev>, Ends>,
-    /// Which units left, by datatype: bit n is the n-th unit.
-    pub units: BTreeMap<DatatypeRev, u64>,
     /// When the first and the last entry was written.
     pub span: Option<(Micros, Micros)>,
+    /// Under how many entries each unit left, by datatype.
+    units: BTreeMap<DatatypeRev, [u32; 64]>,
     /// The places of the entries under which data left, by log.
-    places: BTreeMap<String, Vec<u64>>,
+    places: BTreeMap<String, BTreeSet<u64>>,
+    /// The log that is being visited, and the places of its sendings by exchange and attempt, until they are withheld.
+    open: (Option<Origin>, BTreeMap<(ExchangeId, u16), u64>),
 }
 
 /// How many people an incident concerns, and how that was counted.
@@ -60,11 +63,12 @@ impl Impact {
             peer,
             window,
             exchanges: BTreeSet::new(),
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
             datatypes: BTreeMap::new(),
             units: BTreeMap::new(),
             span: None,
             places: BTreeMap::new(),
+            open: (None, BTreeMap::new()),
         }
     }
 
@@ -88,23 +92,60 @@ impl Impact {
             .or_default()
             .add(outcome);
         self.exchanges.extend(entry.exchange_id);
-        if matches!(
-            entry.event,
-            Event::Released | Event::ReleasedAgain | Event::Received
-        ) {
-            self.sent.extend(entry.exchange_id);
-            if let Some(datatype) = &entry.datatype {
-                *self.units.entry(datatype.clone()).or_default() |= entry.units;
+        if self.open.0.as_ref() != Some(origin) {
+            self.open = (Some(origin.clone()), BTreeMap::new());
+        }
+        let sending = entry.exchange_id.map(|id| (id, entry.attempt));
+        match entry.event {
+            Event::Released | Event::ReleasedAgain | Event::Received => {
+                self.count(entry, |n| n.saturating_add(1));
+                self.places
+                    .entry(origin.to_string())
+                    .or_default()
+                    .insert(visited.index);
+                if let Some(sending) = sending.filter(|_| entry.event != Event::Received) {
+                    self.open.1.insert(sending, visited.index);
+                }
             }
-            self.places
-                .entry(origin.to_string())
-                .or_default()
-                .push(visited.index);
+            // Not one byte of this sending left.
+            Event::Withheld => {
+                if let Some(place) = sending.and_then(|sending| self.open.1.remove(&sending)) {
+                    self.count(entry, |n| n.saturating_sub(1));
+                    if let Some(places) = self.places.get_mut(origin.as_str()) {
+                        places.remove(&place);
+                    }
+                }
+            }
+            _ => {}
         }
         match self.exchanges.len() > MAX_EXCHANGES {
             true => Err(Error::TooManyExchanges { most: MAX_EXCHANGES }),
             false => Ok(()),
         }
+    }
+
+    /// Counts `entry`, which says that its data left or that they did not.
+    fn count(&mut self, entry: &Entry, step: impl Fn(u32) -> u32) {
+        if let Some(id) = entry.exchange_id {
+            let said = self.sent.entry(id).or_default();
+            *said = step(*said);
+            if *said == 0 {
+                self.sent.remove(&id);
+            }
+        }
+        if let Some(datatype) = &entry.datatype {
+            let counts = self.units.entry(datatype.clone()).or_insert([0; 64]);
+            for unit in (0..64).filter(|unit| entry.units >> unit & 1 == 1) {
+                counts[unit] = step(counts[unit]);
+            }
+        }
+    }
+
+    /// Which units of `datatype` left: bit n is the n-th unit.
+    pub fn units(&self, datatype: &DatatypeRev) -> u64 {
+        let counts = self.units.get(datatype).into_iter().flatten();
+        let left = counts.enumerate().filter(|(_, n)| **n > 0);
+        left.fold(0, |bits, (unit, _)| bits | 1 << unit)
     }
 
     /// Asks the node at `channel`, which keeps the index, how many people the exchanges concern in which data left.
@@ -139,6 +180,7 @@ impl Impact {
         let mut parts: Vec<Vec<Places>> = Vec::new();
         let mut room = 0;
         for (origin, places) in &self.places {
+            let places: Vec<u64> = places.iter().copied().collect();
             let mut rest = places.as_slice();
             while !rest.is_empty() {
                 if room == 0 {
@@ -162,7 +204,7 @@ impl Impact {
 
 #[cfg(test)]
 mod tests {
-    use unefois_core::{Entry, Outcome};
+    use unefois_core::Outcome;
     use unefois_tlog::Hash;
 
     use super::*;
@@ -216,7 +258,8 @@ mod tests {
                 .unwrap();
         }
         assert_eq!((impact.exchanges.len(), impact.sent.len()), (3, 2));
-        assert_eq!(impact.units.values().copied().collect::<Vec<_>>(), [0b10_0001]);
+        let rev = "cnaf/quotient-familial@1".parse().unwrap();
+        assert_eq!(impact.units(&rev), 0b10_0001);
         assert_eq!(impact.span, Some((Micros::new(0), Micros::new(6))));
         let ends = impact.datatypes.values().next().unwrap();
         assert_eq!((ends.answered, ends.refused), (2, 1));
@@ -227,6 +270,44 @@ mod tests {
                 indexes: vec![0, 4]
             }]]
         );
+    }
+
+    #[test]
+    fn what_was_withheld_did_not_leave_and_concerns_nobody() {
+        let mut impact = Impact::new(OTHER.parse().unwrap(), Micros::new(0)..Micros::new(100));
+        let entries = [
+            entry(Event::Released, 0, 0),
+            entry(Event::Withheld, 1, 0),
+            // Sent twice, held back once.
+            entry(Event::Released, 2, 1),
+            Entry {
+                attempt: 2,
+                ..entry(Event::ReleasedAgain, 3, 1)
+            },
+            entry(Event::Withheld, 4, 1),
+            // What nothing was sent under closes nothing.
+            entry(Event::Withheld, 5, 1),
+        ];
+        for (index, entry) in (0..).zip(&entries) {
+            let bytes = entry.encode();
+            let visited = Visited {
+                index,
+                leaf: &Hash::of_leaf(&bytes),
+                entry,
+                bytes: &bytes,
+            };
+            impact
+                .take(&format!("{ONE}/1").parse().unwrap(), visited)
+                .unwrap();
+        }
+        let sent: Vec<_> = impact.sent.keys().copied().collect();
+        assert_eq!(sent, [entries[2].exchange_id.unwrap()]);
+        let rev = "cnaf/quotient-familial@1".parse().unwrap();
+        assert_eq!(impact.units(&rev), 0b10);
+        let [parts] = &impact.parts(10)[..] else {
+            unreachable!("one part")
+        };
+        assert_eq!(parts[0].indexes, [3]);
     }
 
     #[test]

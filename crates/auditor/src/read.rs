@@ -122,6 +122,9 @@ pub async fn read_log(
                 got: again.size,
             });
         }
+        if again.root != head.root {
+            return Err(Error::TwoHeads { size: head.size });
+        }
         if next.entries.is_empty() {
             return Err(Error::Count {
                 wanted: head.size,

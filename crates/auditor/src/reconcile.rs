@@ -20,14 +20,15 @@ use std::ops::Range;
 
 use unefois_core::{ExchangeId, Micros, ParticipantId};
 
-pub use end::{End, MAX_EXCHANGES, Role, Trace};
+pub use end::{End, MAX_COUNTERPARTIES, MAX_EXCHANGES, MAX_TRACES, MAX_TRACES_OF_ONE, Role, Trace};
 pub use finding::{Cause, Finding, Weight};
 pub use hour::{Hour, Tally};
 
 /// How two ends are judged.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// An exchange whose last entry was written in this time may still be under way: what it lacks is no fault yet.
+    /// What an entry that was written in this time lacks may still come, while its exchange is young enough: it is no
+    /// fault yet.
     pub under_way: Range<Micros>,
     /// How far the clocks of two participants may lie apart, in milliseconds.
     pub clock_ms: i64,
@@ -49,10 +50,14 @@ pub struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// Whether both logs agree: nothing is a fault, and no release is unconfirmed. What is explained by the entries
-    /// themselves, or under way, disagrees with nothing.
+    /// Whether both logs agree: nothing is a fault, no release is unconfirmed, and each hour that differs has a finding
+    /// that says why. What is explained by the entries themselves, or under way, disagrees with nothing.
     pub fn agrees(&self) -> bool {
-        self.count(Weight::Fault) == 0 && self.count(Weight::Unconfirmed) == 0
+        let told: BTreeSet<Micros> = self.findings.iter().map(|f| hour::of(&f.exchange)).collect();
+        let mut different = self.hours.iter().filter(|hour| !hour.agrees());
+        self.count(Weight::Fault) == 0
+            && self.count(Weight::Unconfirmed) == 0
+            && different.all(|hour| told.contains(&hour.at))
     }
 
     /// How many findings are of this weight.

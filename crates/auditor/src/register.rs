@@ -377,10 +377,14 @@ impl Sources<'_> {
 
 /// How long the traces of exchanges open (ledger.md, « Retention »).
 fn traces(rights: &[&Habilitation]) -> String {
-    let proactive = |right: &&Habilitation| right.legal_bases.contains(&LegalBasis::Proactive);
-    let months = match !rights.is_empty() && rights.iter().all(proactive) {
-        true => "12 mois (R. 114-9-7 CRPA, information proactive)",
-        false => "36 mois (R. 114-9-7 CRPA)",
+    let proactive = |basis: &LegalBasis| *basis == LegalBasis::Proactive;
+    let bases = || rights.iter().flat_map(|right| &right.legal_bases);
+    let months = match (bases().any(proactive), bases().any(|basis| !proactive(basis))) {
+        (true, false) => "12 mois (R. 114-9-7 CRPA, information proactive)",
+        (true, true) => {
+            "12 mois pour l'information proactive, 36 mois pour les autres échanges (R. 114-9-7 CRPA)"
+        }
+        (false, _) => "36 mois (R. 114-9-7 CRPA)",
     };
     format!("traces de l'échange : {months}, puis secrets et index détruits")
 }
@@ -460,4 +464,34 @@ fn secrecy(sheet: &DatatypeSheet) -> Option<&'static str> {
         SecrecyKind::SecretFiscal => "secret fiscal",
         SecrecyKind::SecretProfessionnel => "secret professionnel",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_are_kept_a_year_only_where_everything_is_proactive() {
+        let right = |bases: &[&str]| -> Habilitation {
+            let value = serde_json::json!({
+                "id": "DEMO-clamart-qf", "consumer": "urn:unefois:participant:21920023500014",
+                "producer": "urn:unefois:participant:18003506500010", "demarche": "cantine",
+                "datatypes": [{ "datatype": "cnaf/quotient-familial@1", "units": ["valeur"] }],
+                "legal_bases": bases, "not_before": "2026-01-01T00:00:00.000000Z",
+                "not_after": "2027-01-01T00:00:00.000000Z",
+            });
+            serde_json::from_value(value).unwrap()
+        };
+        let (request, proactive) = ("CRPA-L114-8-I", "CRPA-L114-8-II");
+        let told = |bases: &[&[&str]]| {
+            let rights: Vec<Habilitation> = bases.iter().map(|bases| right(bases)).collect();
+            let text = traces(&rights.iter().collect::<Vec<_>>());
+            (text.contains("12 mois"), text.contains("36 mois"))
+        };
+        assert_eq!(told(&[&[proactive, request]]), (true, true));
+        assert_eq!(told(&[&[proactive], &[request]]), (true, true));
+        assert_eq!(told(&[&[proactive]]), (true, false));
+        assert_eq!(told(&[&[request]]), (false, true));
+        assert_eq!(told(&[]), (false, true));
+    }
 }

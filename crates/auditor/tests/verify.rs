@@ -29,6 +29,8 @@ struct Served {
     entries: Vec<Vec<u8>>,
     /// The entries that the signed head is about.
     signed: Vec<Vec<u8>>,
+    /// The entries that the heads of later pages are about, where they are about others.
+    later: Option<Vec<Vec<u8>>>,
     key: Arc<SignerKey>,
     origin: Origin,
 }
@@ -57,6 +59,7 @@ impl Served {
     fn honest(entries: Vec<Vec<u8>>) -> Self {
         Self {
             signed: entries.clone(),
+            later: None,
             entries,
             key: key(ORIGIN),
             origin: ORIGIN.parse().unwrap(),
@@ -66,7 +69,10 @@ impl Served {
     fn head(&self, size: u64) -> String {
         let signed = match size {
             0 => &self.signed[..],
-            size => &self.signed[..usize::try_from(size).unwrap().min(self.signed.len())],
+            size => {
+                let signed = self.later.as_ref().unwrap_or(&self.signed);
+                &signed[..usize::try_from(size).unwrap().min(signed.len())]
+            }
         };
         let tree = tree(signed);
         let checkpoint = Checkpoint::new(self.origin.clone(), tree.size(), tree.root()).unwrap();
@@ -236,6 +242,18 @@ async fn i7_a_log_rewritten_or_rolled_back_since_the_known_head_is_refused() {
         matches!(outcome, Err(Error::Forked { old: 6, new: 5, .. })),
         "{outcome:?}"
     );
+}
+
+#[tokio::test]
+async fn i7_a_second_head_of_the_same_size_and_another_root_is_refused_as_such() {
+    let mut other = log(8);
+    other[7] = entry(7, 2);
+    let two = Served {
+        later: Some(other),
+        ..Served::honest(log(8))
+    };
+    let outcome = verify(two, None).await;
+    assert!(matches!(outcome, Err(Error::TwoHeads { size: 8 })), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -12,8 +12,18 @@ use unefois_tlog::Origin;
 
 use crate::{Error, Visited};
 
-/// The most exchanges that one end holds: some 300 bytes each. More need a shorter period.
+/// The most exchanges that one end holds. More need a shorter period.
 pub const MAX_EXCHANGES: usize = 500_000;
+
+/// The most entries about exchanges that one end holds: some 300 bytes each. More need a shorter period.
+pub const MAX_TRACES: usize = 1_500_000;
+
+/// The most entries that one end writes of one exchange: far more than any client has the time for. More are a fault in
+/// themselves, and none beyond the first one too many is kept.
+pub const MAX_TRACES_OF_ONE: usize = 1_000;
+
+/// The most others that one end names. A refused call may name anybody.
+pub const MAX_COUNTERPARTIES: usize = 20_000;
 
 /// Which end of an exchange wrote an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +116,7 @@ pub struct End {
     with: BTreeMap<ParticipantId, Half>,
     terms: BTreeSet<Arc<Terms>>,
     count: usize,
+    traces: usize,
 }
 
 impl End {
@@ -119,6 +130,7 @@ impl End {
             with: BTreeMap::new(),
             terms: BTreeSet::new(),
             count: 0,
+            traces: 0,
         }
     }
 
@@ -141,6 +153,11 @@ impl End {
         self.with.keys()
     }
 
+    /// How many exchanges its logs have with `other`.
+    pub fn exchanges_with(&self, other: &ParticipantId) -> usize {
+        self.with(other).exchanges.len()
+    }
+
     pub(super) fn with(&self, other: &ParticipantId) -> &Half {
         self.with.get(other).unwrap_or(&NOTHING)
     }
@@ -148,7 +165,7 @@ impl End {
     /// Takes one entry of log number `log`, if it ends an attempt of an exchange.
     ///
     /// # Errors
-    /// [`Error::TooManyExchanges`].
+    /// [`Error::TooManyExchanges`], [`Error::TooManyTraces`], [`Error::TooManyCounterparties`].
     pub fn take(&mut self, log: usize, visited: Visited<'_>) -> Result<(), Error> {
         let entry = visited.entry;
         let Some((role, peer)) = self.place(entry) else {
@@ -159,12 +176,24 @@ impl End {
         }
         let Some(id) = entry.exchange_id else {
             if self.window.contains(&entry.at) {
-                self.with.entry(peer).or_default().unnumbered += 1;
+                self.half(peer)?.unnumbered += 1;
             }
             return Ok(());
         };
         if !self.window.contains(&id.drawn_at()) {
             return Ok(());
+        }
+        let held = self.half(peer)?.exchanges.get(&id).map_or(0, Vec::len);
+        if held > MAX_TRACES_OF_ONE {
+            return Ok(());
+        }
+        self.count += usize::from(held == 0);
+        self.traces += 1;
+        if self.count > MAX_EXCHANGES {
+            return Err(Error::TooManyExchanges { most: MAX_EXCHANGES });
+        }
+        if self.traces > MAX_TRACES {
+            return Err(Error::TooManyTraces { most: MAX_TRACES });
         }
         let trace = Trace {
             role,
@@ -186,23 +215,21 @@ impl End {
                 peer_entry: entry.peer_entry_hash,
             }),
         };
-        let traces = self
-            .with
-            .entry(peer)
-            .or_default()
-            .exchanges
-            .entry(id)
-            .or_default();
-        if traces.is_empty() {
-            self.count += 1;
-            if self.count > MAX_EXCHANGES {
-                return Err(Error::TooManyExchanges { most: MAX_EXCHANGES });
-            }
-        }
+        let traces = self.half(peer)?.exchanges.entry(id).or_default();
         // Several logs are read one after the other; the order is that of their clocks.
         let place = traces.partition_point(|held| held.order() <= trace.order());
         traces.insert(place, trace);
         Ok(())
+    }
+
+    /// What it has with `peer`.
+    fn half(&mut self, peer: ParticipantId) -> Result<&mut Half, Error> {
+        if self.with.len() >= MAX_COUNTERPARTIES && !self.with.contains_key(&peer) {
+            return Err(Error::TooManyCounterparties {
+                most: MAX_COUNTERPARTIES,
+            });
+        }
+        Ok(self.with.entry(peer).or_default())
     }
 
     /// Which end this participant was in the exchange of `entry`, and who the other was.

@@ -43,10 +43,16 @@ pub enum Cause {
     NotBelieved,
     /// The consumer knew of the withdrawal when the answer came.
     Withdrawn,
-    /// The refusal has no entry at the producer: its hourly tally counts it.
+    /// The refusal has no entry at the producer. Its hourly tally may count it; no tally is opened here.
     Tallied,
     /// A ticket waits for its end.
     Waiting,
+    /// Both ends hold the same entries, the last of them in another order.
+    Order,
+    /// The last entries of the two ends differ, and no entry says why.
+    Unexplained,
+    /// One end wrote more of one exchange than is compared.
+    TooMany,
 }
 
 impl Cause {
@@ -66,6 +72,9 @@ impl Cause {
             Self::Withdrawn => "withdrawn",
             Self::Tallied => "tallied",
             Self::Waiting => "waiting",
+            Self::Order => "order",
+            Self::Unexplained => "unexplained",
+            Self::TooMany => "too_many",
         }
     }
 
@@ -83,8 +92,11 @@ impl Cause {
             Self::Unanswered => "sans réponse chez le demandeur",
             Self::NotBelieved => "réponse que le demandeur n'a pas pu vérifier",
             Self::Withdrawn => "autorisation arrêtée avant la remise",
-            Self::Tallied => "refus compté dans le décompte horaire du producteur",
+            Self::Tallied => "absent du registre du producteur ; décompte horaire non vérifié",
             Self::Waiting => "réponse différée, en attente de sa fin",
+            Self::Order => "les mêmes entrées, dans un autre ordre",
+            Self::Unexplained => "les deux fins diffèrent sans qu'une entrée dise pourquoi",
+            Self::TooMany => "plus d'entrées pour un seul échange qu'il ne peut y en avoir",
         }
     }
 
@@ -97,10 +109,14 @@ impl Cause {
             | Self::Contradiction
             | Self::Differs(_)
             | Self::Clock
-            | Self::Attempts => Weight::Fault,
+            | Self::Attempts
+            | Self::Waiting
+            | Self::Unexplained
+            | Self::TooMany => Weight::Fault,
             Self::Unconfirmed => Weight::Unconfirmed,
-            Self::Unanswered | Self::NotBelieved | Self::Withdrawn | Self::Tallied => Weight::Explained,
-            Self::Waiting => Weight::UnderWay,
+            Self::Unanswered | Self::NotBelieved | Self::Withdrawn | Self::Tallied | Self::Order => {
+                Weight::Explained
+            }
         }
     }
 
@@ -114,8 +130,15 @@ impl Cause {
             | Self::Contradiction
             | Self::Unanswered
             | Self::Tallied
-            | Self::Waiting => true,
-            Self::Differs(_) | Self::Clock | Self::Attempts | Self::NotBelieved | Self::Withdrawn => false,
+            | Self::Waiting
+            | Self::Order
+            | Self::Unexplained => true,
+            Self::Differs(_)
+            | Self::Clock
+            | Self::Attempts
+            | Self::NotBelieved
+            | Self::Withdrawn
+            | Self::TooMany => false,
         }
     }
 }

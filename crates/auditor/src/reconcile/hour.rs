@@ -51,11 +51,10 @@ impl Rows {
                 continue;
             };
             rows.extend_from_slice(id.as_bytes());
-            let pair = Pair::of(last);
+            let (pair, outcome, content) = row(last);
             rows.push(pair as u8);
-            rows.push(last.outcome.map_or(0, Outcome::code));
-            let content = last.digests.content.filter(|_| pair == Pair::Answered);
-            rows.extend_from_slice(content.unwrap_or_default().as_bytes());
+            rows.push(outcome);
+            rows.extend_from_slice(content.as_bytes());
         }
     }
 
@@ -68,6 +67,17 @@ impl Rows {
             }),
         }
     }
+}
+
+/// What the row of an exchange holds of the last event of one end.
+pub(super) fn row(last: &Trace) -> (Pair, u8, Sha256) {
+    let pair = Pair::of(last);
+    let content = last.digests.content.filter(|_| pair == Pair::Answered);
+    (
+        pair,
+        last.outcome.map_or(0, Outcome::code),
+        content.unwrap_or_default(),
+    )
 }
 
 /// The last event of one end: its newest, but for refusals that only say that another attempt is under way.

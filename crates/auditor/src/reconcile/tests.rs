@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use unefois_core::{Entry, Event, ExchangeId, Micros, Outcome, ParticipantId, Reason, Sha256};
 use unefois_tlog::{Hash, Origin};
 
-use super::{Cause, End, Reconciliation, Role, Rules, Weight, reconcile};
-use crate::Visited;
+use super::{
+    Cause, End, MAX_COUNTERPARTIES, MAX_TRACES_OF_ONE, Reconciliation, Role, Rules, Weight, reconcile,
+};
+use crate::{Error, Visited};
 
 const PRODUCER: &str = "urn:unefois:participant:18003506500010";
 const CONSUMER: &str = "urn:unefois:participant:21920023500014";
@@ -368,6 +370,204 @@ fn what_is_under_way_is_told_apart_and_counts_in_no_hour() {
     // Dated beyond what is under way, it is none: nobody puts a fault off by dating it in the future.
     let found = world.compare_within(last.plus_ms(-1)..last);
     assert_eq!(causes(&found), [(Weight::Unconfirmed, &Cause::Unconfirmed)]);
+}
+
+#[test]
+fn i7_entries_added_later_keep_no_disagreement_under_way() {
+    let mut world = World::default();
+    let about = world.begin();
+    world.released(&about, 1);
+    // Long after, each time that somebody looks.
+    world.now += 30 * MINUTE;
+    for reason in [Reason::InProgress, Reason::TokenConsumed] {
+        let refused = world.refused(&about, reason);
+        let found = world.compare_within(refused.at.plus_ms(-120_000)..refused.at.plus_ms(1));
+        assert!(
+            causes(&found).contains(&(Weight::Unconfirmed, &Cause::Unconfirmed)),
+            "{found:?}"
+        );
+        assert!(!found.agrees());
+    }
+    // A sending of a day after is under way by its own time and not by the exchange's.
+    world.now += 24 * 60 * MINUTE;
+    let again = world.released(&about, 2);
+    let found = world.compare_within(again.at.plus_ms(-120_000)..again.at.plus_ms(1));
+    assert_eq!(causes(&found), [(Weight::Unconfirmed, &Cause::Unconfirmed)]);
+}
+
+#[test]
+fn a_ticket_waits_no_longer_than_a_ticket_may() {
+    let mut world = World::default();
+    let about = world.begin();
+    let deferred = world.produced(Entry {
+        event: Event::Deferred,
+        outcome: Some(Outcome::Later),
+        ..about
+    });
+    let day = 24 * 3_600_000;
+    for (days, weight) in [(0, Weight::UnderWay), (30, Weight::UnderWay), (32, Weight::Fault)] {
+        let now = deferred.at.plus_ms(days * day);
+        let found = world.compare_within(now..now.plus_ms(1));
+        assert_eq!(causes(&found), [(weight, &Cause::Waiting)]);
+    }
+    // Nor is it put off by an id of the future.
+    let before = deferred.at.plus_ms(-day);
+    assert!(!world.compare_within(before..before.plus_ms(1)).agrees());
+}
+
+#[test]
+fn i2_one_withheld_closes_one_sending() {
+    let mut world = World::default();
+    let about = world.begin();
+    let withheld = |world: &mut World, released: Entry| {
+        world.produced(Entry {
+            event: Event::Withheld,
+            outcome: Some(Outcome::Refused),
+            reason: Some(Reason::GrantRevoked),
+            ..released
+        })
+    };
+    let released = world.released(&about, 1);
+    let last = withheld(&mut world, released.clone());
+    let honest = world.clone();
+    world.produced(Entry {
+        event: Event::ReleasedAgain,
+        ..released.clone()
+    });
+    assert_eq!(
+        causes(&world.compare()),
+        [
+            (Weight::Fault, &Cause::Attempts),
+            (Weight::Unconfirmed, &Cause::Unconfirmed)
+        ]
+    );
+    // The claim was given back: the next sending is a first one, of the same number, and is held back or received.
+    let mut world = honest.clone();
+    let second = world.released(&about, 1);
+    assert_eq!(
+        causes(&world.compare()),
+        [(Weight::Unconfirmed, &Cause::Unconfirmed)]
+    );
+    let mut received = world.clone();
+    received.consumed(&about, 1, &second);
+    assert!(received.compare().findings.is_empty());
+    let last_again = withheld(&mut world, second);
+    world.consumed(&about, 1, &last_again);
+    assert!(world.compare().findings.is_empty(), "{:?}", world.compare());
+    // A second `withheld` has nothing to close.
+    let mut world = honest;
+    withheld(&mut world, released);
+    world.consumed(&about, 1, &last);
+    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Attempts)]);
+}
+
+#[test]
+fn i2_an_attempt_is_sent_once_even_where_their_number_fits() {
+    let mut world = World::default();
+    let about = world.begin();
+    world.released(&about, 1);
+    let again = world.released(&about, 2);
+    let twice = world.produced(again);
+    world.consumed(&about, 1, &twice);
+    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Attempts)]);
+}
+
+#[test]
+fn i7_no_row_differs_without_a_finding() {
+    let mut world = World::default();
+    let about = world.begin();
+    // The consumer keeps to the first refusal; the producer ended with another.
+    let first = world.refused(&about, Reason::SourceTimeout);
+    world.consumed(&about, 1, &first);
+    world.refused(&about, Reason::SubjectNotResolved);
+    let found = world.compare();
+    assert!(found.hours.iter().any(|hour| !hour.agrees()));
+    assert_eq!(causes(&found), [(Weight::Fault, &Cause::Unexplained)]);
+    let mut without = found;
+    without.findings.clear();
+    assert!(!without.agrees(), "an hour that differs is told");
+
+    // What the consumer refused by itself afterwards says so.
+    let mut world = World::default();
+    let about = world.begin();
+    let released = world.released(&about, 1);
+    world.consumed(&about, 1, &released);
+    let at = world.tick();
+    world.consumer.push(Entry {
+        event: Event::Refused,
+        attempt: 2,
+        at,
+        outcome: Some(Outcome::Later),
+        reason: Some(Reason::LedgerUnavailable),
+        ..about
+    });
+    let found = world.compare();
+    assert_eq!(causes(&found), [(Weight::Explained, &Cause::Tallied)]);
+    assert!(found.agrees());
+}
+
+#[test]
+fn i7_one_end_that_writes_both_sides_agrees_with_nobody() {
+    let mut world = World::default();
+    let about = world.begin();
+    let refused = world.refused(&about, Reason::SubjectNotResolved);
+    // The consumer's log holds nothing.
+    world.produced(Entry {
+        requester: refused.provider,
+        provider: refused.requester,
+        ..refused
+    });
+    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Unexplained)]);
+}
+
+#[test]
+fn entries_of_one_exchange_and_others_named_are_bounded() {
+    let mut world = World::default();
+    let about = world.begin();
+    for _ in 0..MAX_TRACES_OF_ONE + 500 {
+        let refused = world.refused(&about, Reason::InProgress);
+        world.consumed(&about, 1, &refused);
+    }
+    let always = Micros::new(i64::MIN)..Micros::new(i64::MAX);
+    let end = World::end(PRODUCER, &world.producer, always.clone());
+    let held: usize = end.with(&id(CONSUMER)).exchanges.values().map(Vec::len).sum();
+    assert_eq!(held, MAX_TRACES_OF_ONE + 1);
+    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::TooMany)]);
+
+    let mut end = End::new(id(PRODUCER), always, None);
+    let log = end.log(&origin(PRODUCER));
+    let mut name = |n: usize| {
+        let entry = Entry {
+            requester: Some(stranger(n)),
+            exchange_id: None,
+            event: Event::Refused,
+            ..about.clone()
+        };
+        let bytes = entry.encode();
+        let visited = Visited {
+            index: 0,
+            leaf: &Hash::of_leaf(&bytes),
+            entry: &entry,
+            bytes: &bytes,
+        };
+        end.take(log, visited)
+    };
+    for n in 0..MAX_COUNTERPARTIES {
+        name(n).unwrap();
+    }
+    name(0).unwrap();
+    assert!(matches!(
+        name(MAX_COUNTERPARTIES),
+        Err(Error::TooManyCounterparties { .. })
+    ));
+}
+
+/// One of many participants: an establishment of one of three bodies, with its check digit.
+fn stranger(n: usize) -> ParticipantId {
+    let siren = [PRODUCER, CONSUMER, STRANGER][n / 10_000].strip_prefix("urn:unefois:participant:");
+    let (siren, place) = (&siren.unwrap()[..9], n % 10_000);
+    let all = (0..10).map(|check| format!("urn:unefois:participant:{siren}{place:04}{check}"));
+    all.filter_map(|id| id.parse().ok()).next().unwrap()
 }
 
 #[test]

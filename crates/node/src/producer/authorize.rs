@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use unefois_core::authorization::{Mode, ModeKind};
 use unefois_core::decision::{Permit, Requester};
-use unefois_core::{FetchCore, Micros, ParticipantId, Pivot, SealedSubject, SubjectKind};
+use unefois_core::{Event, FetchCore, Micros, ParticipantId, Pivot, SealedSubject, SubjectKind};
 use unefois_jose::access_token::{Expected, VerifiedToken, authenticate};
 use unefois_jose::{DecryptionKey, PublicKey, Thumbprint, VerifyingKey, jwe};
 use unefois_ledger::{Attempt, Begin, ClaimMode, ClaimRequest};
@@ -166,8 +166,8 @@ impl Inner {
     }
 
     /// The number of this attempt: one more than the last that the handle's history shows of its request. The newest
-    /// entry of the request has it, so that the tenth attempt costs no more than the second. Entries of other requests
-    /// are few there: of the newest only some are read.
+    /// sending of the request has it, so that the tenth attempt costs no more than the second; a refusal that came before
+    /// the claim was read has not. Other entries are few there: of the newest only some are read.
     async fn next_attempt(&self, core: &FetchCore) -> Result<u16, Error> {
         let indexes = self.ledger.by_handle(&core.handle).await?;
         for index in indexes.into_iter().rev().take(MAX_HISTORY_READ) {
@@ -175,7 +175,14 @@ impl Inner {
             let entry = leaf
                 .first()
                 .and_then(|bytes| unefois_core::Entry::decode(bytes).ok());
-            if let Some(entry) = entry.filter(|entry| entry.exchange_id == Some(core.request_id)) {
+            let sent = |entry: &unefois_core::Entry| {
+                entry.exchange_id == Some(core.request_id)
+                    && matches!(
+                        entry.event,
+                        Event::Released | Event::ReleasedAgain | Event::Withheld
+                    )
+            };
+            if let Some(entry) = entry.filter(sent) {
                 return Ok(entry.attempt.saturating_add(1));
             }
         }

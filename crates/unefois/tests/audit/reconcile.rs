@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use unefois::demo::world::{CLAMART, CNAF, World};
+use unefois::demo::world::{CLAMART, CNAF, MESR, World};
 use unefois_core::{Entry, Event, ExchangeId};
 
 use crate::mesh::{Mesh, audit, blocking, said};
@@ -153,6 +153,15 @@ async fn what_a_producer_says_of_a_receipt_is_told_as_its_word() {
     let world = mesh.world.clone();
     let (cnaf, mut clamart) = (mesh.entries(CNAF).await, mesh.entries(CLAMART).await);
     mesh.stage.lower().await.unwrap();
+    // It says that it received from one whom the directory does not list.
+    let unlisted = "urn:unefois:participant:18003506501992";
+    let (place, _) = of_event(&clamart, Event::Received)[0];
+    let stray = changed(&clamart[place], |e| {
+        e.event = Event::Refused;
+        e.exchange_id = e.exchange_id.map(|id| another(&id));
+        e.provider = unlisted.parse().ok();
+    });
+    clamart.insert(place, stray);
     let released = of_event(&cnaf, Event::Released);
     clamart.retain(|bytes| Entry::decode(bytes).unwrap().event != Event::Received);
     let (said_so, not) = (released[0], released[1]);
@@ -180,6 +189,22 @@ async fn what_a_producer_says_of_a_receipt_is_told_as_its_word() {
         (said_so.1.to_string(), Some(true)),
         (not.1.to_string(), Some(false)),
     ];
+    // Those who were not compared are told, with what there is with them.
+    let (_, lines) = said(&all);
+    let uncompared: BTreeSet<(String, u64, String)> = (lines.iter())
+        .filter(|line| !line["uncompared"].is_null())
+        .map(|line| {
+            let cause = text(&line["uncompared"]["cause"]);
+            (text(&line["ends"][1]), line["exchanges"].as_u64().unwrap(), cause)
+        })
+        .collect();
+    assert_eq!(
+        uncompared,
+        BTreeSet::from([
+            (unlisted.to_owned(), 1, "no_log".to_owned()),
+            (MESR.to_owned(), 0, "unread".to_owned()),
+        ])
+    );
     for output in [pair, all] {
         let (code, lines) = said(&output);
         let findings = lines[0]["findings"].as_array().unwrap();

@@ -88,10 +88,10 @@ fn owner(edition: &Edition, key: &Sha256) -> Result<ParticipantId, Failure> {
 
 fn to_json(asked: &Impact, peer: ParticipantId, concerned: &Concerned, people: &People) -> Value {
     let datatypes = concerned.datatypes.iter().map(|(datatype, ends)| {
-        let units = datatype.as_ref().and_then(|rev| concerned.units.get(rev));
+        let units = datatype.as_ref().map(|rev| concerned.units(rev));
         json!({
             "datatype": datatype, "answered": ends.answered, "later": ends.later, "refused": ends.refused,
-            "units": UnitSet::from_bits(units.copied().unwrap_or_default()).iter().collect::<Vec<_>>(),
+            "units": UnitSet::from_bits(units.unwrap_or_default()).iter().collect::<Vec<_>>(),
         })
     });
     json!({
@@ -152,7 +152,7 @@ fn to_text(
 
 /// What left of a datatype, in plain words.
 fn units(rev: &DatatypeRev, concerned: &Concerned, edition: &Edition) -> String {
-    let bits = concerned.units.get(rev).copied().unwrap_or_default();
+    let bits = concerned.units(rev);
     let known = edition.catalogue.datatype(rev);
     let labels = known.map(|datatype| {
         let sheets = datatype.sheets_of(UnitSet::from_bits(bits));

@@ -49,13 +49,21 @@ pub struct Reconcile {
 /// Runs `audit reconcile`.
 pub fn run(asked: &Reconcile, console: Console) -> Result<(), Failure> {
     let mut heads = asked.kept.load()?;
-    let Compared { pairs, unread } = runtime()?.block_on(compare(asked, &mut heads, console))?;
+    let Compared {
+        pairs,
+        uncompared,
+        unread,
+    } = runtime()?.block_on(compare(asked, &mut heads, console))?;
     let mut agree = true;
     for (reconciliation, told) in &pairs {
         tell(reconciliation, told, console)?;
         agree &= reconciliation.agrees();
     }
+    for other in &uncompared {
+        console.data(&other.to_json(), || other.to_text())?;
+    }
     asked.kept.save(&heads)?;
+    let unread = unread.or_else(|| hidden(&uncompared));
     match (agree, unread) {
         (true, None) => Ok(()),
         (true, Some(failure)) => Err(failure),
@@ -72,10 +80,51 @@ pub fn run(asked: &Reconcile, console: Console) -> Result<(), Failure> {
     }
 }
 
-/// What was compared, and what hindered the first comparison that could not be made.
+/// What was compared, who was not, and what hindered the first comparison that could not be made.
 struct Compared {
     pairs: Vec<(Reconciliation, Acknowledged)>,
+    uncompared: Vec<Uncompared>,
     unread: Option<Failure>,
+}
+
+/// A participant whose logs were not read.
+struct Uncompared {
+    one: ParticipantId,
+    other: ParticipantId,
+    /// How many exchanges with it the first participant's logs hold.
+    exchanges: usize,
+    /// Why not; `None` where the directory gives it no log.
+    unread: Option<String>,
+}
+
+impl Uncompared {
+    fn to_json(&self) -> Value {
+        let cause = if self.unread.is_some() { "unread" } else { "no_log" };
+        json!({
+            "ends": [self.one, self.other], "exchanges": self.exchanges, "agrees": null,
+            "uncompared": {"cause": cause, "detail": self.unread},
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let why = self.unread.as_deref();
+        let why = why.unwrap_or("pas de registre dans l'annuaire");
+        let [one, other] = [self.one, self.other].map(|end| end.siret().to_string());
+        format!(
+            "{one} ↔ {other} : {} échange(s), non comparé(s) : {why}",
+            self.exchanges
+        )
+    }
+}
+
+/// The failure of a comparison that left out participants with whom there are exchanges.
+fn hidden(uncompared: &[Uncompared]) -> Option<Failure> {
+    let with_exchanges = uncompared.iter().filter(|other| other.exchanges > 0);
+    let (others, exchanges) = with_exchanges.fold((0, 0), |(n, sum), other| (n + 1, sum + other.exchanges));
+    (others > 0).then(|| {
+        let what = format!("{exchanges} échange(s) avec {others} participant(s) n'ont pas été comparés");
+        Failure::new(Kind::No, what).next("demandez leur registre à ces participants ou à l'autorité")
+    })
 }
 
 async fn compare(asked: &Reconcile, heads: &mut Heads, console: Console) -> Result<Compared, Failure> {
@@ -105,19 +154,26 @@ async fn compare(asked: &Reconcile, heads: &mut Heads, console: Console) -> Resu
     };
     let mut compared = Compared {
         pairs: Vec::with_capacity(named.len()),
+        uncompared: Vec::new(),
         unread: None,
     };
     for other in named {
+        let uncompared = |unread| Uncompared {
+            one: asked.one,
+            other,
+            exchanges: one.exchanges_with(&other),
+            unread,
+        };
         let row = session.edition().directory.participant(&other);
         if asked.all && row.is_none_or(|row| row.mesh.is_empty() || row.logs.is_empty()) {
-            console.say(&format!("{other} : pas de registre dans l'annuaire, non comparé"));
+            compared.uncompared.push(uncompared(None));
             continue;
         }
         let empty = End::new(other, window.clone(), Some(asked.one));
         let read = match end(&session, empty, heads, &mut progress).await {
             Ok(read) => read,
             Err(failure) if asked.all => {
-                console.say(&format!("{other} : {failure}"));
+                compared.uncompared.push(uncompared(Some(failure.to_string())));
                 compared.unread.get_or_insert(failure);
                 continue;
             }
@@ -336,5 +392,28 @@ const fn event_fr(event: Event) -> &'static str {
         Event::Received => "reçu",
         Event::Unanswered => "sans réponse",
         _ => event.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_with_one_who_has_no_log_are_no_agreement() {
+        let one = |exchanges, unread: Option<&str>| Uncompared {
+            one: "urn:unefois:participant:18003506500010".parse().unwrap(),
+            other: "urn:unefois:participant:21920023500014".parse().unwrap(),
+            exchanges,
+            unread: unread.map(str::to_owned),
+        };
+        assert!(hidden(&[]).is_none());
+        assert!(hidden(&[one(0, None)]).is_none(), "there is nothing to compare");
+        let all = [one(0, None), one(2, None), one(3, Some("away"))];
+        let told = hidden(&all).unwrap().to_string();
+        assert!(told.contains("5 échange(s) avec 2 participant(s)"), "{told}");
+        assert!(all[1].to_text().contains("2 échange(s), non comparé(s)"));
+        assert_eq!(all[1].to_json()["uncompared"]["cause"], "no_log");
+        assert_eq!(all[2].to_json()["uncompared"]["cause"], "unread");
     }
 }
