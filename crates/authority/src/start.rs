@@ -220,6 +220,10 @@ pub async fn start(
     )
     .await?;
     let portal = portal_listener(&config, &clock).await?;
+    let door = match &config.public {
+        Some(public) => Some(public.open(&clock, &config.limits).await?),
+        None => None,
+    };
     let mesh_address = mesh.local_addr().ok_or(StartError::Config("listen.mesh"))?;
     let portal_address = portal.local_addr().ok_or(StartError::Config("listen.portal"))?;
 
@@ -255,13 +259,10 @@ pub async fn start(
     let revocation = Arc::new(revocation);
     let editions = Arc::clone(&published);
     let surroundings = unefois_ledger::Surroundings {
-        clock: &clock,
-        limits: &config.limits,
         connector: &connector,
         registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
     };
-    let public = config.public.as_ref();
-    let public = Public::open(ledger.clone(), public, &config.witness, surroundings).await?;
+    let public = Public::open(ledger.clone(), door, &config.witness, surroundings).await?;
     let (public_address, cosigned, public_identity) =
         (public.address(), public.cosigned(), public.identity());
     let closed_last = db.clone();

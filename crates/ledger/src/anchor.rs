@@ -11,6 +11,8 @@ use unefois_tlog::{SignedCheckpoint, VerifierKey};
 
 const HEADER: &str = "unefois/anchor/v1";
 const MAX_BYTES: u64 = 16 * 1_024;
+/// What is wrong where it cannot be written.
+pub(crate) const UNWRITTEN: &str = "it cannot be written; check its folder, its rights and its disk";
 
 /// What the file says.
 #[derive(Clone, Debug)]
@@ -72,10 +74,25 @@ impl Anchor {
     pub(crate) fn write(&self, path: &Path) -> Result<(), AnchorError> {
         let failed = |source| AnchorError {
             path: path.to_owned(),
-            what: "it cannot be written; check its folder, its rights and its disk",
+            what: UNWRITTEN,
             source: Some(source),
         };
         self.replace(path).map_err(failed)
+    }
+
+    /// Whether a file can be made beside the one at `path`; nothing that another process writes there is touched.
+    pub(crate) fn try_folder(path: &Path) -> Result<(), AnchorError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".try");
+        let tried = File::create(&beside).and_then(|file| {
+            file.sync_all()?;
+            std::fs::remove_file(&beside)
+        });
+        tried.map_err(|source| AnchorError {
+            path: path.to_owned(),
+            what: UNWRITTEN,
+            source: Some(source),
+        })
     }
 
     fn replace(&self, path: &Path) -> std::io::Result<()> {

@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use unefois_core::{Clock, Event};
+use tokio_util::task::TaskTracker;
+use unefois_core::{Boot, Clock, Event};
 use unefois_store::Db;
 use unefois_store::head::{head_proved_last, head_read, origins_open};
 use unefois_store::peer::{PeerHead, peer_head, peer_head_replace};
 use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, VerifierKey};
 
 use crate::Error;
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, UNWRITTEN};
 use crate::read::tree_at;
 use crate::receipt::Head;
 
@@ -27,6 +28,8 @@ use crate::receipt::Head;
 const RECENT: usize = 4_096;
 /// How long the server may take to say what standbys it has.
 const STANDBY_WITHIN: Duration = Duration::from_secs(2);
+/// How long a write of the anchor is waited for, and how long one may last before it is told.
+const ANCHORED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a log may do at this moment. Reads go on whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +128,13 @@ pub(crate) struct Guard {
     late: AtomicBool,
     recent: Mutex<BTreeMap<u64, Hash>>,
     anchor: Option<PathBuf>,
-    /// What is written to the anchor's file, one writer at a time; whether the last write succeeded.
-    anchored: tokio::sync::Mutex<bool>,
+    /// What is written to the anchor's file, one writer at a time; whether the last write succeeded. Held by the thread
+    /// that writes, until the disk lets it go.
+    anchored: Arc<tokio::sync::Mutex<bool>>,
+    /// Since when a write of the anchor is under way, if one is.
+    writing: Arc<Mutex<Option<Boot>>>,
+    /// What is finished whatever becomes of the call that began it.
+    tasks: TaskTracker,
     /// Whether the anchor named exactly the head that the log was opened with.
     pub(crate) anchor_is_head: bool,
 }
@@ -139,6 +147,7 @@ impl Guard {
         key: VerifierKey,
         clock: Arc<dyn Clock>,
         anchor: (Option<PathBuf>, Option<&Anchor>),
+        tasks: TaskTracker,
     ) -> Self {
         let (path, read) = anchor;
         let is_head = |anchor: &Anchor| {
@@ -155,7 +164,9 @@ impl Guard {
             late: AtomicBool::new(false),
             recent: Mutex::default(),
             anchor: path,
-            anchored: tokio::sync::Mutex::new(true),
+            anchored: Arc::new(tokio::sync::Mutex::new(true)),
+            writing: Arc::default(),
+            tasks,
             anchor_is_head,
             key,
         };
@@ -222,7 +233,7 @@ impl Guard {
     }
 
     /// Compares `signed`, a head of this very log that `by` holds, with the log.
-    pub(crate) async fn seen(&self, signed: &SignedCheckpoint, by: &str) -> Result<Seen, Error> {
+    pub(crate) async fn seen(self: &Arc<Self>, signed: &SignedCheckpoint, by: &str) -> Result<Seen, Error> {
         let shown = signed.verify(&self.key)?;
         if self.holds(shown.size, &shown.root).await? {
             return Ok(Seen::Continued);
@@ -234,7 +245,7 @@ impl Guard {
     /// Compares `signed`, a head of another log of this database, with that log: replicas share their claims, so what
     /// one lost, all lost.
     pub(crate) async fn seen_beside(
-        &self,
+        self: &Arc<Self>,
         key: &VerifierKey,
         signed: &SignedCheckpoint,
         by: &str,
@@ -273,7 +284,7 @@ impl Guard {
     }
 
     /// Says of every head that is kept as evidence whether the database holds it; called before anything is written.
-    pub(crate) async fn compare_kept(&self, anchor: Option<&Anchor>) -> Result<(), Error> {
+    pub(crate) async fn compare_kept(self: &Arc<Self>, anchor: Option<&Anchor>) -> Result<(), Error> {
         if let Some(anchor) = anchor {
             self.seen(&anchor.checkpoint, "the anchor").await?;
         }
@@ -290,7 +301,7 @@ impl Guard {
     }
 
     /// The database does not hold the head that this process wrote: what it wrote is the evidence.
-    pub(crate) async fn lost(&self, head: &Head) {
+    pub(crate) async fn lost(self: &Arc<Self>, head: &Head) {
         match stored_holds(&self.db, self.origin.as_str(), head.size, &head.root).await {
             Ok(true) => {}
             Ok(false) => {
@@ -320,8 +331,9 @@ impl Guard {
         (shown.origin.to_string(), head)
     }
 
-    /// Stops the log at once, says so, and keeps the evidence.
-    async fn contradicted(&self, (origin, evidence): Evidence, by: &str) {
+    /// Stops the log at once, says so, and keeps the evidence: in the anchor first, which depends on no database. The
+    /// caller may give up meanwhile; the evidence is kept all the same.
+    async fn contradicted(self: &Arc<Self>, (origin, evidence): Evidence, by: &str) {
         self.stop(Standing::RolledBack);
         tracing::error!(
             origin,
@@ -333,16 +345,21 @@ impl Guard {
              changed. Put the right database back and start again; if it is lost, type: unefois ledger close --database \
              URL --signer FILE, draw a new log key with the next shard, and have the directory list it"
         );
-        if let Err(error) = self.keep(&origin, &evidence).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the evidence is not kept in the database"
-            );
-        }
-        if origin == self.origin.as_str() {
-            self.write_anchor(|| SignedCheckpoint::parse(evidence.checkpoint.as_bytes()).ok(), 0)
-                .await;
-        }
+        let guard = Arc::clone(self);
+        let kept = self.tasks.spawn(async move {
+            if origin == guard.origin.as_str() {
+                let head = || SignedCheckpoint::parse(evidence.checkpoint.as_bytes()).ok();
+                guard.write_anchor(head, 0).await;
+            }
+            if let Err(error) = guard.keep(&origin, &evidence).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the evidence is not kept in the database"
+                );
+            }
+        });
+        // It fails only where the process ends.
+        let _ended = kept.await;
     }
 
     async fn keep(&self, origin: &str, evidence: &PeerHead) -> Result<(), Error> {
@@ -369,8 +386,18 @@ impl Guard {
         match (&self.anchor, self.anchored.try_lock()) {
             (None, _) => Err("none is set ([ledger] anchor): only peers would notice an old database"),
             (Some(_), Ok(written)) if !*written => Err("it cannot be written"),
+            (Some(_), Err(_)) if self.hangs() => Err("a write of it does not end: check its disk"),
             (Some(_), Ok(_) | Err(_)) => Ok(()),
         }
+    }
+
+    /// Whether the write of the anchor that is under way lasts too long.
+    fn hangs(&self) -> bool {
+        let began = *self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = began.map(|began| self.clock.boottime().micros_since(began));
+        lasts.is_some_and(|lasts| {
+            u128::try_from(lasts).is_ok_and(|lasts| lasts >= ANCHORED_WITHIN.as_micros())
+        })
     }
 
     /// Writes the published head to the anchor, unless the log is not the last one that is known.
@@ -387,13 +414,14 @@ impl Guard {
     /// As [`Guard::anchor_head`], at start: an anchor that cannot be written is told at once.
     pub(crate) async fn try_anchor(&self, head: &Head) -> Result<(), Error> {
         self.anchor_head(head).await;
-        match (&self.anchor, *self.anchored.lock().await) {
-            (Some(path), false) => Err(Error::Anchor(AnchorError {
+        let written = self.anchored.try_lock().is_ok_and(|written| *written);
+        match &self.anchor {
+            Some(path) if !written => Err(Error::Anchor(AnchorError {
                 path: path.clone(),
-                what: "it cannot be written; check its folder, its rights and its disk",
+                what: UNWRITTEN,
                 source: None,
             })),
-            (Some(_) | None, _) => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -438,12 +466,19 @@ impl Guard {
         }
     }
 
-    /// Replaces the anchor by what `what` gives once no other write is under way. Its epoch never decreases.
+    /// Replaces the anchor by what `what` gives once no other write is under way. Its epoch never decreases. A disk that
+    /// does not answer is waited for no longer than [`ANCHORED_WITHIN`], and not written to by a second thread.
     async fn write_anchor(&self, what: impl FnOnce() -> Option<SignedCheckpoint>, epoch: u64) {
         let Some(path) = self.anchor.clone() else { return };
-        let mut written = self.anchored.lock().await;
+        let turn = tokio::time::timeout(ANCHORED_WITHIN, Arc::clone(&self.anchored).lock_owned()).await;
+        let Ok(mut written) = turn else {
+            tracing::error!("the anchor is not written: the write before does not end");
+            return;
+        };
         let Some(checkpoint) = what() else { return };
-        let key = self.key.clone();
+        let (key, writing) = (self.key.clone(), Arc::clone(&self.writing));
+        let set = move |since| *writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        set(Some(self.clock.boottime()));
         let write = move || -> Result<(), AnchorError> {
             let before = Anchor::read(&path, &key)
                 .ok()
@@ -452,15 +487,21 @@ impl Guard {
             let epoch = epoch.max(before);
             Anchor { epoch, checkpoint }.write(&path)
         };
-        let done = tokio::task::spawn_blocking(write).await;
-        let sound = matches!(done, Ok(Ok(())));
-        if let (Ok(Err(error)), true) = (&done, *written) {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "the anchor is not written: only peers would notice an old database"
-            );
+        let done = tokio::task::spawn_blocking(move || {
+            let before = std::mem::replace(&mut *written, false);
+            let done = write();
+            if let (Err(error), true) = (&done, before) {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "the anchor is not written: only peers would notice an old database"
+                );
+            }
+            *written = done.is_ok();
+            set(None);
+        });
+        if tokio::time::timeout(ANCHORED_WITHIN, done).await.is_err() {
+            tracing::error!("the anchor is not written yet: its disk does not answer");
         }
-        *written = sound;
     }
 
     /// Takes the mark of a restored backup off: the anchor and every peer that the log knows hold nothing later.

@@ -124,17 +124,10 @@ impl Inquiry {
             let answer = asked.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
             match answer {
                 Ok(checkpoints) => {
-                    for text in checkpoints.iter().take(MAX_HEADS as usize) {
-                        if let Err(error) = self.shown(directory, text, peer).await {
-                            tracing::warn!(
-                                %peer,
-                                error = &error as &dyn std::error::Error,
-                                "a head that a peer holds of our logs is not compared"
-                            );
-                        }
+                    if self.compared(directory, &checkpoints, peer).await {
+                        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+                        answered.insert(peer);
                     }
-                    let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-                    answered.insert(peer);
                     return;
                 }
                 Err(status) => tracing::debug!(
@@ -144,6 +137,23 @@ impl Inquiry {
                 ),
             }
         }
+    }
+
+    /// Whether every head of an answer was compared. What our keys did not sign counts for nothing.
+    async fn compared(&self, directory: &Directory, checkpoints: &[String], peer: ParticipantId) -> bool {
+        let most = MAX_HEADS as usize;
+        let mut all = checkpoints.len() <= most;
+        for text in checkpoints.iter().take(most) {
+            if let Err(error) = self.shown(directory, text, peer).await {
+                all &= matches!(error, Error::Proof(_));
+                tracing::warn!(
+                    %peer,
+                    error = &error as &dyn std::error::Error,
+                    "a head that a peer holds of our logs is not compared"
+                );
+            }
+        }
+        all
     }
 
     async fn question(&self, target: &Target) -> Result<Vec<String>, Status> {
@@ -171,24 +181,40 @@ impl Inquiry {
     }
 
     /// Lets a restored log be written again once nothing later can be held by anybody it knows: its anchor named the
-    /// very head that it has, and every peer whose log it has seen has answered.
+    /// very head that it has, and every peer whose log it has seen has answered, of those that the directory still lists
+    /// with an address: the others can never be asked.
     async fn judge(&self) {
         if self.ledger.standing() != Standing::Unproved || !self.ledger.anchor_is_head() {
             return;
         }
         let judged = async {
             let known = peer_origins(self.ledger.db()).await?;
-            let all = {
-                let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-                known.iter().all(|origin| {
-                    let peer = origin.rsplit_once('/').and_then(|(peer, _)| peer.parse().ok());
-                    peer.is_some_and(|peer| peer == self.participant || answered.contains(&peer))
-                })
+            let silent: BTreeSet<ParticipantId> = {
+                let unanswered = self.unanswered(&(self.directory)()).into_iter();
+                unanswered.map(|(peer, _)| peer).collect()
             };
-            match all {
-                true => self.ledger.proved_last().await,
-                false => Ok(()),
+            let (awaited, gone): (Vec<String>, Vec<String>) = {
+                let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+                let peer = |origin: &str| origin.rsplit_once('/').and_then(|(peer, _)| peer.parse().ok());
+                let known = known.into_iter().filter(|origin| {
+                    peer(origin).is_none_or(|peer| peer != self.participant && !answered.contains(&peer))
+                });
+                known.partition(|origin| peer(origin).is_some_and(|peer| silent.contains(&peer)))
+            };
+            if !awaited.is_empty() {
+                tracing::warn!(
+                    ?awaited,
+                    "a restored log waits for the peers of these logs to answer"
+                );
+                return Ok(());
             }
+            if !gone.is_empty() {
+                tracing::warn!(
+                    ?gone,
+                    "peers that the directory lists no more, or without an address, are not asked of the restored log"
+                );
+            }
+            self.ledger.proved_last().await
         };
         let judged: Result<(), Error> = judged.await;
         if let Err(error) = judged {

@@ -56,7 +56,7 @@ pub use guard::{Safeguards, Seen, Standing};
 pub use inquiry::{DirectoryInUse, Inquiry};
 pub use log::{Begin, Keys, Ledger};
 pub use peer::{Growth, Witnessed, peer_head_witness};
-pub use public::{Public, PublicCertificate, PublicConfig, PublicError, Surroundings};
+pub use public::{Public, PublicCertificate, PublicConfig, PublicDoor, PublicError, Surroundings};
 pub use publish::{Published, Publisher};
 pub use query::Query;
 pub use receipt::{DurableReceipt, Head, Release};

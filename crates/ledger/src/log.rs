@@ -10,7 +10,7 @@ use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView}
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
 use unefois_store::entry::{entry_range, owner, partition_ensure};
-use unefois_store::head::{self, head_marks, head_take};
+use unefois_store::head::{self, head_marks, head_read, head_take};
 use unefois_store::index::{Index, Mac, SecretRow, index_lookup, secret_read};
 use unefois_store::name::Names;
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Random>,
     queue: mpsc::Sender<Item>,
     published: watch::Receiver<Arc<Published>>,
-    guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
     attempts: Registry,
     pub(crate) tally: Tally,
     closing: CancellationToken,
@@ -111,6 +111,15 @@ impl Ledger {
             Some(path) => Anchor::read(path, keys.signer.verifier())?,
             None => None,
         };
+        let signer = Arc::new(keys.signer);
+        // What would stop this start is found before the log is taken from whoever writes it.
+        if let Some(path) = safeguards.anchor.clone() {
+            let tried = tokio::task::spawn_blocking(move || Anchor::try_folder(&path)).await;
+            tried.map_err(|_| Error::Unavailable)??;
+        }
+        if let Some(head) = head_read(&db, origin.as_str()).await? {
+            restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+        }
         let floor = anchor.as_ref().map_or(0, |anchor| anchor.epoch);
         let holder = random.uuid_v4();
         let mut tx = db.begin().await?;
@@ -122,8 +131,8 @@ impl Ledger {
         tx.commit().await?;
         partition_ensure(&db, head.size).await?;
 
-        let signer = Arc::new(keys.signer);
         let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let guard = Arc::new(Guard::new(
             db.clone(),
             &state.head(),
@@ -131,6 +140,7 @@ impl Ledger {
             signer.verifier().clone(),
             Arc::clone(&clock),
             (safeguards.anchor.clone(), anchor.as_ref()),
+            tasks.clone(),
         ));
         if marks.restored_at.is_some() {
             guard.stop(Standing::Unproved);
@@ -157,7 +167,6 @@ impl Ledger {
             tree: Arc::clone(&state.tree),
         };
         let (publish, published) = watch::channel(Arc::new(first));
-        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sequencer = Sequencer {
             db: db.clone(),
             holder,
@@ -230,6 +239,14 @@ impl Ledger {
     /// [`Error::ReadOnly`], [`Error::Fenced`].
     pub fn may_exchange(&self) -> Result<(), Error> {
         self.inner.guard.exchanges()
+    }
+
+    /// Whether what was recorded may leave: the log is, for all that is known, the one that it was recorded in.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Fenced`].
+    pub fn may_leave(&self) -> Result<(), Error> {
+        self.inner.guard.writes()
     }
 
     /// Whether the anchor remembers this log.

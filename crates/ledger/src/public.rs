@@ -40,6 +40,37 @@ impl PublicConfig {
     const fn default_every_s() -> u32 {
         600
     }
+
+    /// Opens the listener, which needs no log: a start that finds its port taken has not taken the log from anybody.
+    ///
+    /// # Errors
+    /// [`PublicError`] says what is wrong.
+    pub async fn open(&self, clock: &Arc<dyn Clock>, limits: &Limits) -> Result<PublicDoor, PublicError> {
+        if self.every_s < SHORTEST_S {
+            return Err(PublicError::Config("public.every_s is at least 10"));
+        }
+        let identity = match &self.certificate {
+            Some(files) => Some(Arc::new(Identity::load(files.chain.clone(), files.key.clone())?)),
+            None => None,
+        };
+        let listener = match &identity {
+            Some(identity) => Listener::https(self.listen, identity, clock, limits.clone()).await?,
+            None => Listener::loopback(self.listen, limits.clone()).await?,
+        };
+        Ok(PublicDoor {
+            every_s: self.every_s,
+            identity,
+            listener,
+        })
+    }
+}
+
+/// The listener for anybody, open, with no log behind it yet.
+#[derive(Debug)]
+pub struct PublicDoor {
+    every_s: u32,
+    identity: Option<Arc<Identity>>,
+    listener: Listener,
 }
 
 /// A certificate and its key.
@@ -72,10 +103,6 @@ pub enum PublicError {
 /// What a process lends its log to be shown and witnessed.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// The clocks.
-    pub clock: &'a Arc<dyn Clock>,
-    /// What anybody may ask of the public listener.
-    pub limits: &'a Limits,
     /// Opens connections to witnesses of the mesh.
     pub connector: &'a Connector,
     /// The logs to be witnessed, and where witnesses listen.
@@ -95,26 +122,20 @@ pub struct Public {
 }
 
 impl Public {
-    /// Takes up what was published of `log` before, and opens the listener if there is to be one.
+    /// Takes up what was published of `log` before, to be shown at `door` if there is one.
     ///
     /// # Errors
     /// [`PublicError`] says what is wrong.
     pub async fn open(
         log: Ledger,
-        config: Option<&PublicConfig>,
+        door: Option<PublicDoor>,
         witness: &WitnessConfig,
         surroundings: Surroundings<'_>,
     ) -> Result<Self, PublicError> {
-        let Surroundings {
-            clock,
-            limits,
-            connector,
-            registry,
-        } = surroundings;
-        let every_s = config.map_or_else(PublicConfig::default_every_s, |config| config.every_s);
-        if every_s < SHORTEST_S {
-            return Err(PublicError::Config("public.every_s is at least 10"));
-        }
+        let Surroundings { connector, registry } = surroundings;
+        let every_s = door
+            .as_ref()
+            .map_or_else(PublicConfig::default_every_s, |door| door.every_s);
         if witness.ask.len() > MAX_WITNESSES {
             return Err(PublicError::Config("witness.ask names at most 16 witnesses"));
         }
@@ -126,17 +147,7 @@ impl Public {
             Some(path) => Some(Arc::new(Witness::open(path, &log, registry.clone())?)),
             None => None,
         };
-        let identity = match config.and_then(|config| config.certificate.as_ref()) {
-            Some(files) => Some(Arc::new(Identity::load(files.chain.clone(), files.key.clone())?)),
-            None => None,
-        };
-        let listener = match (config, &identity) {
-            (Some(config), Some(identity)) => {
-                Some(Listener::https(config.listen, identity, clock, limits.clone()).await?)
-            }
-            (Some(config), None) => Some(Listener::loopback(config.listen, limits.clone()).await?),
-            (None, _) => None,
-        };
+        let (listener, identity) = door.map_or((None, None), |door| (Some(door.listener), door.identity));
         let period = Duration::from_secs(every_s.into());
         Ok(Self {
             publisher: Publisher::open(log.clone(), period, asked).await?,

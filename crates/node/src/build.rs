@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, DatatypeRev, Directory, RevocationView};
+use unefois_jose::{DecryptionKey, SigningKey};
 use unefois_ledger::{
     Cosigned, DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Registry,
     Retention,
@@ -170,6 +171,44 @@ impl Node {
             Arc::clone(&clock),
         );
 
+        // A start that fails on any of these has not taken the log from the process that writes it.
+        let listener = Listener::mesh(
+            config.listen.mesh,
+            &identity,
+            &trust,
+            gate,
+            &clock,
+            config.limits.clone(),
+        )
+        .await?;
+        let door = match &config.public {
+            Some(public) => Some(public.open(&clock, &config.limits).await?),
+            None => None,
+        };
+        let means = match config.producer {
+            Some(produce) => Some(Means::open(
+                produce,
+                config.node.participant,
+                &directory,
+                &random,
+            )?),
+            None => None,
+        };
+        let (rest, house) = match &config.consumer {
+            Some(consume) => (
+                Some(RestKeys::load(&consume.rest_key)?),
+                doors(
+                    consume,
+                    config.node.participant,
+                    (&identity, &trust),
+                    &clock,
+                    &config.limits,
+                )
+                .await?,
+            ),
+            None => (None, Vec::new()),
+        };
+
         let db = Db::open(&config.database.url, Component::Node).await?;
         let ledger = ledger(&config.ledger, &config.database, &db, &clock, &random).await?;
         let followed = Arc::clone(&directory);
@@ -178,13 +217,10 @@ impl Node {
             Inquiry::begin(ledger.clone(), connector.clone(), config.node.participant, in_use).await;
         let editions = Arc::clone(&directory);
         let surroundings = unefois_ledger::Surroundings {
-            clock: &clock,
-            limits: &config.limits,
             connector: &connector,
             registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
         };
-        let public = config.public.as_ref();
-        let public = Public::open(ledger.clone(), public, &config.witness, surroundings).await?;
+        let public = Public::open(ledger.clone(), door, &config.witness, surroundings).await?;
         let foundation = Foundation {
             directory,
             ledger,
@@ -195,27 +231,10 @@ impl Node {
             clock,
             random,
         };
-        let producer = match config.producer {
-            Some(produce) => Some(producer(produce, config.node.participant, &foundation)?),
-            None => None,
-        };
-        let (consumer, house) = match config.consumer {
-            Some(consume) => {
-                let house = doors(&consume, config.node.participant, &foundation, &config.limits).await?;
-                let consumer = consumer(&consume, config.node.participant, &foundation)?;
-                (Some(consumer), house)
-            }
-            None => (None, Vec::new()),
-        };
-        let listener = Listener::mesh(
-            config.listen.mesh,
-            &foundation.identity,
-            &foundation.trust,
-            gate,
-            &foundation.clock,
-            config.limits,
-        )
-        .await?;
+        let producer = means.map(|means| producer(means, config.node.participant, &foundation));
+        let consumer = config.consumer.zip(rest);
+        let consumer =
+            consumer.map(|(consume, rest)| consumer_of(&consume, rest, config.node.participant, &foundation));
         Ok(Self {
             foundation,
             inquiry,
@@ -384,11 +403,56 @@ fn listed(
     Ok(())
 }
 
+/// What a producer answers with.
+struct Means {
+    sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
+    seal: SigningKey,
+    pivot_keys: Vec<DecryptionKey>,
+}
+
+impl Means {
+    fn open(
+        config: ProducerConfig,
+        participant: unefois_core::ParticipantId,
+        directory: &DirectoryFollower,
+        random: &SystemRandom,
+    ) -> Result<Self, StartError> {
+        let mut sources = BTreeMap::new();
+        for produce in config.produce {
+            let datatype = produce.datatype.clone();
+            let edition = directory.edition();
+            let operated = edition
+                .catalogue
+                .datatype(&datatype)
+                .is_some_and(|d| *d.operator() == participant);
+            if !operated {
+                let what = "the catalogue has no such datatype of this participant";
+                return Err(StartError::Produce { datatype, what });
+            }
+            if sources.insert(datatype.clone(), source(produce)?).is_some() {
+                return Err(StartError::Produce {
+                    datatype,
+                    what: "it is given twice",
+                });
+            }
+        }
+        Ok(Self {
+            sources,
+            seal: config::signing_key(&config.seal, random)?,
+            pivot_keys: config
+                .pivot
+                .iter()
+                .map(|path| config::decryption_key(path))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 fn producer(
-    config: ProducerConfig,
+    means: Means,
     participant: unefois_core::ParticipantId,
     foundation: &Foundation,
-) -> Result<(Producer, Keeper), StartError> {
+) -> (Producer, Keeper) {
     let Foundation {
         directory,
         ledger,
@@ -398,25 +462,6 @@ fn producer(
         random,
         ..
     } = foundation;
-    let mut sources = BTreeMap::new();
-    for produce in config.produce {
-        let datatype = produce.datatype.clone();
-        let edition = directory.edition();
-        let operated = edition
-            .catalogue
-            .datatype(&datatype)
-            .is_some_and(|d| *d.operator() == participant);
-        if !operated {
-            let what = "the catalogue has no such datatype of this participant";
-            return Err(StartError::Produce { datatype, what });
-        }
-        if sources.insert(datatype.clone(), source(produce)?).is_some() {
-            return Err(StartError::Produce {
-                datatype,
-                what: "it is given twice",
-            });
-        }
-    }
     let head = ledger.head();
     let floor: RevocationView = head.view;
     let lease = Arc::new(Lease::new(Arc::clone(clock), floor, head.size > 0));
@@ -426,13 +471,9 @@ fn producer(
         ledger: ledger.clone(),
         db: db.clone(),
         lease: Arc::clone(&lease),
-        sources,
-        seal: config::signing_key(&config.seal, random)?,
-        pivot_keys: config
-            .pivot
-            .iter()
-            .map(|path| config::decryption_key(path))
-            .collect::<Result<_, _>>()?,
+        sources: means.sources,
+        seal: means.seal,
+        pivot_keys: means.pivot_keys,
         clock: Arc::clone(clock),
         random: random.clone(),
     });
@@ -443,33 +484,35 @@ fn producer(
         connector: connector.clone(),
         random: Arc::new(random.clone()),
     };
-    Ok((producer, keeper))
+    (producer, keeper)
 }
 
-fn consumer(
+fn consumer_of(
     config: &ConsumerConfig,
+    rest: RestKeys,
     participant: unefois_core::ParticipantId,
     foundation: &Foundation,
-) -> Result<Consumer, StartError> {
-    Ok(Consumer::new(consumer::Parts {
+) -> Consumer {
+    Consumer::new(consumer::Parts {
         participant,
         directory: Arc::clone(&foundation.directory),
         ledger: foundation.ledger.clone(),
         db: foundation.db.clone(),
         connector: foundation.connector.clone(),
         identity: Arc::clone(&foundation.identity),
-        rest: RestKeys::load(&config.rest_key)?,
+        rest,
         config: config.fetch.clone(),
         clock: Arc::clone(&foundation.clock),
         random: foundation.random.clone(),
-    }))
+    })
 }
 
 /// The doors of the back-office service that are configured.
 async fn doors(
     config: &ConsumerConfig,
     participant: unefois_core::ParticipantId,
-    foundation: &Foundation,
+    (identity, trust): (&Arc<Identity>, &Arc<Trust>),
+    clock: &Arc<dyn Clock>,
     limits: &Limits,
 ) -> Result<Vec<Listener>, unefois_mesh::Error> {
     let mut doors = Vec::new();
@@ -477,12 +520,6 @@ async fn doors(
         doors.push(Listener::unix(path, limits.clone())?);
     }
     if let Some(address) = config.listen {
-        let Foundation {
-            identity,
-            trust,
-            clock,
-            ..
-        } = foundation;
         doors.push(backoffice::house(address, participant, identity, trust, clock, limits.clone()).await?);
     }
     Ok(doors)

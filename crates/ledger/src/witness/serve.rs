@@ -27,6 +27,7 @@ use unefois_tlog::{
 };
 
 use super::{Registry, Stale, cosigner};
+use crate::guard::Guard;
 use crate::public::PublicError;
 use crate::{Error, Ledger};
 
@@ -47,6 +48,8 @@ pub(crate) fn router(witness: Arc<Witness>) -> Router {
 pub(crate) struct Witness {
     key: Cosigner,
     db: Db,
+    /// Says whether the database is the one that the heads were held in (I7).
+    guard: Arc<Guard>,
     clock: Arc<dyn Clock>,
     registry: Registry,
     /// The process's own log, of which its own word would be worth nothing.
@@ -106,6 +109,7 @@ impl Witness {
         Ok(Self {
             key: cosigner(path)?,
             db: log.inner().db.clone(),
+            guard: Arc::clone(&log.inner().guard),
             clock: Arc::clone(&log.inner().clock),
             registry,
             own: log.origin().clone(),
@@ -122,8 +126,10 @@ impl Witness {
         self.key.verifier()
     }
 
-    /// The signature line over the head of a request, once it is seen to continue the one held.
+    /// The signature line over the head of a request, once it is seen to continue the one held: in a database that is
+    /// known to have gone back, or is not known to be the last one, the one held may be older than one cosigned.
     async fn cosign(&self, body: &[u8]) -> Result<String, Refusal> {
+        self.guard.writes()?;
         let request = AddCheckpoint::parse(body).map_err(Refusal::Malformed)?;
         let origin = request.checkpoint.claimed_origin();
         let now = self.clock.now();
@@ -216,6 +222,9 @@ impl Witness {
         let mut tx = self.db.begin().await?;
         let moved = witness_advance(&mut tx, origin.as_str(), held, next).await?;
         tx.commit().await?;
+        // What went into a file that was deleted or replaced meanwhile is not held.
+        self.db.check_file()?;
+        self.guard.writes()?;
         Ok(moved)
     }
 

@@ -1,9 +1,12 @@
 //! A database that went back: whoever holds what it lost stops the log.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use unefois_core::commitment::NodeKey;
 use unefois_core::{Clock as _, Entry, Event, Micros};
-use unefois_ledger::{Draft, Error, Head, Ledger, Safeguards, Seen, Standing};
+use unefois_ledger::{Draft, Error, Head, Keys, Ledger, Safeguards, Seen, Standing};
 use unefois_store::head::head_close;
 use unefois_store::{Component, Db};
 use unefois_tlog::{Checkpoint, Hash, SignedCheckpoint, SignerKey};
@@ -23,6 +26,9 @@ both_databases![
     i7_a_wrong_anchor_refuses_the_start,
     i7_the_anchor_follows_the_head_and_no_epoch_is_taken_twice,
     i7_a_closed_log_is_not_opened_again,
+    i7_evidence_is_kept_though_its_caller_left,
+    i7_an_anchor_whose_disk_hangs_is_told,
+    i7_a_start_that_fails_leaves_the_writer_writing,
 ];
 
 fn admin() -> Draft {
@@ -390,6 +396,94 @@ async fn i7_the_anchor_follows_the_head_and_no_epoch_is_taken_twice(database: Te
     let ledger = guarded.open_in(&copy, guarded.safeguards()).await;
     assert_eq!(ledger.standing(), Standing::Open);
     assert_eq!(ledger.head().epoch, copied_at + 4);
+}
+
+async fn i7_evidence_is_kept_though_its_caller_left(database: TestDatabase) {
+    let guarded = Guarded::new(database).await;
+    guarded.scene.db.close().await;
+    let ledger = guarded.open().await;
+    grow(&ledger, 1).await;
+    let signer = SignerKey::new(key_name(1), &[1; 32]);
+    let other = Checkpoint::new(ledger.origin().clone(), 1, Hash::of_leaf(b"x")).unwrap();
+    let other = other.sign(&signer).unwrap();
+    // Of a recent size, so that the first poll compares; the call is dropped after it.
+    let seen = ledger.seen(&other, "a peer").now_or_never();
+    assert!(seen.is_none(), "it is still being kept");
+    assert_eq!(ledger.standing(), Standing::RolledBack);
+    // Closing waits for what is under way.
+    shut(ledger).await;
+    let text = std::fs::read_to_string(guarded.path()).unwrap();
+    assert!(text.ends_with(other.as_str()), "{text}");
+    let ledger = guarded
+        .open_in(&guarded.scene.database, Safeguards::default())
+        .await;
+    assert_read_only(&guarded.scene, &ledger).await;
+    shut(ledger).await;
+}
+
+/// A pipe in the place of the file that is written: opening it hangs, as a disk does that does not answer.
+struct Hung(PathBuf);
+
+impl Hung {
+    fn new(path: PathBuf) -> Self {
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let opened = std::fs::File::options().read(true).write(true).open(&self.0);
+        let _gone = std::fs::remove_file(&self.0);
+        drop(opened);
+    }
+}
+
+async fn i7_an_anchor_whose_disk_hangs_is_told(database: TestDatabase) {
+    let guarded = Guarded::new(database).await;
+    guarded.scene.db.close().await;
+    let ledger = guarded.open().await;
+    let hung = Hung::new(guarded.folder.path().join("anchor.next"));
+    grow(&ledger, 1).await;
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+    let told = async {
+        while ledger.anchored().is_ok() {
+            guarded.scene.clock.forward_ms(1_000);
+            look.tick().await;
+        }
+        ledger.anchored().unwrap_err()
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    assert!(told.expect("it is told").contains("does not end"));
+    // Entries do not wait for it, and neither does the end.
+    grow(&ledger, 1).await;
+    tokio::time::timeout(std::time::Duration::from_secs(30), shut(ledger))
+        .await
+        .expect("it closes");
+    drop(hung);
+}
+
+async fn i7_a_start_that_fails_leaves_the_writer_writing(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    grow(&ledger, 1).await;
+    let nowhere = Safeguards {
+        anchor: Some(Path::new("/nowhere/anchor").to_owned()),
+        ..Safeguards::default()
+    };
+    let refused = scene.open_with(scene.db.clone(), 1, nowhere).await;
+    assert!(matches!(refused, Err(Error::Anchor(_))), "{refused:?}");
+    grow(&ledger, 1).await;
+    // So does one with another key of the same name.
+    let keys = Keys {
+        signer: SignerKey::new(key_name(1), &[8; 32]),
+        node_key: NodeKey::new(&[9; 32]),
+    };
+    let (clock, random) = (Arc::clone(&scene.clock), Arc::clone(&scene.random));
+    let refused = Ledger::open(scene.db.clone(), keys, Safeguards::default(), clock, random).await;
+    assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+    grow(&ledger, 1).await;
 }
 
 async fn i7_a_closed_log_is_not_opened_again(database: TestDatabase) {

@@ -8,7 +8,7 @@ use unefois_core::directory::{
 };
 use unefois_core::{Clock, Directory, Micros, ParticipantId, Sha256};
 use unefois_ledger::{Registry, Surroundings};
-use unefois_mesh::{Connector, Identity, Limits, Trust};
+use unefois_mesh::{Connector, Identity, Trust};
 use unefois_tlog::VerifierKey;
 
 use crate::pki::Ca;
@@ -18,8 +18,7 @@ use crate::scene::{Scene, consumer, producer, stranger};
 pub(crate) const EXPIRES_MS: i64 = 7 * 86_400_000;
 
 pub(crate) struct Lent {
-    clock: Arc<dyn Clock>,
-    limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
     connector: Connector,
     directory: Arc<Directory>,
 }
@@ -32,7 +31,6 @@ impl Lent {
         let trust = Arc::new(Trust::from_pem(&ca.cert, &ca.crl).expect("trust"));
         let identity = Arc::new(Identity::new(ca.issue(&producer()).credential()));
         Self {
-            limits: Limits::default(),
             connector: Connector::new(trust, Arc::new(|_| Ok(())), identity, Arc::clone(&clock)),
             directory: Arc::new(directory(clock.now(), logs)),
             clock,
@@ -42,8 +40,6 @@ impl Lent {
     pub(crate) fn lend(&self) -> Surroundings<'_> {
         let directory = Arc::clone(&self.directory);
         Surroundings {
-            clock: &self.clock,
-            limits: &self.limits,
             connector: &self.connector,
             registry: Registry::new(move || Arc::clone(&directory), |directory| directory),
         }

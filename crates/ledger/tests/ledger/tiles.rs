@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Clock as _, Entry, Event, Micros, Sha256};
 use unefois_ledger::{Draft, Error, Ledger, Public, PublicConfig, PublicError, WitnessConfig};
-use unefois_mesh::{Peer, PeerId, Serial};
+use unefois_mesh::{Limits, Peer, PeerId, Serial};
 use unefois_store::evidence::evidence_read;
 use unefois_tlog::{Hash, SignedCheckpoint, TileId, Tree};
 
@@ -68,7 +68,8 @@ async fn a_log_is_shown_in_clear_on_loopback_alone(database: TestDatabase) {
             every_s,
         };
         let none = WitnessConfig::default();
-        Public::open(ledger.clone(), Some(&config), &none, lent.lend()).await
+        let door = config.open(&lent.clock, &Limits::default()).await?;
+        Public::open(ledger.clone(), Some(door), &none, lent.lend()).await
     };
     let everywhere = open("0.0.0.0:0", 600).await;
     assert!(

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
-use unefois_ledger::{Ledger, LedgerService, Public, PublicError, WitnessConfig};
+use unefois_ledger::{Ledger, LedgerService, Public, PublicError, Seen, WitnessConfig};
 use unefois_mesh::PeerId;
 use unefois_proto::pb::ledger::v1::ListHeldHeadsRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
@@ -19,12 +19,13 @@ use crate::forge::Forger;
 use crate::proxy::{Fault, Proxy};
 use crate::raw::Raw;
 use crate::registry::{EXPIRES_MS, Lent};
-use crate::scene::{Scene, consumer, producer, stranger, verifier};
+use crate::scene::{Scene, consumer, key_name, producer, stranger, verifier};
 use crate::service::{from, lent};
 use crate::tiles::{Answer, append, send};
 
 both_databases![
     i7_no_two_histories_are_cosigned,
+    i7_a_database_that_went_back_cosigns_nothing,
     i7_of_heads_shown_at_once_one_history_is_cosigned,
     i9_an_expired_directory_names_no_log,
     i9_nothing_is_cosigned_that_is_not_kept,
@@ -216,6 +217,25 @@ async fn i7_no_two_histories_are_cosigned(database: TestDatabase) {
     // Of no entry there is one history too.
     let empty = Forger::new(ORIGIN, 9).request(0, 0, 0);
     assert_eq!(conflict(&add(&restarted, &empty).await), "8\n");
+}
+
+async fn i7_a_database_that_went_back_cosigns_nothing(database: TestDatabase) {
+    let stand = Stand::new(database).await;
+    let (witness, log) = (stand.witness().await, &stand.log);
+    let first = log.request(0, 0, 5);
+    cosigned(&add(&witness, &first).await, &first);
+    // Somebody holds a head of the process's own log that the database lost.
+    let lost = Forger::new(key_name(1).as_str(), 1).request(0, 0, 3).checkpoint;
+    let seen = stand.ledger.seen(&lost, "a peer").await;
+    assert_eq!(seen.unwrap(), Seen::Contradicted);
+    for request in [log.request(0, 5, 5), log.request(0, 5, 8)] {
+        for door in [&witness, &stand.witness().await] {
+            let answer = add(door, &request).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            let text = String::from_utf8(answer.body).unwrap();
+            assert!(!text.contains('—'), "{text}");
+        }
+    }
 }
 
 async fn i7_of_heads_shown_at_once_one_history_is_cosigned(database: TestDatabase) {

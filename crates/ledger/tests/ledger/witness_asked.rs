@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 use unefois_core::Clock as _;
 use unefois_ledger::{
-    AskConfig, Growth, Ledger, Public, PublicConfig, PublicError, WitnessConfig, Witnessed, peer_head_witness,
+    AskConfig, Growth, Ledger, Public, PublicError, WitnessConfig, Witnessed, peer_head_witness,
 };
 use unefois_tlog::{Cosignature, Cosigner, CosignerKey, SignedCheckpoint};
 
@@ -399,7 +399,7 @@ async fn a_witness_is_asked_in_one_way(database: TestDatabase) {
             key: None,
             ask: vec![ask; count],
         };
-        let opened = Public::open(ledger.clone(), None::<&PublicConfig>, &config, lent.lend()).await;
+        let opened = Public::open(ledger.clone(), None, &config, lent.lend()).await;
         assert!(matches!(opened, Err(PublicError::Config(_))), "{opened:?}");
     }
     for url in ["http://temoin.example", "https://temoin.example"] {

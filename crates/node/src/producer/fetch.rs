@@ -364,6 +364,15 @@ impl Sending {
         if let Err(reason) = self.inner.lease.permits(self.token.claims(), self.token.kid()) {
             return (Err(self.withhold(released, reason).await), State::End);
         }
+        // A database that went back may have lost this very claim, and what it cannot hold cannot be given back either:
+        // nothing leaves, and the claim stays (I7).
+        if let Err(error) = self.inner.ledger.may_leave() {
+            tracing::error!(
+                error = status::chain(&error),
+                "an answer that was recorded does not leave"
+            );
+            return (Err(Error::from(error).to_refusal().into()), State::End);
+        }
         let Released {
             sd_jwt,
             form,

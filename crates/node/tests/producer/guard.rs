@@ -1,21 +1,27 @@
 //! A node whose database went back: its peers know, and nothing leaves.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use unefois_core::commitment::NodeKey;
-use unefois_core::{Clock as _, Reason};
+use unefois_core::{Clock as _, Event, Reason};
 use unefois_ledger::{
-    Head, Keys, Ledger, LedgerService, Lent, Safeguards, Standing, Witnessed, peer_head_witness,
+    Head, Keys, Ledger, LedgerService, Lent, PublicConfig, Safeguards, Seen, Standing, Witnessed,
+    peer_head_witness,
 };
-use unefois_mesh::SystemClock;
-use unefois_node::Config;
+use unefois_mesh::{Peer, SystemClock, status};
+use unefois_node::{Config, StartError};
+use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService as _;
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
 use unefois_store::head::heads_restored;
 use unefois_store::{Component, Db};
@@ -23,13 +29,15 @@ use unefois_tlog::{Checkpoint, Hash, KeyName, SignerKey, VerifierKey};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{Running, World, authority_id, case, consumer_id, producer_id, until};
+use crate::world::{Running, World, authority_id, case, consumer_id, producer_id, stranger_id, until};
 
 both_databases![
     i7_a_node_asks_its_peers_before_it_writes,
     i7_a_peer_that_answers_later_stops_the_node,
     i7_a_restored_log_is_written_once_all_have_answered,
     i7_a_caller_that_shows_a_later_head_stops_the_node,
+    a_start_that_fails_leaves_the_writer_writing,
+    i7_what_is_not_handed_over_yet_does_not_leave_a_node_that_went_back,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900}}"#;
@@ -215,6 +223,19 @@ async fn i7_a_restored_log_is_written_once_all_have_answered(database: TestDatab
         SystemClock.now(),
     );
     assert_eq!(kept.await.expect("kept"), Witnessed::Kept);
+    // So is one that the directory lists without an address: nobody will ever hear from it.
+    let name: KeyName = format!("{}/1", stranger_id()).parse().expect("a name");
+    let signer = SignerKey::new(name.clone(), &[6; 32]);
+    let theirs = Checkpoint::new(name.as_str().parse().expect("an origin"), 4, Hash::of_leaf(b"x"));
+    let theirs = theirs.expect("a checkpoint").sign(&signer).expect("signed");
+    let kept = peer_head_witness(
+        &node.foundation.db,
+        signer.verifier(),
+        &theirs,
+        None,
+        SystemClock.now(),
+    );
+    assert_eq!(kept.await.expect("kept"), Witnessed::Kept);
     let head = node.foundation.ledger.head();
     commune.holds(&key, &head).await;
     node.stop().await;
@@ -273,6 +294,64 @@ async fn i7_a_caller_that_shows_a_later_head_stops_the_node(database: TestDataba
     assert_eq!(reason, Reason::LedgerUnavailable);
     assert_eq!(node.foundation.ledger.head(), before);
     assert_read_only(&world, &node, Standing::RolledBack).await;
+    node.stop().await;
+}
+
+/// Recorded as released, and not handed over when the evidence comes: nothing leaves, and the claim stays.
+async fn i7_what_is_not_handed_over_yet_does_not_leave_a_node_that_went_back(database: TestDatabase) {
+    let world = world().await;
+    let (copy, _, head) = went_back(&world, &database).await;
+    let node = world.node(copy.url()).await;
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let der = CertificateDer::from_pem_slice(world.consumer.cert.as_bytes()).expect("a certificate");
+    let mut request = tonic::Request::new(world.request(&grant));
+    request
+        .extensions_mut()
+        .insert(Peer::from_der(&der).expect("a participant"));
+    // The service itself, so that the answer waits until the test asks for it.
+    let mut answer = node.producer.fetch(request).await.expect("decided").into_inner();
+    let before = node.entries().await;
+    assert_eq!(before.last().map(|entry| entry.event), Some(Event::Released));
+
+    let seen = node.foundation.ledger.seen(&head.checkpoint, "a peer").await;
+    assert_eq!(seen.expect("compared"), Seen::Contradicted);
+    let status = answer.next().await.expect("an end").expect_err("nothing leaves");
+    assert_eq!(status::reason_of(&status), Some(Reason::LedgerUnavailable));
+    assert!(answer.next().await.is_none(), "nothing follows");
+    assert_eq!(node.entries().await, before, "the claim is not given back");
+    node.stop().await;
+}
+
+async fn a_start_that_fails_leaves_the_writer_writing(database: TestDatabase) {
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    exchange(&world, &node).await;
+    let taken: SocketAddr = node.target.authority.as_str().parse().expect("an address");
+    let mut busy = world.config(database.url());
+    busy.listen.mesh = taken;
+    let mut shown_busy = world.config(database.url());
+    shown_busy.public = Some(PublicConfig {
+        listen: taken,
+        certificate: None,
+        every_s: 600,
+    });
+    let mut no_cases = world.config(database.url());
+    no_cases.producer.as_mut().expect("a producer").produce[0].sandbox = Some(world.path("nowhere"));
+    let mut no_pivot = world.config(database.url());
+    no_pivot.producer.as_mut().expect("a producer").pivot = vec![world.path("nowhere")];
+    for config in [busy, shown_busy, no_cases, no_pivot] {
+        let surroundings = unefois_node::Surroundings {
+            clock: Arc::clone(&world.clock),
+            random: world.random.clone(),
+        };
+        let refused = unefois_node::Node::build(config, surroundings).await;
+        let error = refused.expect_err("it does not start");
+        exchange(&world, &node).await;
+        assert!(
+            !matches!(error, StartError::Ledger(_) | StartError::Store(_)),
+            "{error}"
+        );
+    }
     node.stop().await;
 }
 
