@@ -4,6 +4,7 @@
 //! It presumes that every claim is free and that the head is where its writer left it. The write itself checks both:
 //! where one does not hold nothing is written, and the caller judges claim by claim.
 
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, PgPool};
 use unefois_tlog::Tile;
 
@@ -112,20 +113,29 @@ async fn try_postgres(pool: &PgPool, rows: &Rows<'_>) -> Result<bool, Error> {
 }
 
 async fn try_sqlite(sqlite: &Sqlite, rows: &Rows<'_>) -> Result<bool, Error> {
+    sqlite.check_file()?;
+    let mut tx = sqlite.rw.begin_with("BEGIN IMMEDIATE").await?;
+    // A key that is held fails its statement, which is executed with others, maybe later ones.
+    match write_sqlite(&mut tx, rows).await {
+        Ok(true) => {
+            tx.commit().await?;
+            Ok(true)
+        }
+        Ok(false) => Ok(false),
+        Err(Error::Database(sqlx::Error::Database(e))) if e.is_unique_violation() => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Writes everything before the commit; `false` if the head is not where its writer left it.
+async fn write_sqlite(conn: &mut SqliteConnection, rows: &Rows<'_>) -> Result<bool, Error> {
     const HEAD: &str = "UPDATE ledger_head SET size = ?, root = ?, at = ?, view_epoch = ?, view_seq = ?, checkpoint = ? \
          WHERE log = ? AND epoch = ? AND size = ? RETURNING 1;";
     const TILE: &str = "INSERT INTO ledger_tile (log, level, idx, hashes) VALUES";
-    sqlite.check_file()?;
     let (log, next) = (rows.next.log, rows.next);
-    let mut tx = sqlite.rw.begin_with("BEGIN IMMEDIATE").await?;
     let mut script = Script::default();
-    // A key that is held fails the statement.
-    let claimed = script_claims(&mut tx, &mut script, "", &rows.claims).await;
-    if in_the_way(&claimed) {
-        return Ok(false);
-    }
-    claimed?;
-    script_entries(&mut tx, &mut script, log, &rows.entries).await?;
+    script_claims(conn, &mut script, "", &rows.claims).await?;
+    script_entries(conn, &mut script, log, &rows.entries).await?;
     let tiles: Vec<(i16, i64, Vec<u8>)> = rows
         .tiles
         .iter()
@@ -140,10 +150,10 @@ async fn try_sqlite(sqlite: &Sqlite, rows: &Rows<'_>) -> Result<bool, Error> {
     let bind = |query: SqliteQuery, (level, idx, hashes): &(i16, i64, Vec<u8>)| {
         query.bind(log).bind(*level).bind(*idx).bind(hashes.clone())
     };
-    script.insert(&mut tx, (TILE, ""), 4, &tiles, bind).await?;
-    script_index(&mut tx, &mut script, Index::Handle, log, &rows.handles).await?;
-    script_index(&mut tx, &mut script, Index::Person, log, &rows.persons).await?;
-    script_secrets(&mut tx, &mut script, log, &rows.secrets).await?;
+    script.insert(conn, (TILE, ""), 4, &tiles, bind).await?;
+    script_index(conn, &mut script, Index::Handle, log, &rows.handles).await?;
+    script_index(conn, &mut script, Index::Person, log, &rows.persons).await?;
+    script_secrets(conn, &mut script, log, &rows.secrets).await?;
     let (epoch, old, new) = (to_i64(next.epoch)?, to_i64(rows.size)?, to_i64(next.size)?);
     let (view_epoch, view_seq) = (to_i64(next.view.epoch)?, to_i64(next.view.seq)?);
     script.add(HEAD, |query| {
@@ -158,16 +168,5 @@ async fn try_sqlite(sqlite: &Sqlite, rows: &Rows<'_>) -> Result<bool, Error> {
             .bind(epoch)
             .bind(old)
     });
-    let moved = script.returned(&mut tx).await;
-    if in_the_way(&moved) || matches!(moved, Ok(0)) {
-        return Ok(false);
-    }
-    moved?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// Whether a statement failed because a key was there.
-fn in_the_way<T>(done: &Result<T, Error>) -> bool {
-    matches!(done, Err(Error::Database(sqlx::Error::Database(e))) if e.is_unique_violation())
+    Ok(script.returned(conn).await? > 0)
 }

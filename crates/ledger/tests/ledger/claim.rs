@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use unefois_core::{Event, Outcome, Reason, RevocationView, Sha256};
@@ -10,7 +11,7 @@ use unefois_ledger::{Begin, ClaimRequest, GateState, Ledger, Release};
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::scene::{
-    Scene, VIEW, again, assert_proved, claimed, events, fetch, open_gate, payload, refused, release,
+    Scene, VIEW, again, assert_proved, claimed, draft, events, fetch, open_gate, payload, refused, release,
     stranger, verifier,
 };
 
@@ -23,6 +24,7 @@ both_databases![
     i2_purged_macs_end_retries_whatever_the_clock_says,
     i2_withheld_frees_only_its_own_attempt,
     i2_one_shot_claims_once,
+    i2_a_retry_among_many_is_answered_again,
     i3_closed_gate_takes_no_claim,
     i3_views_never_decrease,
     in_progress_while_an_attempt_runs,
@@ -228,6 +230,33 @@ async fn i2_one_shot_claims_once(database: TestDatabase) {
     again(fetch(&replicas[1].0, winner.clone(), payload(1)).await.unwrap());
     let (reason, _) = refused(fetch(&replicas[0].0, winner, payload(2)).await.unwrap());
     assert_eq!(reason, Reason::RetryMismatch);
+}
+
+/// One claim that is held must not fail the batch of everybody else.
+async fn i2_a_retry_among_many_is_answered_again(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let request = scene.once(scene.handle());
+    claimed(fetch(&ledger, request.clone(), payload(1)).await.unwrap());
+    let epoch = ledger.head().epoch;
+
+    // While the writer waits, the others queue; wherever it cut the queue, 40 of them are with the retry.
+    let mut raw = crate::raw::Raw::open(&scene.database).await;
+    raw.execute("BEGIN; UPDATE ledger_head SET at = at").await;
+    let attempt = ledger.attempt(request).unwrap();
+    let append = |_| ledger.append(draft(&scene.once(scene.handle())));
+    let (before, retried, after, _) = tokio::join!(
+        join_all((0..40).map(append)),
+        release(&ledger, &attempt, payload(1), open_gate()),
+        join_all((0..40).map(append)),
+        raw.execute("ROLLBACK"),
+    );
+    for appended in before.into_iter().chain(after) {
+        assert_proved(&appended.unwrap(), &verifier(1));
+    }
+    let retried = again(retried.unwrap());
+    assert_eq!(retried.entry().event, Event::ReleasedAgain);
+    assert_eq!((ledger.head().size, ledger.head().epoch), (82, epoch));
 }
 
 async fn i3_closed_gate_takes_no_claim(database: TestDatabase) {
