@@ -17,7 +17,7 @@ use unefois_core::{Boot, Clock, Event};
 use unefois_store::Db;
 use unefois_store::head::{head_proved_last, head_read, origins_open};
 use unefois_store::peer::{PeerHead, peer_head, peer_head_replace};
-use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, VerifierKey};
+use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, Tree, VerifierKey};
 
 use crate::Error;
 use crate::anchor::{Anchor, AnchorError, UNWRITTEN};
@@ -116,6 +116,14 @@ pub struct Safeguards {
     pub synchronous_standby: bool,
 }
 
+/// The heads shown of late.
+#[derive(Debug, Default)]
+struct Recent {
+    roots: BTreeMap<u64, Hash>,
+    /// The tree of the last one.
+    tree: Arc<Tree>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Guard {
     db: Db,
@@ -126,7 +134,7 @@ pub(crate) struct Guard {
     stops: AtomicU8,
     /// Whether the batch under way has taken too long.
     late: AtomicBool,
-    recent: Mutex<BTreeMap<u64, Hash>>,
+    recent: Mutex<Recent>,
     anchor: Option<PathBuf>,
     /// What is written to the anchor's file, one writer at a time; whether the last write succeeded. Held by the thread
     /// that writes, until the disk lets it go.
@@ -142,7 +150,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(
         db: Db,
-        head: &Head,
+        (head, tree): (&Head, &Arc<Tree>),
         log: i32,
         key: VerifierKey,
         clock: Arc<dyn Clock>,
@@ -170,7 +178,7 @@ impl Guard {
             anchor_is_head,
             key,
         };
-        guard.published(head);
+        guard.published(head, tree);
         guard
     }
 
@@ -224,11 +232,12 @@ impl Guard {
     }
 
     /// Remembers a head that is about to be shown to others.
-    pub(crate) fn published(&self, head: &Head) {
+    pub(crate) fn published(&self, head: &Head, tree: &Arc<Tree>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.insert(head.size, head.root);
-        while recent.len() > RECENT {
-            recent.pop_first();
+        recent.tree = Arc::clone(tree);
+        recent.roots.insert(head.size, head.root);
+        while recent.roots.len() > RECENT {
+            recent.roots.pop_first();
         }
     }
 
@@ -264,13 +273,16 @@ impl Guard {
     }
 
     async fn holds(&self, size: u64, root: &Hash) -> Result<bool, Error> {
-        let (recent, head) = {
+        let (recent, tree) = {
             let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            (recent.get(&size).copied(), recent.keys().last().copied())
+            (recent.roots.get(&size).copied(), Arc::clone(&recent.tree))
         };
         match recent {
             Some(held) => Ok(held == *root),
-            None if Some(size) < head => Ok(tree_at(&self.db, self.log, size).await?.root() == *root),
+            None if size < tree.size() => {
+                let then = tree_at(&self.db, self.log, size, Some(&tree)).await?;
+                Ok(then.root() == *root)
+            }
             // Ahead of this process: another one may go on with the log, in the same database. Where that cannot be read,
             // nothing may be written either.
             None => match stored_holds(&self.db, self.origin.as_str(), size, root).await {
@@ -537,5 +549,5 @@ async fn stored_holds(db: &Db, origin: &str, size: u64, root: &Hash) -> Result<b
     if head.size == size {
         return Ok(head.root == *root);
     }
-    Ok(tree_at(db, head.log, size).await?.root() == *root)
+    Ok(tree_at(db, head.log, size, None).await?.root() == *root)
 }

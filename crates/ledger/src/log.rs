@@ -135,7 +135,7 @@ impl Ledger {
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let guard = Arc::new(Guard::new(
             db.clone(),
-            &state.head(),
+            (&state.head(), &state.tree),
             head.log,
             signer.verifier().clone(),
             Arc::clone(&clock),
@@ -425,15 +425,15 @@ impl Ledger {
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Store`], [`Error::Corrupt`].
     pub async fn checkpoint(&self, size: u64) -> Result<Arc<SignedCheckpoint>, Error> {
-        let head = self.head();
-        if size == head.size {
-            return Ok(head.checkpoint);
+        let view = self.view();
+        if size == view.tree.size() {
+            return Ok(view.checkpoint);
         }
-        if size > head.size {
+        if size > view.tree.size() {
             return Err(Error::OutOfRange);
         }
         // One size has one root, so the signature is the one made then (Ed25519 is deterministic).
-        let tree = tree_at(&self.inner.db, self.inner.log, size).await?;
+        let tree = tree_at(&self.inner.db, self.inner.log, size, Some(&view.tree)).await?;
         let checkpoint = Checkpoint::new(self.inner.origin.clone(), size, tree.root())?;
         Ok(Arc::new(checkpoint.sign(&self.inner.signer)?))
     }
@@ -595,7 +595,7 @@ impl Ledger {
 
 /// Rebuilds the writer's state from what is stored and checks it against the signed head.
 async fn restore(db: &Db, head: &head::Head, origin: Origin, signer: Arc<SignerKey>) -> Result<State, Error> {
-    let tree = tree_at(db, head.log, head.size).await?;
+    let tree = tree_at(db, head.log, head.size, None).await?;
     if tree.root() != head.root {
         return Err(Error::Corrupt(
             "the last entries or tiles do not make the stored root",

@@ -151,7 +151,7 @@ impl Publisher {
             }
             None if head.size == 0 || !writable => Ok(None),
             Some(_) | None => Ok(Some(Published {
-                edge: edge_at(&inner.db, inner.log, head.size).await?,
+                edge: edge_at(&inner.db, inner.log, head.size, Some(&self.log.view().tree)).await?,
                 size: head.size,
                 root: head.root,
                 checkpoint: SignedCheckpoint::clone(&head.checkpoint),
@@ -252,7 +252,7 @@ async fn taken_up(log: &Ledger, stored: PublishedHead) -> Result<Published, Erro
     if stored.size > log.head().size {
         return Err(other);
     }
-    let edge = edge_at(&inner.db, inner.log, stored.size).await?;
+    let edge = edge_at(&inner.db, inner.log, stored.size, Some(&log.view().tree)).await?;
     let checkpoint = SignedCheckpoint::parse(stored.checkpoint.as_bytes())?;
     let said = checkpoint.verify(log.verifier())?;
     let root = Tree::restore(stored.size, &edge)?.root();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use unefois_store::Db;
 use unefois_store::entry::entry_range;
 use unefois_store::head;
@@ -9,6 +10,10 @@ use unefois_store::tile::tile_range;
 use unefois_tlog::{Hash, Origin, Receipt, SignedCheckpoint, Tile, TileId, Tiles, Tree};
 
 use crate::Error;
+
+/// How many tiles of past sizes are read at once, whoever asks: fewer than either database has connections, so that a
+/// release always finds one.
+static READS: Semaphore = Semaphore::const_new(2);
 
 /// One committed size of one log of the database, of this process or of another replica.
 #[derive(Clone, Debug)]
@@ -25,7 +30,7 @@ impl LogView {
         let Some(head) = head::head_read(db, origin).await?.filter(|head| head.size > 0) else {
             return Ok(None);
         };
-        let tree = tree_at(db, head.log, head.size).await?;
+        let tree = tree_at(db, head.log, head.size, None).await?;
         Ok(Some(Self {
             log: head.log,
             origin: origin.parse()?,
@@ -61,32 +66,48 @@ impl LogView {
     }
 }
 
-/// The tree of a log at `size`, from its last entries and the tiles over the others: at most 255 entries and 255
-/// tiles a level are read.
+/// The tree of a log at `size`; `tree`, where the caller has one, is of the same log at that size or a later one.
+///
+/// Of an earlier size, at most one stored tile a level is read; of the present one without its `tree`, at most 255
+/// entries, and 255 tiles a level.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if an entry or a tile is missing; the caller compares the root with a signed head.
-pub(crate) async fn tree_at(db: &Db, log: i32, size: u64) -> Result<Tree, Error> {
-    Ok(Tree::restore(size, &edge_at(db, log, size).await?)?)
+pub(crate) async fn tree_at(db: &Db, log: i32, size: u64, tree: Option<&Tree>) -> Result<Tree, Error> {
+    Ok(Tree::restore(size, &edge_at(db, log, size, tree).await?)?)
 }
 
-/// The partial tiles of a log at `size`, lowest level first.
+/// The partial tiles of a log at `size`, lowest level first; `tree` as in [`tree_at`].
 ///
 /// # Errors
 /// As [`tree_at`].
-pub(crate) async fn edge_at(db: &Db, log: i32, size: u64) -> Result<Vec<Tile>, Error> {
+pub(crate) async fn edge_at(db: &Db, log: i32, size: u64, tree: Option<&Tree>) -> Result<Vec<Tile>, Error> {
     let mut partials = Vec::new();
     for id in TileId::partials(size) {
-        partials.push(tile_made(db, log, id).await?);
+        partials.push(tile_at(db, log, id, tree).await?);
     }
     Ok(partials)
 }
 
-/// A tile made from what is below it: entries, or full tiles.
+/// A tile as wide as asked for: from `tree`, if that holds it; else the start of the one that is stored; else, at the
+/// right edge, from what is below it.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if one of them is missing.
-pub(crate) async fn tile_made(db: &Db, log: i32, id: TileId) -> Result<Tile, Error> {
+/// [`Error::Corrupt`] if what it is made from is missing.
+pub(crate) async fn tile_at(db: &Db, log: i32, id: TileId, tree: Option<&Tree>) -> Result<Tile, Error> {
+    if let Some(tile) = tree.and_then(|tree| tree.tile(id)) {
+        return Ok(tile);
+    }
+    let _turn = READS.acquire().await;
+    let stored = tile_range(db, log, id.level(), id.index(), 1).await?;
+    match stored.first() {
+        Some(full) => Ok(full.narrowed(id.width())?),
+        None => tile_made(db, log, id).await,
+    }
+}
+
+/// A tile made from what is below it: entries, or full tiles.
+async fn tile_made(db: &Db, log: i32, id: TileId) -> Result<Tile, Error> {
     let (first, width) = (id.first(), u64::from(id.width()));
     let hashes: Vec<Hash> = match id.level().checked_sub(1) {
         None => {

@@ -306,7 +306,7 @@ impl Sequencer {
     /// Shows the committed state to readers.
     fn publish(&self) -> Head {
         let head = self.state.head();
-        self.guard.published(&head);
+        self.guard.published(&head, &self.state.tree);
         self.published.send_replace(Arc::new(Published {
             head: head.clone(),
             tree: Arc::clone(&self.state.tree),

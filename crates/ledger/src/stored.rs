@@ -64,7 +64,8 @@ impl StoredLog {
         if size > self.head.size {
             return Err(Error::OutOfRange);
         }
-        Ok(tree_at(&self.db, self.view.log, size).await?.root())
+        let tree = tree_at(&self.db, self.view.log, size, Some(&self.view.tree)).await?;
+        Ok(tree.root())
     }
 
     /// The proof that the log of size `new` starts with that of size `old`.

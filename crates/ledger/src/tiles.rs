@@ -18,12 +18,11 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use unefois_core::Sha256;
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_store::entry::entry_range;
-use unefois_store::tile::tile_range;
 use unefois_tlog::{Tile, TileId};
 
 use crate::publish::Published;
 use crate::query::Query;
-use crate::read::tile_made;
+use crate::read::tile_at;
 use crate::witness::Registry;
 use crate::{Error, Ledger};
 
@@ -168,12 +167,7 @@ impl Audited {
 impl Ledger {
     /// A tile of the committed log, which has it.
     async fn tile(&self, id: TileId) -> Result<Tile, Error> {
-        let (db, log) = (&self.inner().db, self.inner().log);
-        let stored = tile_range(db, log, id.level(), id.index(), 1).await?;
-        match stored.first() {
-            Some(full) => Ok(full.narrowed(id.width())?),
-            None => tile_made(db, log, id).await,
-        }
+        tile_at(&self.inner().db, self.inner().log, id, Some(&self.view().tree)).await
     }
 
     /// The entries under a tile of leaf hashes of the committed log, each after its length.

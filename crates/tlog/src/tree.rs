@@ -90,6 +90,14 @@ impl Tree {
         self.edge.last().copied().unwrap_or(Hash::EMPTY)
     }
 
+    /// A tile of this tree, as narrow as asked for, if memory holds it: those of the right edge are always there.
+    pub fn tile(&self, id: TileId) -> Option<Tile> {
+        let row = self.rows.get(usize::from(id.level() * TILE_HEIGHT))?;
+        let start = usize::try_from(id.first().checked_sub(row.first)?).ok()?;
+        let hashes = row.hashes.get(start..)?.get(..usize::from(id.width()))?;
+        Tile::new(id, hashes.to_vec()).ok()
+    }
+
     /// Appends leaves by their hashes ([`Hash::of_leaf`]) and returns the full tiles that this completes, lowest
     /// level first.
     ///
