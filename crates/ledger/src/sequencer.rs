@@ -18,6 +18,7 @@ use unefois_store::Db;
 use unefois_store::batch::batch_try;
 use unefois_store::entry::{partition_ensure, partition_is_due};
 use unefois_store::head::{self, head_advance, head_retake};
+use unefois_store::name::Names;
 use unefois_tlog::Tree;
 use uuid::Uuid;
 
@@ -131,6 +132,8 @@ impl Sequencer {
                     error = &error as &dyn std::error::Error,
                     "a batch was not acknowledged by the database"
                 );
+                // Who answers next may be another server, where what this one had named has another number.
+                self.state.names = Names::default();
                 self.settle(batch.as_ref()).await
             }
         };

@@ -1,6 +1,7 @@
 //! Writes that fail, and writes whose outcome nobody told: each applied and not applied.
 
 use unefois_core::{Event, Outcome, Reason};
+use unefois_ledger::verify::verify_database;
 use unefois_ledger::{ClaimRequest, Error, Ledger};
 use unefois_store::{Component, Db};
 
@@ -17,6 +18,7 @@ use crate::scene::{
 both_databases![
     i11_a_write_that_fails_leaves_neither_claim_nor_entry,
     i1_a_changed_right_edge_is_not_opened,
+    i1_names_are_read_again_after_an_outcome_nobody_told,
 ];
 
 async fn i11_a_write_that_fails_leaves_neither_claim_nor_entry(database: TestDatabase) {
@@ -67,6 +69,26 @@ async fn i1_a_changed_right_edge_is_not_opened(database: TestDatabase) {
     entry[40] ^= 1;
     raw.set_entry(0, &entry).await;
     scene.open(1).await;
+}
+
+/// The server that answers next may have lost a name that no entry used yet, and given its number to another.
+async fn i1_names_are_read_again_after_an_outcome_nobody_told(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let mut raw = Raw::open(&scene.database).await;
+    let request = scene.once(scene.handle());
+    raw.break_head().await;
+    let attempt = ledger.attempt(request.clone()).unwrap();
+    let failed = release(&ledger, &attempt, payload(1), open_gate()).await;
+    assert!(matches!(failed, Err(Error::Unavailable)), "{failed:?}");
+    drop(attempt);
+    let renamed = raw.execute("UPDATE ledger_name SET name = 'not ' || name").await;
+    assert!(renamed > 0);
+    raw.mend_head().await;
+    claimed(fetch(&ledger, request, payload(1)).await.unwrap());
+    let report = verify_database(&scene.db, ledger.origin().as_str(), &verifier(1), |_, _| {}).await;
+    let report = report.unwrap();
+    assert!(report.is_sound(), "{report:?}");
 }
 
 /// A ledger whose wire to PostgreSQL fails as told, and a second replica on a sound one.
