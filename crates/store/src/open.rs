@@ -119,6 +119,8 @@ impl Db {
         let options = options.application_name("unefois").options([
             ("idle_in_transaction_session_timeout", "2s"),
             ("tcp_user_timeout", "2000"),
+            // What a failed statement carried stays out of the server's log, whatever that is set to.
+            ("log_parameter_max_length_on_error", "0"),
             ("default_transaction_read_only", if write { "off" } else { "on" }),
         ]);
         let pool = PgPoolOptions::new()

@@ -155,3 +155,27 @@ async fn what_is_erased_leaves_the_file() {
     db.close().await;
     assert!(!in_file());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_fails_leaves_no_value_in_the_server_s_log() {
+    let database = TestDatabase::postgres();
+    execute(
+        &database,
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET log_parameter_max_length_on_error = -1', \
+         current_database()); END $$",
+    )
+    .await;
+    let shown = async |mut conn: PgConnection| -> String {
+        let shown = sqlx::query_scalar("SHOW log_parameter_max_length_on_error");
+        shown.fetch_one(&mut conn).await.expect("a setting")
+    };
+    let other = PgConnection::connect(database.url()).await;
+    assert_eq!(shown(other.expect("PostgreSQL answers")).await, "-1");
+    let Db::Postgres(pool) = Db::open(database.url(), Component::Node).await.expect("opens") else {
+        panic!("PostgreSQL was opened")
+    };
+    assert_eq!(
+        shown(pool.acquire().await.expect("a connection").detach()).await,
+        "0"
+    );
+}
