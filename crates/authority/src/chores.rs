@@ -61,8 +61,10 @@ fn hour(at: Micros) -> i64 {
 /// Tallies once an hour other than `tallied` has come; after a failure, the next minute tries again.
 async fn hourly(ledger: &Ledger, tallied: &mut i64, now: Micros) -> Result<(), unefois_ledger::Error> {
     if hour(now) != *tallied {
-        ledger.tally(now).await?;
+        // What is past its time goes whether the counts are written or not.
+        let counted = ledger.tally(now).await;
         ledger.purge(now).await?;
+        counted?;
         *tallied = hour(now);
     }
     Ok(())
@@ -81,7 +83,8 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use unefois_core::commitment::NodeKey;
-    use unefois_core::{Clock as _, Entry, Event};
+    use unefois_core::{Clock as _, Entry, Event, Handle, Random, Reason, RevocationView, Sha256};
+    use unefois_ledger::{Begin, ClaimMode, ClaimRequest, Draft, GateState, Release, ReleaseDraft};
     use unefois_mesh::{SystemClock, SystemRandom};
     use unefois_store::{Component, Db};
     use unefois_tlog::SignerKey;
@@ -89,18 +92,22 @@ mod tests {
     use super::*;
     use crate::database::TestDatabase;
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn i8_each_hour_is_tallied_once() {
-        let database = TestDatabase::sqlite();
-        let db = Db::open(database.url(), Component::Authority).await.unwrap();
+    async fn open(db: Db) -> Ledger {
         let keys = unefois_ledger::Keys {
             signer: SignerKey::new("autorite.example/1".parse().unwrap(), &[1; 32]),
             node_key: NodeKey::new(&[1; 32]),
         };
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
-        let ledger = Ledger::open(db, keys, unefois_ledger::Safeguards::default(), clock, random)
+        Ledger::open(db, keys, unefois_ledger::Safeguards::default(), clock, random)
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn i8_each_hour_is_tallied_once() {
+        let database = TestDatabase::sqlite();
+        let db = Db::open(database.url(), Component::Authority).await.unwrap();
+        let ledger = open(db).await;
         let now = SystemClock.now();
         let mut tallied = hour(now);
         for hours in [0, 1, 1, 2] {
@@ -115,5 +122,41 @@ mod tests {
         let later = now.plus_ms(3 * 3_600_000);
         assert!(hourly(&ledger, &mut tallied, later).await.is_err());
         assert_ne!(tallied, hour(later), "the next minute tries again");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn i2_what_is_past_its_time_goes_though_no_tally_is_written() {
+        let database = TestDatabase::sqlite();
+        let db = Db::open(database.url(), Component::Authority).await.unwrap();
+        let ledger = open(db).await;
+        let now = SystemClock.now();
+        let random: &dyn Random = &SystemRandom::new();
+        let request = |n: u8| ClaimRequest {
+            handle: Handle::from_bytes([7; 16]),
+            mode: ClaimMode::Once,
+            client: "urn:unefois:participant:21920023500014".parse().unwrap(),
+            request_id: random.exchange_id(now),
+            request_hash: Sha256::of(&[n]),
+        };
+        let attempt = ledger.attempt(request(1)).unwrap();
+        let release = ReleaseDraft {
+            draft: Draft::new(Entry::new(Event::Refused, now)),
+            payload: Sha256::of(b"payload"),
+            gate: Arc::new(|| GateState::Open(RevocationView::NONE)),
+        };
+        let released = ledger.release(&attempt, release).await.unwrap();
+        assert!(matches!(released, Release::Claimed(_)), "{released:?}");
+        drop(attempt);
+        let another = ledger.begin(request(2)).await.unwrap();
+        assert!(
+            matches!(another, Begin::Refused(Reason::TokenConsumed)),
+            "{another:?}"
+        );
+
+        ledger.close().await;
+        let later = now.plus_ms(25 * 3_600_000);
+        assert!(hourly(&ledger, &mut hour(now), later).await.is_err());
+        let another = ledger.begin(request(2)).await.unwrap();
+        assert!(matches!(another, Begin::First(_)), "{another:?}");
     }
 }

@@ -33,7 +33,7 @@ const QUEUE: usize = 4_096;
 /// How long a caller waits for its entry to be durable.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 const MAX_PERSONS: usize = 256;
-const MAX_EVIDENCE_BYTES: usize = 1 << 20;
+pub(crate) const MAX_EVIDENCE_BYTES: usize = 1 << 20;
 /// A claim outlives every token of a one-shot handle (refresh tokens: 75 min; tokens: 60 s; resumption: 1 h).
 const CLAIM_KEPT_MS: i64 = 24 * 3_600_000;
 /// A payload may be sent again for 120 s, a document resumed for 1 h.

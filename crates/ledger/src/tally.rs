@@ -6,8 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use unefois_core::{Entry, Event, Micros, Outcome, Reason};
 use unefois_store::entry::{entry_counts, entry_last};
+use unefois_store::evidence::evidence_read;
 
 use crate::draft::Draft;
+use crate::log::MAX_EVIDENCE_BYTES;
 use crate::receipt::DurableReceipt;
 use crate::{Error, Ledger};
 
@@ -23,12 +25,14 @@ enum Unwritten {
 /// The most peers and reasons that are told apart between two tallies; what is over counts under no peer.
 const MAX_KINDS: usize = 10_000;
 
+type Counts = BTreeMap<(String, Unwritten), u64>;
+
 /// What was turned away, or read, without an entry since the last tally. It dies with the process: what must survive is an entry.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<(String, Unwritten), u64>>);
+pub(crate) struct Tally(Mutex<Counts>);
 
 impl Tally {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Unwritten), u64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,6 +42,35 @@ impl Tally {
         let peer = if known { peer } else { "" };
         *counts.entry((peer.to_owned(), what)).or_default() += n;
     }
+
+    /// Takes the counts whose lines fit in `most` bytes, and their lines; whether those are all.
+    fn take(&self, most: usize) -> (Counts, String, bool) {
+        let mut counts = self.lock();
+        let (mut taken, mut lines) = (Counts::new(), String::new());
+        while let Some(entry) = counts.first_entry() {
+            let line = line(entry.key(), *entry.get());
+            if lines.len() + line.len() > most {
+                return (taken, lines, false);
+            }
+            lines += &line;
+            taken.extend([entry.remove_entry()]);
+        }
+        (taken, lines, true)
+    }
+}
+
+fn line((peer, what): &(String, Unwritten), n: u64) -> String {
+    let peer = if peer.is_empty() { "-" } else { peer };
+    match what {
+        Unwritten::TurnedAway(reason) => format!("turned_away {peer} {reason} {n}\n"),
+        Unwritten::Read => format!("read {peer} {n}\n"),
+    }
+}
+
+/// Up to where a tally with this evidence counted.
+fn end_of(evidence: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(evidence).ok()?;
+    text.split(' ').nth(2)?.parse().ok()
 }
 
 impl Ledger {
@@ -57,19 +90,52 @@ impl Ledger {
     ///
     /// The counts are kept beside the log as the entry's evidence, as lines of text: the range of
     /// entries counted, then `exchange` lines, and those of each peer, sorted: `turned_away`, and `read` for queries without
-    /// an entry of their own.
+    /// an entry of their own. Where the lines are more than one entry takes, several follow each other, each with the next
+    /// part of the range; the last one is returned.
     ///
     /// # Errors
     /// As [`Ledger::append`]; what was turned away is then counted in the next one.
     pub async fn tally(&self, now: Micros) -> Result<DurableReceipt, Error> {
+        let size = self.head().size;
+        let mut start = self.tallied().await?;
+        loop {
+            let (unwritten, lines, all) = self.inner().tally.take(MAX_EVIDENCE_BYTES / 2);
+            match self.tally_part(start, size, &lines, now).await {
+                Ok((end, receipt)) if all && end == size => return Ok(receipt),
+                Ok((end, _)) => start = end,
+                Err(error) => {
+                    for ((peer, what), n) in unwritten {
+                        self.inner().tally.add(&peer, what, n);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Up to where the last tally counted. One whose evidence is erased counted what was before it.
+    async fn tallied(&self) -> Result<u64, Error> {
         let (db, log) = (&self.inner().db, self.inner().log);
-        let start = entry_last(db, log, Event::Tally).await?.map_or(0, |idx| idx + 1);
-        let end = self.head().size;
-        let unwritten = std::mem::take(&mut *self.inner().tally.lock());
-        let appended = async {
-            let counts = entry_counts(db, log, start, end).await?;
+        let Some(last) = entry_last(db, log, Event::Tally).await? else {
+            return Ok(0);
+        };
+        let evidence = evidence_read(db, log, last).await?;
+        let end = evidence.and_then(|evidence| end_of(&evidence.body));
+        Ok(end.filter(|end| *end <= last).unwrap_or(last + 1))
+    }
+
+    /// Appends a tally of the entries from `start` on, at most up to `end`, with `lines`; up to where it counts.
+    async fn tally_part(
+        &self,
+        start: u64,
+        mut end: u64,
+        lines: &str,
+        now: Micros,
+    ) -> Result<(u64, DurableReceipt), Error> {
+        let (db, log) = (&self.inner().db, self.inner().log);
+        loop {
             let mut text = format!("unefois/tally/v1 {start} {end} {}\n", now.get());
-            for count in &counts {
+            for count in entry_counts(db, log, start, end).await? {
                 let outcome = count.outcome.and_then(|code| u8::try_from(code).ok());
                 text += &format!(
                     "exchange {} {} {} {} {}\n",
@@ -80,22 +146,13 @@ impl Ledger {
                     count.count
                 );
             }
-            for ((peer, what), n) in &unwritten {
-                let peer = if peer.is_empty() { "-" } else { peer };
-                text += &match what {
-                    Unwritten::TurnedAway(reason) => format!("turned_away {peer} {reason} {n}\n"),
-                    Unwritten::Read => format!("read {peer} {n}\n"),
-                };
+            text += lines;
+            if text.len() > MAX_EVIDENCE_BYTES && end - start > 1 {
+                end = start + (end - start) / 2;
+                continue;
             }
             let draft = Draft::new(Entry::new(Event::Tally, now)).evidence(text.into_bytes());
-            self.append(draft).await
+            return Ok((end, self.append(draft).await?));
         }
-        .await;
-        if appended.is_err() {
-            for ((peer, what), n) in unwritten {
-                self.inner().tally.add(&peer, what, n);
-            }
-        }
-        appended
     }
 }

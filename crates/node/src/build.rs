@@ -605,8 +605,10 @@ async fn chores(foundation: Foundation, consumer: Option<Consumer>, shutdown: Ca
             continue;
         }
         let done = async {
-            ledger.tally(now).await?;
-            ledger.purge(now).await
+            // What is past its time goes whether the counts are written or not.
+            let tallied = ledger.tally(now).await;
+            ledger.purge(now).await?;
+            tallied
         };
         match done.await {
             Ok(_) => last = hour(),

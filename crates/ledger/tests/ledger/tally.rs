@@ -1,18 +1,23 @@
 //! The hourly commitment to counts.
 
+use std::collections::BTreeSet;
+
+use futures_util::future::try_join_all;
 use unefois_core::commitment::{Field, Salt};
-use unefois_core::{Clock as _, Event, Reason};
+use unefois_core::{Clock as _, Entry, Event, Outcome, Reason};
+use unefois_ledger::Draft;
 use unefois_store::evidence::evidence_read;
 use unefois_store::head::head_read;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::raw::Raw;
-use crate::scene::{Scene, assert_proved, claimed, fetch, payload, refused, verifier};
+use crate::scene::{Scene, assert_proved, claimed, consumer, fetch, payload, producer, refused, verifier};
 
 both_databases![
     i8_a_tally_counts_each_exchange_once,
-    i8_a_tally_that_fails_forgets_nothing
+    i8_a_tally_that_fails_forgets_nothing,
+    i8_more_kinds_than_one_tally_takes_are_counted_by_several,
 ];
 
 async fn body(scene: &Scene, receipt: &unefois_ledger::DurableReceipt) -> String {
@@ -68,7 +73,7 @@ async fn i8_a_tally_counts_each_exchange_once(database: TestDatabase) {
     let second = ledger.tally(now).await.unwrap();
     assert_eq!(
         body(&scene, &second).await,
-        format!("unefois/tally/v1 6 6 {}\n", now.get())
+        format!("unefois/tally/v1 5 6 {}\n", now.get())
     );
 }
 
@@ -89,4 +94,48 @@ async fn i8_a_tally_that_fails_forgets_nothing(database: TestDatabase) {
             .await
             .ends_with("turned_away - NOT_ENTITLED 1\n")
     );
+}
+
+async fn i8_more_kinds_than_one_tally_takes_are_counted_by_several(database: TestDatabase) {
+    const KINDS: usize = 12_000;
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let entry = |kind: usize| Entry {
+        exchange_id: Some(scene.exchange()),
+        requester: Some(consumer()),
+        provider: Some(producer()),
+        datatype: Some(format!("cnaf/{}-{kind:05}@1", "long".repeat(12)).parse().unwrap()),
+        outcome: Some(Outcome::Refused),
+        ..Entry::new(Event::Refused, scene.clock.now())
+    };
+    for kinds in (0..KINDS).collect::<Vec<_>>().chunks(2_000) {
+        let appends = kinds.iter().map(|kind| ledger.append(Draft::new(entry(*kind))));
+        try_join_all(appends).await.unwrap();
+    }
+    ledger.turned_away(None, Reason::NotEntitled);
+    ledger.tally(scene.clock.now()).await.unwrap();
+
+    let (mut counted, mut kinds, mut turned_away) = (0, BTreeSet::new(), 0);
+    for index in KINDS as u64..ledger.head().size {
+        let log = head_read(&scene.db, ledger.origin().as_str())
+            .await
+            .unwrap()
+            .unwrap()
+            .log;
+        let evidence = evidence_read(&scene.db, log, index).await.unwrap().unwrap();
+        let text = String::from_utf8(evidence.body).unwrap();
+        let mut lines = text.lines();
+        let range: Vec<&str> = lines.next().unwrap().split(' ').collect();
+        assert_eq!(range[1], counted.to_string());
+        counted = range[2].parse().unwrap();
+        for line in lines {
+            match line.split_once(' ').unwrap().0 {
+                "exchange" => assert!(kinds.insert(line.to_owned()), "{line}"),
+                _ => turned_away += 1,
+            }
+        }
+    }
+    assert!(ledger.head().size - KINDS as u64 > 1);
+    assert_eq!((counted, kinds.len(), turned_away), (KINDS as u64, KINDS, 1));
+    assert!(kinds.iter().all(|line| line.ends_with(" 1")));
 }
