@@ -41,7 +41,7 @@ pub struct Show {
     /// The signed directory.
     file: PathBuf,
     /// Thumbprint of the key that must have signed it (RFC 7638).
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pin: Thumbprint,
 }
 
@@ -152,5 +152,20 @@ mod tests {
         assert_eq!(document.participants.len(), 3);
         Unverified::parse(SAMPLE.as_bytes()).unwrap();
         sign(SAMPLE).unwrap();
+    }
+
+    #[test]
+    fn a_thumbprint_that_begins_with_a_hyphen_is_read() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(subcommand)]
+            directory: DirectoryCommand,
+        }
+        let pin = "-KpZ8vYdL0yVb0m5mJ1pGk0n1T8f3Wq2rXc4sUe5hAo";
+        let line = <Line as clap::Parser>::try_parse_from(["directory", "show", "x", "--pin", pin]);
+        let DirectoryCommand::Show(show) = line.unwrap_or_else(|e| panic!("{e}")).directory else {
+            panic!("another command");
+        };
+        assert_eq!(show.pin.to_string(), pin);
     }
 }

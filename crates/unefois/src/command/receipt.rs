@@ -49,7 +49,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE", requires = "pin")]
     directory: Option<PathBuf>,
     /// Thumbprint of the key that signs directories.
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pin: Option<Thumbprint>,
 }
 

@@ -71,7 +71,7 @@ pub struct VerifyExport {
     folder: PathBuf,
     /// Thumbprint of the key that signs directories, known otherwise than from the folder: whose log it is counts from
     /// there alone.
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pin: Option<Thumbprint>,
 }
 

@@ -42,7 +42,7 @@ pub struct Reader {
     #[arg(long, value_name = "FILE")]
     pub catalogue: PathBuf,
     /// Thumbprint of the key that signs directories.
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pub pin: String,
 }
 
