@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tonic::transport::Channel;
-use unefois_core::{DatatypeRev, Entry, Event, ExchangeId, Micros, ParticipantId};
-use unefois_proto::MAX_COUNTED;
+use unefois_core::{DatatypeRev, Entry, EntryFilter, Event, ExchangeId, Micros, ParticipantId};
+use unefois_proto::pb::ledger::v1::CountPersonsRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
-use unefois_proto::pb::ledger::v1::{CountPersonsRequest, Places};
 use unefois_tlog::Origin;
 
 use crate::report::Ends;
@@ -15,6 +14,8 @@ use crate::{Error, Visited};
 
 /// The most exchanges that are told apart; some 50 bytes each.
 const MAX_EXCHANGES: usize = 2_000_000;
+/// A day, in microseconds.
+const DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// The exchanges of one participant with another in a period; filled by visiting its logs.
 #[derive(Clone, Debug)]
@@ -32,28 +33,47 @@ pub struct Impact {
     pub span: Option<(Micros, Micros)>,
     /// Under how many entries each unit left, by datatype.
     units: BTreeMap<DatatypeRev, [u32; 64]>,
-    /// The places of the entries under which data left, by log.
-    places: BTreeMap<String, BTreeSet<u64>>,
-    /// The log that is being visited, and the places of its sendings by exchange and attempt, until they are withheld.
-    open: (Option<Origin>, BTreeMap<(ExchangeId, u16), u64>),
+    /// Entries by which data left in exchanges that the participant asked for or answered.
+    as_party: u64,
+    /// The same in others, that it called for as a publisher.
+    as_publisher: u64,
+    /// The log that is being visited, and its sendings by exchange and attempt, until they are withheld.
+    open: (Option<Origin>, BTreeSet<(ExchangeId, u16)>),
 }
 
-/// How many people an incident concerns, and how that was counted.
+/// How many people an incident concerns, by the node's indexes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct People {
-    /// Distinct people, by the node's index.
-    pub persons: u64,
-    /// Entries that the index gives someone of.
-    pub entries_with_persons: u64,
+    /// Distinct people.
+    pub persons: Count,
     /// Distinct handles: each is one grant of one person at one producer, so that one person may have several.
-    pub handles: u64,
-    /// Entries that the index gives a handle of.
-    pub entries_with_handles: u64,
-    /// Entries that were asked about.
+    pub handles: Count,
+    /// Entries that were counted in, by which data left or arrived on the days of the period.
     pub entries: u64,
-    /// Whether they were counted in several parts, of which a person may be in more than one: the numbers are the most
-    /// that there can be.
-    pub at_most: bool,
+    /// Whether they were counted in two parts, of which a person may be in both.
+    pub in_parts: bool,
+}
+
+/// How many of something there are in entries, as a node tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// How many at most.
+    pub at_most: u64,
+    /// Entries that the index gives one of; 0 where there are few.
+    pub entries: u64,
+    /// Whether there are fewer, in a part, than the node tells apart: [`FEWEST`] less one are counted in for it.
+    pub few: bool,
+}
+
+/// The smallest number that a node tells; others are rounded up to its multiples.
+pub const FEWEST: u64 = 5;
+
+impl Count {
+    fn add(&mut self, told: u64, entries: u64, few: bool) {
+        self.at_most = self.at_most.saturating_add(if few { FEWEST - 1 } else { told });
+        self.entries = self.entries.saturating_add(entries);
+        self.few |= few;
+    }
 }
 
 impl Impact {
@@ -67,8 +87,9 @@ impl Impact {
             datatypes: BTreeMap::new(),
             units: BTreeMap::new(),
             span: None,
-            places: BTreeMap::new(),
-            open: (None, BTreeMap::new()),
+            as_party: 0,
+            as_publisher: 0,
+            open: (None, BTreeSet::new()),
         }
     }
 
@@ -93,28 +114,28 @@ impl Impact {
             .add(outcome);
         self.exchanges.extend(entry.exchange_id);
         if self.open.0.as_ref() != Some(origin) {
-            self.open = (Some(origin.clone()), BTreeMap::new());
+            self.open = (Some(origin.clone()), BTreeSet::new());
         }
         let sending = entry.exchange_id.map(|id| (id, entry.attempt));
         match entry.event {
             Event::Released | Event::ReleasedAgain | Event::Received => {
                 self.count(entry, |n| n.saturating_add(1));
-                self.places
-                    .entry(origin.to_string())
-                    .or_default()
-                    .insert(visited.index);
+                match self.is_party(entry) {
+                    true => self.as_party += 1,
+                    false => self.as_publisher += 1,
+                }
                 if let Some(sending) = sending.filter(|_| entry.event != Event::Received) {
-                    self.open.1.insert(sending, visited.index);
+                    self.open.1.insert(sending);
                 }
             }
             // Not one byte of this sending left.
-            Event::Withheld => {
-                if let Some(place) = sending.and_then(|sending| self.open.1.remove(&sending)) {
-                    self.count(entry, |n| n.saturating_sub(1));
-                    if let Some(places) = self.places.get_mut(origin.as_str()) {
-                        places.remove(&place);
-                    }
-                }
+            Event::Withheld if sending.is_some_and(|sending| self.open.1.remove(&sending)) => {
+                self.count(entry, |n| n.saturating_sub(1));
+                let left = match self.is_party(entry) {
+                    true => &mut self.as_party,
+                    false => &mut self.as_publisher,
+                };
+                *left = left.saturating_sub(1);
             }
             _ => {}
         }
@@ -148,57 +169,60 @@ impl Impact {
         left.fold(0, |bits, (unit, _)| bits | 1 << unit)
     }
 
-    /// Asks the node at `channel`, which keeps the index, how many people the exchanges concern in which data left.
+    fn is_party(&self, entry: &Entry) -> bool {
+        [entry.requester, entry.provider].contains(&Some(self.peer))
+    }
+
+    /// Asks the node at `channel`, which keeps the index, how many people the exchanges concern in which data left. It is
+    /// asked about whole days.
     ///
     /// # Errors
     /// [`Error::Call`].
     pub async fn people(&self, channel: Channel, purpose: &str) -> Result<People, Error> {
         let mut client = LedgerServiceClient::new(channel);
         let mut people = People::default();
-        let parts = self.parts(MAX_COUNTED);
-        people.at_most = parts.len() > 1;
-        for places in parts {
-            people.entries += places
-                .iter()
-                .map(|of_log| of_log.indexes.len() as u64)
-                .sum::<u64>();
+        let questions = self.questions();
+        people.in_parts = questions.len() > 1;
+        for filter in questions {
             let asked = CountPersonsRequest {
-                places,
                 purpose: purpose.to_owned(),
+                filter: Some((&filter).into()),
+                ..CountPersonsRequest::default()
             };
-            let counted = client.count_persons(asked).await?.into_inner();
-            people.persons += counted.persons;
-            people.entries_with_persons += counted.entries_with_persons;
-            people.handles += counted.handles;
-            people.entries_with_handles += counted.entries_with_handles;
+            let told = client.count_persons(asked).await?.into_inner();
+            people.entries = people.entries.saturating_add(told.entries);
+            people
+                .persons
+                .add(told.persons, told.entries_with_persons, told.few_persons);
+            people
+                .handles
+                .add(told.handles, told.entries_with_handles, told.few_handles);
         }
         Ok(people)
     }
 
-    /// The places, in parts of at most `most`.
-    fn parts(&self, most: usize) -> Vec<Vec<Places>> {
-        let mut parts: Vec<Vec<Places>> = Vec::new();
-        let mut room = 0;
-        for (origin, places) in &self.places {
-            let places: Vec<u64> = places.iter().copied().collect();
-            let mut rest = places.as_slice();
-            while !rest.is_empty() {
-                if room == 0 {
-                    parts.push(Vec::new());
-                    room = most;
-                }
-                let here;
-                (here, rest) = rest.split_at(rest.len().min(room));
-                room -= here.len();
-                if let Some(part) = parts.last_mut() {
-                    part.push(Places {
-                        origin: origin.clone(),
-                        indexes: here.to_vec(),
-                    });
-                }
-            }
-        }
-        parts
+    /// What the node is asked, by what the entries say that there is to count.
+    fn questions(&self) -> Vec<EntryFilter> {
+        let (from, to) = (self.window.start.get(), self.window.end.get());
+        let midnight = |at: i64| Micros::new(at.saturating_mul(DAY));
+        let days = EntryFilter {
+            from: (from > i64::MIN).then(|| midnight(from.div_euclid(DAY))),
+            to: (to < i64::MAX).then(|| midnight(to.div_euclid(DAY) + i64::from(to.rem_euclid(DAY) > 0))),
+            ..EntryFilter::default()
+        };
+        let party = EntryFilter {
+            party: Some(self.peer),
+            ..days.clone()
+        };
+        let publisher = EntryFilter {
+            publisher: Some(self.peer),
+            ..days
+        };
+        let asked = [(self.as_party > 0, party), (self.as_publisher > 0, publisher)];
+        asked
+            .into_iter()
+            .filter_map(|(is, question)| is.then_some(question))
+            .collect()
     }
 }
 
@@ -263,12 +287,14 @@ mod tests {
         assert_eq!(impact.span, Some((Micros::new(0), Micros::new(6))));
         let ends = impact.datatypes.values().next().unwrap();
         assert_eq!((ends.answered, ends.refused), (2, 1));
+        let asked: Vec<String> = impact.questions().iter().map(ToString::to_string).collect();
+        let (from, to) = ("1970-01-01T00:00:00.000000Z", "1970-01-02T00:00:00.000000Z");
         assert_eq!(
-            impact.parts(10),
-            [[Places {
-                origin: format!("{ONE}/1"),
-                indexes: vec![0, 4]
-            }]]
+            asked,
+            [
+                format!("from={from} to={to} party={OTHER}"),
+                format!("from={from} to={to} publisher={OTHER}"),
+            ]
         );
     }
 
@@ -304,34 +330,31 @@ mod tests {
         assert_eq!(sent, [entries[2].exchange_id.unwrap()]);
         let rev = "cnaf/quotient-familial@1".parse().unwrap();
         assert_eq!(impact.units(&rev), 0b10);
-        let [parts] = &impact.parts(10)[..] else {
-            unreachable!("one part")
-        };
-        assert_eq!(parts[0].indexes, [3]);
+        assert_eq!((impact.as_party, impact.as_publisher), (1, 0));
     }
 
     #[test]
-    fn places_are_asked_about_in_parts_that_lose_none() {
-        let mut impact = Impact::new(OTHER.parse().unwrap(), Micros::new(0)..Micros::new(1));
-        impact.places.insert("a".to_owned(), (0..5).collect());
-        impact.places.insert("b".to_owned(), (0..4).collect());
-        let parts = impact.parts(3);
-        let sizes: Vec<usize> = parts
-            .iter()
-            .map(|part| part.iter().map(|p| p.indexes.len()).sum())
-            .collect();
-        assert_eq!(sizes, [3, 3, 3]);
-        let told: Vec<(&str, u64)> = parts
-            .iter()
-            .flatten()
-            .flat_map(|places| places.indexes.iter().map(|n| (places.origin.as_str(), *n)))
-            .collect();
-        let all: Vec<(&str, u64)> = (0..5).map(|n| ("a", n)).chain((0..4).map(|n| ("b", n))).collect();
-        assert_eq!(told, all);
-        assert!(
-            Impact::new(OTHER.parse().unwrap(), Micros::new(0)..Micros::new(1))
-                .parts(3)
-                .is_empty()
-        );
+    fn whole_days_are_asked_about_and_what_is_not_there_is_not() {
+        let questions = |window: Range<i64>| {
+            let window = Micros::new(window.start)..Micros::new(window.end);
+            let mut impact = Impact::new(OTHER.parse().unwrap(), window);
+            assert_eq!(impact.questions(), []);
+            impact.as_party = 1;
+            let [only] = &impact.questions()[..] else {
+                panic!("one question");
+            };
+            (only.from.map(Micros::get), only.to.map(Micros::get))
+        };
+        assert_eq!(questions(i64::MIN..i64::MAX), (None, None));
+        assert_eq!(questions(DAY..2 * DAY), (Some(DAY), Some(2 * DAY)));
+        assert_eq!(questions(2 * DAY - 1..2 * DAY + 1), (Some(DAY), Some(3 * DAY)));
+    }
+
+    #[test]
+    fn few_are_counted_as_the_most_that_they_can_be() {
+        let mut count = Count::default();
+        count.add(10, 12, false);
+        count.add(0, 0, true);
+        assert_eq!((count.at_most, count.entries, count.few), (14, 12, true));
     }
 }

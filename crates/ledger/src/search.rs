@@ -168,7 +168,7 @@ impl Ledger {
 
 /// What of `filter` the database sorts out in the log that `owner` writes: the entries of one participant, by their
 /// index; else those of one event or exchange, within the places that one statement looks at.
-fn prefilter(filter: &EntryFilter, owner: Option<ParticipantId>) -> Prefilter {
+pub(crate) fn prefilter(filter: &EntryFilter, owner: Option<ParticipantId>) -> Prefilter {
     let named = [filter.party, filter.requester, filter.provider];
     let participant = named.into_iter().flatten().find(|id| Some(*id) != owner);
     let mut events = filter.events.iter().copied();

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use unefois_core::subject_request::is_motive;
 use unefois_core::{EntryFilter, Event, Handle, Micros, PeerMatch, is_hidden};
 
 use crate::InvalidMessage;
@@ -28,14 +29,11 @@ pub fn handles(message: &pb::HistoryRequest) -> Result<Vec<Handle>, InvalidMessa
     check.finish(Some(handles))
 }
 
-/// The most entries whose people are counted at once.
-pub const MAX_COUNTED: usize = 50_000;
-
 /// A checked question of how many people entries concern.
 #[derive(Clone, Debug)]
 pub struct CountPersonsCall {
-    /// Places, growing, by the origin of their log.
-    pub places: Vec<(String, Vec<u64>)>,
+    /// Which entries: those of one participant or publisher, over whole days.
+    pub filter: EntryFilter,
     /// Why it is asked.
     pub purpose: String,
 }
@@ -45,27 +43,50 @@ impl TryFrom<pb::CountPersonsRequest> for CountPersonsCall {
 
     fn try_from(message: pb::CountPersonsRequest) -> Result<Self, InvalidMessage> {
         let mut check = Check::default();
-        let count: usize = message.places.iter().map(|of_log| of_log.indexes.len()).sum();
-        if !(1..=MAX_COUNTED).contains(&count) {
-            check.wrong("places", format_args!("1 to {MAX_COUNTED} places in all"));
+        if !message.places.is_empty() {
+            check.wrong("places", "empty: people are counted by a filter");
         }
-        for (n, of_log) in message.places.iter().enumerate() {
-            if !of_log.indexes.is_sorted_by(|a, b| a < b) {
-                check.wrong(format!("places[{n}].indexes"), "growing places");
-            }
-            let twice = message.places[..n]
-                .iter()
-                .any(|other| other.origin == of_log.origin);
-            if of_log.origin.is_empty() || twice {
-                check.wrong(format!("places[{n}].origin"), "the origin of one log");
-            }
+        if !is_motive(&message.purpose) {
+            check.wrong("purpose", "one line of 1 to 512 bytes");
         }
-        let purpose = purpose(&mut check, message.purpose);
-        let places = message.places.into_iter();
-        check.finish(purpose.map(|purpose| Self {
-            places: places.map(|of_log| (of_log.origin, of_log.indexes)).collect(),
-            purpose,
+        let filter = filter(&mut check, message.filter);
+        if let Some(filter) = &filter {
+            countable(&mut check, filter);
+        }
+        check.finish(filter.map(|filter| Self {
+            filter,
+            purpose: message.purpose,
         }))
+    }
+}
+
+/// Notes what of `filter` is not a question about a participant over whole days: whoever could narrow it to entries of
+/// its choice would learn from the numbers which of them are about the same person.
+fn countable(check: &mut Check, filter: &EntryFilter) {
+    const DAY: i64 = 24 * 3_600 * 1_000_000;
+    let allowed = EntryFilter {
+        from: filter.from,
+        to: filter.to,
+        party: filter.party,
+        publisher: filter.publisher,
+        datatype: filter.datatype.clone(),
+        ..EntryFilter::default()
+    };
+    if *filter != allowed {
+        check.wrong("filter", "party or publisher, datatype, from_us and to_us alone");
+    }
+    if filter.party.is_some() == filter.publisher.is_some() {
+        check.wrong("filter.party", "a participant, either here or as the publisher");
+    }
+    for (field, at) in [("filter.from_us", filter.from), ("filter.to_us", filter.to)] {
+        if at.is_some_and(|at| at.get().rem_euclid(DAY) != 0) {
+            check.wrong(field, "midnight UTC");
+        }
+    }
+    if let (Some(from), Some(to)) = (filter.from, filter.to)
+        && from >= to
+    {
+        check.wrong("filter.to_us", "after from_us");
     }
 }
 
@@ -465,6 +486,66 @@ mod tests {
             assert_eq!(fields(smuggled), ["cursor"]);
         }
         assert_eq!(fields(pb::SearchRequest { limit: 0, ..next }), ["limit"]);
+    }
+
+    #[test]
+    fn people_are_counted_over_whole_days_of_one_participant_and_for_a_reason() {
+        const PARTY: &str = "party=urn:unefois:participant:18003506500010";
+        let asked = |filter: &str| pb::CountPersonsRequest {
+            filter: Some((&filter.parse::<EntryFilter>().unwrap()).into()),
+            purpose: "incident".to_owned(),
+            ..pb::CountPersonsRequest::default()
+        };
+        let days = "from=2026-01-01T00:00:00.000000Z to=2026-01-02T00:00:00.000000Z";
+        let good = [
+            PARTY.to_owned(),
+            PARTY.replace("party", "publisher"),
+            format!("{days} {PARTY} datatype=cnaf/quotient-familial"),
+        ];
+        for text in &good {
+            let call = CountPersonsCall::try_from(asked(text)).unwrap();
+            assert_eq!(call.filter.to_string(), *text);
+        }
+        let fields = |message: pb::CountPersonsRequest| -> Vec<String> {
+            let refused = CountPersonsCall::try_from(message).expect_err("malformed");
+            refused.violations.into_iter().map(|v| v.field).collect()
+        };
+        for (text, field) in [
+            ("all".to_owned(), "filter.party"),
+            (
+                format!("{PARTY} publisher=urn:unefois:participant:18003506500010"),
+                "filter.party",
+            ),
+            (format!("{PARTY} first=0 end=9"), "filter"),
+            (format!("{PARTY} events=released"), "filter"),
+            (
+                format!("{PARTY} exchange_id=0190163d-8694-739b-aea5-966c26f8ad91"),
+                "filter",
+            ),
+            (
+                format!("from=2026-01-01T00:00:00.000001Z {PARTY}"),
+                "filter.from_us",
+            ),
+            (format!("to=2026-01-01T12:00:00.000000Z {PARTY}"), "filter.to_us"),
+            (
+                format!("from=2026-01-02T00:00:00.000000Z to=2026-01-02T00:00:00.000000Z {PARTY}"),
+                "filter.to_us",
+            ),
+        ] {
+            assert_eq!(fields(asked(&text)), [field], "{text}");
+        }
+        for purpose in ["", " ", "two\nlines", &"x".repeat(513)] {
+            let unexplained = pb::CountPersonsRequest {
+                purpose: purpose.to_owned(),
+                ..asked(PARTY)
+            };
+            assert_eq!(fields(unexplained), ["purpose"]);
+        }
+        let of_places = pb::CountPersonsRequest {
+            places: vec![pb::Places::default()],
+            ..asked(PARTY)
+        };
+        assert_eq!(fields(of_places), ["places"]);
     }
 
     #[test]

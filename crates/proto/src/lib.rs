@@ -16,8 +16,7 @@ pub use backoffice::{
 pub use exchange::FetchCall;
 pub use invalid::{InvalidMessage, Violation};
 pub use ledger::{
-    CountPersonsCall, MAX_COUNTED, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles,
-    reading_purpose,
+    CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, reading_purpose,
 };
 
 /// The descriptor set of every service, for reflection.

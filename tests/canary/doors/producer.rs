@@ -5,8 +5,8 @@ use unefois::demo::world::{AUTHORITY, CNAF, MESR};
 use unefois_proto::pb::exchange::v1::FetchRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_proto::pb::ledger::v1::{
-    DiscloseRequest, EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest, Order, SearchRequest,
-    SearchSubjectRequest, WatchRequest,
+    CountPersonsRequest, DiscloseRequest, EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest,
+    Order, Places, SearchRequest, SearchSubjectRequest, WatchRequest,
 };
 
 use super::{Source, Told};
@@ -161,6 +161,18 @@ pub(crate) async fn malformed(
         ..Default::default()
     };
     told.status("GetProof", ledger.get_proof(request).await);
+    let request = CountPersonsRequest {
+        places: vec![Places {
+            origin: canary("an origin to count in"),
+            indexes: vec![0],
+        }],
+        purpose: canary("why people are counted"),
+        filter: Some(EntryFilter {
+            party: canary("a participant counted with"),
+            ..Default::default()
+        }),
+    };
+    told.status("CountPersons", ledger.count_persons(request).await);
     let request = DiscloseRequest {
         origin: canary("an origin to disclose from"),
         exchange_id: canary("an exchange to disclose"),

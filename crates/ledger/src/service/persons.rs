@@ -1,24 +1,52 @@
-//! How many people entries concern, for an auditor who must not learn whom.
+//! How many people exchanges concern, for an auditor who must not learn whom.
+//!
+//! Exact numbers over entries of the asker's choice would tell it in which of them one person is. So the node evaluates
+//! the question, which names a participant and whole days; tells no small number; rounds the others; and records each
+//! question with its motive, so that whoever asks about one period after the other is seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tonic::Status;
+use unefois_core::{Entry, EntryFilter, Event, Reason};
+use unefois_mesh::status::Refusal;
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::CountPersonsCall;
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::Db;
-use unefois_store::head::head_read;
+use unefois_store::entry::{entry_at_or_after, entry_search, owner};
+use unefois_store::head::{Head, head_read, origins};
 use unefois_store::index::{Index, StoredMac, index_bucket_end, index_range};
 
 use super::{LedgerService, invalid, malformed, not_entitled, refusal};
 use crate::Error;
 use crate::query::Query;
+use crate::search::prefilter;
+
+/// The smallest number of people, of handles and of entries that is told: of fewer, an auditor who knows four of them
+/// would know the fifth. Above, numbers are rounded up to its multiples.
+const FEWEST: u64 = 5;
+/// The most entries that one question looks at: some seconds of the node's time.
+const MOST_LOOKED: u64 = 200_000;
+/// How many places are looked at by one statement.
+const STEP: u32 = 2_048;
 
 /// What was counted in one index.
 #[derive(Default)]
 struct Counted {
     keys: BTreeSet<StoredMac>,
     entries: u64,
+}
+
+/// Why places are not found.
+enum Unfound {
+    Failed(Error),
+    TooMany,
+}
+
+impl<E: Into<Error>> From<E> for Unfound {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl LedgerService {
@@ -32,60 +60,138 @@ impl LedgerService {
             return Err(not_entitled("people are counted with an auditor's certificate"));
         }
         let call = CountPersonsCall::try_from(message).map_err(malformed)?;
+        let filter = EntryFilter {
+            events: [
+                Event::Released,
+                Event::ReleasedAgain,
+                Event::Received,
+                Event::Withheld,
+            ]
+            .into(),
+            ..call.filter
+        };
         let own = self.logs.first();
-        let own = own.ok_or_else(|| invalid("places", "places of a log of this process"))?;
-        let db = &own.inner().db;
-        let (mut persons, mut handles) = (Counted::default(), Counted::default());
-        for (n, (origin, indexes)) in call.places.iter().enumerate() {
-            let head = head_read(db, origin).await;
-            let head = head.map_err(|e| refusal("places", &e.into()))?;
-            let field = format!("places[{n}]");
-            let head = head.ok_or_else(|| invalid(&field, "the origin of a log of this participant"))?;
-            if indexes.last().is_some_and(|last| *last >= head.size) {
-                return Err(invalid(&field, "places below the log's size"));
+        let own = own.ok_or_else(|| invalid("filter", "about a log of this process"))?;
+        let size = own.head().size;
+        let counted = counted(&own.inner().db, &filter).await;
+        let (persons, handles, entries) = counted.map_err(|unfound| match unfound {
+            Unfound::Failed(e) => refusal("filter", &e),
+            Unfound::TooMany => {
+                Refusal::new(Reason::InvalidRequest, "too many entries: ask about fewer days")
+                    .field(
+                        "filter",
+                        format!("a question that looks at {MOST_LOOKED} entries at most"),
+                    )
+                    .into()
             }
-            for (index, counted) in [(Index::Person, &mut persons), (Index::Handle, &mut handles)] {
-                let added = counted.add(db, index, head.log, indexes).await;
-                added.map_err(|e| refusal(&field, &e))?;
-            }
-        }
+        })?;
         let query = Query {
             kind: "count_persons",
             reader: peer,
-            size: own.head().size,
-            what: what(&call),
+            size,
+            what: filter.to_string(),
             purpose: &call.purpose,
-            rows: 0,
+            rows: usize::try_from(entries).unwrap_or(usize::MAX),
             cursor: None,
             directory_version: (self.lent.directory_version)(),
         };
         // What stands beside the log is told to nobody unrecorded, not even by a log that cannot be written.
         let recorded = own.queried(&query).await;
         recorded.map_err(|e| status::refused(e.reason(), "the query could not be recorded"))?;
+        let (persons, handles) = (persons.told(entries), handles.told(entries));
         Ok(pb::CountPersonsResponse {
-            persons: persons.keys.len() as u64,
-            entries_with_persons: persons.entries,
-            handles: handles.keys.len() as u64,
-            entries_with_handles: handles.entries,
+            persons: persons.map_or(0, |(people, _)| people),
+            entries_with_persons: persons.map_or(0, |(_, of)| of),
+            handles: handles.map_or(0, |(handles, _)| handles),
+            entries_with_handles: handles.map_or(0, |(_, of)| of),
+            entries,
+            few_persons: persons.is_none(),
+            few_handles: handles.is_none(),
         })
     }
 }
 
-/// What was asked, on one line.
-fn what(call: &CountPersonsCall) -> String {
-    let of_log = |(origin, indexes): &(String, Vec<u64>)| {
-        let (first, last) = (indexes.first().copied(), indexes.last().copied());
-        format!(
-            "{} entries of {origin} from {} to {}",
-            indexes.len(),
-            first.unwrap_or_default(),
-            last.unwrap_or_default()
-        )
-    };
-    call.places.iter().map(of_log).collect::<Vec<_>>().join(", ")
+/// The people, the handles and the number of the entries of `filter` in every log of the database.
+async fn counted(db: &Db, filter: &EntryFilter) -> Result<(Counted, Counted, u64), Unfound> {
+    let (mut persons, mut handles) = (Counted::default(), Counted::default());
+    let (mut entries, mut left) = (0, MOST_LOOKED);
+    for origin in origins(db).await? {
+        let Some(head) = head_read(db, &origin).await? else {
+            continue;
+        };
+        let places = places(db, &origin, &head, filter, &mut left).await?;
+        entries += places.len() as u64;
+        persons.add(db, Index::Person, head.log, &places).await?;
+        handles.add(db, Index::Handle, head.log, &places).await?;
+    }
+    Ok((persons, handles, entries))
+}
+
+/// The places of the entries of `filter` in one log, growing; looking at an entry takes one of `left`.
+async fn places(
+    db: &Db,
+    origin: &str,
+    head: &Head,
+    filter: &EntryFilter,
+    left: &mut u64,
+) -> Result<Vec<u64>, Unfound> {
+    let (log, mut range) = (head.log, 0..head.size);
+    if let Some(from) = filter.from {
+        range.start = entry_at_or_after(db, log, from).await?;
+    }
+    if let Some(to) = filter.to {
+        range.end = range.end.min(entry_at_or_after(db, log, to).await?);
+    }
+    let prefilter = prefilter(filter, owner(origin));
+    let (mut places, mut open) = (BTreeSet::new(), BTreeMap::new());
+    while !range.is_empty() {
+        // An index leads to its entries alone; any other look is at every place.
+        let end = match prefilter.participant {
+            Some(_) => range.end,
+            None => range.end.min(range.start.saturating_add(STEP.into())),
+        };
+        let stored = entry_search(db, log, &prefilter, (range.start, end), false, STEP).await?;
+        let looked = match prefilter.participant {
+            Some(_) => stored.len() as u64,
+            None => end - range.start,
+        };
+        *left = left.checked_sub(looked).ok_or(Unfound::TooMany)?;
+        range.start = match stored.last() {
+            Some((last, _)) if stored.len() >= STEP as usize => last + 1,
+            Some(_) | None => end,
+        };
+        for (index, bytes) in stored {
+            let entry = Entry::decode(&bytes).map_err(|_| Error::Corrupt("an entry does not decode"))?;
+            if !filter.matches(index, &entry) {
+                continue;
+            }
+            let sending = entry.exchange_id.map(|id| (id, entry.attempt));
+            match (entry.event, sending) {
+                // Not one byte of this sending left.
+                (Event::Withheld, sending) => {
+                    if let Some(place) = sending.and_then(|sending| open.remove(&sending)) {
+                        places.remove(&place);
+                    }
+                    continue;
+                }
+                (Event::Released | Event::ReleasedAgain, Some(sending)) => {
+                    open.insert(sending, index);
+                }
+                _ => {}
+            }
+            places.insert(index);
+        }
+    }
+    Ok(places.into_iter().collect())
 }
 
 impl Counted {
+    /// How many keys at most, and in how many entries, of `entries`; `None` where that would be few.
+    fn told(&self, entries: u64) -> Option<(u64, u64)> {
+        let keys = self.keys.len() as u64;
+        (keys >= FEWEST && entries >= FEWEST).then(|| (keys.next_multiple_of(FEWEST), self.entries))
+    }
+
     /// Adds the keys of `indexes`, growing: the index is read once, bucket by bucket.
     async fn add(&mut self, db: &Db, index: Index, log: i32, indexes: &[u64]) -> Result<(), Error> {
         let mut rest = indexes;

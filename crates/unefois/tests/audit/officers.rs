@@ -114,23 +114,85 @@ fn registers(world: &World) {
 }
 
 fn impacts(world: &World) {
-    let producer = one(world, &["impact", "--participant", CNAF, "--peer", CLAMART]);
+    let producer = one(
+        world,
+        &[
+            "impact",
+            "--participant",
+            CNAF,
+            "--peer",
+            CLAMART,
+            "--purpose",
+            "incident 7",
+        ],
+    );
     assert_eq!(
         (&producer["exchanges"], &producer["sent"]),
         (&4.into(), &3.into())
     );
     let people = &producer["people"];
-    // Three grants of one person, whom the source knows.
-    assert_eq!((&people["persons"], &people["handles"]), (&1.into(), &3.into()));
-    assert_eq!((&people["exact"], &people["entries"]), (&true.into(), &3.into()));
+    // Three grants of one person: fewer than five is all that the node says.
+    assert_eq!(
+        (&people["few_persons"], &people["few_handles"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!((&people["persons"], &people["handles"]), (&4.into(), &4.into()));
+    assert_eq!(
+        (&people["complete"], &people["entries"]),
+        (&false.into(), &3.into())
+    );
+    let told = crate::mesh::audit_text(
+        world,
+        &[
+            "impact",
+            "--participant",
+            CNAF,
+            "--peer",
+            CLAMART,
+            "--purpose",
+            "incident 7",
+        ],
+    );
+    assert!(told.contains("moins de 5 personne(s)"), "{told}");
+    for unexplained in [&[][..], &["--purpose", ""]] {
+        let asked = [
+            &["impact", "--participant", CNAF, "--peer", CLAMART][..],
+            unexplained,
+        ]
+        .concat();
+        assert_eq!(said(&audit(world, &asked)).0, 64, "a reason is needed");
+    }
 
-    // The commune's node has no index of people: the grants are the bound that it can give.
-    let consumer = one(world, &["impact", "--participant", CLAMART, "--peer", CNAF]);
+    let consumer = one(
+        world,
+        &[
+            "impact",
+            "--participant",
+            CLAMART,
+            "--peer",
+            CNAF,
+            "--purpose",
+            "incident 7",
+        ],
+    );
     let people = &consumer["people"];
-    assert_eq!((&people["persons"], &people["handles"]), (&0.into(), &3.into()));
-    assert_eq!(people["exact"], false);
+    assert_eq!(
+        (&people["few_persons"], &people["entries"]),
+        (&true.into(), &3.into())
+    );
 
-    let none = one(world, &["impact", "--participant", MESR, "--peer", CLAMART]);
+    let none = one(
+        world,
+        &[
+            "impact",
+            "--participant",
+            MESR,
+            "--peer",
+            CLAMART,
+            "--purpose",
+            "incident 7",
+        ],
+    );
     assert_eq!(
         (&none["exchanges"], &none["people"]["persons"]),
         (&0.into(), &0.into())
@@ -147,10 +209,23 @@ fn impacts(world: &World) {
             &key,
             "--from",
             "2026-01-01",
+            "--purpose",
+            "incident 7",
         ],
     );
     assert_eq!((&by_key["peer"], &by_key["sent"]), (&CLAMART.into(), &3.into()));
-    let undated = audit(world, &["impact", "--participant", CNAF, "--peer-key", &key]);
+    let undated = audit(
+        world,
+        &[
+            "impact",
+            "--participant",
+            CNAF,
+            "--peer-key",
+            &key,
+            "--purpose",
+            "incident 7",
+        ],
+    );
     assert_eq!(said(&undated).0, 64, "a key without a beginning");
     let unknown = "0".repeat(64);
     let unknown = audit(
@@ -163,6 +238,8 @@ fn impacts(world: &World) {
             &unknown,
             "--from",
             "2026-01-01",
+            "--purpose",
+            "incident 7",
         ],
     );
     assert_eq!(said(&unknown).0, 65);

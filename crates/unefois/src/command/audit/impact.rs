@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use unefois_auditor::impact::{Impact as Concerned, People};
+use unefois_auditor::impact::{Count, FEWEST, Impact as Concerned, People};
 use unefois_core::catalogue::UnitSet;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
 use unefois_mesh::Edition;
@@ -31,8 +31,8 @@ pub struct Impact {
     peer_key: Option<Sha256>,
     #[command(flatten)]
     period: Period,
-    /// Why it is asked; the node records it beside the question of how many people.
-    #[arg(long, value_name = "TEXT", default_value = "incident")]
+    /// Why it is asked, in one line; the node records it beside the question of how many people.
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     purpose: String,
     #[command(flatten)]
     kept: Kept,
@@ -101,16 +101,18 @@ fn to_json(asked: &Impact, peer: ParticipantId, concerned: &Concerned, people: &
         "last": concerned.span.map(|(_, last)| last.to_rfc3339()),
         "datatypes": datatypes.collect::<Vec<_>>(),
         "people": {
-            "persons": people.persons, "entries_with_persons": people.entries_with_persons,
-            "handles": people.handles, "entries_with_handles": people.entries_with_handles,
-            "entries": people.entries, "at_most": people.at_most, "exact": exact(people),
+            "persons": people.persons.at_most, "few_persons": people.persons.few,
+            "entries_with_persons": people.persons.entries,
+            "handles": people.handles.at_most, "few_handles": people.handles.few,
+            "entries_with_handles": people.handles.entries,
+            "entries": people.entries, "in_parts": people.in_parts, "complete": complete(people),
         },
     })
 }
 
-/// Whether every entry under which data left has its people in the index, all counted at once.
-const fn exact(people: &People) -> bool {
-    people.entries_with_persons == people.entries && !people.at_most
+/// Whether every entry that was counted in has its people in the index, as far as the node tells.
+const fn complete(people: &People) -> bool {
+    people.persons.entries == people.entries && !people.persons.few
 }
 
 fn to_text(
@@ -168,27 +170,39 @@ fn units(rev: &DatatypeRev, concerned: &Concerned, edition: &Edition) -> String 
 }
 
 fn counted(people: &People) -> String {
-    let most = if people.at_most { "au plus " } else { "" };
     if people.entries == 0 {
         return "\nAucune donnée n'est partie : personne n'est concerné.\n".to_owned();
     }
-    let mut text = String::from("\nPersonnes concernées\n");
-    if people.entries_with_persons > 0 {
+    let mut text = format!(
+        "\nPersonnes concernées, sur des jours entiers (UTC) : {} entrée(s)\n",
+        people.entries
+    );
+    text += &format!(
+        "{} personne(s) distincte(s), d'après l'index des personnes du nœud\n",
+        number(&people.persons, people.in_parts)
+    );
+    if !complete(people) {
         text += &format!(
-            "{most}{} personne(s) distincte(s), d'après l'index des personnes du nœud, sur {} des {} entrées\n",
-            people.persons, people.entries_with_persons, people.entries
+            "L'index peut ne nommer personne pour d'autres (le nœud a reçu, ou l'index est détruit) : {} autorisation(s) \
+             distincte(s), soit une borne haute du nombre de demandeurs, hors membres de leur foyer\n",
+            number(&people.handles, people.in_parts)
         );
     }
-    if people.entries_with_persons < people.entries {
-        text += &format!(
-            "Pour les autres, l'index ne nomme personne (le nœud a reçu, ou l'index est détruit) : {most}{} autorisation(s) \
-             distincte(s) sur {} entrées, soit une borne haute du nombre de demandeurs, hors membres de leur foyer\n",
-            people.handles, people.entries_with_handles
-        );
+    if people.in_parts {
+        text += "Compté en deux fois : une même personne peut l'être deux fois.\n";
     }
-    if people.at_most {
-        text += "Compté en plusieurs fois : une même personne peut l'être deux fois.\n";
-    }
-    text += "Ce nombre est la parole du nœud : rien ne le prouve. La question est inscrite à son registre.\n";
+    text += &format!(
+        "Les nombres sont arrondis au multiple de {FEWEST} supérieur, et moins de {FEWEST} ne se distingue pas : personne ne doit \
+         être retrouvé ainsi.\n"
+    );
+    text += "Ce nombre est la parole du nœud : rien ne le prouve. La question et son motif sont inscrits à son registre.\n";
     text + "Violation de données : notification à la CNIL sous 72 heures (RGPD, art. 33), aux personnes si le risque est élevé (art. 34).\n"
+}
+
+/// A number as far as the node tells it.
+fn number(count: &Count, in_parts: bool) -> String {
+    match count.few && !in_parts {
+        true => format!("moins de {FEWEST}"),
+        false => format!("au plus {}", count.at_most),
+    }
 }
