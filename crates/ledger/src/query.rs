@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Entry, Event, Sha256};
-use unefois_mesh::Peer;
+use unefois_mesh::{Peer, PeerId, status};
 
 use crate::draft::Draft;
 use crate::receipt::DurableReceipt;
@@ -50,6 +50,28 @@ impl Ledger {
         };
         let evidence = query.text(&salt).into_bytes();
         self.append(Draft::new(entry).evidence(evidence)).await
+    }
+
+    /// As [`Ledger::queried`]; but an auditor, who has to find out why a log cannot be written, reads it all the same, and
+    /// the next `tally` counts it. Whether it was recorded.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`]: of an auditor's query [`Error::Overloaded`] alone.
+    pub(crate) async fn queried_or_counted(&self, query: &Query<'_>) -> Result<bool, Error> {
+        let Err(error) = self.queried(query).await else {
+            return Ok(true);
+        };
+        match &query.reader.id {
+            PeerId::Auditor(_) if !matches!(error, Error::Overloaded) => {
+                tracing::warn!(
+                    error = status::chain(&error),
+                    "an auditor reads a log that cannot record it"
+                );
+                self.read_unrecorded(&query.reader.id.to_string());
+                Ok(false)
+            }
+            PeerId::Auditor(_) | PeerId::Participant(_) => Err(error),
+        }
     }
 }
 

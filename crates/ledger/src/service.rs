@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -26,7 +25,7 @@ use unefois_store::witness::witness_heads_of;
 use unefois_tlog::Hash;
 
 use crate::read::LogView;
-use crate::watch::{Told, WATCHES};
+use crate::watch::{Told, Watches};
 use crate::{Error, Ledger};
 
 /// The most entries of one history.
@@ -47,7 +46,7 @@ pub struct LedgerService {
     logs: Vec<Ledger>,
     authority: ParticipantId,
     lent: Lent,
-    watches: Arc<Semaphore>,
+    watches: Watches,
 }
 
 /// The name that the directory in use gives the auditor whose key has this hash.
@@ -79,7 +78,7 @@ impl LedgerService {
             logs,
             authority,
             lent,
-            watches: Arc::new(Semaphore::new(WATCHES)),
+            watches: Watches::default(),
         }
     }
 

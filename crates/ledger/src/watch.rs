@@ -1,17 +1,18 @@
 //! Entries told as they are committed, to a reader that keeps up.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
-use unefois_core::{EntryFilter, Reason};
-use unefois_mesh::status;
+use unefois_core::{EntryFilter, Reason, Sha256};
+use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::pb::ledger::v1 as pb;
 
 use crate::search::{At, Found};
@@ -20,7 +21,11 @@ use crate::service::{hashes, refusal};
 use crate::{Error, Ledger};
 
 /// Watches of all readers at once.
-pub(crate) const WATCHES: usize = 32;
+const WATCHES: usize = 32;
+/// Those that participants may hold: the others are left for auditors.
+const OF_PARTICIPANTS: usize = WATCHES / 2;
+/// Those of one key: one that is read, and one that begins before the server has seen that another ended.
+const OF_ONE: usize = 2;
 /// Messages that wait for a slow reader.
 const QUEUE: usize = 4;
 /// Rows of one message.
@@ -34,6 +39,44 @@ const TOLD_EVERY: u64 = 100_000;
 
 /// What a reader receives.
 pub(crate) type Told = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+/// Who watches: the keys of those who hold a place, once for each, and whether it is an auditor's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watches(Arc<Mutex<Vec<(Sha256, bool)>>>);
+
+/// A place among the watches, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    watches: Watches,
+    held: (Sha256, bool),
+}
+
+impl Watches {
+    /// A place for `peer`; `None` where it holds enough, or too few are left.
+    pub(crate) fn take(&self, peer: &Peer) -> Option<Place> {
+        let held = (peer.spki_sha256, matches!(peer.id, PeerId::Auditor(_)));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = all.iter().filter(|(key, _)| *key == held.0).count();
+        let of_participants = all.iter().filter(|(_, auditor)| !auditor).count();
+        let free = of_one < OF_ONE && all.len() < WATCHES && (held.1 || of_participants < OF_PARTICIPANTS);
+        free.then(|| {
+            all.push(held);
+            Place {
+                watches: self.clone(),
+                held,
+            }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.watches.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = all.iter().position(|held| *held == self.held) {
+            all.swap_remove(at);
+        }
+    }
+}
 
 /// One watch, before it begins.
 pub(crate) struct Watch {
@@ -49,12 +92,7 @@ impl Watch {
     /// Begins to tell; the watch ends with its reader, at shutdown, or with a status that says why.
     ///
     /// `place` is its place among the watches, which it holds until then.
-    pub(crate) fn begin(
-        self,
-        place: OwnedSemaphorePermit,
-        tasks: &TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Told {
+    pub(crate) fn begin(self, place: Place, tasks: &TaskTracker, shutdown: CancellationToken) -> Told {
         let (out, told) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel();
         tasks.spawn(async move {

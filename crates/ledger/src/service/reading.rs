@@ -1,7 +1,5 @@
 //! What auditors and counterparties read: each query is recorded before its first row leaves.
 
-use std::sync::Arc;
-
 use tonic::Status;
 use unefois_core::{EntryFilter, Reason, Sha256};
 use unefois_mesh::{Peer, PeerId, status};
@@ -52,6 +50,9 @@ impl LedgerService {
                 if !same {
                     return Err(invalid("reading", "that of this log and size"));
                 }
+                if page.start < reading.rest.start {
+                    return Err(invalid("start", "where the reading began, or later"));
+                }
                 page.reading
             }
             true => {
@@ -80,6 +81,8 @@ impl LedgerService {
                 sealed
             }
         };
+        // Nothing is left to read: nothing to go on with, either.
+        let reading = if end < size { reading } else { Vec::new() };
         Ok(pb::ListEntriesResponse {
             entries,
             checkpoint: checkpoint.as_str().to_owned(),
@@ -219,8 +222,8 @@ impl LedgerService {
         if next > at.size || call.known_size > at.size {
             return Err(invalid("from", "at most the log's size, as known_size"));
         }
-        let held = Arc::clone(&self.watches).try_acquire_owned();
-        let held = held.map_err(|_| status::refused(Reason::Overloaded, "too many watches are open"))?;
+        let held = self.watches.take(peer);
+        let held = held.ok_or_else(|| status::refused(Reason::Overloaded, "too many watches are open"))?;
         let query = Query {
             kind: "watch",
             reader: peer,

@@ -6,7 +6,7 @@ use tonic::{Request, Status};
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Clock as _, Entry, EntryFilter, Event, ParticipantId, Reason, Sha256};
 use unefois_ledger::{About, Ledger, LedgerService, Lent};
-use unefois_mesh::{PeerId, status::reason_of};
+use unefois_mesh::{Peer, PeerId, status::reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_proto::pb::ledger::v1::{
     EntryRow, GetProofRequest, ListEntriesRequest, Order, SearchRequest, SearchResponse, WatchRequest,
@@ -33,6 +33,7 @@ both_databases![
     a_query_is_one_entry_that_opens_to_its_reader_and_filter,
     a_log_that_cannot_be_written_is_read_by_auditors_alone,
     a_page_looks_at_a_bounded_part_of_the_log,
+    a_reading_in_order_is_of_what_was_recorded,
     places_are_proved_alone_and_together,
     a_watch_tells_entries_as_they_come,
     a_watch_ends_with_its_server_and_gives_its_place_back,
@@ -464,6 +465,42 @@ async fn a_log_that_cannot_be_written_is_read_by_auditors_alone(database: TestDa
     assert!(text.ends_with("read urn:unefois:auditor:cnil-1 1\n"), "{text}");
 }
 
+async fn a_reading_in_order_is_of_what_was_recorded(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = written(&scene, 3).await;
+    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
+    let size = ledger.head().size;
+    let list = async |start: u64, reading: Vec<u8>| {
+        let question = ListEntriesRequest {
+            start,
+            limit: 1,
+            size,
+            reading,
+            ..ListEntriesRequest::default()
+        };
+        let listed = service.list_entries(from(auditor(), question)).await;
+        listed.map(tonic::Response::into_inner)
+    };
+    let nothing = list(size, Vec::new()).await.unwrap();
+    assert!(nothing.entries.is_empty() && nothing.reading.is_empty());
+    let last = list(size - 1, Vec::new()).await.unwrap();
+    assert_eq!((last.entries.len(), last.reading.len()), (1, 0));
+    let reading = list(2, Vec::new()).await.unwrap().reading;
+    for start in [0, 1] {
+        let refusal = list(start, reading.clone())
+            .await
+            .expect_err("not what was recorded");
+        assert_eq!(reason_of(&refusal), Some(Reason::InvalidRequest));
+    }
+    let recorded = ledger.head().size;
+    for start in 2..size {
+        let page = list(start, reading.clone()).await.unwrap();
+        assert_eq!(page.entries.len(), 1);
+        assert_eq!(page.reading.is_empty(), start + 1 == size);
+    }
+    assert_eq!(ledger.head().size, recorded, "one reading, one entry");
+}
+
 async fn a_page_looks_at_a_bounded_part_of_the_log(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = written(&scene, 3).await;
@@ -595,22 +632,53 @@ async fn a_watch_ends_with_its_server_and_gives_its_place_back(database: TestDat
     };
     let tasks = lent.tasks.clone();
     let service = LedgerService::new(vec![ledger.clone()], authority(), lent);
-    let watch = || {
+    let watch = |peer: PeerId, key: u8| {
         let question = WatchRequest {
             from: Some(0),
             ..WatchRequest::default()
         };
-        service.watch(from(auditor(), question))
+        let mut request = from(peer, question);
+        let peer = request.extensions_mut().get_mut::<Peer>().unwrap();
+        peer.spki_sha256 = Sha256::of(&[key]);
+        service.watch(request)
     };
-    // Those who leave give their place back; one too many is refused.
+    // Two for a key, half of all for participants, the rest for auditors; one too many is refused.
     let mut places = Vec::new();
-    for _ in 0..32 {
-        places.push(watch().await.unwrap().into_inner());
+    for (peer, keys) in [(participant(consumer()), 0..8), (auditor(), 100..108)] {
+        for key in keys {
+            for _ in 0..2 {
+                places.push(watch(peer.clone(), key).await.unwrap().into_inner());
+            }
+            let refusal = watch(peer.clone(), key).await.err().expect("a third of one key");
+            assert_eq!(reason_of(&refusal), Some(Reason::Overloaded));
+        }
+        let size = ledger.head().size;
+        let refusal = watch(participant(consumer()), 50).await.err();
+        assert_eq!(
+            reason_of(&refusal.expect("no place is left")),
+            Some(Reason::Overloaded)
+        );
+        assert_eq!(
+            ledger.head().size,
+            size,
+            "what is refused is not recorded as a watch"
+        );
     }
-    let refusal = watch().await.err().expect("no place is left");
+    let refusal = watch(auditor(), 200).await.err().expect("no place is left");
     assert_eq!(reason_of(&refusal), Some(Reason::Overloaded));
-    let mut kept = places.remove(0);
+    // Those who leave give their place back.
+    let mut kept = places.pop().unwrap();
     drop(places);
+    let again = async {
+        loop {
+            match watch(auditor(), 107).await {
+                Ok(told) => return told.into_inner(),
+                Err(refusal) => assert_eq!(reason_of(&refusal), Some(Reason::Overloaded)),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let _again = again.await;
     tasks.close();
     let first = kept.next().await.unwrap().unwrap();
     assert!(!first.rows.is_empty());
