@@ -1,7 +1,8 @@
 //! A draw of places that anybody can repeat.
 //!
-//! The draw is fixed by a seed and a signed head, so that nobody chooses it once the head is known, and whoever has both
-//! draws the same places. Number `n`, from 0, is the first 8 bytes, big-endian, of
+//! The draw is fixed by a seed and a signed head, and whoever has both draws the same places. Nobody chooses it where the
+//! seed is chosen after the head was fixed, and not by the log's owner: an owner who knows the seed before can sign one
+//! head after the other until the draw suits it. Number `n`, from 0, is the first 8 bytes, big-endian, of
 //! `HMAC-SHA-256(seed, "unefois/sample/v1\n" origin "\n" size "\n" root "\n" first "\n" end "\n" n)`: the seed is the key,
 //! in UTF-8; root is in base64, numbers are decimal. A number not below the largest multiple of `end − first` in 2^64 is
 //! passed over, so that each place is as likely as another; else the place is `first + number mod (end − first)`. A place

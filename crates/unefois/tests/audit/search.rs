@@ -191,6 +191,10 @@ fn shows(world: &World) {
 
     let kept = audit(world, &["show", CNAF, &place, "--receipt", &file]);
     assert_eq!(code(&kept), 0, "{}", String::from_utf8_lossy(&kept.stderr));
+    assert_eq!(
+        code(&audit(world, &["show", CNAF, &place, "--receipt", &file])),
+        73
+    );
     receipts(world, &file);
 }
 
@@ -278,6 +282,25 @@ fn samples(world: &World) {
     let origin = format!("{CNAF}/1").parse().unwrap();
     let again = unefois_auditor::sample::draw("tirage du 29", &origin, head, 0..head.size, 3);
     assert_eq!(again, drawn);
+    assert_eq!(first["head_given"], false);
+    // The log has grown since, by the records of the draw: an earlier head still draws what it drew.
+    let file = world.folder("auditor").join("head.txt").display().to_string();
+    std::fs::write(&file, first["checkpoint"].as_str().unwrap()).unwrap();
+    let (fixed, rows) = draw(&["--n", "3", "--seed", "tirage du 29", "--head", &file]);
+    assert_eq!(
+        (&fixed["size"], &fixed["head_given"]),
+        (&first["size"], &true.into())
+    );
+    assert_eq!(places(&rows), drawn);
+    let other = ["sample", CLAMART, "--n", "1", "--seed", "x", "--head", &file];
+    assert_eq!(code(&audit(world, &other)), 65, "the head of another log");
+    let forged = first["checkpoint"]
+        .as_str()
+        .unwrap()
+        .replacen("\n— urn", "\n— Urn", 1);
+    std::fs::write(&file, forged).unwrap();
+    let forged = ["sample", CNAF, "--n", "1", "--seed", "x", "--head", &file];
+    assert_eq!(code(&audit(world, &forged)), 65);
     let (all, rows) = draw(&["--n", "1000", "--seed", "x", "--to", "2000-01-01"]);
     assert_eq!(
         (all["end"].as_u64(), rows.len()),

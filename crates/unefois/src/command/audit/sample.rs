@@ -1,6 +1,7 @@
-//! `audit sample`: entries of a participant's logs that a seed and the signed head draw, so that nobody chooses them and
-//! anybody draws them again.
+//! `audit sample`: entries of a participant's logs that a seed and a signed head draw, so that anybody draws them again;
+//! nobody chooses them where the head is fixed before the seed.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ use super::words::Words;
 use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// `audit sample`.
 #[derive(Debug, Args)]
@@ -31,9 +32,14 @@ pub struct Sample {
     /// How many entries of each log.
     #[arg(long = "n", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     count: u32,
-    /// What fixes the draw, with the head: a text agreed on before.
+    /// What fixes the draw, with the head: a text that nobody knows before the head is fixed, such as the result of a
+    /// public lottery held later. Whoever writes the log and knows the seed before the head chooses the draw.
     #[arg(long, value_name = "TEXT")]
     seed: String,
+    /// The head that is drawn from: a signed checkpoint of the log, as published or cosigned before the seed was chosen.
+    /// Once for each log. Without it the present head is drawn from, which a log's owner who knows the seed can choose.
+    #[arg(long, value_name = "FILE")]
+    head: Vec<PathBuf>,
     #[command(flatten)]
     period: Period,
     /// Why it is asked: each log records it.
@@ -48,8 +54,11 @@ pub struct Sample {
 
 /// What was drawn, and its proof.
 struct Drawn {
+    /// The head that was drawn from.
     checkpoint: SignedCheckpoint,
     head: KnownHead,
+    /// The present one, which continues it.
+    present: KnownHead,
     range: Range<u64>,
     rows: Vec<Row>,
 }
@@ -63,32 +72,37 @@ pub fn run(asked: &Sample, console: Console) -> Result<(), Failure> {
     let session = asked.reader.open()?;
     let words = Words(session.edition());
     let runtime = runtime()?;
-    for log in session.logs(&asked.participant)? {
+    let logs = session.logs(&asked.participant)?;
+    let fixed = fixed(&asked.head, &logs)?;
+    for log in logs {
         let known = heads.known(&log.origin);
+        let fixed = fixed.get(log.origin.as_str());
         let drawn = runtime.block_on(session.read(&log, async |channel| {
             let drawing = Drawing {
                 asked,
                 log: &log,
                 channel,
             };
-            drawing.draw(known).await
+            drawing.draw(known, fixed).await
         }))?;
-        heads.keep(&log.origin, drawn.head);
+        heads.keep(&log.origin, drawn.present);
         let value = json!({"draw": {
             "origin": log.origin.as_str(), "size": drawn.head.size, "root": drawn.head.root.to_string(),
             "seed": asked.seed, "first": drawn.range.start, "end": drawn.range.end, "n": asked.count,
             "places": drawn.rows.iter().map(|row| row.index).collect::<Vec<_>>(),
-            "checkpoint": drawn.checkpoint.as_str(),
+            "checkpoint": drawn.checkpoint.as_str(), "head_given": fixed.is_some(),
         }});
         console.data(&value, || {
             format!(
-                "{} : {} entrée(s) tirée(s) parmi les entrées {} à {} exclu\ntête de {} entrées, racine {}\ngraine : {}",
+                "{} : {} entrée(s) tirée(s) parmi les entrées {} à {} exclu\ntête de {} entrées, racine {} ({})\n\
+                 graine : {} (à choisir après la tête : qui écrit le registre et la connaît avant choisit le tirage)",
                 log.origin,
                 drawn.rows.len(),
                 drawn.range.start,
                 drawn.range.end,
                 drawn.head.size,
                 drawn.head.root,
+                if fixed.is_some() { "donnée par --head" } else { "présente : fixée après la graine" },
                 asked.seed
             )
         })?;
@@ -97,11 +111,42 @@ pub fn run(asked: &Sample, console: Console) -> Result<(), Failure> {
         }
     }
     console.say(
-        "Chacun refait ce tirage avec la graine et la tête ; chaque entrée est prouvée sous cette tête.",
+        "Chacun refait ce tirage avec la graine et la tête ; chaque entrée est prouvée sous cette tête. Personne ne l'a choisi \
+         si la tête était fixée avant la graine.",
     );
     match &asked.heads {
         Some(file) => heads.save(file),
         None => Ok(()),
+    }
+}
+
+/// The heads of `files`, by the origin of their log, each signed by its key; of all of `logs`, or none.
+fn fixed(
+    files: &[PathBuf],
+    logs: &[Log],
+) -> Result<BTreeMap<String, (SignedCheckpoint, KnownHead)>, Failure> {
+    let mut heads = BTreeMap::new();
+    for file in files {
+        let wrong = |what: &str| Failure::new(Kind::Data, format!("{} : {what}", file.display()));
+        let bytes = std::fs::read(file).map_err(|e| {
+            Failure::new(Kind::NoInput, format!("{} n'est pas lu", file.display())).because(e)
+        })?;
+        let malformed = |e| wrong("ce n'est pas une tête signée de ce registre").because(e);
+        let signed = SignedCheckpoint::parse(&bytes).map_err(malformed)?;
+        let log = logs.iter().find(|log| log.origin == *signed.claimed_origin());
+        let log = log.ok_or_else(|| wrong("cette tête n'est d'aucun registre de ce participant"))?;
+        let head = KnownHead::from(signed.verify(&log.key).map_err(malformed)?);
+        if heads.insert(log.origin.to_string(), (signed, head)).is_some() {
+            return Err(wrong("ce registre a déjà une tête par --head"));
+        }
+    }
+    let missing = logs.iter().find(|log| !heads.contains_key(log.origin.as_str()));
+    match missing {
+        Some(log) if !heads.is_empty() => Err(Failure::new(
+            Kind::Usage,
+            format!("--head manque pour le registre {}", log.origin),
+        )),
+        Some(_) | None => Ok(heads),
     }
 }
 
@@ -113,9 +158,21 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    async fn draw(&self, known: Option<KnownHead>) -> Result<Drawn, Error> {
+    async fn draw(
+        &self,
+        known: Option<KnownHead>,
+        fixed: Option<&(SignedCheckpoint, KnownHead)>,
+    ) -> Result<Drawn, Error> {
         let Self { asked, log, .. } = self;
-        let (checkpoint, head) = present_head(self.channel.clone(), &log.origin, &log.key, known).await?;
+        let continued = async |head| present_head(self.channel.clone(), &log.origin, &log.key, head).await;
+        let (checkpoint, present) = continued(known).await?;
+        let (checkpoint, head) = match fixed {
+            Some((checkpoint, head)) => {
+                continued(Some(*head)).await?;
+                (checkpoint.clone(), *head)
+            }
+            None => (checkpoint, present),
+        };
         let start = match asked.period.from {
             Some(from) => self.boundary(from, head).await?,
             None => 0,
@@ -134,6 +191,7 @@ impl Drawing<'_> {
         Ok(Drawn {
             checkpoint,
             head,
+            present,
             range,
             rows,
         })

@@ -1,14 +1,16 @@
 //! `audit show`: one entry, or those of one exchange, in words, its proof, and what the other end wrote of it.
 
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 use serde_json::{Value, json};
 use unefois_auditor::{Error, Row, Search as Query, entries_at, search};
 use unefois_core::{EntryFilter, Event, ExchangeId, Micros, ParticipantId, Sha256};
-use unefois_tlog::{Receipt, SignedCheckpoint};
+use unefois_tlog::{Origin, Receipt, SignedCheckpoint, VerifierKey};
 
 use super::Reader;
 use super::filters::participant;
@@ -37,7 +39,8 @@ pub struct Show {
     /// The log, by its origin, where the participant has several; an entry's place is one in this log.
     #[arg(long, value_name = "ORIGIN")]
     log: Option<String>,
-    /// Where to keep the entry's proof, a C2SP .tlog-proof with the entry in it; for an entry by its place.
+    /// Where to keep the entry's proof, a C2SP .tlog-proof with the entry in it; for an entry by its place. It is
+    /// verified first, and no file is overwritten.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
     /// Why it is asked: each log records it.
@@ -134,12 +137,44 @@ pub fn run(asked: &Show, console: Console) -> Result<(), Failure> {
         Words(session.edition()),
         console,
     )?;
-    match comparison.iter().all(|fact| fact.holds) {
-        true => Ok(()),
-        false => Err(
+    if !comparison.iter().all(|fact| fact.holds) {
+        return Err(
             Failure::new(Kind::No, "les deux bouts ne disent pas la même chose")
                 .next("tapez : unefois audit reconcile, puis montrez les deux têtes aux deux participants"),
+        );
+    }
+    match other {
+        Some((_, read)) => seen_at_both_ends(
+            shown.iter().flat_map(|shown| &shown.rows),
+            read.map(|other| other.iter().map(|shown| shown.rows.len()).sum()),
         ),
+        None => Ok(()),
+    }
+}
+
+/// Whether data that left or arrived by `rows` is seen at the other end, too, which shows so many entries: what was not
+/// compared is not sound.
+fn seen_at_both_ends<'r>(
+    mut rows: impl Iterator<Item = &'r Row>,
+    other: Result<usize, Failure>,
+) -> Result<(), Failure> {
+    let passed = |row: &Row| {
+        matches!(
+            row.entry.event,
+            Event::Released | Event::ReleasedAgain | Event::Received
+        )
+    };
+    if !rows.any(passed) {
+        return Ok(());
+    }
+    match other {
+        Ok(0) => Err(Failure::new(
+            Kind::No,
+            "l'autre bout ne montre rien de cet échange, où des données sont parties ou arrivées",
+        )
+        .next("tapez : unefois audit reconcile, puis demandez son explication à l'autre participant")),
+        Ok(_) => Ok(()),
+        Err(unread) => Err(unread),
     }
 }
 
@@ -224,31 +259,56 @@ impl Reading<'_> {
     }
 }
 
-/// Writes the proof of the one entry shown, the entry beside it.
-fn keep(file: &std::path::Path, shown: &[Shown]) -> Result<(), Failure> {
+/// Writes the proof of the one entry shown, the entry beside it, where nothing is yet.
+fn keep(file: &Path, shown: &[Shown]) -> Result<(), Failure> {
     let proof = match shown {
         [
             Shown {
+                log,
                 rows,
                 receipt: Some(receipt),
                 ..
             },
-        ] => rows.first().zip(Some(receipt)),
+        ] => rows.first().map(|row| (log, row, receipt)),
         _ => None,
     };
-    let Some((row, receipt)) = proof else {
+    let Some((log, row, receipt)) = proof else {
         return Err(Failure::new(
             Kind::Usage,
             "--receipt va avec une entrée désignée par sa place",
         ));
     };
-    let malformed = |e: unefois_tlog::Error| {
-        Failure::new(Kind::Protocol, "le reçu du registre n'en est pas un").because(e)
+    write_new(file, &proving(receipt, row, &log.origin, &log.key)?.to_string())
+}
+
+/// The receipt that the log gave, once it is seen to prove this very entry at its place, with the entry in it.
+fn proving(receipt: &str, row: &Row, origin: &Origin, key: &VerifierKey) -> Result<Receipt, Failure> {
+    let unsound = || {
+        Failure::new(
+            Kind::Protocol,
+            "le reçu que donne le registre ne prouve pas cette entrée",
+        )
     };
-    let receipt: Receipt = receipt.parse().map_err(malformed)?;
-    let receipt = receipt.with_extra(row.bytes.clone()).map_err(malformed)?;
-    std::fs::write(file, receipt.to_string()).map_err(|e| {
-        Failure::new(Kind::CannotWrite, format!("{} n'est pas écrit", file.display())).because(e)
+    let refused = |e: unefois_tlog::Error| {
+        unsound()
+            .because(e)
+            .next("rien n'est écrit ; gardez la tête montrée")
+    };
+    let receipt: Receipt = receipt.parse().map_err(refused)?;
+    let head = receipt.verify(&row.leaf, key).map_err(refused)?;
+    if head.origin != *origin || receipt.index() != row.index {
+        return Err(unsound().because("il est d'une autre place ou d'un autre registre"));
+    }
+    receipt.with_extra(row.bytes.clone()).map_err(refused)
+}
+
+fn write_new(file: &Path, text: &str) -> Result<(), Failure> {
+    let made = OpenOptions::new().write(true).create_new(true).open(file);
+    let written = made.and_then(|mut made| made.write_all(text.as_bytes()));
+    written.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => Failure::new(Kind::Exists, format!("{} existe déjà", file.display()))
+            .next("donnez un autre nom à --receipt"),
+        _ => Failure::new(Kind::CannotWrite, format!("{} n'est pas écrit", file.display())).because(e),
     })
 }
 
@@ -456,4 +516,73 @@ fn in_words(row: &Row, log: &Log, words: Words<'_>) -> String {
             .then(|| "confirmée par l'autre bout, dit le registre, sans preuve".to_owned()),
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use unefois_core::Entry;
+    use unefois_tlog::{Checkpoint, Hash, SignerKey};
+
+    use super::*;
+
+    fn row(index: u64, event: Event) -> Row {
+        let entry = Entry::new(event, Micros::new(0));
+        let bytes = entry.encode();
+        Row {
+            index,
+            leaf: Hash::of_leaf(&bytes),
+            entry,
+            bytes,
+            acknowledged: None,
+        }
+    }
+
+    #[test]
+    fn only_a_receipt_of_this_very_entry_is_kept() {
+        let key = SignerKey::new("example.org/1".parse().unwrap(), &[7; 32]);
+        let origin: Origin = "example.org/1".parse().unwrap();
+        let rows = [row(0, Event::Released), row(1, Event::Refused)];
+        let root = Hash::of_node(&rows[0].leaf, &rows[1].leaf);
+        let receipt = |index, beside: Hash, key: &SignerKey, origin: &str| {
+            let head = Checkpoint::new(origin.parse().unwrap(), 2, root).unwrap();
+            Receipt::new(index, vec![beside], head.sign(key).unwrap())
+                .unwrap()
+                .to_string()
+        };
+        let sound = receipt(0, rows[1].leaf, &key, "example.org/1");
+        let kept = proving(&sound, &rows[0], &origin, key.verifier()).unwrap();
+        assert_eq!(kept.unauthenticated_extra(), Some(rows[0].bytes.as_slice()));
+        let stranger = SignerKey::new("example.org/1".parse().unwrap(), &[8; 32]);
+        let elsewhere = Row {
+            index: 1,
+            ..rows[0].clone()
+        };
+        for (receipt, row) in [
+            (String::new(), &rows[0]),
+            (sound.clone(), &rows[1]),
+            (sound.clone(), &elsewhere),
+            (receipt(1, rows[0].leaf, &key, "example.org/1"), &rows[0]),
+            (receipt(0, rows[0].leaf, &key, "example.org/1"), &rows[0]),
+            (receipt(0, rows[1].leaf, &stranger, "example.org/1"), &rows[0]),
+        ] {
+            let refused = proving(&receipt, row, &origin, key.verifier()).expect_err("no proof of it");
+            assert_eq!(refused.kind, Kind::Protocol);
+        }
+    }
+
+    #[test]
+    fn what_passed_and_is_not_seen_at_the_other_end_is_not_sound() {
+        let unread = || Err(Failure::new(Kind::Unreachable, "no answer"));
+        let kind = |event, other| {
+            let seen = seen_at_both_ends([row(0, event)].iter(), other);
+            seen.err().map(|failure| failure.kind)
+        };
+        for event in [Event::Released, Event::ReleasedAgain, Event::Received] {
+            assert_eq!(kind(event, Ok(0)), Some(Kind::No));
+            assert_eq!(kind(event, unread()), Some(Kind::Unreachable));
+            assert_eq!(kind(event, Ok(1)), None);
+        }
+        assert_eq!(kind(Event::Refused, Ok(0)), None);
+        assert_eq!(kind(Event::Refused, unread()), None);
+    }
 }
