@@ -165,16 +165,22 @@ async fn put_back(report: &mut Report, kind: Database, round: usize) -> anyhow::
     Ok(())
 }
 
-/// On SQLite the second process does not get the file.
-async fn locked_out(report: &mut Report) -> anyhow::Result<()> {
-    let database = TestDatabase::sqlite();
-    let mut worker = Running::start(database.url(), None, &["--count", "1000000"], &[])?;
+/// What a worker says it was acknowledged first, once there are five.
+fn first_acks(worker: &mut Running) -> anyhow::Result<Vec<Ack>> {
     let mut acks = Vec::new();
     while acks.len() < 5 {
         if let Line::Ack(_, ack) = worker.next()?.context("the worker ended")? {
             acks.push(ack);
         }
     }
+    Ok(acks)
+}
+
+/// On SQLite the second process does not get the file.
+async fn locked_out(report: &mut Report) -> anyhow::Result<()> {
+    let database = TestDatabase::sqlite();
+    let mut worker = Running::start(database.url(), None, &["--count", "1000000"], &[])?;
+    let mut acks = first_acks(&mut worker)?;
     let second = Db::open(database.url(), Component::Node).await;
     report.alone += usize::from(matches!(second, Err(unefois_store::Error::Locked)));
     worker.child.kill()?;
@@ -193,12 +199,7 @@ async fn locked_out(report: &mut Report) -> anyhow::Result<()> {
 async fn second_process(report: &mut Report) -> anyhow::Result<()> {
     let database = TestDatabase::postgres();
     let mut first = Running::start(database.url(), None, &["--count", "1000000"], &[])?;
-    let mut acks = Vec::new();
-    while acks.len() < 5 {
-        if let Line::Ack(_, ack) = first.next()?.context("the worker ended")? {
-            acks.push(ack);
-        }
-    }
+    let mut acks = first_acks(&mut first)?;
     let (db, ledger) = open(database.url(), 1, None).await?;
     let taken = boottime_us();
     for _ in 0..5 {
@@ -226,12 +227,7 @@ async fn second_process(report: &mut Report) -> anyhow::Result<()> {
 async fn stopped_replica(report: &mut Report) -> anyhow::Result<()> {
     let database = TestDatabase::postgres();
     let mut first = Running::start(database.url(), None, &["--count", "1000000"], &[])?;
-    let mut acks = Vec::new();
-    while acks.len() < 5 {
-        if let Line::Ack(_, ack) = first.next()?.context("the worker ended")? {
-            acks.push(ack);
-        }
-    }
+    let mut acks = first_acks(&mut first)?;
     let pid = Pid::from_raw(first.child.id().cast_signed()).context("it has a number")?;
     kill_process(pid, Signal::STOP)?;
     let (db, ledger) = open(database.url(), 2, None).await?;

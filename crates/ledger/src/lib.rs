@@ -30,6 +30,7 @@ mod guard;
 mod inquiry;
 mod log;
 mod lookout;
+mod open;
 mod peer;
 mod public;
 mod publish;

@@ -13,7 +13,6 @@ use unefois_core::{Clock, DatatypeRev, Directory, RevocationView};
 use unefois_jose::{DecryptionKey, SigningKey};
 use unefois_ledger::{
     Cosigned, DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Registry,
-    Retention,
 };
 use unefois_mesh::{
     Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
@@ -23,6 +22,7 @@ use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceSe
 use unefois_store::{Component, Db};
 
 use crate::backoffice::{self, Backoffice};
+use crate::chores::chores;
 use crate::config::{self, Config, KeyFileError, Produce, ProducerConfig};
 use crate::consumer::{self, Consumer, ConsumerConfig, RestKeys};
 use crate::lease::{Keeper, Lease};
@@ -568,64 +568,6 @@ async fn report(health: HealthReporter, producer: Producer, shutdown: Cancellati
             for name in &names {
                 health.set_service_status(name, status).await;
             }
-        }
-    }
-}
-
-/// What is due each hour: the tally, and forgetting claims that nobody can meet any more and what a consumer holds in
-/// vain; and, once a month, destroying what is past its time.
-async fn chores(foundation: Foundation, consumer: Option<Consumer>, shutdown: CancellationToken) {
-    const MINUTE: Duration = Duration::from_secs(60);
-    let Foundation {
-        ledger,
-        clock,
-        directory,
-        ..
-    } = foundation;
-    let hour = || clock.now().secs().div_euclid(3_600);
-    let mut last = hour();
-    let mut retention = Retention::new(ledger.clone());
-    let mut every = tokio::time::interval(MINUTE);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        let now = clock.now();
-        // A clock that ran ahead finds the directory expired: it destroys nothing.
-        if directory.edition().ground(now).is_ok()
-            && let Err(error) = retention.run(now).await
-        {
-            tracing::error!(
-                error = unefois_mesh::status::chain(&error),
-                "what is past its time is not destroyed"
-            );
-        }
-        if hour() == last {
-            continue;
-        }
-        let done = async {
-            // What is past its time goes whether the counts are written or not.
-            let tallied = ledger.tally(now).await;
-            ledger.purge(now).await?;
-            tallied
-        };
-        match done.await {
-            Ok(_) => last = hour(),
-            Err(error) => {
-                tracing::error!(
-                    error = unefois_mesh::status::chain(&error),
-                    "the hourly tally is not written"
-                );
-            }
-        }
-        if let Some(consumer) = &consumer
-            && let Err(error) = consumer.sweep().await
-        {
-            tracing::error!(
-                error = unefois_mesh::status::chain(&error),
-                "what a consumer holds in vain is not deleted"
-            );
         }
     }
 }

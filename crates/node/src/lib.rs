@@ -8,6 +8,7 @@
 
 pub mod backoffice;
 mod build;
+mod chores;
 /// The sections of a node's TOML file, and the key files that they name.
 pub mod config;
 pub mod consumer;
