@@ -253,6 +253,7 @@ async fn frozen_before_its_commit(wires: &Wires, request: ClaimRequest) {
     let attempt = wires.faulty.attempt(request).unwrap();
     let frozen = release(&wires.faulty, &attempt, payload(1), open_gate());
     let replaced = async {
+        hold.reached.notified().await;
         // The server ends a transaction that is idle for 2 s; until then the row may be locked.
         let new = wires.scene.open(1).await;
         claimed(
