@@ -18,7 +18,7 @@ use unefois::demo::browser::Browser;
 use unefois::demo::persona::Persona;
 use unefois::demo::stage::Roles;
 use unefois::demo::story::Story;
-use unefois::demo::world::{LYON, MESR, World};
+use unefois::demo::world::{LYON, MESR, Setting, World};
 use unefois_core::{Clock as _, ExchangeId, Micros, Reason};
 use unefois_mesh::status::Refusal;
 use unefois_mesh::{SystemClock, SystemRandom};
@@ -115,7 +115,12 @@ const PASSING: &[(&str, &str)] = &[
 
 /// A world in `root` whose students' service knows `person`.
 fn world(root: &std::path::Path, person: &Person) -> World {
-    let world = World::create(root, None, SystemClock.now(), &SystemRandom::new()).unwrap();
+    let setting = Setting {
+        // The machine may stand still for longer than the demonstration's lease lasts.
+        lease_ms: 60_000,
+        ..Setting::default()
+    };
+    let world = World::create(root, setting, SystemClock.now(), &SystemRandom::new()).unwrap();
     let case = world.folder("mesr").join("cases/etudiant_dubois.yaml");
     let text = std::fs::read_to_string(&case).unwrap();
     std::fs::write(&case, person.student(&text)).unwrap();

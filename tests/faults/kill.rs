@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use unefois::demo::process::Process;
 use unefois::demo::script::Script;
 use unefois::demo::stage::Props;
-use unefois::demo::world::{Member, World};
+use unefois::demo::world::{Member, Setting, World};
 use unefois_core::{Clock as _, Random};
 use unefois_mesh::{SystemClock, SystemRandom};
 
@@ -106,7 +106,7 @@ pub(crate) async fn run(wanted: &Kill, kind: Database) -> anyhow::Result<Report>
     let (clock, random) = (SystemClock, SystemRandom::new());
     let began = clock.boottime();
     let folder = tempfile::tempdir()?;
-    let world = World::create(folder.path(), None, clock.now(), &random)?;
+    let world = World::create(folder.path(), Setting::default(), clock.now(), &random)?;
     let props = Props::raise(&world, &Arc::new(Script::default())).await?;
     let databases = Databases::new(kind);
     let mut authority = databases.start(&world, Member::Authority)?;

@@ -20,7 +20,7 @@ use unefois::demo::process::Process;
 use unefois::demo::script::Script;
 use unefois::demo::stage::Roles;
 use unefois::demo::story::Story;
-use unefois::demo::world::{CNAF, MESR, Member, World};
+use unefois::demo::world::{CNAF, MESR, Member, Setting, World};
 use unefois_core::{Clock as _, Event};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_tlog::Hash;
@@ -116,7 +116,12 @@ fn sandbox_check_ends_with_1_on_doctored_cases() {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::create(folder.path(), None, SystemClock.now(), &SystemRandom::new()).unwrap();
+    let setting = Setting {
+        // The machine may stand still for longer than the demonstration's lease lasts.
+        lease_ms: 60_000,
+        ..Setting::default()
+    };
+    let world = World::create(folder.path(), setting, SystemClock.now(), &SystemRandom::new()).unwrap();
     let program = Path::new(PROGRAM);
     let mut story = Story::begin(world.clone(), Script::default(), Roles::Processes(program))
         .await

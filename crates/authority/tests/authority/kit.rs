@@ -396,12 +396,13 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// A port below those that the system gives out by itself, so that nobody takes it between this and its use.
+/// A port below those that the system gives out by itself and those of demonstrations, so that nobody takes it between
+/// this and its use.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let n = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::SeqCst);
-        let port = u16::try_from(20_000 + n % 12_000).unwrap();
+        let port = u16::try_from(10_000 + n % 10_000).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

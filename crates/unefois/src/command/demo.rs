@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::demo::script::Script;
 use crate::demo::stage::Roles;
 use crate::demo::story::{Step, Story};
-use crate::demo::world::{Member, World};
+use crate::demo::world::{Member, Setting, World};
 use crate::failure::{Failure, Kind};
 
 /// `demo`.
@@ -63,14 +63,12 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
             temporary.path().to_owned()
         }
     };
-    let world = World::create(
-        &root,
-        demo.issuer
-            .as_ref()
-            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
-        clock.now(),
-        &SystemRandom::new(),
-    )?;
+    let issuer = demo.issuer.as_ref().map(|url| url.as_str());
+    let setting = Setting {
+        idp_issuer: issuer.map(|url| url.trim_end_matches('/').to_owned()),
+        ..Setting::default()
+    };
+    let world = World::create(&root, setting, clock.now(), &SystemRandom::new())?;
     let addresses = json!({
         "portal": format!("http://localhost:{}", world.ports.portal),
         "authority": format!("https://localhost:{}", world.ports.authority),

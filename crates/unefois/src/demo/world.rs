@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use unefois_core::catalogue::Catalogue;
@@ -39,8 +40,8 @@ const DAY_MS: i64 = 86_400_000;
 /// The ports that worlds listen on.
 const FIRST_PORT: u32 = 20_000;
 const PORTS: u32 = 12_000;
-/// How many a world needs.
-const EACH: usize = 15;
+/// How many a world takes: the first one is held as long as there is the world.
+const EACH: u32 = 16;
 
 /// Where everything listens, on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -122,40 +123,44 @@ impl Member {
 }
 
 impl Ports {
-    /// Ports that were free a moment ago, below those that the system gives to outgoing connections, so that none of
-    /// those takes one before it is listened on.
+    /// Ports that nobody uses, below those that the system gives to outgoing connections. No other world takes them as
+    /// long as the listener that comes with them is kept, whether they are listened on or not.
     ///
     /// # Errors
     /// Loopback has none left.
-    pub fn free() -> std::io::Result<Self> {
+    pub fn free() -> std::io::Result<(Self, TcpListener)> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mut held = Vec::new();
-        for _ in 0..PORTS {
-            if held.len() == EACH {
-                break;
-            }
+        let open = |port: u32| {
+            let port = u16::try_from(port).unwrap_or(0);
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        };
+        for _ in 0..PORTS / EACH {
             // Another process begins elsewhere.
             let n = NEXT
                 .fetch_add(1, Ordering::Relaxed)
-                .wrapping_add(std::process::id() * 64);
-            let port = u16::try_from(FIRST_PORT + n % PORTS).unwrap_or(0);
-            held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+                .wrapping_add(std::process::id());
+            let first = FIRST_PORT + n % (PORTS / EACH) * EACH;
+            let Ok(guard) = open(first) else { continue };
+            let others: Result<Vec<TcpListener>, _> = (first + 1..first + EACH).map(open).collect();
+            if others.is_err() {
+                continue;
+            }
+            let first = guard.local_addr()?.port();
+            let port = |n: u16| first + n;
+            let ports = Self {
+                authority: port(1),
+                portal: port(2),
+                cnaf: port(3),
+                mesr: port(4),
+                clamart: port(5),
+                idp: port(6),
+                backend: port(7),
+                admin: [port(8), port(9), port(10), port(11)],
+                public: [port(12), port(13), port(14), port(15)],
+            };
+            return Ok((ports, guard));
         }
-        if held.len() < EACH {
-            return Err(std::io::ErrorKind::AddrInUse.into());
-        }
-        let port = |n: usize| held[n].local_addr().map(|address| address.port());
-        Ok(Self {
-            authority: port(0)?,
-            portal: port(1)?,
-            cnaf: port(2)?,
-            mesr: port(3)?,
-            clamart: port(4)?,
-            idp: port(5)?,
-            backend: port(6)?,
-            admin: [port(7)?, port(8)?, port(9)?, port(10)?],
-            public: [port(11)?, port(12)?, port(13)?, port(14)?],
-        })
+        Err(std::io::ErrorKind::AddrInUse.into())
     }
 
     /// Probes and metrics of this process.
@@ -176,6 +181,8 @@ pub struct World {
     pub root: PathBuf,
     /// Where everything listens.
     pub ports: Ports,
+    /// Keeps them from other worlds.
+    _guard: Arc<TcpListener>,
     /// Thumbprint of the key that signs the directory.
     pub pin: Thumbprint,
     /// The secret that the authority shares with the identity provider.
@@ -186,24 +193,41 @@ pub struct World {
     pub witness_keys: [String; 4],
 }
 
+/// What a world is made for.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The identity provider that people log in at; the world's own where absent.
+    pub idp_issuer: Option<String>,
+    /// How long a producer releases on one answer of the authority, 200 to 60,000 ms.
+    pub lease_ms: u32,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            idp_issuer: None,
+            lease_ms: 1_000,
+        }
+    }
+}
+
 /// One participant as it is made.
 struct Made {
     row: ParticipantRow,
 }
 
 impl World {
-    /// Writes a new world into `root`, an empty folder, whose people log in at `idp_issuer` (its own provider's where
-    /// absent).
+    /// Writes a new world into `root`, an empty folder.
     ///
     /// # Errors
     /// A file cannot be written, or the catalogue is not found in order.
     pub fn create(
         root: &Path,
-        idp_issuer: Option<String>,
+        setting: Setting,
         now: Micros,
         random: &SystemRandom,
     ) -> Result<Self, Failure> {
-        let ports = Ports::free()
+        let (ports, guard) = Ports::free()
             .map_err(|e| Failure::new(Kind::CannotWrite, "aucun port n'est libre").because(e))?;
         let mut maker = Maker {
             root,
@@ -274,7 +298,7 @@ impl World {
                 maker.key(member.name(), "witness", KeyKind::Witness, Some(&name))?;
         }
 
-        let idp_issuer = idp_issuer.unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
+        let idp_issuer = (setting.idp_issuer).unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
         let issuer = format!("http://localhost:{}", ports.portal);
         let document = DirectoryDocument {
             version: 1,
@@ -282,7 +306,7 @@ impl World {
             issued_at: now,
             next_update: now.plus_ms(DAY_MS),
             expires: now.plus_ms(7 * DAY_MS),
-            lease_ms: 1_000,
+            lease_ms: setting.lease_ms,
             catalogue_hash: catalogue.hash(),
             authority: AuthorityRow {
                 participant: authority.row.id,
@@ -323,6 +347,7 @@ impl World {
         let world = Self {
             root: root.to_owned(),
             ports,
+            _guard: Arc::new(guard),
             pin: *directory_key.thumbprint(),
             idp_secret,
             idp_issuer,
@@ -546,7 +571,7 @@ mod tests {
     fn the_world_is_written_and_its_directory_verifies() {
         let folder = tempfile::tempdir().unwrap();
         let now = Micros::from_secs(1_795_512_305);
-        let world = World::create(folder.path(), None, now, &SystemRandom::new()).unwrap();
+        let world = World::create(folder.path(), Setting::default(), now, &SystemRandom::new()).unwrap();
         let text = std::fs::read_to_string(world.folder("cnaf").join("directory.jws")).unwrap();
         let directory = directory::verify(&text, &world.pin).unwrap();
         assert!(directory.participant(&CNAF.parse().unwrap()).is_some());

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use unefois::demo::asker::Asker;
 use unefois::demo::browser::Browser;
 use unefois::demo::script::Script;
 use unefois::demo::stage::{Roles, Stage};
-use unefois::demo::world::{CNAF, World};
+use unefois::demo::world::{CNAF, Setting, World};
 use unefois_auditor::{Asked, read_log};
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
@@ -37,8 +38,15 @@ impl Mesh {
         let stop = format!("{base}/autorisations/{}/arreter", grant.grant_id);
         let page = asker.browser.open(&stop, "").await.unwrap();
         let (csrf, action) = (page.hidden("csrf").unwrap(), page.url.path().to_owned());
+        let fund = mesh.stage.cnaf().expect("it runs in this process");
+        let before = fund.view();
         let stopped = asker.browser.submit(&page, &action, &[("csrf", &csrf)], "").await;
         stopped.unwrap();
+        // The page answers before every producer has heard of it.
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while fund.view() <= before {
+            look.tick().await;
+        }
         let handle = handle_at_cnaf(grant);
         fetch(&mut asker, &handle).await.expect_err("a stopped grant");
         mesh
@@ -46,7 +54,12 @@ impl Mesh {
 
     async fn raised(n: usize) -> (Self, Asker) {
         let folder = tempfile::tempdir().unwrap();
-        let world = World::create(folder.path(), None, SystemClock.now(), &SystemRandom::new()).unwrap();
+        let setting = Setting {
+            // The machine may stand still for longer than the demonstration's lease lasts.
+            lease_ms: 60_000,
+            ..Setting::default()
+        };
+        let world = World::create(folder.path(), setting, SystemClock.now(), &SystemRandom::new()).unwrap();
         let script = Arc::new(Script::default());
         let stage = Stage::raise(&world, &script, Roles::Here).await.unwrap();
         let mut asker = Asker::new(&world, script, Browser::default());
