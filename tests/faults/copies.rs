@@ -169,7 +169,7 @@ async fn put_back(report: &mut Report, kind: Database, round: usize) -> anyhow::
 fn first_acks(worker: &mut Running) -> anyhow::Result<Vec<Ack>> {
     let mut acks = Vec::new();
     while acks.len() < 5 {
-        if let Line::Ack(_, ack) = worker.next()?.context("the worker ended")? {
+        if let Line::Ack { ack, .. } = worker.next()?.context("the worker ended")? {
             acks.push(ack);
         }
     }
@@ -185,7 +185,7 @@ async fn locked_out(report: &mut Report) -> anyhow::Result<()> {
     report.alone += usize::from(matches!(second, Err(unefois_store::Error::Locked)));
     worker.child.kill()?;
     while let Some(line) = worker.next()? {
-        if let Line::Ack(_, ack) = line {
+        if let Line::Ack { ack, .. } = line {
             acks.push(ack);
         }
     }
@@ -208,7 +208,7 @@ async fn second_process(report: &mut Report) -> anyhow::Result<()> {
     let mut stopped = None;
     while let Some(line) = first.next()? {
         match line {
-            Line::Ack(_, ack) => acks.push(ack),
+            Line::Ack { ack, .. } => acks.push(ack),
             Line::No(at) => stopped = Some((at - taken) / 1_000),
             Line::Open => {}
         }
@@ -240,13 +240,13 @@ async fn stopped_replica(report: &mut Report) -> anyhow::Result<()> {
     db.close().await;
     kill_process(pid, Signal::CONT)?;
     for _ in 0..5 {
-        if let Some(Line::Ack(_, ack)) = first.next()? {
+        if let Some(Line::Ack { ack, .. }) = first.next()? {
             acks.push(ack);
         }
     }
     first.child.kill()?;
     while let Some(line) = first.next()? {
-        if let Line::Ack(_, ack) = line {
+        if let Line::Ack { ack, .. } = line {
             acks.push(ack);
         }
     }

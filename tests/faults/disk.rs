@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
@@ -20,8 +21,8 @@ const EXCHANGES: &str = "12";
 const AT_ONCE: usize = 4;
 /// Exchanges before the file goes.
 const ALIVE: usize = 100;
-/// How long the process may go on without its file.
-const STOPS_WITHIN_MS: i64 = 1_000;
+/// How long the process may go on without its disk or its file, and leave a caller without an answer.
+const ANSWERS_WITHIN_MS: i64 = 1_000;
 
 /// `faults disk`.
 #[derive(Debug, clap::Args)]
@@ -69,12 +70,39 @@ struct Row {
     refused: usize,
     /// Runs that did not go on after one fault.
     stuck: usize,
-    /// The longest time from the fault to the first refusal, where it is measured.
-    stopped_ms: Option<i64>,
-    /// Acknowledged though it began after the file was gone.
+    /// The longest time from the fault to the next answer; where the fault is for good, to the first refusal.
+    answered_ms: i64,
+    /// Whether the fault is for good.
+    for_good: bool,
+    /// Acknowledged though it began after a fault that is for good.
     late: usize,
     /// Old files that were noticed at the next start, of how many.
     noticed: Option<(usize, usize)>,
+}
+
+/// What came of one fault.
+struct Point {
+    judged: Judged,
+    refused: usize,
+    /// `None` where the run ended before the fault.
+    answered_ms: Option<i64>,
+    /// Acknowledged though it began after the fault.
+    late: usize,
+}
+
+impl Row {
+    fn add(&mut self, point: &Point) {
+        self.judged.add(&point.judged);
+        self.refused += point.refused;
+        if let Some(ms) = point.answered_ms {
+            self.points += 1;
+            self.answered_ms = self.answered_ms.max(ms);
+        }
+        match self.for_good {
+            true => self.late += point.late,
+            false => self.stuck += usize::from(point.refused > 1),
+        }
+    }
 }
 
 /// How a run went.
@@ -91,7 +119,7 @@ impl Report {
                 && row.judged.holds()
                 && row.late == 0
                 && row.stuck == 0
-                && row.stopped_ms.is_none_or(|ms| ms <= STOPS_WITHIN_MS)
+                && row.answered_ms <= ANSWERS_WITHIN_MS
                 && row.noticed.is_none_or(|(noticed, of)| noticed == of)
         })
     }
@@ -110,12 +138,13 @@ impl fmt::Display for Report {
                 "\n  {}: {} points, {}, refused {}, runs that did not go on {}",
                 row.title, row.points, row.judged, row.refused, row.stuck
             )?;
-            if let Some(ms) = row.stopped_ms {
-                write!(
+            match row.for_good {
+                true => write!(
                     f,
-                    ", acknowledged afterwards {}, stopped in {ms} ms at most",
-                    row.late
-                )?;
+                    ", acknowledged afterwards {}, stopped in {} ms at most",
+                    row.late, row.answered_ms
+                )?,
+                false => write!(f, ", next answer in {} ms at most", row.answered_ms)?,
             }
             if let Some((noticed, of)) = row.noticed {
                 write!(f, ", old file noticed {noticed}/{of}")?;
@@ -169,18 +198,21 @@ impl Stage {
     /// One run in a copy of the database; what it said.
     fn run(&self, name: &str, fault: Option<(Kind, usize)>) -> anyhow::Result<Vec<Line>> {
         std::fs::copy(self.path("base"), self.path(name))?;
-        let (path, count) = (
-            self.path(name).display().to_string(),
-            self.path("count").display().to_string(),
-        );
+        let path = |name: &str| self.path(name).display().to_string();
+        let (path, count, since) = (path(name), path("count"), path(&since(name)));
         let at = fault.map_or(String::new(), |(_, at)| at.to_string());
         let mut variables = vec![("LD_PRELOAD", self.shim.as_str()), ("FAULT_PATH", &path)];
         match fault {
-            Some((kind, _)) => variables.extend([("FAULT_AT", at.as_str()), ("FAULT_KIND", kind.name())]),
+            Some((kind, _)) => variables.extend([
+                ("FAULT_AT", at.as_str()),
+                ("FAULT_KIND", kind.name()),
+                ("FAULT_SINCE", &since),
+            ]),
             None => variables.push(("FAULT_COUNT", &count)),
         }
         let refusals = match fault {
-            Some((Kind::Full, _)) => "1",
+            // One more after the first, which must be refused too.
+            Some((Kind::Full, _)) => "2",
             Some((Kind::Before | Kind::After, _)) | None => EXCHANGES,
         };
         let more = ["--count", EXCHANGES, "--refusals", refusals];
@@ -190,7 +222,7 @@ impl Stage {
 
 /// Tries every point, then the file.
 pub(crate) async fn run(disk: &Disk) -> anyhow::Result<Report> {
-    let stage = std::sync::Arc::new(Stage::new().await?);
+    let stage = Arc::new(Stage::new().await?);
     let lines = stage.run("dry", None)?;
     ensure!(
         lines.iter().all(|line| !matches!(line, Line::No(_))),
@@ -205,7 +237,7 @@ pub(crate) async fn run(disk: &Disk) -> anyhow::Result<Report> {
         };
         let mut row = Row {
             title: kind.title(),
-            points,
+            for_good: matches!(kind, Kind::Full),
             ..Row::default()
         };
         let mut waiting: Vec<usize> = (0..points).map(|point| 1 + point * calls / points).collect();
@@ -214,15 +246,12 @@ pub(crate) async fn run(disk: &Disk) -> anyhow::Result<Report> {
             while runs.len() < AT_ONCE
                 && let Some(at) = waiting.pop()
             {
-                runs.spawn(point(std::sync::Arc::clone(&stage), kind, at));
+                runs.spawn(point(Arc::clone(&stage), kind, at));
             }
             let Some(ended) = runs.join_next().await else {
                 break;
             };
-            let (judged, refused) = ended??;
-            row.judged.add(&judged);
-            row.refused += refused;
-            row.stuck += usize::from(refused > 1 && !matches!(kind, Kind::Full));
+            row.add(&ended??);
         }
         rows.push(row);
     }
@@ -232,25 +261,52 @@ pub(crate) async fn run(disk: &Disk) -> anyhow::Result<Report> {
     Ok(Report { calls, rows })
 }
 
-async fn point(stage: std::sync::Arc<Stage>, kind: Kind, at: usize) -> anyhow::Result<(Judged, usize)> {
+/// One run with one fault.
+async fn point(stage: Arc<Stage>, kind: Kind, at: usize) -> anyhow::Result<Point> {
     let name = format!("{}-{at}", kind.name());
-    let (runner, run) = (std::sync::Arc::clone(&stage), name.clone());
+    let (runner, run) = (Arc::clone(&stage), name.clone());
     let lines = tokio::task::spawn_blocking(move || runner.run(&run, Some((kind, at)))).await??;
+    let ended = boottime_us();
     let mut acks = stage.acks.clone();
     acks.extend(lines.iter().filter_map(acknowledged));
     let judged = judge(&stage.url(&name), 1, &acks).await;
     let judged = judged.with_context(|| format!("after {name}"))?;
-    let refused = lines.iter().filter(|line| matches!(line, Line::No(_))).count();
+    let since: Option<i64> = match std::fs::read_to_string(stage.path(&since(&name))) {
+        Ok(text) => Some(text.trim().parse()?),
+        // The run ended before this call.
+        Err(_) => None,
+    };
     for suffix in ["", ".lock", "-wal", "-shm"] {
         // What is not there need not go.
         let _gone = std::fs::remove_file(stage.path(&format!("{name}{suffix}")));
     }
-    Ok((judged, refused))
+    let after = |at: &i64| since.is_some_and(|since| *at > since);
+    let answered = lines.iter().filter_map(|line| match line {
+        Line::No(at) => Some(*at),
+        Line::Ack { at, .. } if !matches!(kind, Kind::Full) => Some(*at),
+        Line::Ack { .. } | Line::Open => None,
+    });
+    // Who is not answered is told by the end of the process.
+    let answered = answered.filter(after).min().unwrap_or(ended);
+    Ok(Point {
+        judged,
+        refused: lines.iter().filter(|line| matches!(line, Line::No(_))).count(),
+        answered_ms: since.map(|since| (answered - since) / 1_000),
+        late: lines
+            .iter()
+            .filter(|line| matches!(line, Line::Ack { began, .. } if after(began)))
+            .count(),
+    })
+}
+
+/// The file that says when the fault struck.
+fn since(name: &str) -> String {
+    format!("since-{name}")
 }
 
 const fn acknowledged(line: &Line) -> Option<Ack> {
     match line {
-        Line::Ack(_, ack) => Some(*ack),
+        Line::Ack { ack, .. } => Some(*ack),
         Line::Open | Line::No(_) => None,
     }
 }
@@ -273,9 +329,9 @@ async fn file(stage: &Stage, replace: bool) -> anyhow::Result<Row> {
     let (mut late, mut stopped) = (0, None);
     while let Some(line) = worker.next()? {
         match line {
-            Line::Ack(began, _) if began > gone => late += 1,
+            Line::Ack { began, .. } if began > gone => late += 1,
             Line::No(at) => stopped = stopped.or(Some((at - gone) / 1_000)),
-            Line::Ack(..) | Line::Open => {}
+            Line::Ack { .. } | Line::Open => {}
         }
     }
     worker.child.wait()?;
@@ -301,7 +357,8 @@ async fn file(stage: &Stage, replace: bool) -> anyhow::Result<Row> {
             ..Judged::default()
         },
         refused: 1,
-        stopped_ms: Some(stopped.context("the worker went on")?),
+        answered_ms: stopped.context("the worker went on")?,
+        for_good: true,
         late,
         stuck: 0,
         noticed: replace.then_some((noticed, 1)),

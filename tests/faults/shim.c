@@ -1,5 +1,6 @@
 /* Fails the n-th call that changes a file whose path begins with $FAULT_PATH, before or after it took effect, once or
- * from then on. Loaded before the C library (LD_PRELOAD); counts its calls in $FAULT_COUNT at the end. */
+ * from then on. Loaded before the C library (LD_PRELOAD); writes to $FAULT_SINCE when the first one failed, by the clock
+ * since boot in microseconds, and counts its calls in $FAULT_COUNT at the end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -7,9 +8,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static long calls;
+static int told_since;
+
+static void put(const char *variable, long long number) {
+  const char *path = getenv(variable);
+  FILE *file = path ? fopen(path, "w") : NULL;
+  if (!file) return;
+  fprintf(file, "%lld\n", number);
+  fclose(file);
+}
+
+static void failing(void) {
+  struct timespec now;
+  if (__atomic_exchange_n(&told_since, 1, __ATOMIC_SEQ_CST)) return;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  put("FAULT_SINCE", now.tv_sec * 1000000LL + now.tv_nsec / 1000);
+}
 
 static int ours(int fd) {
   const char *prefix = getenv("FAULT_PATH");
@@ -29,8 +47,8 @@ static int fault(int fd) {
   const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND");
   if (!at || !kind) return 0;
   long when = atol(at);
-  if (!strcmp(kind, "full")) return n >= when;
-  if (n != when) return 0;
+  if (!strcmp(kind, "full") ? n < when : n != when) return 0;
+  failing();
   return !strcmp(kind, "after") ? 2 : 1;
 }
 
@@ -57,11 +75,6 @@ WRAP(int, fdatasync, (int fd), fd, (fd))
 WRAP(int, ftruncate, (int fd, off_t n), fd, (fd, n))
 WRAP(int, ftruncate64, (int fd, off64_t n), fd, (fd, n))
 
-__attribute__((destructor)) static void told(void) {
-  const char *path = getenv("FAULT_COUNT");
-  if (!path) return;
-  FILE *file = fopen(path, "w");
-  if (!file) return;
-  fprintf(file, "%ld\n", calls);
-  fclose(file);
+__attribute__((destructor)) static void counted(void) {
+  put("FAULT_COUNT", calls);
 }

@@ -37,7 +37,11 @@ pub(crate) async fn run(worker: &Worker) -> anyhow::Result<bool> {
     for _ in 0..worker.count {
         let began = boottime_us();
         match exchange(&ledger).await {
-            Ok(ack) => say(Line::Ack(began, ack))?,
+            Ok(ack) => say(Line::Ack {
+                began,
+                at: boottime_us(),
+                ack,
+            })?,
             Err(_) => {
                 say(Line::No(boottime_us()))?;
                 refusals += 1;

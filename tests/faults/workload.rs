@@ -196,8 +196,14 @@ async fn unpaired(url: &str) -> anyhow::Result<i64> {
 pub(crate) enum Line {
     /// It serves.
     Open,
-    /// An exchange that began then was acknowledged.
-    Ack(i64, Ack),
+    /// An exchange was acknowledged.
+    Ack {
+        /// When it began.
+        began: i64,
+        /// When it was acknowledged.
+        at: i64,
+        ack: Ack,
+    },
     /// An exchange was refused, at that time.
     No(i64),
 }
@@ -206,7 +212,10 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("open"),
-            Self::Ack(began, ack) => write!(f, "ack {began} {} {}", ack.index, Sha256::from_bytes(ack.leaf)),
+            Self::Ack { began, at, ack } => {
+                let leaf = Sha256::from_bytes(ack.leaf);
+                write!(f, "ack {began} {at} {} {leaf}", ack.index)
+            }
             Self::No(at) => write!(f, "no {at}"),
         }
     }
@@ -217,13 +226,17 @@ impl Line {
         let parts: Vec<&str> = line.split(' ').collect();
         Ok(match parts.as_slice() {
             ["open"] => Self::Open,
-            ["ack", began, index, leaf] => {
+            ["ack", began, at, index, leaf] => {
                 let leaf: Sha256 = leaf.parse()?;
                 let ack = Ack {
                     index: index.parse()?,
                     leaf: *leaf.as_bytes(),
                 };
-                Self::Ack(began.parse()?, ack)
+                Self::Ack {
+                    began: began.parse()?,
+                    at: at.parse()?,
+                    ack,
+                }
             }
             ["no", at] => Self::No(at.parse()?),
             _ => bail!("a worker said: {line}"),

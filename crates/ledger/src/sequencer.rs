@@ -33,6 +33,8 @@ use crate::receipt::Head;
 const MAX_BATCH: usize = 2_048;
 /// How long to wait between two attempts at learning the outcome of a transaction.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
+/// How long an outcome may be unknown before its callers are told so: on a full disk nothing is learnt any more.
+const UNTOLD: Duration = Duration::from_millis(500);
 
 /// How long a batch may take before the log counts as not writable: its callers have given up by then.
 const LATE: Duration = Duration::from_secs(2);
@@ -134,7 +136,16 @@ impl Sequencer {
                 );
                 // Who answers next may be another server, where what this one had named has another number.
                 self.state.names = Names::default();
-                self.settle(batch.as_ref()).await
+                let mut settling = pin!(self.settle(batch.as_ref()));
+                match tokio::time::timeout(UNTOLD, settling.as_mut()).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        for item in std::mem::take(&mut items) {
+                            item.fail(Error::Unavailable);
+                        }
+                        settling.await
+                    }
+                }
             }
         };
         match (outcome, batch) {

@@ -1,8 +1,9 @@
 //! Writes that fail, and writes whose outcome nobody told: each applied and not applied.
 
-use unefois_core::{Event, Outcome, Reason};
+use unefois_core::{Clock as _, Event, Outcome, Reason};
 use unefois_ledger::verify::verify_database;
 use unefois_ledger::{ClaimRequest, Error, Ledger};
+use unefois_mesh::SystemClock;
 use unefois_store::{Component, Db};
 
 use crate::both_databases;
@@ -156,6 +157,27 @@ async fn i1_an_outcome_nobody_told_is_read_from_the_head() {
     assert_eq!(events(ledger).await, [Event::Released; 3]);
     let mut raw = Raw::open(&wires.scene.database).await;
     assert_eq!(raw.count("SELECT COUNT(*) FROM claim").await, 3);
+}
+
+/// What became of it is learnt later, and shown then.
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_an_outcome_that_stays_unknown_is_told_before_the_deadline() {
+    let wires = Wires::new().await;
+    let (ledger, hold) = (&wires.faulty, Hold::default());
+    let request = wires.scene.once(wires.scene.handle());
+    wires.proxy.arm([Fault::Unheard, Fault::Held(hold.clone())]);
+    let attempt = ledger.attempt(request.clone()).unwrap();
+    let began = SystemClock.boottime();
+    let unknown = release(ledger, &attempt, payload(1), open_gate()).await;
+    assert!(matches!(unknown, Err(Error::Unavailable)), "{unknown:?}");
+    let waited = SystemClock.boottime().micros_since(began) / 1_000;
+    assert!((500..1_500).contains(&waited), "{waited} ms");
+    drop(attempt);
+    assert_eq!(ledger.head().size, 0, "nothing is shown that is not known");
+    hold.go.notify_one();
+    until(|| ledger.head().size == 1).await;
+    again(fetch(ledger, request, payload(1)).await.unwrap());
+    assert_eq!(events(ledger).await, [Event::Released, Event::ReleasedAgain]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
