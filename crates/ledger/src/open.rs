@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use unefois_core::{Clock, Random};
 use unefois_store::Db;
 use unefois_store::entry::{owner, partition_ensure};
-use unefois_store::head::{self, head_marks, head_read, head_take};
+use unefois_store::head::{self, head_marks, head_read, head_replicated, head_take};
 use unefois_store::name::Names;
 use unefois_tlog::{Checkpoint, Origin, SignedCheckpoint, SignerKey};
 
@@ -71,6 +71,9 @@ impl Ledger {
             return Err(Error::Closed);
         }
         tx.commit().await?;
+        if safeguards.synchronous_standby && !head_replicated(&db, head.log, head.epoch, head.size).await? {
+            return Err(Error::Fenced);
+        }
         partition_ensure(&db, head.size).await?;
 
         let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
@@ -117,6 +120,7 @@ impl Ledger {
             queue: items,
             published: publish,
             guard: Arc::clone(&guard),
+            synchronous_standby: safeguards.synchronous_standby,
             closing: closing.clone(),
         };
         tasks.spawn(sequencer.run());

@@ -17,7 +17,7 @@ use unefois_core::Clock;
 use unefois_store::Db;
 use unefois_store::batch::batch_try;
 use unefois_store::entry::{partition_ensure, partition_is_due};
-use unefois_store::head::{self, head_advance, head_retake};
+use unefois_store::head::{self, head_advance, head_replicated, head_retake};
 use unefois_store::name::Names;
 use unefois_tlog::Tree;
 use uuid::Uuid;
@@ -54,6 +54,8 @@ pub(crate) struct Sequencer {
     pub(crate) queue: mpsc::Receiver<Item>,
     pub(crate) published: watch::Sender<Arc<Published>>,
     pub(crate) guard: Arc<Guard>,
+    /// Whether what is written must be on a second server.
+    pub(crate) synchronous_standby: bool,
     pub(crate) closing: CancellationToken,
 }
 
@@ -126,7 +128,10 @@ impl Sequencer {
     /// Writes one batch and answers its callers; the items to try again.
     async fn process(&mut self, mut items: Vec<Item>) -> Vec<Item> {
         let (mut batch, mut later) = (None, Vec::new());
-        let written = self.transact(&mut items, &mut batch, &mut later).await;
+        let mut written = self.transact(&mut items, &mut batch, &mut later).await;
+        if let (Ok(()), Some(batch)) = (&written, &batch) {
+            written = self.replicated(self.state.epoch, batch.tree.size()).await;
+        }
         let outcome = match written {
             Ok(()) => Outcome::Applied,
             Err(error) => {
@@ -254,6 +259,14 @@ impl Sequencer {
         Ok(())
     }
 
+    /// Waits until a standby has what was written, where one must: a commit says so only if nobody cancelled its wait.
+    async fn replicated(&self, epoch: u64, size: u64) -> Result<(), Error> {
+        if !self.synchronous_standby || head_replicated(&self.db, self.state.log, epoch, size).await? {
+            return Ok(());
+        }
+        Err(Error::Fenced)
+    }
+
     /// Takes a new epoch and compares the head with what was tried. The row's lock makes this wait for a transaction
     /// that is still open, so what it reads is the outcome.
     async fn settle(&mut self, batch: Option<&Batch>) -> Outcome {
@@ -284,7 +297,9 @@ impl Sequencer {
                     tracing::error!("another process took this log");
                     return Outcome::Lost(Standing::Fenced);
                 }
-                Err(unefois_store::Error::Replaced) => return Outcome::Lost(Standing::Replaced),
+                Err(Error::Store(unefois_store::Error::Replaced)) => {
+                    return Outcome::Lost(Standing::Replaced);
+                }
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -298,10 +313,13 @@ impl Sequencer {
         }
     }
 
-    async fn retake(&self) -> Result<Option<head::Head>, unefois_store::Error> {
+    async fn retake(&self) -> Result<Option<head::Head>, Error> {
         let mut tx = self.db.begin().await?;
         let head = head_retake(&mut tx, self.state.log, self.holder).await?;
         tx.commit().await?;
+        if let Some(head) = &head {
+            self.replicated(head.epoch, head.size).await?;
+        }
         Ok(head)
     }
 

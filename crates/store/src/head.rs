@@ -1,10 +1,16 @@
 //! The one row of each log that changes: its fence, its size and its signed head.
 
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 use unefois_core::{Micros, RevocationView};
 use unefois_tlog::Hash;
 use uuid::Uuid;
 
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
+
+/// How often a standby is asked for, whether it has caught up.
+const REPLICATED_EVERY: Duration = Duration::from_millis(10);
 
 /// What `ledger_head` says of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +96,41 @@ pub async fn head_advance(tx: &mut Tx, size: u64, next: &Head) -> Result<bool, E
         .bind(next.at.get()).bind(view_epoch).bind(view_seq).bind(next.checkpoint.as_str())
         .execute(c).await?.rows_affected());
     Ok(done == 1)
+}
+
+/// Waits, however long it takes, until a synchronous standby has on disk that the log of number `log` is at `size` in
+/// `epoch`; `false` if the database says otherwise.
+///
+/// Call it after the commit where a standby must have it: a commit whose wait for the standby an operator cancelled
+/// succeeds like any other, with a warning that the driver keeps to itself.
+///
+/// # Errors
+/// [`Error::Database`]: nobody knows; [`Error::Standby`] on SQLite, which has none.
+pub async fn head_replicated(db: &Db, log: i32, epoch: u64, size: u64) -> Result<bool, Error> {
+    const HERE: &str = "WITH here AS MATERIALIZED (SELECT pg_current_wal_flush_lsn() AS lsn FROM ledger_head \
+         WHERE log = $1 AND epoch = $2 AND size = $3) SELECT lsn::text, EXISTS (SELECT FROM pg_stat_replication \
+         WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= lsn) FROM here";
+    const THERE: &str = "SELECT EXISTS (SELECT FROM pg_stat_replication \
+         WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= $1::pg_lsn)";
+    let Db::Postgres(pool) = db else {
+        return Err(Error::Standby("SQLite has none"));
+    };
+    // One connection: another may be to a server that took over, whose standby has another log.
+    let mut conn = pool.acquire().await?;
+    let here = sqlx::query_as::<_, (String, bool)>(HERE)
+        .bind(log)
+        .bind(to_i64(epoch)?)
+        .bind(to_i64(size)?);
+    let Some((lsn, mut there)) = here.fetch_optional(&mut *conn).await? else {
+        return Ok(false);
+    };
+    let mut look = tokio::time::interval(REPLICATED_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !there {
+        look.tick().await;
+        there = sqlx::query_scalar(THERE).bind(&lsn).fetch_one(&mut *conn).await?;
+    }
+    Ok(true)
 }
 
 /// The committed head of the log of `origin`.

@@ -215,6 +215,44 @@ async fn i9_without_the_standby_that_must_be_there_no_exchange_begins() {
     refused("none is attached").await;
 }
 
+/// The commit succeeds then, with a warning that the driver keeps to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_cancelled_wait_for_the_standby_acknowledges_nothing() {
+    const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let (scene, mut server) = alone().await;
+    let required = Safeguards {
+        synchronous_standby: true,
+        ..Safeguards::default()
+    };
+    let standby = Standby::attach(&scene.database);
+    set(&mut server, "second").await;
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while scene.db.check_standby().await.is_err() {
+        look.tick().await;
+    }
+    let ledger = scene.open_with(scene.db.clone(), 1, required).await.unwrap();
+    ledger.append(entry(Event::Admin)).await.unwrap();
+    drop(standby);
+    while scene.db.check_standby().await.is_ok() {
+        look.tick().await;
+    }
+    let cancelled = async {
+        while waiting(&mut server).await == 0 {
+            look.tick().await;
+        }
+        sqlx::query(CANCEL).execute(&mut server).await.unwrap();
+    };
+    let (unheard, ()) = tokio::join!(ledger.append(entry(Event::Admin)), cancelled);
+    assert!(matches!(unheard, Err(Error::Unavailable)), "{unheard:?}");
+    assert_eq!(waiting(&mut server).await, 0);
+    let size = sqlx::query_scalar::<_, i64>("SELECT size FROM ledger_head");
+    assert_eq!(size.fetch_one(&mut server).await.unwrap(), 2, "it is committed");
+    assert_eq!(ledger.head().size, 1, "nothing is shown before it is on both");
+    let _standby = Standby::attach(&scene.database);
+    until(|| ledger.head().size == 2).await;
+    ledger.append(entry(Event::Admin)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_standby_decides_nothing() {
     let mut database = TestDatabase::postgres_alone();
