@@ -5,15 +5,19 @@
 //! cargo run -p unefois-tests --bin faults -- kill --database both
 //! cargo run -p unefois-tests --bin faults -- disk
 //! cargo run -p unefois-tests --bin faults -- server
+//! cargo run -p unefois-tests --bin faults -- standby
 //! cargo run -p unefois-tests --bin faults -- copies
 //! ```
 
 mod books;
 mod copies;
+mod crowd;
 mod disk;
 mod kill;
 mod load;
+mod replica;
 mod server;
+mod standby;
 mod worker;
 mod workload;
 
@@ -39,6 +43,9 @@ enum Fault {
     Disk(disk::Disk),
     /// Stops PostgreSQL at once, or kills it, while exchanges go on.
     Server(server::Server),
+    /// Stops PostgreSQL's synchronous standby in its tracks, or kills it, and ends the waits for it; then loses the first
+    /// server.
+    Standby(standby::Standby),
     /// Puts old copies back, starts a second process on a log, stops a replica in its tracks.
     Copies(copies::Copies),
     #[command(hide = true)]
@@ -107,6 +114,11 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
             }
             Fault::Server(server) => {
                 let report = server::run(server).await?;
+                writeln!(std::io::stdout(), "{report}")?;
+                Ok(report.holds())
+            }
+            Fault::Standby(standby) => {
+                let report = standby::run(standby).await?;
                 writeln!(std::io::stdout(), "{report}")?;
                 Ok(report.holds())
             }

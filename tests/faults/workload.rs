@@ -73,14 +73,19 @@ fn signer(shard: u8) -> SignerKey {
 
 /// Opens the log of `shard`, as a node does.
 pub(crate) async fn open(url: &str, shard: u8, anchor: Option<&Path>) -> anyhow::Result<(Db, Ledger)> {
+    let safeguards = Safeguards {
+        anchor: anchor.map(Path::to_owned),
+        ..Safeguards::default()
+    };
+    open_with(url, shard, safeguards).await
+}
+
+/// As [`open`], with these safeguards.
+pub(crate) async fn open_with(url: &str, shard: u8, safeguards: Safeguards) -> anyhow::Result<(Db, Ledger)> {
     let db = Db::open(url, Component::Node).await?;
     let keys = Keys {
         signer: signer(shard),
         node_key: NodeKey::new(&[9; 32]),
-    };
-    let safeguards = Safeguards {
-        anchor: anchor.map(Path::to_owned),
-        ..Safeguards::default()
     };
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
     match Ledger::open(db.clone(), keys, safeguards, clock, random).await {

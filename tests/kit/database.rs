@@ -87,7 +87,8 @@ impl TestDatabase {
     }
 
     /// Has a shell execute `command` in the folder of the server that [`TestDatabase::postgres_alone`] started, as its own
-    /// user: its data is in `data`, its programs are in `$1`. It does not wait for the end.
+    /// user: its data is in `data`, its programs are in `$1`. It does not wait for the end. A second server, in `standby`,
+    /// ends with the first.
     pub fn server_shell(&mut self, command: &str) {
         let cluster = self.alone.as_mut().expect("a server of its own");
         let shell = cluster.script.stdin.as_mut().expect("the shell listens");
@@ -125,6 +126,9 @@ impl Cluster {
             exec >/dev/null 2>>log
             while read -r command; do eval "$command" >>log 2>&1; done
             "$1/pg_ctl" -D data -m immediate -s stop >/dev/null 2>&1
+            if read -r second <standby/postmaster.pid; then
+                kill -9 $(cat "/proc/$second/task/$second/children") "$second"
+            fi 2>/dev/null
             rm -rf "$dir"
         "#;
         let programs = programs().expect("PostgreSQL is installed under /usr/lib/postgresql");
