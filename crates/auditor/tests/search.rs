@@ -2,18 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../tests/kit/answers.rs"]
+pub mod answers;
+
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Status, async_trait};
 use unefois_auditor::{Error, KnownHead, Row, Search, Searched, entries_at, search, watch};
 use unefois_core::{Entry, EntryFilter, Event, Micros};
 use unefois_proto::pb::ledger::v1 as pb;
-use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
+
+use answers::{Answering, Answers};
 
 const ORIGIN: &str = "urn:unefois:participant:18003506500010/1";
 
@@ -25,81 +30,29 @@ struct Served {
     told: Vec<pb::WatchResponse>,
 }
 
-#[tonic::async_trait]
-impl LedgerService for Served {
-    async fn list_entries(
-        &self,
-        _: Request<pb::ListEntriesRequest>,
-    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn get_consistency(
-        &self,
-        _: Request<pb::GetConsistencyRequest>,
-    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search(&self, _: Request<pb::SearchRequest>) -> Result<Response<pb::SearchResponse>, Status> {
+#[async_trait]
+impl Answers for Served {
+    async fn search(&self, _: pb::SearchRequest) -> Result<pb::SearchResponse, Status> {
         let mut pages = self.pages.lock().unwrap();
         match pages.is_empty() {
             true => Err(Status::unavailable("no further page")),
-            false => Ok(Response::new(pages.remove(0))),
+            false => Ok(pages.remove(0)),
         }
     }
 
-    async fn get_proof(
-        &self,
-        _: Request<pb::GetProofRequest>,
-    ) -> Result<Response<pb::GetProofResponse>, Status> {
-        Ok(Response::new(self.proof.clone().unwrap()))
+    async fn get_proof(&self, _: pb::GetProofRequest) -> Result<pb::GetProofResponse, Status> {
+        Ok(self.proof.clone().unwrap())
     }
 
-    type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchResponse, Status>>>;
-
-    async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let told: Vec<_> = self.told.iter().cloned().map(Ok).collect();
-        Ok(Response::new(tokio_stream::iter(told)))
-    }
-
-    async fn list_held_heads(
-        &self,
-        _: Request<pb::ListHeldHeadsRequest>,
-    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn count_persons(
-        &self,
-        _: Request<pb::CountPersonsRequest>,
-    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn disclose(
-        &self,
-        _: Request<pb::DiscloseRequest>,
-    ) -> Result<Response<pb::DiscloseResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search_subject(
-        &self,
-        _: Request<pb::SearchSubjectRequest>,
-    ) -> Result<Response<pb::SearchSubjectResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+    async fn watch(&self, _: pb::WatchRequest) -> Result<Vec<pb::WatchResponse>, Status> {
+        Ok(self.told.clone())
     }
 }
 
 async fn channel(served: Served) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder().add_service(LedgerServiceServer::new(served));
+    let server = Server::builder().add_service(LedgerServiceServer::new(Answering(served)));
     #[expect(
         clippy::disallowed_methods,
         reason = "the server ends with the test's runtime"

@@ -2,22 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../tests/kit/answers.rs"]
+pub mod answers;
+
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Status, async_trait};
 use unefois_auditor::{Asked, Error, KnownHead, LogReport, read_log, verify_log};
 use unefois_core::{Entry, Event, Micros, RevocationView};
-use unefois_proto::pb::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
-use unefois_proto::pb::ledger::v1::{
-    CountPersonsRequest, CountPersonsResponse, DiscloseRequest, DiscloseResponse, GetConsistencyRequest,
-    GetConsistencyResponse, GetProofRequest, GetProofResponse, HistoryRequest, HistoryResponse,
-    ListEntriesRequest, ListEntriesResponse, ListHeldHeadsRequest, ListHeldHeadsResponse, SearchRequest,
-    SearchResponse, SearchSubjectRequest, SearchSubjectResponse, WatchRequest, WatchResponse,
-};
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
+use unefois_proto::pb::ledger::v1::{ListEntriesRequest, ListEntriesResponse};
 use unefois_tlog::{Checkpoint, Hash, KeyName, Origin, SignerKey, Tiles, Tree};
+
+use answers::{Answering, Answers};
 
 const ORIGIN: &str = "urn:unefois:participant:18003506500010/1";
 /// Largest page that the server gives, so that a log of a few entries takes several.
@@ -80,13 +80,9 @@ impl Served {
     }
 }
 
-#[tonic::async_trait]
-impl LedgerService for Served {
-    async fn list_entries(
-        &self,
-        request: Request<ListEntriesRequest>,
-    ) -> Result<Response<ListEntriesResponse>, Status> {
-        let asked = request.into_inner();
+#[async_trait]
+impl Answers for Served {
+    async fn list_entries(&self, asked: ListEntriesRequest) -> Result<ListEntriesResponse, Status> {
         let start = usize::try_from(asked.start).unwrap().min(self.entries.len());
         let end = (start + PAGE).min(self.entries.len());
         let consistency = match asked.known_size {
@@ -100,69 +96,19 @@ impl LedgerService for Served {
             }
         };
         let checkpoint = self.head(asked.size);
-        Ok(Response::new(ListEntriesResponse {
+        Ok(ListEntriesResponse {
             entries: self.entries[start..end].to_vec(),
             checkpoint,
             consistency,
             reading: Vec::new(),
-        }))
-    }
-
-    async fn get_consistency(
-        &self,
-        _: Request<GetConsistencyRequest>,
-    ) -> Result<Response<GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search(&self, _: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn get_proof(&self, _: Request<GetProofRequest>) -> Result<Response<GetProofResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    type WatchStream = tokio_stream::Empty<Result<WatchResponse, Status>>;
-
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn list_held_heads(
-        &self,
-        _: Request<ListHeldHeadsRequest>,
-    ) -> Result<Response<ListHeldHeadsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn count_persons(
-        &self,
-        _: Request<CountPersonsRequest>,
-    ) -> Result<Response<CountPersonsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn disclose(&self, _: Request<DiscloseRequest>) -> Result<Response<DiscloseResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search_subject(
-        &self,
-        _: Request<SearchSubjectRequest>,
-    ) -> Result<Response<SearchSubjectResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        })
     }
 }
 
 async fn channel(served: Served) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder().add_service(LedgerServiceServer::new(served));
+    let server = Server::builder().add_service(LedgerServiceServer::new(Answering(served)));
     #[expect(
         clippy::disallowed_methods,
         reason = "the server ends with the test's runtime"

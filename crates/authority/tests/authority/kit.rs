@@ -30,6 +30,7 @@ use unefois_tlog::SignerKey;
 pub(crate) use ledgers::{Node, Served, Which, Write};
 pub(crate) use request::{form, merge, redeem, redeem_parameters, set, subject_check};
 
+use crate::answers::Answering;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET};
@@ -262,7 +263,13 @@ impl Kit {
 
     /// The producer, with a history that nobody reads to its end.
     pub(crate) async fn endless_history(&self) -> Served {
-        Served::start(self, &self.producer, &self.document.participants[3], Endless).await
+        Served::start(
+            self,
+            &self.producer,
+            &self.document.participants[3],
+            Answering(Endless),
+        )
+        .await
     }
 
     fn connector(&self, pem: &Pem) -> (Connector, Target) {

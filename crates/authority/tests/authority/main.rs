@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../../../tests/kit/answers.rs"]
+pub mod answers;
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;

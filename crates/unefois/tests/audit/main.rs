@@ -7,6 +7,8 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "../../../../tests/kit/answers.rs"]
+pub mod answers;
 mod disclosure;
 mod export;
 mod mesh;

@@ -7,13 +7,15 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Status, async_trait};
 use unefois::demo::world::World;
 use unefois_core::Clock;
 use unefois_mesh::{Identity, Limits, Listener, Peer, SystemClock, Trust};
 use unefois_proto::pb::ledger::v1 as pb;
-use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
+use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
 use unefois_tlog::{Checkpoint, Hash, SignerKey, Tiles, Tree};
+
+use crate::answers::{Answering, Answers};
 
 const PAGE: usize = 1_000;
 
@@ -53,7 +55,7 @@ impl Serving {
                 entries: keeper.entries,
                 confirmed: keeper.confirmed,
             };
-            let router: Router = Routes::new(LedgerServiceServer::new(log)).into_axum_router();
+            let router: Router = Routes::new(LedgerServiceServer::new(Answering(log))).into_axum_router();
             tasks.spawn(listener.await.unwrap().serve(router, shutdown.clone()));
         }
         tasks.close();
@@ -83,92 +85,40 @@ impl Log {
         let head = head.sign(&self.key).unwrap().as_str().to_owned();
         (tree, head)
     }
-}
 
-#[tonic::async_trait]
-impl ledger_service_server::LedgerService for Log {
-    async fn list_entries(
-        &self,
-        request: Request<pb::ListEntriesRequest>,
-    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        let start = usize::try_from(request.get_ref().start).unwrap();
-        Ok(Response::new(pb::ListEntriesResponse {
-            entries: self.entries.iter().skip(start).take(PAGE).cloned().collect(),
-            checkpoint: self.tree().1,
-            ..Default::default()
-        }))
-    }
-
-    async fn get_consistency(
-        &self,
-        _: Request<pb::GetConsistencyRequest>,
-    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search(&self, _: Request<pb::SearchRequest>) -> Result<Response<pb::SearchResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn get_proof(
-        &self,
-        request: Request<pb::GetProofRequest>,
-    ) -> Result<Response<pb::GetProofResponse>, Status> {
-        let places = request.into_inner().indexes;
+    /// The rows at `places`, their shared proof and the head that it leads to.
+    fn proved(&self, places: &[u64]) -> (Vec<pb::EntryRow>, Vec<Vec<u8>>, String) {
         let (tree, checkpoint) = self.tree();
-        let proof = tree.multi_inclusion_proof(&places, tree.size(), &Tiles::new());
+        let proof = tree.multi_inclusion_proof(places, tree.size(), &Tiles::new());
         let row = |index: &u64| pb::EntryRow {
             index: *index,
             entry: self.entries[usize::try_from(*index).unwrap()].clone(),
             acknowledged: self.confirmed.contains(index),
         };
-        Ok(Response::new(pb::GetProofResponse {
-            rows: places.iter().map(row).collect(),
-            checkpoint,
-            proof: proof
-                .unwrap()
-                .iter()
-                .map(|hash| hash.as_bytes().to_vec())
-                .collect(),
+        let proof = proof.unwrap();
+        let proof = proof.iter().map(|hash| hash.as_bytes().to_vec());
+        (places.iter().map(row).collect(), proof.collect(), checkpoint)
+    }
+}
+
+#[async_trait]
+impl Answers for Log {
+    async fn list_entries(&self, asked: pb::ListEntriesRequest) -> Result<pb::ListEntriesResponse, Status> {
+        let start = usize::try_from(asked.start).unwrap();
+        Ok(pb::ListEntriesResponse {
+            entries: self.entries.iter().skip(start).take(PAGE).cloned().collect(),
+            checkpoint: self.tree().1,
             ..Default::default()
-        }))
+        })
     }
 
-    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
-
-    async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn list_held_heads(
-        &self,
-        _: Request<pb::ListHeldHeadsRequest>,
-    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn count_persons(
-        &self,
-        _: Request<pb::CountPersonsRequest>,
-    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn disclose(
-        &self,
-        _: Request<pb::DiscloseRequest>,
-    ) -> Result<Response<pb::DiscloseResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search_subject(
-        &self,
-        _: Request<pb::SearchSubjectRequest>,
-    ) -> Result<Response<pb::SearchSubjectResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+    async fn get_proof(&self, asked: pb::GetProofRequest) -> Result<pb::GetProofResponse, Status> {
+        let (rows, proof, checkpoint) = self.proved(&asked.indexes);
+        Ok(pb::GetProofResponse {
+            rows,
+            checkpoint,
+            proof,
+            ..Default::default()
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status};
+use tonic::{Status, async_trait};
 use unefois_core::commitment::{Field, NodeKey, Salt};
 use unefois_core::directory::ParticipantRow;
 use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason};
@@ -18,6 +18,7 @@ use unefois_tlog::SignerKey;
 
 use super::pki::Pem;
 use super::{AUTHORITY, Kit};
+use crate::answers::Answers;
 use crate::database::TestDatabase;
 
 /// One of the two nodes.
@@ -167,72 +168,13 @@ impl Served {
 /// A ledger whose history never comes to its end.
 pub(super) struct Endless;
 
-#[tonic::async_trait]
-impl ledger_service_server::LedgerService for Endless {
-    async fn list_entries(
-        &self,
-        _: Request<pb::ListEntriesRequest>,
-    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn get_consistency(
-        &self,
-        _: Request<pb::GetConsistencyRequest>,
-    ) -> Result<Response<pb::GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn search(&self, _: Request<pb::SearchRequest>) -> Result<Response<pb::SearchResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn get_proof(
-        &self,
-        _: Request<pb::GetProofRequest>,
-    ) -> Result<Response<pb::GetProofResponse>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    type WatchStream = tokio_stream::Empty<Result<pb::WatchResponse, Status>>;
-
-    async fn watch(&self, _: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("a history alone"))
-    }
-
-    async fn list_held_heads(
-        &self,
-        _: Request<pb::ListHeldHeadsRequest>,
-    ) -> Result<Response<pb::ListHeldHeadsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn count_persons(
-        &self,
-        _: Request<pb::CountPersonsRequest>,
-    ) -> Result<Response<pb::CountPersonsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn history(&self, _: Request<pb::HistoryRequest>) -> Result<Response<pb::HistoryResponse>, Status> {
-        Ok(Response::new(pb::HistoryResponse {
+#[async_trait]
+impl Answers for Endless {
+    async fn history(&self, _: pb::HistoryRequest) -> Result<pb::HistoryResponse, Status> {
+        Ok(pb::HistoryResponse {
             entries: Vec::new(),
             truncated: true,
-        }))
-    }
-
-    async fn disclose(
-        &self,
-        _: Request<pb::DiscloseRequest>,
-    ) -> Result<Response<pb::DiscloseResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
-    async fn search_subject(
-        &self,
-        _: Request<pb::SearchSubjectRequest>,
-    ) -> Result<Response<pb::SearchSubjectResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        })
     }
 }
 
