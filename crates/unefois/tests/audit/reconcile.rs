@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use unefois::demo::world::{CLAMART, CNAF, MESR, World};
 use unefois_core::{Entry, Event, ExchangeId};
 
-use crate::mesh::{Mesh, audit, blocking, said};
+use crate::mesh::{Mesh, audit, audit_text, blocking, said};
 use crate::served::{Keeper, Serving};
 
 /// What `audit reconcile` finds: its exit code, and each exchange with its cause.
@@ -29,6 +29,15 @@ async fn reconcile_forged(
     cnaf: &[Vec<u8>],
     clamart: &[Vec<u8>],
 ) -> (i32, BTreeSet<(String, String)>) {
+    let serving = serve(world, cnaf, clamart).await;
+    let world = world.clone();
+    let found = blocking(move || reconcile(&world)).await;
+    serving.end().await;
+    found
+}
+
+/// Serves these two logs in their keepers' names.
+async fn serve(world: &World, cnaf: &[Vec<u8>], clamart: &[Vec<u8>]) -> Serving {
     let keepers = vec![
         Keeper {
             member: "cnaf",
@@ -43,13 +52,7 @@ async fn reconcile_forged(
             confirmed: Vec::new(),
         },
     ];
-    let serving = Serving::begin(world, keepers).await;
-    let world = world.clone();
-    let found = tokio::task::spawn_blocking(move || reconcile(&world))
-        .await
-        .unwrap();
-    serving.end().await;
-    found
+    Serving::begin(world, keepers).await
 }
 
 /// The places and exchanges of the entries of `event`.
@@ -214,4 +217,70 @@ async fn what_a_producer_says_of_a_receipt_is_told_as_its_word() {
         assert_eq!((code, words), (1, BTreeSet::from(expected.clone())));
         assert!(findings.iter().all(|f| f["cause"] == "unconfirmed"));
     }
+}
+
+/// What is sent and not said to be received is no agreement, whatever else the other end wrote of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_and_not_received_is_shown_as_unconfirmed() {
+    let mesh = Mesh::with_exchanges(1).await;
+    let world = mesh.world.clone();
+    let (cnaf, clamart) = (mesh.entries(CNAF).await, mesh.entries(CLAMART).await);
+    mesh.stage.lower().await.unwrap();
+    let (sent, exchange) = of_event(&cnaf, Event::Released)[0];
+    let (received, _) = of_event(&clamart, Event::Received)[0];
+    let exchange = exchange.to_string();
+    let instead = |event| {
+        let mut entries = clamart.clone();
+        entries[received] = changed(&entries[received], |e| {
+            e.event = event;
+            e.peer_entry_hash = None;
+        });
+        entries
+    };
+    let show = |clamart: Vec<Vec<u8>>, asked: Vec<String>| {
+        let (world, cnaf) = (world.clone(), cnaf.clone());
+        async move {
+            let serving = serve(&world, &cnaf, &clamart).await;
+            let shown = blocking(move || {
+                let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+                let (code, mut lines) = said(&audit(&world, &asked));
+                let line = lines.remove(0);
+                let findings = line["findings"].as_array().unwrap();
+                let causes: Vec<String> = findings.iter().map(|f| text(&f["cause"])).collect();
+                (code, causes, audit_text(&world, &asked))
+            })
+            .await;
+            serving.end().await;
+            shown
+        }
+    };
+    let args = |participant: &str, what: &str, under_way: &str| {
+        let words = ["show", participant, what, "--under-way", under_way];
+        words.map(str::to_owned).to_vec()
+    };
+    const UNCONFIRMED: &str = "envoyé, réception non confirmée";
+    for event in [Event::Refused, Event::Unanswered] {
+        for (participant, what) in [
+            (CNAF, exchange.as_str()),
+            (CNAF, &sent.to_string()),
+            (CLAMART, &exchange),
+        ] {
+            let (code, causes, words) = show(instead(event), args(participant, what, "0")).await;
+            assert_eq!(
+                (code, causes),
+                (1, vec!["unconfirmed".to_owned()]),
+                "{event} {what}"
+            );
+            assert!(words.contains(UNCONFIRMED), "{words}");
+        }
+    }
+    // It was written a moment ago: what is missing may still come.
+    let (code, _, words) = show(instead(Event::Refused), args(CNAF, &exchange, "600")).await;
+    assert_eq!(code, 0);
+    assert!(
+        words.contains(&format!("{UNCONFIRMED} (peut-être encore en cours)")),
+        "{words}"
+    );
+    let (code, causes, words) = show(clamart.clone(), args(CNAF, &exchange, "0")).await;
+    assert_eq!((code, causes.len()), (0, 0), "{words}");
 }

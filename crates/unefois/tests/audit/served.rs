@@ -9,10 +9,11 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::{Status, async_trait};
 use unefois::demo::world::World;
-use unefois_core::Clock;
+use unefois_core::{Clock, Entry};
 use unefois_mesh::{Identity, Limits, Listener, Peer, SystemClock, Trust};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerServiceServer;
+use unefois_proto::{SearchCall, SearchPage};
 use unefois_tlog::{Checkpoint, Hash, SignerKey, Tiles, Tree};
 
 use crate::answers::{Answering, Answers};
@@ -108,6 +109,23 @@ impl Answers for Log {
         Ok(pb::ListEntriesResponse {
             entries: self.entries.iter().skip(start).take(PAGE).cloned().collect(),
             checkpoint: self.tree().1,
+            ..Default::default()
+        })
+    }
+
+    async fn search(&self, asked: pb::SearchRequest) -> Result<pb::SearchResponse, Status> {
+        let SearchPage::First { filter, .. } = SearchCall::try_from(asked).unwrap().page else {
+            return Err(Status::invalid_argument("there is one page"));
+        };
+        let entries = (0..).zip(&self.entries);
+        let found = entries.filter(|(place, bytes)| filter.matches(*place, &Entry::decode(bytes).unwrap()));
+        let places: Vec<u64> = found.map(|(place, _)| place).collect();
+        let (rows, proof, checkpoint) = self.proved(&places);
+        Ok(pb::SearchResponse {
+            rows,
+            checkpoint,
+            proof,
+            looked_end: self.entries.len() as u64,
             ..Default::default()
         })
     }

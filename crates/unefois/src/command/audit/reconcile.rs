@@ -179,18 +179,21 @@ async fn compare(asked: &Reconcile, heads: &mut Heads, console: Console) -> Resu
             }
             Err(failure) => return Err(failure),
         };
-        // What either node wrote since the first reading began, the other may not have been asked for.
-        let rules = Rules {
-            under_way: before.plus_ms(-i64::from(asked.under_way) * 1_000)
-                ..SystemClock.now().plus_ms(CLOCK_MS),
-            clock_ms: CLOCK_MS,
-        };
-        let found = reconcile(&one, &read, &rules);
+        let found = reconcile(&one, &read, &rules(before, asked.under_way));
         let words = Acknowledged::ask(&session, &found, heads, console).await;
         compared.pairs.push((found, words));
     }
     told.end();
     Ok(compared)
+}
+
+/// How two ends are judged whose reading began at `before`: what was written `under_way_s` before that, or since, the
+/// other end may not have written yet.
+pub(super) fn rules(before: Micros, under_way_s: u32) -> Rules {
+    Rules {
+        under_way: before.plus_ms(-i64::from(under_way_s) * 1_000)..SystemClock.now().plus_ms(CLOCK_MS),
+        clock_ms: CLOCK_MS,
+    }
 }
 
 /// Those whom a habilitation lets ask `one`, or be asked by it: a log that names none of them hides what it has.
@@ -257,10 +260,7 @@ pub async fn reconcile_participants(
     )
     .await?;
     let other = end(&session, End::new(other, always, Some(ends[0])), heads, |_, _| {}).await?;
-    let rules = Rules {
-        under_way: before..SystemClock.now().plus_ms(CLOCK_MS),
-        clock_ms: CLOCK_MS,
-    };
+    let rules = rules(before, 0);
     Ok(reconcile(&one, &other, &rules))
 }
 

@@ -1,5 +1,7 @@
 //! `audit show`: one entry, or those of one exchange, in words, its proof, and what the other end wrote of it.
 
+mod ends;
+
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
@@ -9,12 +11,15 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Value, json};
 use unefois_auditor::{Error, Row, Search as Query, entries_at, search};
-use unefois_core::{EntryFilter, Event, ExchangeId, Micros, ParticipantId, Sha256};
+use unefois_core::{Clock as _, EntryFilter, ExchangeId, Micros, ParticipantId, Sha256};
+use unefois_mesh::SystemClock;
 use unefois_tlog::{Origin, Receipt, SignedCheckpoint, VerifierKey};
 
+use self::ends::{Ends, seen_at_both_ends};
 use super::Reader;
 use super::filters::participant;
 use super::reader::{Log, Session};
+use super::reconcile::rules;
 use super::search::to_json;
 use super::words::{self, Words};
 use crate::command::runtime;
@@ -46,6 +51,9 @@ pub struct Show {
     /// Why it is asked: each log records it.
     #[arg(long, value_name = "TEXT", default_value = "")]
     motive: String,
+    /// What was written in the last seconds may still be under way, and is told apart.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    under_way: u32,
     #[command(flatten)]
     reader: Reader,
 }
@@ -79,6 +87,7 @@ struct Shown {
 /// Runs `audit show`.
 pub fn run(asked: &Show, console: Console) -> Result<(), Failure> {
     let session = asked.reader.open()?;
+    let before = SystemClock.now();
     let reading = Reading {
         session: &session,
         motive: &asked.motive,
@@ -122,59 +131,44 @@ pub fn run(asked: &Show, console: Console) -> Result<(), Failure> {
         .filter(|end| *end != asked.participant)
         .collect();
     let other = match (exchange, ends.first()) {
-        (Some(exchange), Some(other)) => Some((*other, runtime.block_on(reading.other(*other, exchange)))),
+        (Some(exchange), Some(other)) => Some((*other, runtime.block_on(reading.end(*other, exchange)))),
         (Some(_) | None, _) => None,
     };
     if let Some(file) = &asked.receipt {
         keep(file, &shown)?;
     }
-    let comparison = other.as_ref().and_then(|(_, read)| read.as_ref().ok());
-    let comparison = comparison.map(|other| compare(&shown, other)).unwrap_or_default();
+    let compared = match (exchange, &other) {
+        (Some(exchange), Some((id, Ok(read)))) => {
+            // One entry, or one log of several, is judged with all that is shown of its exchange.
+            let whole = match (asked.what, &asked.log) {
+                (What::Exchange(_), None) => None,
+                (What::Exchange(_), Some(_)) | (What::Place(_), _) => {
+                    Some(runtime.block_on(reading.end(asked.participant, exchange))?)
+                }
+            };
+            let own = whole.as_deref().unwrap_or(&shown);
+            Ends::compare(
+                (asked.participant, own),
+                (*id, read),
+                &rules(before, asked.under_way),
+            )?
+        }
+        (Some(_) | None, _) => Ends::default(),
+    };
     tell(
         &shown,
         other.as_ref(),
-        &comparison,
+        &compared,
         Words(session.edition()),
         console,
     )?;
-    if !comparison.iter().all(|fact| fact.holds) {
-        return Err(
-            Failure::new(Kind::No, "les deux bouts ne disent pas la même chose")
-                .next("tapez : unefois audit reconcile, puis montrez les deux têtes aux deux participants"),
-        );
-    }
+    compared.agree()?;
     match other {
         Some((_, read)) => seen_at_both_ends(
             shown.iter().flat_map(|shown| &shown.rows),
             read.map(|other| other.iter().map(|shown| shown.rows.len()).sum()),
         ),
         None => Ok(()),
-    }
-}
-
-/// Whether data that left or arrived by `rows` is seen at the other end, too, which shows so many entries: what was not
-/// compared is not sound.
-fn seen_at_both_ends<'r>(
-    mut rows: impl Iterator<Item = &'r Row>,
-    other: Result<usize, Failure>,
-) -> Result<(), Failure> {
-    let passed = |row: &Row| {
-        matches!(
-            row.entry.event,
-            Event::Released | Event::ReleasedAgain | Event::Received
-        )
-    };
-    if !rows.any(passed) {
-        return Ok(());
-    }
-    match other {
-        Ok(0) => Err(Failure::new(
-            Kind::No,
-            "l'autre bout ne montre rien de cet échange, où des données sont parties ou arrivées",
-        )
-        .next("tapez : unefois audit reconcile, puis demandez son explication à l'autre participant")),
-        Ok(_) => Ok(()),
-        Err(unread) => Err(unread),
     }
 }
 
@@ -239,9 +233,9 @@ impl Reading<'_> {
         Ok((rows, found.checkpoint))
     }
 
-    /// What the other end shows of the exchange.
-    async fn other(&self, other: ParticipantId, exchange: ExchangeId) -> Result<Vec<Shown>, Failure> {
-        let logs = self.session.logs(&other)?;
+    /// What one end shows of the exchange, in all its logs.
+    async fn end(&self, end: ParticipantId, exchange: ExchangeId) -> Result<Vec<Shown>, Failure> {
+        let logs = self.session.logs(&end)?;
         self.exchange(&logs, exchange).await
     }
 
@@ -312,58 +306,10 @@ fn write_new(file: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-/// One thing that both ends say, or do not.
-struct Fact {
-    what: String,
-    holds: bool,
-}
-
-/// Compares the entries by which an attestation left with those by which it arrived.
-fn compare(shown: &[Shown], other: &[Shown]) -> Vec<Fact> {
-    let rows = || shown.iter().chain(other).flat_map(|shown| &shown.rows);
-    let left = |row: &&Row| matches!(row.entry.event, Event::Released | Event::ReleasedAgain);
-    let mut facts = Vec::new();
-    for received in rows().filter(|row| row.entry.event == Event::Received) {
-        let named = received.entry.peer_entry_hash;
-        let release = rows()
-            .filter(left)
-            .find(|row| Some(Sha256::from_bytes(*row.leaf.as_bytes())) == named);
-        facts.push(Fact {
-            what: "l'entrée « reçu » nomme l'entrée « transmis » de l'autre bout".to_owned(),
-            holds: release.is_some(),
-        });
-        let Some(release) = release else { continue };
-        let (one, two) = (&release.entry, &received.entry);
-        for (what, holds) in [
-            (
-                "même contenu (engagement)",
-                one.content_commit == two.content_commit,
-            ),
-            (
-                "même autorisation (engagement)",
-                one.grant_commit == two.grant_commit,
-            ),
-            ("même demande (empreinte)", one.request_hash == two.request_hash),
-            (
-                "mêmes demandeur et producteur",
-                (one.requester, one.provider) == (two.requester, two.provider),
-            ),
-            ("même donnée", one.datatype == two.datatype),
-            ("mêmes éléments", one.units == two.units),
-        ] {
-            facts.push(Fact {
-                what: what.to_owned(),
-                holds,
-            });
-        }
-    }
-    facts
-}
-
 fn tell(
     shown: &[Shown],
     other: Option<&(ParticipantId, Result<Vec<Shown>, Failure>)>,
-    comparison: &[Fact],
+    compared: &Ends,
     words: Words<'_>,
     console: Console,
 ) -> Result<(), Failure> {
@@ -381,7 +327,8 @@ fn tell(
             "entries": read.as_ref().map(|shown| rows(shown)).ok(),
             "unread": read.as_ref().err().map(ToString::to_string),
         })),
-        "comparison": comparison.iter().map(|fact| json!({"what": fact.what, "holds": fact.holds})).collect::<Vec<_>>(),
+        "comparison": compared.facts_to_json(),
+        "findings": compared.findings_to_json(),
     });
     console.data(&value, || {
         let mut text = String::new();
@@ -410,13 +357,7 @@ fn tell(
             }
             None => {}
         }
-        if !comparison.is_empty() {
-            text += "\nLes deux bouts :\n";
-            for fact in comparison {
-                text += &format!("  {} : {}\n", fact.what, if fact.holds { "oui" } else { "NON" });
-            }
-        }
-        text
+        text + &compared.to_text()
     })
 }
 
@@ -520,7 +461,7 @@ fn in_words(row: &Row, log: &Log, words: Words<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use unefois_core::Entry;
+    use unefois_core::{Entry, Event};
     use unefois_tlog::{Checkpoint, Hash, SignerKey};
 
     use super::*;
@@ -568,21 +509,5 @@ mod tests {
             let refused = proving(&receipt, row, &origin, key.verifier()).expect_err("no proof of it");
             assert_eq!(refused.kind, Kind::Protocol);
         }
-    }
-
-    #[test]
-    fn what_passed_and_is_not_seen_at_the_other_end_is_not_sound() {
-        let unread = || Err(Failure::new(Kind::Unreachable, "no answer"));
-        let kind = |event, other| {
-            let seen = seen_at_both_ends([row(0, event)].iter(), other);
-            seen.err().map(|failure| failure.kind)
-        };
-        for event in [Event::Released, Event::ReleasedAgain, Event::Received] {
-            assert_eq!(kind(event, Ok(0)), Some(Kind::No));
-            assert_eq!(kind(event, unread()), Some(Kind::Unreachable));
-            assert_eq!(kind(event, Ok(1)), None);
-        }
-        assert_eq!(kind(Event::Refused, Ok(0)), None);
-        assert_eq!(kind(Event::Refused, unread()), None);
     }
 }
