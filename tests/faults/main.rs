@@ -1,23 +1,26 @@
-//! What happens to an exchange when a process dies, a disk fails, a server stops or a database goes back: runs by
-//! command, not by `cargo test`. Each ends with 0 only if nothing that was acknowledged is lost.
+//! What happens to an exchange when a process dies, a disk fails, a server or its standby stops, a connection breaks or a
+//! database goes back: runs by command, not by `cargo test`. Each ends with 0 only if nothing that was acknowledged is lost.
 //!
 //! ```sh
 //! cargo run -p unefois-tests --bin faults -- kill --database both
 //! cargo run -p unefois-tests --bin faults -- disk
 //! cargo run -p unefois-tests --bin faults -- server
 //! cargo run -p unefois-tests --bin faults -- standby
+//! cargo run -p unefois-tests --bin faults -- wire
 //! cargo run -p unefois-tests --bin faults -- copies
 //! ```
 
 mod books;
 mod copies;
 mod crowd;
+mod cut;
 mod disk;
 mod kill;
 mod load;
 mod replica;
 mod server;
 mod standby;
+mod wire;
 mod worker;
 mod workload;
 
@@ -46,6 +49,8 @@ enum Fault {
     /// Stops PostgreSQL's synchronous standby in its tracks, or kills it, and ends the waits for it; then loses the first
     /// server.
     Standby(standby::Standby),
+    /// Breaks the connection to PostgreSQL at each message in turn, before it is sent or once its answer is lost.
+    Wire(wire::Wire),
     /// Puts old copies back, starts a second process on a log, stops a replica in its tracks.
     Copies(copies::Copies),
     #[command(hide = true)]
@@ -119,6 +124,11 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
             }
             Fault::Standby(standby) => {
                 let report = standby::run(standby).await?;
+                writeln!(std::io::stdout(), "{report}")?;
+                Ok(report.holds())
+            }
+            Fault::Wire(wire) => {
+                let report = wire::run(wire).await?;
                 writeln!(std::io::stdout(), "{report}")?;
                 Ok(report.holds())
             }

@@ -103,9 +103,18 @@ pub(crate) async fn exchange(ledger: &Ledger) -> Result<Ack, unefois_ledger::Err
     let random: &dyn Random = &random;
     let now = SystemClock.now();
     let request_id = random.exchange_id(now);
+    // Every other one is a use of a standing grant: these are written claim by claim,
+    // in a transaction of several statements.
+    let mode = match ledger.head().size % 2 {
+        0 => ClaimMode::Once,
+        _ => ClaimMode::Standing {
+            max_count: Some(3),
+            min_interval_s: None,
+        },
+    };
     let request = ClaimRequest {
         handle: Handle::draw(now, random),
-        mode: ClaimMode::Once,
+        mode,
         client: CONSUMER.parse().expect("a participant"),
         request_id,
         request_hash: Sha256::of(request_id.as_bytes()),
