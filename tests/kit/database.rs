@@ -2,6 +2,7 @@
 //! process starts once and that goes away with it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -145,6 +146,8 @@ impl Cluster {
             .args(["-c", SCRIPT, "sh"])
             .arg(&programs)
             .current_dir("/")
+            // What ends this process and its group, as a time limit does, would end the script before the server.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
