@@ -3,16 +3,15 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 
+use crate::shim;
 use crate::worker::Running;
 use crate::workload::{Ack, Judged, Line, boottime_us, exchange, judge, open};
 
-const SHIM: &str = include_str!("shim.c");
 /// Entries before the faults: the next ones complete a tile.
 const BEFORE: usize = 250;
 /// Exchanges of one run.
@@ -164,15 +163,7 @@ struct Stage {
 impl Stage {
     async fn new() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (source, shim) = (folder.path().join("shim.c"), folder.path().join("shim.so"));
-        std::fs::write(&source, SHIM)?;
-        let built = Command::new("gcc")
-            .args(["-shared", "-fPIC", "-O2", "-o"])
-            .args([&shim, &source])
-            .arg("-ldl")
-            .status()
-            .context("gcc is needed")?;
-        ensure!(built.success(), "the shim does not build");
+        let shim = shim::build(folder.path())?;
         let mut stage = Self {
             shim: shim.display().to_string(),
             folder,

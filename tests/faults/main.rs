@@ -5,6 +5,7 @@
 //! cargo run -p unefois-tests --bin faults -- kill --database both
 //! cargo run -p unefois-tests --bin faults -- disk
 //! cargo run -p unefois-tests --bin faults -- server
+//! cargo run -p unefois-tests --bin faults -- full
 //! cargo run -p unefois-tests --bin faults -- standby
 //! cargo run -p unefois-tests --bin faults -- wire
 //! cargo run -p unefois-tests --bin faults -- copies
@@ -15,10 +16,12 @@ mod copies;
 mod crowd;
 mod cut;
 mod disk;
+mod full;
 mod kill;
 mod load;
 mod replica;
 mod server;
+mod shim;
 mod standby;
 mod wire;
 mod worker;
@@ -46,6 +49,8 @@ enum Fault {
     Disk(disk::Disk),
     /// Stops PostgreSQL at once, or kills it, while exchanges go on.
     Server(server::Server),
+    /// Fills the disk of PostgreSQL.
+    Full(full::Full),
     /// Stops PostgreSQL's synchronous standby in its tracks, or kills it, and ends the waits for it; then loses the first
     /// server.
     Standby(standby::Standby),
@@ -119,6 +124,11 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
             }
             Fault::Server(server) => {
                 let report = server::run(server).await?;
+                writeln!(std::io::stdout(), "{report}")?;
+                Ok(report.holds())
+            }
+            Fault::Full(full) => {
+                let report = full::run(full).await?;
                 writeln!(std::io::stdout(), "{report}")?;
                 Ok(report.holds())
             }

@@ -1,5 +1,6 @@
 /* Fails the n-th call that changes a file whose path begins with $FAULT_PATH, before or after it took effect, once or
- * from then on. Loaded before the C library (LD_PRELOAD); writes to $FAULT_SINCE when the first one failed, by the clock
+ * from then on; or, as long as there is a file $FAULT_WHILE, each call that would make one longer, as a full disk does.
+ * Loaded before the C library (LD_PRELOAD); writes to $FAULT_SINCE when the first one failed, by the clock
  * since boot in microseconds, and counts its calls in $FAULT_COUNT at the end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,8 +43,21 @@ static int ours(int fd) {
   return strncmp(path, prefix, strlen(prefix)) == 0 && !strstr(path, ".lock");
 }
 
-/* 0: leave it; 1: fail before; 2: fail after. */
-static int fault(int fd) {
+static int longer(int fd, off_t end) {
+  struct stat file;
+  return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && end > file.st_size;
+}
+
+static size_t length(const struct iovec *parts, int n) {
+  size_t all = 0;
+  for (int i = 0; i < n; i++) all += parts[i].iov_len;
+  return all;
+}
+
+/* Of a call after which the file goes up to END at least: 0: leave it; 1: fail before; 2: fail after. */
+static int fault(int fd, off_t end) {
+  const char *full = getenv("FAULT_WHILE");
+  if (full) return access(full, F_OK) == 0 && ours(fd) && longer(fd, end);
   if (!ours(fd)) return 0;
   long n = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
   const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND");
@@ -54,26 +70,28 @@ static int fault(int fd) {
 
 static int error_of_kind(void) {
   const char *kind = getenv("FAULT_KIND");
-  return kind && !strcmp(kind, "full") ? ENOSPC : EIO;
+  return !kind || !strcmp(kind, "full") ? ENOSPC : EIO;
 }
 
 #define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
-#define WRAP(type, name, parameters, fd, arguments) \
+#define WRAP(type, name, parameters, fd, end, arguments) \
   type name parameters { \
-    int how = fault(fd); \
+    int how = fault(fd, end); \
     if (how == 1) { errno = error_of_kind(); return -1; } \
     type done = REAL(name) arguments; \
     if (how == 2) { errno = error_of_kind(); return -1; } \
     return done; \
   }
 
-WRAP(ssize_t, write, (int fd, const void *b, size_t n), fd, (fd, b, n))
-WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), fd, (fd, b, n, o))
-WRAP(ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), fd, (fd, b, n, o))
-WRAP(int, fsync, (int fd), fd, (fd))
-WRAP(int, fdatasync, (int fd), fd, (fd))
-WRAP(int, ftruncate, (int fd, off_t n), fd, (fd, n))
-WRAP(int, ftruncate64, (int fd, off64_t n), fd, (fd, n))
+WRAP(ssize_t, write, (int fd, const void *b, size_t n), fd, lseek(fd, 0, SEEK_CUR) + (off_t)n, (fd, b, n))
+WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), fd, o + (off_t)n, (fd, b, n, o))
+WRAP(ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), fd, o + (off_t)n, (fd, b, n, o))
+WRAP(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t o), fd, o + (off_t)length(v, n), (fd, v, n, o))
+WRAP(ssize_t, pwritev64, (int fd, const struct iovec *v, int n, off64_t o), fd, o + (off_t)length(v, n), (fd, v, n, o))
+WRAP(int, fsync, (int fd), fd, 0, (fd))
+WRAP(int, fdatasync, (int fd), fd, 0, (fd))
+WRAP(int, ftruncate, (int fd, off_t n), fd, n, (fd, n))
+WRAP(int, ftruncate64, (int fd, off64_t n), fd, n, (fd, n))
 
 __attribute__((destructor)) static void counted(void) {
   put("FAULT_COUNT", calls);
