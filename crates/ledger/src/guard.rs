@@ -5,8 +5,10 @@
 //! and a log that does not hold it writes nothing more. The evidence is kept, beside the log and in its anchor, so that a
 //! restart finds it again.
 
+mod anchoring;
+mod standing;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +21,10 @@ use unefois_store::head::{head_proved_last, head_read, origins_open};
 use unefois_store::peer::{PeerHead, peer_head, peer_head_replace};
 use unefois_tlog::{Checkpoint, Hash, Origin, SignedCheckpoint, Tree, VerifierKey};
 
+pub use self::standing::Standing;
+use self::standing::refusal;
 use crate::Error;
-use crate::anchor::{Anchor, AnchorError, UNWRITTEN};
+use crate::anchor::Anchor;
 use crate::read::tree_at;
 use crate::receipt::Head;
 
@@ -28,73 +32,6 @@ use crate::receipt::Head;
 const RECENT: usize = 4_096;
 /// How long the server may take to say what standbys it has.
 const STANDBY_WITHIN: Duration = Duration::from_secs(2);
-/// How long a write of the anchor is waited for, and how long one may last before it is told.
-const ANCHORED_WITHIN: Duration = Duration::from_secs(5);
-
-/// What a log may do at this moment. Reads go on whatever it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Everything.
-    Open,
-    /// Too little disk is left: no exchange, but refusals, withdrawals and the operator's acts are still written.
-    DiskFloor,
-    /// No synchronous standby is attached where one is required: no exchange.
-    Unreplicated,
-    /// A backup was restored, and nobody has shown that nothing came after it: nothing is written.
-    Unproved,
-    /// Somebody holds a later or another head of this log, or of another log of its database: nothing is written.
-    RolledBack,
-    /// The database's file was deleted or replaced: nothing is written.
-    Replaced,
-    /// Another process writes the log: this one writes nothing more.
-    Fenced,
-}
-
-impl Standing {
-    const WORST_FIRST: [Self; 6] = [
-        Self::Fenced,
-        Self::Replaced,
-        Self::RolledBack,
-        Self::Unproved,
-        Self::Unreplicated,
-        Self::DiskFloor,
-    ];
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Open => 0,
-            Self::DiskFloor => 1,
-            Self::Unreplicated => 2,
-            Self::Unproved => 4,
-            Self::RolledBack => 8,
-            Self::Replaced => 16,
-            Self::Fenced => 32,
-        }
-    }
-
-    /// In words that a probe and a peer may read.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "the log takes entries",
-            Self::DiskFloor => "too little disk is left for exchanges",
-            Self::Unreplicated => "PostgreSQL has no synchronous standby: no exchange",
-            Self::Unproved => {
-                "the log was restored from a backup, and it is not shown that nothing came after it: it is read-only"
-            }
-            Self::RolledBack => {
-                "a later or another head of this database's logs is known: the log is read-only"
-            }
-            Self::Replaced => "the database's file was deleted or replaced",
-            Self::Fenced => "another process writes this log now",
-        }
-    }
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// How a head that somebody holds stands to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,50 +330,6 @@ impl Guard {
         }
     }
 
-    /// Whether the anchor is as the log is, or there is none to be.
-    pub(crate) fn anchor(&self) -> Result<(), &'static str> {
-        match (&self.anchor, self.anchored.try_lock()) {
-            (None, _) => Err("none is set ([ledger] anchor): only peers would notice an old database"),
-            (Some(_), Ok(written)) if !*written => Err("it cannot be written"),
-            (Some(_), Err(_)) if self.hangs() => Err("a write of it does not end: check its disk"),
-            (Some(_), Ok(_) | Err(_)) => Ok(()),
-        }
-    }
-
-    /// Whether the write of the anchor that is under way lasts too long.
-    fn hangs(&self) -> bool {
-        let began = *self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let lasts = began.map(|began| self.clock.boottime().micros_since(began));
-        lasts.is_some_and(|lasts| {
-            u128::try_from(lasts).is_ok_and(|lasts| lasts >= ANCHORED_WITHIN.as_micros())
-        })
-    }
-
-    /// Writes the published head to the anchor, unless the log is not the last one that is known.
-    pub(crate) async fn anchor_head(&self, head: &Head) {
-        let last = || match self.standing() {
-            Standing::Open | Standing::DiskFloor | Standing::Unreplicated => {
-                Some(SignedCheckpoint::clone(&head.checkpoint))
-            }
-            _ => None,
-        };
-        self.write_anchor(last, head.epoch).await;
-    }
-
-    /// As [`Guard::anchor_head`], at start: an anchor that cannot be written is told at once.
-    pub(crate) async fn try_anchor(&self, head: &Head) -> Result<(), Error> {
-        self.anchor_head(head).await;
-        let written = self.anchored.try_lock().is_ok_and(|written| *written);
-        match &self.anchor {
-            Some(path) if !written => Err(Error::Anchor(AnchorError {
-                path: path.clone(),
-                what: UNWRITTEN,
-                source: None,
-            })),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Whether the database is still where it was, with room enough; called at start and then again and again.
     pub(crate) fn check_store(&self, safeguards: &Safeguards) -> Result<(), Error> {
         if let Err(error) = self.db.check_file() {
@@ -478,44 +371,6 @@ impl Guard {
         }
     }
 
-    /// Replaces the anchor by what `what` gives once no other write is under way. Its epoch never decreases. A disk that
-    /// does not answer is waited for no longer than [`ANCHORED_WITHIN`], and not written to by a second thread.
-    async fn write_anchor(&self, what: impl FnOnce() -> Option<SignedCheckpoint>, epoch: u64) {
-        let Some(path) = self.anchor.clone() else { return };
-        let turn = tokio::time::timeout(ANCHORED_WITHIN, Arc::clone(&self.anchored).lock_owned()).await;
-        let Ok(mut written) = turn else {
-            tracing::error!("the anchor is not written: the write before does not end");
-            return;
-        };
-        let Some(checkpoint) = what() else { return };
-        let (key, writing) = (self.key.clone(), Arc::clone(&self.writing));
-        let set = move |since| *writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
-        set(Some(self.clock.boottime()));
-        let write = move || -> Result<(), AnchorError> {
-            let before = Anchor::read(&path, &key)
-                .ok()
-                .flatten()
-                .map_or(0, |anchor| anchor.epoch);
-            let epoch = epoch.max(before);
-            Anchor { epoch, checkpoint }.write(&path)
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let before = std::mem::replace(&mut *written, false);
-            let done = write();
-            if let (Err(error), true) = (&done, before) {
-                tracing::error!(
-                    error = error as &dyn std::error::Error,
-                    "the anchor is not written: only peers would notice an old database"
-                );
-            }
-            *written = done.is_ok();
-            set(None);
-        });
-        if tokio::time::timeout(ANCHORED_WITHIN, done).await.is_err() {
-            tracing::error!("the anchor is not written yet: its disk does not answer");
-        }
-    }
-
     /// Takes the mark of a restored backup off: the anchor and every peer that the log knows hold nothing later.
     pub(crate) async fn proved_last(&self) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
@@ -530,13 +385,6 @@ impl Guard {
 
 /// A log, and a head of it that the database does not hold.
 type Evidence = (String, PeerHead);
-
-fn refusal(standing: Standing) -> Error {
-    match standing {
-        Standing::Fenced => Error::Fenced,
-        standing => Error::ReadOnly(standing),
-    }
-}
 
 /// Whether the log of `origin` holds this head, as the database has it now.
 async fn stored_holds(db: &Db, origin: &str, size: u64, root: &Hash) -> Result<bool, Error> {

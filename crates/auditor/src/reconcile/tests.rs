@@ -1,15 +1,14 @@
 //! Worlds of two logs: what an honest pair gives, and what one entry dropped, changed or invented at either end gives.
 
-use std::collections::BTreeSet;
+mod attempts;
+mod bounds;
+mod lies;
 
-use proptest::prelude::*;
 use unefois_core::{Entry, Event, ExchangeId, Micros, Outcome, ParticipantId, Reason, Sha256};
 use unefois_tlog::{Hash, Origin};
 
-use super::{
-    Cause, End, MAX_COUNTERPARTIES, MAX_TRACES_OF_ONE, Reconciliation, Role, Rules, Weight, reconcile,
-};
-use crate::{Error, Visited};
+use super::{Cause, End, Reconciliation, Rules, Weight, reconcile};
+use crate::Visited;
 
 const PRODUCER: &str = "urn:unefois:participant:18003506500010";
 const CONSUMER: &str = "urn:unefois:participant:21920023500014";
@@ -335,29 +334,6 @@ fn what_an_entry_explains_is_listed_and_no_fault() {
 }
 
 #[test]
-fn i2_an_answer_twice_or_again_without_a_first_is_a_fault() {
-    let mut world = World::default();
-    world.tell(&[Tale::Answered]);
-    let mut twice = world.clone();
-    let again = Entry {
-        at: twice.tick(),
-        ..twice.producer[0].clone()
-    };
-    twice.producer.push(again);
-    assert_eq!(
-        causes(&twice.compare()),
-        [
-            (Weight::Fault, &Cause::Attempts),
-            (Weight::Unconfirmed, &Cause::Unconfirmed)
-        ]
-    );
-    let mut world = World::default();
-    world.tell(&[Tale::AnsweredAgain]);
-    world.producer.remove(0);
-    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Attempts)]);
-}
-
-#[test]
 fn what_is_under_way_is_told_apart_and_counts_in_no_hour() {
     let mut world = World::default();
     world.tell(&[Tale::Answered, Tale::Answered]);
@@ -416,63 +392,6 @@ fn a_ticket_waits_no_longer_than_a_ticket_may() {
 }
 
 #[test]
-fn i2_one_withheld_closes_one_sending() {
-    let mut world = World::default();
-    let about = world.begin();
-    let withheld = |world: &mut World, released: Entry| {
-        world.produced(Entry {
-            event: Event::Withheld,
-            outcome: Some(Outcome::Refused),
-            reason: Some(Reason::GrantRevoked),
-            ..released
-        })
-    };
-    let released = world.released(&about, 1);
-    let last = withheld(&mut world, released.clone());
-    let honest = world.clone();
-    world.produced(Entry {
-        event: Event::ReleasedAgain,
-        ..released.clone()
-    });
-    assert_eq!(
-        causes(&world.compare()),
-        [
-            (Weight::Fault, &Cause::Attempts),
-            (Weight::Unconfirmed, &Cause::Unconfirmed)
-        ]
-    );
-    // The claim was given back: the next sending is a first one, of the same number, and is held back or received.
-    let mut world = honest.clone();
-    let second = world.released(&about, 1);
-    assert_eq!(
-        causes(&world.compare()),
-        [(Weight::Unconfirmed, &Cause::Unconfirmed)]
-    );
-    let mut received = world.clone();
-    received.consumed(&about, 1, &second);
-    assert!(received.compare().findings.is_empty());
-    let last_again = withheld(&mut world, second);
-    world.consumed(&about, 1, &last_again);
-    assert!(world.compare().findings.is_empty(), "{:?}", world.compare());
-    // A second `withheld` has nothing to close.
-    let mut world = honest;
-    withheld(&mut world, released);
-    world.consumed(&about, 1, &last);
-    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Attempts)]);
-}
-
-#[test]
-fn i2_an_attempt_is_sent_once_even_where_their_number_fits() {
-    let mut world = World::default();
-    let about = world.begin();
-    world.released(&about, 1);
-    let again = world.released(&about, 2);
-    let twice = world.produced(again);
-    world.consumed(&about, 1, &twice);
-    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Attempts)]);
-}
-
-#[test]
 fn i7_no_row_differs_without_a_finding() {
     let mut world = World::default();
     let about = world.begin();
@@ -518,176 +437,4 @@ fn i7_one_end_that_writes_both_sides_agrees_with_nobody() {
         ..refused
     });
     assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::Unexplained)]);
-}
-
-#[test]
-fn entries_of_one_exchange_and_others_named_are_bounded() {
-    let mut world = World::default();
-    let about = world.begin();
-    for _ in 0..MAX_TRACES_OF_ONE + 500 {
-        let refused = world.refused(&about, Reason::InProgress);
-        world.consumed(&about, 1, &refused);
-    }
-    let always = Micros::new(i64::MIN)..Micros::new(i64::MAX);
-    let end = World::end(PRODUCER, &world.producer, always.clone());
-    let held: usize = end.with(&id(CONSUMER)).exchanges.values().map(Vec::len).sum();
-    assert_eq!(held, MAX_TRACES_OF_ONE + 1);
-    assert_eq!(causes(&world.compare()), [(Weight::Fault, &Cause::TooMany)]);
-
-    let mut end = End::new(id(PRODUCER), always, None);
-    let log = end.log(&origin(PRODUCER));
-    let mut name = |n: usize| {
-        let entry = Entry {
-            requester: Some(stranger(n)),
-            exchange_id: None,
-            event: Event::Refused,
-            ..about.clone()
-        };
-        let bytes = entry.encode();
-        let visited = Visited {
-            index: 0,
-            leaf: &Hash::of_leaf(&bytes),
-            entry: &entry,
-            bytes: &bytes,
-        };
-        end.take(log, visited)
-    };
-    for n in 0..MAX_COUNTERPARTIES {
-        name(n).unwrap();
-    }
-    name(0).unwrap();
-    assert!(matches!(
-        name(MAX_COUNTERPARTIES),
-        Err(Error::TooManyCounterparties { .. })
-    ));
-}
-
-/// One of many participants: an establishment of one of three bodies, with its check digit.
-fn stranger(n: usize) -> ParticipantId {
-    let siren = [PRODUCER, CONSUMER, STRANGER][n / 10_000].strip_prefix("urn:unefois:participant:");
-    let (siren, place) = (&siren.unwrap()[..9], n % 10_000);
-    let all = (0..10).map(|check| format!("urn:unefois:participant:{siren}{place:04}{check}"));
-    all.filter_map(|id| id.parse().ok()).next().unwrap()
-}
-
-#[test]
-fn others_exchanges_other_periods_and_unnumbered_calls_stay_out() {
-    let mut world = World::default();
-    world.tell(&[Tale::Answered, Tale::Answered]);
-    let mut stray = world.producer[0].clone();
-    stray.requester = Some(id(STRANGER));
-    world.producer.push(stray);
-    world.producer.push(Entry {
-        exchange_id: None,
-        ..world.producer[0].clone()
-    });
-    let found = world.compare();
-    assert!(found.findings.is_empty(), "{found:?}");
-    assert_eq!((found.exchanges, found.unnumbered), (2, [1, 0]));
-
-    let first = world.producer[0].exchange_id.unwrap().drawn_at();
-    let window = first..first.plus_ms(1);
-    let ends = [
-        World::end(PRODUCER, &world.producer, window.clone()),
-        World::end(CONSUMER, &world.consumer, window),
-    ];
-    let rules = Rules {
-        under_way: Micros::new(0)..Micros::new(0),
-        clock_ms: 0,
-    };
-    let found = reconcile(&ends[0], &ends[1], &rules);
-    assert_eq!((found.exchanges, found.findings.len()), (1, 0));
-    assert_eq!(ends[0].counterparties().count(), 2);
-}
-
-/// What is done to one exchange at one end.
-#[derive(Clone, Copy, Debug)]
-enum Lie {
-    Drop,
-    Change,
-    Invent,
-}
-
-/// Does it, and says of which exchange. What is dropped or changed is what the other end names, or the consumer's own.
-fn lie(world: &mut World, lie: Lie, role: Role, exchange: ExchangeId, odd: u64) -> ExchangeId {
-    let consumer = &world.consumer;
-    let named: BTreeSet<Sha256> = consumer.iter().filter_map(|e| e.peer_entry_hash).collect();
-    let entries = match role {
-        Role::Producer => &mut world.producer,
-        Role::Consumer => &mut world.consumer,
-    };
-    let of_it =
-        |e: &Entry| e.exchange_id == Some(exchange) && (role == Role::Consumer || named.contains(&leaf(e)));
-    match lie {
-        Lie::Drop => {
-            let at = entries.iter().position(of_it).unwrap();
-            entries.remove(at);
-            exchange
-        }
-        Lie::Change => {
-            let entry = entries.iter_mut().find(|e| of_it(e)).unwrap();
-            match odd % 3 {
-                0 => entry.datatype = Some("mesr/statut-etudiant@1".parse().unwrap()),
-                1 => entry.request_hash = Some(Sha256::of(&odd.to_be_bytes())),
-                _ => entry.grant_commit = Some(Sha256::of(&odd.to_be_bytes())),
-            }
-            exchange
-        }
-        Lie::Invent => {
-            let mut entry = entries.iter().find(|e| of_it(e)).unwrap().clone();
-            let new = exchange_id(1 << 40 | odd, entry.at.get());
-            entry.exchange_id = Some(new);
-            entries.push(entry);
-            entries.sort_by_key(|e| e.at);
-            new
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
-    fn honest_logs_agree_and_each_lie_is_found_and_no_other(
-        tales in prop::collection::vec(prop::sample::select(&TALES[..]), 1..40),
-        lies in prop::collection::vec(
-            (
-                any::<prop::sample::Index>(),
-                prop::sample::select(vec![Lie::Drop, Lie::Change, Lie::Invent]),
-                any::<bool>(),
-                any::<u32>(),
-            ),
-            0..4,
-        ),
-    ) {
-        let mut world = World::default();
-        world.tell(&tales);
-        let honest = world.compare();
-        prop_assert!(honest.findings.is_empty(), "{:?}", honest.findings);
-        prop_assert!(honest.hours.iter().all(super::Hour::agrees));
-        prop_assert_eq!(honest.exchanges, tales.len() as u64);
-
-        let ids: Vec<ExchangeId> = {
-            let all: BTreeSet<_> = world.consumer.iter().filter_map(|e| e.exchange_id).collect();
-            all.into_iter().collect()
-        };
-        let mut touched = BTreeSet::new();
-        let mut lied = BTreeSet::new();
-        for (place, what, at_producer, odd) in lies {
-            let exchange = ids[place.index(ids.len())];
-            if !touched.insert(exchange) {
-                continue;
-            }
-            let role = if at_producer { Role::Producer } else { Role::Consumer };
-            lied.insert(lie(&mut world, what, role, exchange, odd.into()));
-        }
-        let found = world.compare();
-        let told: BTreeSet<ExchangeId> = found.findings.iter().map(|f| f.exchange).collect();
-        prop_assert_eq!(&told, &lied, "{:?}", found.findings);
-        prop_assert_eq!(found.agrees(), lied.is_empty());
-        // The hours whose rows differ are hours of what was found.
-        for hour in found.hours.iter().filter(|hour| !hour.agrees()) {
-            prop_assert!(lied.iter().any(|id| super::hour::of(id) == hour.at));
-        }
-    }
 }

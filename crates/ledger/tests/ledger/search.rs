@@ -1,25 +1,22 @@
 //! Searches, proofs and watches: who sees what, what is recorded, what is proved.
 
+mod record;
+mod watch;
+
 use tokio_stream::StreamExt as _;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
-use unefois_core::commitment::{Field, Salt};
 use unefois_core::{Clock as _, Entry, EntryFilter, Event, ParticipantId, Reason, Sha256};
-use unefois_ledger::{About, Ledger, LedgerService, Lent};
-use unefois_mesh::{Peer, PeerId, status::reason_of};
+use unefois_ledger::{About, Ledger, LedgerService};
+use unefois_mesh::{PeerId, status::reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_proto::pb::ledger::v1::{
     EntryRow, GetProofRequest, ListEntriesRequest, Order, SearchRequest, SearchResponse, WatchRequest,
-    WatchResponse,
 };
-use unefois_store::evidence::evidence_read;
-use unefois_store::head::head_read;
 use unefois_store::peer::peer_receipt_insert;
 use unefois_tlog::{Checkpoint, Hash, Receipt, SignedCheckpoint, verify_consistency, verify_multi_inclusion};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::raw::Raw;
 use crate::scene::{
     Scene, claimed, consumer, draft, events, fetch, payload, producer, refused, stranger, verifier,
 };
@@ -30,14 +27,8 @@ both_databases![
     a_page_cannot_be_turned_into_another_query,
     pages_are_of_one_head_each_with_one_proof,
     every_condition_finds_what_the_filter_says,
-    a_query_is_one_entry_that_opens_to_its_reader_and_filter,
-    a_log_that_cannot_be_written_is_read_by_auditors_alone,
     a_page_looks_at_a_bounded_part_of_the_log,
-    a_reading_in_order_is_of_what_was_recorded,
     places_are_proved_alone_and_together,
-    a_watch_tells_entries_as_they_come,
-    a_watch_ends_with_its_server_and_gives_its_place_back,
-    a_reader_that_does_not_keep_up_is_told_so,
 ];
 
 fn participant(id: ParticipantId) -> PeerId {
@@ -370,137 +361,6 @@ async fn every_condition_finds_what_the_filter_says(database: TestDatabase) {
     );
 }
 
-async fn a_query_is_one_entry_that_opens_to_its_reader_and_filter(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = written(&scene, 6).await;
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
-    let filter = "party=urn:unefois:participant:21920023500014 events=released";
-    let question = SearchRequest {
-        purpose: "contrôle n° 12".to_owned(),
-        ..asked(filter, Order::OldestFirst, 2)
-    };
-    let rows = all_pages(&service, auditor(), question).await;
-    assert_eq!(rows.len(), 6);
-    assert_eq!(events(&ledger).await[8..], [Event::Queried]);
-    let bytes = ledger.entries(8, 9).await.unwrap().remove(0);
-    let entry = Entry::decode(&bytes).unwrap();
-    assert_eq!((entry.directory_version, entry.requester), (7, None));
-
-    let log = head_read(&scene.db, ledger.origin().as_str()).await.unwrap();
-    let evidence = evidence_read(&scene.db, log.unwrap().log, 8)
-        .await
-        .unwrap()
-        .unwrap();
-    let commit = Salt::from_bytes(evidence.salt).commit(Field::Evidence, &evidence.body);
-    assert_eq!(entry.evidence_commit, Some(commit));
-    let text = String::from_utf8(evidence.body).unwrap();
-    let value = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.expect("a line")[name.len() + 1..].to_owned()
-    };
-    assert_eq!(value("kind"), "search");
-    assert_eq!(value("reader"), "urn:unefois:auditor:cnil-1");
-    assert_eq!(value("size"), "8");
-    assert_eq!(value("what"), format!("oldest_first {filter}"));
-    assert_eq!(value("purpose"), "contrôle n° 12");
-    assert_eq!(value("rows"), "2");
-    assert!(value("cursor").parse::<Sha256>().is_ok());
-    // The salt in the evidence opens the commitment to the reader's key.
-    let salt: Sha256 = value("actor_salt").parse().unwrap();
-    let key: Sha256 = value("key").parse().unwrap();
-    let actor = Salt::from_bytes(*salt.as_bytes()).commit(Field::Actor, key.as_bytes());
-    assert_eq!(entry.actor_commit, Some(actor));
-    assert_eq!(key, Sha256::of(b"key"));
-
-    // Each way to read is one entry, whatever its pages.
-    for _ in 0..2 {
-        let list = ListEntriesRequest {
-            limit: 2,
-            ..ListEntriesRequest::default()
-        };
-        let first = service
-            .list_entries(from(auditor(), list))
-            .await
-            .unwrap()
-            .into_inner();
-        let size = ledger.head().size;
-        let next = ListEntriesRequest {
-            start: 2,
-            limit: 2,
-            size: size - 1,
-            reading: first.reading,
-            ..ListEntriesRequest::default()
-        };
-        service.list_entries(from(auditor(), next)).await.unwrap();
-        assert_eq!(ledger.head().size, size);
-    }
-    assert_eq!(events(&ledger).await[8..], [Event::Queried; 3]);
-}
-
-async fn a_log_that_cannot_be_written_is_read_by_auditors_alone(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = written(&scene, 3).await;
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
-    let mut raw = Raw::open(&scene.database).await;
-    raw.break_head().await;
-    let whole = || asked("all", Order::OldestFirst, 10);
-    let refusal = search(&service, participant(consumer()), whole()).await;
-    let refusal = refusal.expect_err("what cannot be recorded is not told");
-    assert_eq!(reason_of(&refusal), Some(Reason::LedgerUnavailable));
-    let rows = all_pages(&service, auditor(), whole()).await;
-    assert_eq!(rows.len(), 4);
-    raw.mend_head().await;
-    // The next tally counts the query that has no entry.
-    let tally = ledger.tally(scene.clock.now()).await.unwrap();
-    let log = head_read(&scene.db, ledger.origin().as_str())
-        .await
-        .unwrap()
-        .unwrap()
-        .log;
-    let evidence = evidence_read(&scene.db, log, tally.index())
-        .await
-        .unwrap()
-        .unwrap();
-    let text = String::from_utf8(evidence.body).unwrap();
-    assert!(text.ends_with("read urn:unefois:auditor:cnil-1 1\n"), "{text}");
-}
-
-async fn a_reading_in_order_is_of_what_was_recorded(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = written(&scene, 3).await;
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
-    let size = ledger.head().size;
-    let list = async |start: u64, reading: Vec<u8>| {
-        let question = ListEntriesRequest {
-            start,
-            limit: 1,
-            size,
-            reading,
-            ..ListEntriesRequest::default()
-        };
-        let listed = service.list_entries(from(auditor(), question)).await;
-        listed.map(tonic::Response::into_inner)
-    };
-    let nothing = list(size, Vec::new()).await.unwrap();
-    assert!(nothing.entries.is_empty() && nothing.reading.is_empty());
-    let last = list(size - 1, Vec::new()).await.unwrap();
-    assert_eq!((last.entries.len(), last.reading.len()), (1, 0));
-    let reading = list(2, Vec::new()).await.unwrap().reading;
-    for start in [0, 1] {
-        let refusal = list(start, reading.clone())
-            .await
-            .expect_err("not what was recorded");
-        assert_eq!(reason_of(&refusal), Some(Reason::InvalidRequest));
-    }
-    let recorded = ledger.head().size;
-    for start in 2..size {
-        let page = list(start, reading.clone()).await.unwrap();
-        assert_eq!(page.entries.len(), 1);
-        assert_eq!(page.reading.is_empty(), start + 1 == size);
-    }
-    assert_eq!(ledger.head().size, recorded, "one reading, one entry");
-}
-
 async fn a_page_looks_at_a_bounded_part_of_the_log(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = written(&scene, 3).await;
@@ -562,158 +422,4 @@ async fn places_are_proved_alone_and_together(database: TestDatabase) {
         (vec![0, 3, 7], "")
     );
     assert_eq!(events(&ledger).await[8..], [Event::Queried; 2]);
-}
-
-async fn a_watch_tells_entries_as_they_come(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = written(&scene, 3).await;
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent());
-    let filter: EntryFilter = "events=released".parse().unwrap();
-    let question = |from| WatchRequest {
-        filter: Some((&filter).into()),
-        from,
-        ..WatchRequest::default()
-    };
-    let peer: EntryFilter = "peer=confirmed".parse().unwrap();
-    for wrong in [
-        question(Some(5)),
-        WatchRequest {
-            known_size: 5,
-            ..question(None)
-        },
-        WatchRequest {
-            filter: Some((&peer).into()),
-            ..question(None)
-        },
-    ] {
-        let refusal = service
-            .watch(from(auditor(), wrong))
-            .await
-            .err()
-            .expect("refused");
-        assert_eq!(reason_of(&refusal), Some(Reason::InvalidRequest));
-    }
-    let mut told = service
-        .watch(from(auditor(), question(Some(1))))
-        .await
-        .unwrap()
-        .into_inner();
-    let mut next = async || told.next().await.expect("a message").expect("no end");
-    let first: WatchResponse = next().await;
-    let head = proved(&first.rows, &first.checkpoint, &first.proof);
-    assert_eq!(places(&first.rows), [1, 2]);
-    // The query is recorded before the first row; it is no release.
-    assert_eq!((head.size, first.looked_end), (5, 5));
-    assert_eq!(events(&ledger).await[4], Event::Queried);
-
-    let receipt = claimed(
-        fetch(&ledger, scene.once(scene.handle()), payload(1))
-            .await
-            .unwrap(),
-    );
-    let second: WatchResponse = next().await;
-    let later = proved(&second.rows, &second.checkpoint, &second.proof);
-    assert_eq!(places(&second.rows), [receipt.index()]);
-    let growth: Vec<Hash> = second
-        .consistency
-        .iter()
-        .map(|h| Hash::try_from(h.as_slice()).unwrap())
-        .collect();
-    verify_consistency((head.size, &head.root), (later.size, &later.root), &growth).unwrap();
-}
-
-async fn a_watch_ends_with_its_server_and_gives_its_place_back(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = written(&scene, 3).await;
-    let shutdown = CancellationToken::new();
-    let lent = Lent {
-        shutdown: shutdown.clone(),
-        ..lent()
-    };
-    let tasks = lent.tasks.clone();
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent);
-    let watch = |peer: PeerId, key: u8| {
-        let question = WatchRequest {
-            from: Some(0),
-            ..WatchRequest::default()
-        };
-        let mut request = from(peer, question);
-        let peer = request.extensions_mut().get_mut::<Peer>().unwrap();
-        peer.spki_sha256 = Sha256::of(&[key]);
-        service.watch(request)
-    };
-    // Two for a key, half of all for participants, the rest for auditors; one too many is refused.
-    let mut places = Vec::new();
-    for (peer, keys) in [(participant(consumer()), 0..8), (auditor(), 100..108)] {
-        for key in keys {
-            for _ in 0..2 {
-                places.push(watch(peer.clone(), key).await.unwrap().into_inner());
-            }
-            let refusal = watch(peer.clone(), key).await.err().expect("a third of one key");
-            assert_eq!(reason_of(&refusal), Some(Reason::Overloaded));
-        }
-        let size = ledger.head().size;
-        let refusal = watch(participant(consumer()), 50).await.err();
-        assert_eq!(
-            reason_of(&refusal.expect("no place is left")),
-            Some(Reason::Overloaded)
-        );
-        assert_eq!(
-            ledger.head().size,
-            size,
-            "what is refused is not recorded as a watch"
-        );
-    }
-    let refusal = watch(auditor(), 200).await.err().expect("no place is left");
-    assert_eq!(reason_of(&refusal), Some(Reason::Overloaded));
-    // Those who leave give their place back.
-    let mut kept = places.pop().unwrap();
-    drop(places);
-    let again = async {
-        loop {
-            match watch(auditor(), 107).await {
-                Ok(told) => return told.into_inner(),
-                Err(refusal) => assert_eq!(reason_of(&refusal), Some(Reason::Overloaded)),
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let _again = again.await;
-    tasks.close();
-    let first = kept.next().await.unwrap().unwrap();
-    assert!(!first.rows.is_empty());
-
-    shutdown.cancel();
-    tasks.wait().await;
-    let mut last = None;
-    while let Some(message) = kept.next().await {
-        last = Some(message);
-    }
-    let end = last.expect("an end").expect_err("it says why it ends");
-    assert_eq!(reason_of(&end), Some(Reason::Maintenance));
-}
-
-async fn a_reader_that_does_not_keep_up_is_told_so(database: TestDatabase) {
-    let scene = Scene::new(database).await;
-    let ledger = scene.open(1).await;
-    noise(&scene, &ledger, 7_000).await;
-    let lent = lent();
-    let tasks = lent.tasks.clone();
-    let service = LedgerService::new(vec![ledger.clone()], authority(), lent);
-    let question = WatchRequest {
-        from: Some(0),
-        ..WatchRequest::default()
-    };
-    let told = service
-        .watch(from(auditor(), question))
-        .await
-        .unwrap()
-        .into_inner();
-    // Nobody reads: the watch ends by itself.
-    tasks.close();
-    tasks.wait().await;
-    let mut messages: Vec<_> = told.collect().await;
-    let end = messages.pop().unwrap().expect_err("it says why it ends");
-    assert_eq!(reason_of(&end), Some(Reason::Overloaded));
-    assert!(messages.len() < 7 && messages.iter().all(Result::is_ok));
 }
