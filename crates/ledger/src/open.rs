@@ -59,9 +59,13 @@ impl Ledger {
             let tried = tokio::task::spawn_blocking(move || Anchor::try_folder(&path)).await;
             tried.map_err(|_| Error::Unavailable)??;
         }
-        if let Some(head) = head_read(&db, origin.as_str()).await? {
-            restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
-        }
+        let before = match head_read(&db, origin.as_str()).await? {
+            Some(head) => {
+                let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+                Some((head, state))
+            }
+            None => None,
+        };
         let floor = anchor.as_ref().map_or(0, |anchor| anchor.epoch);
         let holder = random.uuid_v4();
         let mut tx = db.begin().await?;
@@ -76,7 +80,20 @@ impl Ledger {
         }
         partition_ensure(&db, head.size).await?;
 
-        let state = restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?;
+        // Unless whoever wrote it went on until it was taken.
+        let same = |read: &head::Head| {
+            (read.size, read.root, &read.checkpoint) == (head.size, head.root, &head.checkpoint)
+        };
+        let unmoved = before.filter(|(read, _)| same(read));
+        let state = match unmoved {
+            Some((_, state)) => State {
+                epoch: head.epoch,
+                at: head.at,
+                view: head.view,
+                ..state
+            },
+            None => restore(&db, &head, origin.clone(), Arc::clone(&signer)).await?,
+        };
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let guard = Arc::new(Guard::new(
             db.clone(),

@@ -1,5 +1,7 @@
 //! One writer a log.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use unefois_core::{Entry, Event, Micros};
@@ -8,6 +10,7 @@ use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
+use crate::raw::Raw;
 use crate::scene::{Scene, assert_proved, events, verifier};
 
 both_databases![
@@ -94,6 +97,45 @@ async fn close_writes_what_was_queued(database: TestDatabase) {
         durable += usize::from(append.expect("no panic").is_ok());
     }
     assert_eq!(events(&ledger).await.len(), durable);
+}
+
+/// What was read before the log was taken may be of the past by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_log_that_went_on_until_it_was_taken_is_read_again() {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let scene = Scene::new(TestDatabase::postgres()).await;
+    let old = scene.open(1).await;
+    old.append(lapsed()).await.unwrap();
+    let mut lock = Raw::open(&scene.database).await;
+    // Within one transaction the server tells of one moment.
+    let mut server = Raw::open(&scene.database).await;
+    let mut waiting = async |n: i64| {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        let reached = async {
+            while server.count(WAITING).await != n {
+                look.tick().await;
+            }
+        };
+        let within = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        within.expect("in time");
+    };
+
+    // The old process waits for its head, and the new one behind it.
+    lock.execute("BEGIN; SELECT 1 FROM ledger_head FOR UPDATE").await;
+    let appended = old.append(lapsed());
+    let taken = async {
+        waiting(1).await;
+        let behind = async {
+            waiting(2).await;
+            lock.execute("ROLLBACK").await;
+        };
+        tokio::join!(scene.open(1), behind).0
+    };
+    // Its caller may have gone by then: what is written is written.
+    let (_, new) = tokio::join!(appended, taken);
+    assert_eq!(new.head().size, 2);
+    new.append(lapsed()).await.unwrap();
+    assert_eq!(events(&new).await, [Event::Lapsed; 3]);
 }
 
 #[tokio::test]
