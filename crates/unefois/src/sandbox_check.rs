@@ -28,7 +28,7 @@ use std::time::Duration;
 use serde::Serialize;
 use unefois_core::catalogue::{Catalogue, Datatype};
 use unefois_core::commitment::AnswerForm;
-use unefois_core::{Clock, Gender, ParticipantId, Pivot, Reason, SealedSubject, Sha256};
+use unefois_core::{Clock, DatatypeRev, Gender, ParticipantId, Pivot, Reason, SealedSubject, Sha256};
 use unefois_jose::{SigningKey, sd_jwt};
 use unefois_mesh::SystemRandom;
 use unefois_node::producer::attest::{Statement, attest};
@@ -49,6 +49,9 @@ pub enum CheckError {
     /// There is no folder of cases there.
     #[error("{0} holds no folder of cases")]
     Empty(PathBuf),
+    /// The catalogue does not know the datatype that was asked for.
+    #[error("the catalogue has no datatype {0}")]
+    Datatype(DatatypeRev),
     /// No key could be drawn.
     #[error("no key could be drawn")]
     Key(#[source] unefois_jose::Error),
@@ -119,19 +122,23 @@ impl Report {
 }
 
 /// Checks the folders of cases in `dir`, or `dir` itself where it holds cases. The datatype of a folder is the one whose
-/// sheet names it under `sandbox`.
+/// sheet names it under `sandbox`; where `datatype` is given, it is that of every folder.
 ///
 /// # Errors
 /// Nothing could be checked; what is wrong in a case is in the report.
 pub fn sandbox_check(
     dir: &Path,
     catalogue: &Catalogue,
+    datatype: Option<&DatatypeRev>,
     clock: &dyn Clock,
     random: &SystemRandom,
 ) -> Result<Report, CheckError> {
+    let unknown = |rev: &DatatypeRev| CheckError::Datatype(rev.clone());
+    let datatype = datatype.map(|rev| catalogue.datatype(rev).ok_or_else(|| unknown(rev)));
     let seal = SigningKey::generate(random.ring()).map_err(CheckError::Key)?;
     let pipeline = Pipeline {
         catalogue,
+        datatype: datatype.transpose()?,
         clock,
         random,
         seal,
@@ -193,6 +200,8 @@ fn files(path: &Path) -> Result<usize, FolderError> {
 
 struct Pipeline<'a> {
     catalogue: &'a Catalogue,
+    /// That of every folder, whatever the catalogue says.
+    datatype: Option<&'a Datatype>,
     clock: &'a dyn Clock,
     random: &'a SystemRandom,
     seal: SigningKey,
@@ -206,7 +215,8 @@ impl Pipeline<'_> {
             ..FolderReport::default()
         };
         let named = |d: &&Datatype| d.sheet().sandbox.iter().any(|folder| folder == name);
-        let Some(datatype) = self.catalogue.datatypes().find(named) else {
+        let datatype = self.datatype.or_else(|| self.catalogue.datatypes().find(named));
+        let Some(datatype) = datatype else {
             return Ok(report);
         };
         report.datatype = Some(datatype.rev().to_string());

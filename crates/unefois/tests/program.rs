@@ -111,6 +111,48 @@ fn sandbox_check_ends_with_1_on_doctored_cases() {
     );
 }
 
+/// What the operator of a datatype tries before its sheet is anybody else's.
+#[test]
+fn sandbox_check_takes_another_catalogue_and_a_datatype_for_every_folder() {
+    const OWN: &str = "cnaf/quotient-familial@1";
+    let folder = tempfile::tempdir().unwrap();
+    let cases = folder.path().join("our_cases");
+    std::fs::create_dir(&cases).unwrap();
+    std::fs::write(cases.join("sound.yaml"), case("SOUND", 200, DUBOIS, "")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let catalogue = root.join("catalogue").display().to_string();
+    let dir = folder.path().display().to_string();
+    let check = |more: &[&str]| {
+        let output = unefois(&[&["--json", "sandbox", "check", &dir], more].concat());
+        (code(&output), lines(&output))
+    };
+
+    assert_eq!(check(&["--datatype", "cnaf/nothing@1"]), (65, Vec::new()));
+    assert_eq!(check(&["--datatype", "nothing"]).0, 64);
+    assert_eq!(check(&["--catalogue", "/nowhere"]), (66, Vec::new()));
+    let faulty = folder.path().join("faulty");
+    for part in ["types", "demarches", "producers"] {
+        std::fs::create_dir_all(faulty.join(part)).unwrap();
+    }
+    std::fs::write(faulty.join("types/a.yaml"), "unknown: 1\n").unwrap();
+    let faulty = faulty.display().to_string();
+    assert_eq!(check(&["--catalogue", &faulty]), (65, Vec::new()));
+    let (_, unnamed) = check(&["--catalogue", &catalogue]);
+    assert_eq!(unnamed[0]["datatype"], Value::Null);
+
+    for more in [
+        &["--datatype", OWN][..],
+        &["--datatype", OWN, "--catalogue", &catalogue],
+    ] {
+        let (code, folders) = check(more);
+        let documents = &folders[0]["ends"]["documents"];
+        assert_eq!(
+            (code, &folders[0]["datatype"], documents),
+            (0, &OWN.into(), &1.into())
+        );
+    }
+}
+
 /// The whole story over four processes, started from the samples; then what their operators and auditors see of a
 /// database that somebody changed.
 #[tokio::test(flavor = "multi_thread")]

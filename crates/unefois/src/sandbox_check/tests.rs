@@ -31,7 +31,7 @@ fn check(cases: &[(&str, &str)]) -> Report {
     let dir = tempfile::tempdir().expect("a folder");
     write(&dir.path().join(FOLDER), cases);
     write(&dir.path().join("sans_type"), &[("x.yaml", "n'importe quoi")]);
-    sandbox_check(dir.path(), &catalogue(), &SystemClock, &SystemRandom::new()).expect("a report")
+    sandbox_check(dir.path(), &catalogue(), None, &SystemClock, &SystemRandom::new()).expect("a report")
 }
 
 fn write(folder: &Path, cases: &[(&str, &str)]) {
@@ -143,6 +143,6 @@ fn every_end_is_counted_and_a_folder_without_datatype_fails_nothing() {
 #[test]
 fn an_empty_folder_is_no_success() {
     let dir = tempfile::tempdir().expect("a folder");
-    let checked = sandbox_check(dir.path(), &catalogue(), &SystemClock, &SystemRandom::new());
+    let checked = sandbox_check(dir.path(), &catalogue(), None, &SystemClock, &SystemRandom::new());
     assert!(matches!(checked, Err(CheckError::Empty(_))));
 }
