@@ -132,6 +132,7 @@ impl LedgerKeys {
             anchor: self.anchor.clone(),
             disk_floor_bytes: self.disk_floor_mb.saturating_mul(1 << 20),
             synchronous_standby: database.synchronous_standby,
+            ..Safeguards::default()
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum Seen {
     Contradicted,
 }
 
-/// What keeps a log from being written on top of a past that is not its own.
+/// What keeps a log from being written on top of a past that is not its own, and its callers from waiting for it.
 #[derive(Clone, Debug, Default)]
 pub struct Safeguards {
     /// The file, outside the database, that remembers the last published head; without one, only peers do.
@@ -51,6 +51,26 @@ pub struct Safeguards {
     pub disk_floor_bytes: u64,
     /// Whether PostgreSQL must have a synchronous standby.
     pub synchronous_standby: bool,
+    /// How long callers wait.
+    pub patience: Patience,
+}
+
+/// How long callers wait before they are told that nothing is known to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For their entry to be durable.
+    pub written: Duration,
+    /// For the outcome of a batch that the database did not acknowledge: on a full disk nothing is learnt any more.
+    pub settled: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            written: Duration::from_secs(2),
+            settled: Duration::from_millis(500),
+        }
+    }
 }
 
 /// The heads shown of late.

@@ -53,7 +53,7 @@ pub use attempt::{Attempt, ClaimMode, ClaimRequest};
 pub use draft::{About, Draft, Gate, GateState, ReleaseDraft};
 pub use erasure::{DecisionRef, Erasing, Erasure, InvalidDecisionRef};
 pub use error::Error;
-pub use guard::{Safeguards, Seen, Standing};
+pub use guard::{Patience, Safeguards, Seen, Standing};
 pub use inquiry::{DirectoryInUse, Inquiry};
 pub use log::{Begin, Keys, Ledger};
 pub use peer::{Growth, Witnessed, peer_head_witness};

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,14 +17,12 @@ use crate::attempt::{Attempt, ClaimRequest, Registry};
 use crate::batch::{Item, Leaf, commit_evidence, released};
 use crate::claims::{Verdict, judge};
 use crate::draft::{Draft, ReleaseDraft, withheld};
-use crate::guard::{Guard, Seen, Standing};
+use crate::guard::{Guard, Patience, Seen, Standing};
 use crate::read::{LogView, tree_at};
 use crate::receipt::{DurableReceipt, Head, Release};
 use crate::sequencer::Published;
 use crate::tally::Tally;
 
-/// How long a caller waits for its entry to be durable.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 const MAX_PERSONS: usize = 256;
 pub(crate) const MAX_EVIDENCE_BYTES: usize = 1 << 20;
 /// A claim outlives every token of a one-shot handle (refresh tokens: 75 min; tokens: 60 s; resumption: 1 h).
@@ -62,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) queue: mpsc::Sender<Item>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) patience: Patience,
     pub(crate) attempts: Registry,
     pub(crate) tally: Tally,
     pub(crate) closing: CancellationToken,
@@ -461,7 +459,7 @@ impl Ledger {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Closed(_) => Error::Unavailable,
         })?;
-        match tokio::time::timeout(ACKNOWLEDGED_WITHIN, answer).await {
+        match tokio::time::timeout(self.inner.patience.written, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Error::Unavailable),
         }

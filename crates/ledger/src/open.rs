@@ -123,6 +123,7 @@ impl Ledger {
         guard.check_store(&safeguards)?;
         guard.try_anchor(&state.head()).await?;
 
+        let patience = safeguards.patience;
         let (queue, items) = mpsc::channel(QUEUE);
         let first = Published {
             head: state.head(),
@@ -137,6 +138,7 @@ impl Ledger {
             queue: items,
             published: publish,
             guard: Arc::clone(&guard),
+            settled: safeguards.patience.settled,
             synchronous_standby: safeguards.synchronous_standby,
             closing: closing.clone(),
         };
@@ -160,6 +162,7 @@ impl Ledger {
                 queue,
                 published,
                 guard,
+                patience,
                 attempts: Registry::default(),
                 tally: Tally::default(),
                 closing,

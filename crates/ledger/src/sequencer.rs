@@ -33,9 +33,6 @@ use crate::receipt::Head;
 const MAX_BATCH: usize = 2_048;
 /// How long to wait between two attempts at learning the outcome of a transaction.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
-/// How long an outcome may be unknown before its callers are told so: on a full disk nothing is learnt any more.
-const UNTOLD: Duration = Duration::from_millis(500);
-
 /// How long a batch may take before the log counts as not writable: its callers have given up by then.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -54,6 +51,8 @@ pub(crate) struct Sequencer {
     pub(crate) queue: mpsc::Receiver<Item>,
     pub(crate) published: watch::Sender<Arc<Published>>,
     pub(crate) guard: Arc<Guard>,
+    /// How long an outcome may be unknown before its callers are told so.
+    pub(crate) settled: Duration,
     /// Whether what is written must be on a second server.
     pub(crate) synchronous_standby: bool,
     pub(crate) closing: CancellationToken,
@@ -141,8 +140,9 @@ impl Sequencer {
                 );
                 // Who answers next may be another server, where what this one had named has another number.
                 self.state.names = Names::default();
+                let settled = self.settled;
                 let mut settling = pin!(self.settle(batch.as_ref()));
-                match tokio::time::timeout(UNTOLD, settling.as_mut()).await {
+                match tokio::time::timeout(settled, settling.as_mut()).await {
                     Ok(outcome) => outcome,
                     Err(_) => {
                         for item in std::mem::take(&mut items) {

@@ -2,7 +2,7 @@
 
 use unefois_core::{Clock as _, Event, Outcome, Reason};
 use unefois_ledger::verify::verify_database;
-use unefois_ledger::{ClaimRequest, Error, Ledger};
+use unefois_ledger::{ClaimRequest, Error, Ledger, Safeguards};
 use unefois_mesh::SystemClock;
 use unefois_store::{Component, Db};
 
@@ -12,8 +12,8 @@ use crate::outage::until;
 use crate::proxy::{Fault, Hold, Proxy};
 use crate::raw::Raw;
 use crate::scene::{
-    Scene, again, assert_proved, claimed, draft, events, fetch, open_gate, payload, refused, release,
-    verifier,
+    Scene, again, assert_proved, claimed, draft, events, fetch, open_gate, patient, payload, refused,
+    release, verifier,
 };
 
 both_databases![
@@ -100,7 +100,17 @@ struct Wires {
 }
 
 impl Wires {
+    /// Whose callers wait for as long as a busy machine may take.
     async fn new() -> Self {
+        Self::with(patient()).await
+    }
+
+    /// Whose callers wait no longer than in service.
+    async fn in_service() -> Self {
+        Self::with(Safeguards::default()).await
+    }
+
+    async fn with(safeguards: Safeguards) -> Self {
         let scene = Scene::new(TestDatabase::postgres()).await;
         // Names that entries repeat are written once, in a transaction of their own: here before any fault is armed.
         let sound = scene.open(9).await;
@@ -111,7 +121,8 @@ impl Wires {
         let db = Db::open(&proxy.url, Component::Node)
             .await
             .expect("the database opens");
-        let faulty = scene.open_on(db, 1).await.expect("the log opens");
+        let faulty = scene.open_with(db, 1, safeguards).await;
+        let faulty = faulty.expect("the log opens");
         Self { scene, proxy, faulty }
     }
 }
@@ -162,7 +173,7 @@ async fn i1_an_outcome_nobody_told_is_read_from_the_head() {
 /// What became of it is learnt later, and shown then.
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_an_outcome_that_stays_unknown_is_told_before_the_deadline() {
-    let wires = Wires::new().await;
+    let wires = Wires::in_service().await;
     let (ledger, hold) = (&wires.faulty, Hold::default());
     let request = wires.scene.once(wires.scene.handle());
     wires.proxy.arm([Fault::Unheard, Fault::Held(hold.clone())]);
@@ -182,7 +193,7 @@ async fn i9_an_outcome_that_stays_unknown_is_told_before_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
-    let wires = Wires::new().await;
+    let wires = Wires::in_service().await;
     let (ledger, hold) = (&wires.faulty, Hold::default());
     let request = wires.scene.once(wires.scene.handle());
 
@@ -201,7 +212,7 @@ async fn i2_a_caller_that_gave_up_leaves_the_claim_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_batch_that_is_not_answered_is_told_to_probes_until_it_ends() {
-    let wires = Wires::new().await;
+    let wires = Wires::in_service().await;
     let ledger = &wires.faulty;
     let request = wires.scene.once(wires.scene.handle());
     for fault in [Fault::Held as fn(Hold) -> Fault, Fault::Unanswered] {
@@ -257,14 +268,14 @@ async fn a_stuck_replica_blocks_only_its_own_handle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_process_frozen_before_its_commit_writes_nothing_once_replaced() {
-    let wires = Wires::new().await;
+    let wires = Wires::in_service().await;
     let request = wires.scene.standing(wires.scene.handle(), None, None);
     frozen_before_its_commit(&wires, request).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_process_frozen_before_a_batch_at_once_writes_nothing_once_replaced() {
-    let wires = Wires::new().await;
+    let wires = Wires::in_service().await;
     let request = wires.scene.once(wires.scene.handle());
     frozen_before_its_commit(&wires, request).await;
 }

@@ -46,7 +46,7 @@ async fn unheard(ledger: &Ledger, request: ClaimRequest) {
 
 async fn i9_a_lock_that_is_held_holds_no_caller(database: TestDatabase) {
     let scene = Scene::new(database).await;
-    let ledger = scene.open(1).await;
+    let ledger = scene.open_in_service(1).await;
     let request = scene.once(scene.handle());
     let mut raw = crate::raw::Raw::open(&scene.database).await;
     raw.execute("BEGIN; UPDATE ledger_head SET at = at").await;
@@ -109,7 +109,7 @@ async fn waiting(server: &mut PgConnection) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_hung_standby_holds_the_commit_and_no_caller() {
     let (scene, mut server) = alone().await;
-    let ledger = scene.open(1).await;
+    let ledger = scene.open_in_service(1).await;
     // Names that entries repeat are written once, before the first entry that needs them.
     claimed(
         fetch(&ledger, scene.once(scene.handle()), payload(1))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use unefois_core::commitment::{Field, GrantSecret, NodeKey};
 use unefois_core::{
@@ -10,7 +11,7 @@ use unefois_core::{
 };
 use unefois_ledger::{
     About, Attempt, Begin, ClaimMode, ClaimRequest, Draft, DurableReceipt, Gate, GateState, Keys, Ledger,
-    Release, ReleaseDraft, Safeguards,
+    Patience, Release, ReleaseDraft, Safeguards,
 };
 use unefois_store::{Component, Db};
 use unefois_tlog::{Hash, KeyName, SignerKey, VerifierKey, verify_inclusion};
@@ -71,13 +72,22 @@ impl Scene {
         }
     }
 
-    /// The participant's log of this shard, in a new epoch.
+    /// The participant's log of this shard, in a new epoch, for patient callers.
     pub(crate) async fn open(&self, shard: u8) -> Ledger {
         self.open_on(self.db.clone(), shard).await.expect("the log opens")
     }
 
+    /// The same over `db`.
     pub(crate) async fn open_on(&self, db: Db, shard: u8) -> Result<Ledger, unefois_ledger::Error> {
-        self.open_with(db, shard, Safeguards::default()).await
+        self.open_with(db, shard, patient()).await
+    }
+
+    /// The participant's log of this shard, whose callers wait no longer than in service.
+    pub(crate) async fn open_in_service(&self, shard: u8) -> Ledger {
+        let opened = self
+            .open_with(self.db.clone(), shard, Safeguards::default())
+            .await;
+        opened.expect("the log opens")
     }
 
     pub(crate) async fn open_with(
@@ -129,6 +139,17 @@ impl Scene {
             },
             ..self.once(handle)
         }
+    }
+}
+
+/// Callers who wait for as long as a busy machine may take.
+pub(crate) fn patient() -> Safeguards {
+    Safeguards {
+        patience: Patience {
+            written: Duration::from_secs(30),
+            settled: Duration::from_secs(20),
+        },
+        ..Safeguards::default()
     }
 }
 
