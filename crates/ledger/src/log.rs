@@ -18,7 +18,7 @@ use crate::batch::{Item, Leaf, commit_evidence, released};
 use crate::claims::{Verdict, judge};
 use crate::draft::{Draft, ReleaseDraft, withheld};
 use crate::guard::{Guard, Patience, Seen, Standing};
-use crate::read::{LogView, tree_at};
+use crate::read::{LogView, Shelf, tree_at};
 use crate::receipt::{DurableReceipt, Head, Release};
 use crate::sequencer::Published;
 use crate::tally::Tally;
@@ -58,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) queue: mpsc::Sender<Item>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) patience: Patience,
     pub(crate) attempts: Registry,
@@ -407,6 +408,7 @@ impl Ledger {
             origin: self.inner.origin.clone(),
             tree: Arc::clone(&published.tree),
             checkpoint: Arc::clone(&published.head.checkpoint),
+            shelf: Arc::clone(&self.inner.shelf),
         }
     }
 

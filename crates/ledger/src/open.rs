@@ -161,6 +161,7 @@ impl Ledger {
                 random,
                 queue,
                 published,
+                shelf: Arc::default(),
                 guard,
                 patience,
                 attempts: Registry::default(),

@@ -1,6 +1,7 @@
 //! What is read back from a log: its right edge, its heads, its proofs.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use unefois_store::Db;
@@ -15,6 +16,35 @@ use crate::Error;
 /// release always finds one.
 static READS: Semaphore = Semaphore::const_new(2);
 
+/// How many tiles a log keeps at hand: 8 KiB each.
+const KEPT: usize = 512;
+
+/// Full tiles of one log that were read of late; they never change.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(Mutex<HashMap<TileId, Tile>>);
+
+impl Shelf {
+    fn find(&self, id: TileId) -> Option<Tile> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
+    }
+
+    fn keep(&self, tile: Tile) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            // Those of higher levels serve more proofs.
+            kept.retain(|id, _| id.level() > 0);
+        }
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(tile.id(), tile);
+    }
+}
+
 /// One committed size of one log of the database, of this process or of another replica.
 #[derive(Clone, Debug)]
 pub(crate) struct LogView {
@@ -22,6 +52,7 @@ pub(crate) struct LogView {
     pub(crate) origin: Origin,
     pub(crate) tree: Arc<Tree>,
     pub(crate) checkpoint: Arc<SignedCheckpoint>,
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 impl LogView {
@@ -36,6 +67,7 @@ impl LogView {
             origin: origin.parse()?,
             tree: Arc::new(tree),
             checkpoint: Arc::new(SignedCheckpoint::parse(head.checkpoint.as_bytes())?),
+            shelf: Arc::default(),
         }))
     }
 
@@ -45,7 +77,7 @@ impl LogView {
             return Err(Error::OutOfRange);
         }
         let needed = self.tree.consistency_tiles(old, new)?;
-        let tiles = tiles(db, self.log, &needed).await?;
+        let tiles = self.tiles(db, &needed).await?;
         Ok(self.tree.consistency_proof(old, new, &tiles)?)
     }
 
@@ -56,13 +88,29 @@ impl LogView {
             return Err(Error::OutOfRange);
         }
         let needed = self.tree.inclusion_tiles(index, size)?;
-        let tiles = tiles(db, self.log, &needed).await?;
+        let tiles = self.tiles(db, &needed).await?;
         let proof = self.tree.inclusion_proof(index, size, &tiles)?;
         Ok(Receipt::new(
             index,
             proof,
             SignedCheckpoint::clone(&self.checkpoint),
         )?)
+    }
+
+    /// The stored tiles that a proof needs.
+    async fn tiles(&self, db: &Db, needed: &[TileId]) -> Result<Tiles, Error> {
+        let mut found = Tiles::new();
+        for id in needed {
+            if let Some(tile) = self.shelf.find(*id) {
+                found.insert(tile);
+                continue;
+            }
+            for tile in tile_range(db, self.log, id.level(), id.index(), 1).await? {
+                self.shelf.keep(tile.clone());
+                found.insert(tile);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -120,15 +168,4 @@ async fn tile_made(db: &Db, log: i32, id: TileId) -> Result<Tile, Error> {
         }
     };
     Tile::new(id, hashes).map_err(|_| Error::Corrupt("an entry or a tile is missing"))
-}
-
-/// The stored tiles that a proof needs.
-async fn tiles(db: &Db, log: i32, needed: &[TileId]) -> Result<Tiles, Error> {
-    let mut found = Tiles::new();
-    for id in needed {
-        for tile in tile_range(db, log, id.level(), id.index(), 1).await? {
-            found.insert(tile);
-        }
-    }
-    Ok(found)
 }
