@@ -82,16 +82,58 @@ enum Outcome {
     Unknown,
 }
 
+/// A batch that is committed, whose callers do not know it yet.
+struct Committed {
+    batch: Batch,
+    head: Head,
+    items: Vec<Item>,
+}
+
+impl Committed {
+    fn acknowledge(self) {
+        self.batch.acknowledge(&self.head, self.items);
+    }
+}
+
+/// What a batch leaves to do.
+#[derive(Default)]
+struct Rest {
+    /// Items to try again.
+    later: Vec<Item>,
+    committed: Option<Committed>,
+}
+
 impl Sequencer {
     pub(crate) async fn run(mut self) {
-        let mut later = Vec::new();
-        while let Some(items) = self.take(later).await {
-            later = if self.guard.writes().is_ok() {
+        let mut rest = Rest::default();
+        loop {
+            let Rest { later, mut committed } = rest;
+            if later.is_empty()
+                && self.queue.is_empty()
+                && let Some(committed) = committed.take()
+            {
+                // Nothing to write meanwhile.
+                committed.acknowledge();
+            }
+            let items = self.take(later).await;
+            // The database works on the next batch while the callers of the last one get their proofs.
+            let acknowledged = async {
+                if let Some(committed) = committed {
+                    committed.acknowledge();
+                }
+            };
+            let Some(items) = items else {
+                acknowledged.await;
+                break;
+            };
+            rest = if self.guard.writes().is_ok() {
                 let guard = Arc::clone(&self.guard);
-                watched(&guard, self.process(items)).await
+                let (rest, ()) = tokio::join!(biased; watched(&guard, self.process(items)), acknowledged);
+                rest
             } else {
+                acknowledged.await;
                 self.refuse(items);
-                Vec::new()
+                Rest::default()
             };
         }
     }
@@ -124,8 +166,8 @@ impl Sequencer {
         Some(items)
     }
 
-    /// Writes one batch and answers its callers; the items to try again.
-    async fn process(&mut self, mut items: Vec<Item>) -> Vec<Item> {
+    /// Writes one batch; answers its callers unless it is committed.
+    async fn process(&mut self, mut items: Vec<Item>) -> Rest {
         let (mut batch, mut later) = (None, Vec::new());
         let mut written = self.transact(&mut items, &mut batch, &mut later).await;
         if let (Ok(()), Some(batch)) = (&written, &batch) {
@@ -163,7 +205,10 @@ impl Sequencer {
                 self.state.view = batch.view;
                 self.state.checkpoint = Arc::clone(&batch.checkpoint);
                 let head = self.publish();
-                batch.acknowledge(&head, items);
+                return Rest {
+                    later,
+                    committed: Some(Committed { batch, head, items }),
+                };
             }
             (Outcome::Applied | Outcome::NotApplied | Outcome::Unknown, _) => {
                 items.into_iter().for_each(|item| item.fail(Error::Unavailable));
@@ -174,7 +219,10 @@ impl Sequencer {
                 self.refuse(items);
             }
         }
-        later
+        Rest {
+            later,
+            committed: None,
+        }
     }
 
     /// Writes what is queued durably: at once where nothing stands in its way, else claim by claim.
