@@ -106,17 +106,23 @@ impl Raw {
         let end = first + i64::try_from(count).unwrap_or(0);
         self.next = end;
         let unit = u16::try_from(self.unit).unwrap_or(0).to_be_bytes();
-        let beside = || Beside {
-            handle: [&unit[..], &random.bytes::<14>()].concat(),
+        // Keys in order, as the ledger writes them.
+        let keys = || {
+            let mut keys: Vec<[u8; 16]> = (0..count).map(|_| random.bytes()).collect();
+            keys.sort_unstable();
+            keys
+        };
+        let beside = |((handle, handle_mac), person_mac): (([u8; 16], [u8; 16]), [u8; 16])| Beside {
+            handle: [&unit[..], &handle[..14]].concat(),
             request_id: random.uuid_v4(),
             digest: random.bytes::<32>().to_vec(),
-            handle_mac: random.bytes::<16>().to_vec(),
-            person_mac: random.bytes::<16>().to_vec(),
+            handle_mac: handle_mac.to_vec(),
+            person_mac: person_mac.to_vec(),
         };
         RawBatch {
             first,
             entries: self.rows.iter().cycle().take(count).cloned().collect(),
-            beside: (0..count).map(|_| beside()).collect(),
+            beside: keys().into_iter().zip(keys()).zip(keys()).map(beside).collect(),
             tiles: (first / 256..end / 256).collect(),
         }
     }
@@ -131,15 +137,17 @@ impl Raw {
 
     async fn insert_postgres(&self, conn: &mut sqlx::PgConnection, batch: &RawBatch) -> Result<(), Error> {
         let sql = format!(
-            "WITH e AS ({ENTRY} SELECT $1, * FROM UNNEST($6::bigint[], $7::smallint[], $8::smallint[], $9::bigint[], \
-             $10::bigint[], $11::bigint[], $12::uuid[], $13::int[], $14::int[], $15::int[], $16::int[], $17::int[], \
-             $18::int[], $19::int[], $20::int[], $21::smallint[], $22::smallint[], $23::bytea[])), \
-             c AS ({CLAIM} SELECT k, '21920023500014', r, d, d, 1, $4 FROM UNNEST($24::bytea[], $25::uuid[], $26::bytea[]) \
-             AS t (k, r, d)), \
-             h AS ({HANDLE} SELECT $1, i >> 16, m, i FROM UNNEST($6::bigint[], $27::bytea[]) AS t (i, m)), \
-             p AS ({PERSON} SELECT $1, i >> 16, m, i FROM UNNEST($6::bigint[], $28::bytea[]) AS t (i, m)), \
-             s AS ({SECRET} SELECT $29, $30, $1, m, d FROM UNNEST($27::bytea[], $26::bytea[]) AS t (m, d)), \
-             t AS ({TILE} SELECT $1, 0, i, $32 FROM UNNEST($31::bigint[]) AS t (i)) {HEAD}"
+            "WITH e AS ({ENTRY} SELECT $1, unnest($6::bigint[]), unnest($7::smallint[]), unnest($8::smallint[]), \
+             unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::uuid[]), unnest($13::int[]), \
+             unnest($14::int[]), unnest($15::int[]), unnest($16::int[]), unnest($17::int[]), unnest($18::int[]), \
+             unnest($19::int[]), unnest($20::int[]), unnest($21::smallint[]), unnest($22::smallint[]), \
+             unnest($23::bytea[])), \
+             c AS ({CLAIM} SELECT unnest($24::bytea[]), '21920023500014', unnest($25::uuid[]), unnest($26::bytea[]), \
+             unnest($26::bytea[]), 1, $4), \
+             h AS ({HANDLE} SELECT $1, unnest($6::bigint[]) >> 13, unnest($27::bytea[]), unnest($6::bigint[])), \
+             p AS ({PERSON} SELECT $1, unnest($6::bigint[]) >> 13, unnest($28::bytea[]), unnest($6::bigint[])), \
+             s AS ({SECRET} SELECT $29, $30, $1, unnest($27::bytea[]), unnest($26::bytea[])), \
+             t AS ({TILE} SELECT $1, 0, unnest($31::bigint[]), $32) {HEAD}"
         );
         let (entries, beside) = (&batch.entries, &batch.beside);
         fn column<T, U>(rows: &[T], of: impl Fn(&T) -> U) -> Vec<U> {
@@ -232,7 +240,7 @@ impl Raw {
                 .iter()
                 .fold(sqlx::query(values(HANDLE, 4, chunk.len())), |q, (idx, _, b)| {
                     q.bind(LOG)
-                        .bind(idx >> 16)
+                        .bind(idx >> 13)
                         .bind(b.handle_mac.as_slice())
                         .bind(*idx)
                 });
@@ -241,7 +249,7 @@ impl Raw {
                 .iter()
                 .fold(sqlx::query(values(PERSON, 4, chunk.len())), |q, (idx, _, b)| {
                     q.bind(LOG)
-                        .bind(idx >> 16)
+                        .bind(idx >> 13)
                         .bind(b.person_mac.as_slice())
                         .bind(*idx)
                 });

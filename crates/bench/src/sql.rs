@@ -19,7 +19,9 @@ impl Sql {
             let options = SqliteConnectOptions::from_str(url)?
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
-                .pragma("secure_delete", "ON");
+                .pragma("secure_delete", "ON")
+                .pragma("cache_size", "-65536")
+                .pragma("wal_autocheckpoint", "8192");
             Ok(Self::Sqlite(options.connect().await?))
         } else {
             Ok(Self::Postgres(PgConnection::connect(url).await?))

@@ -294,6 +294,11 @@ impl Batch {
                 .extend(leaf.person_keys.iter().map(|key| (*key, idx)));
             rows.secrets.extend(leaf.secret.clone());
         }
+        // Neighbours in an index, one after the other.
+        rows.handles.sort_unstable();
+        rows.persons.sort_unstable();
+        rows.secrets
+            .sort_unstable_by_key(|row| (row.month, row.unit, row.mac));
         rows
     }
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use sqlx::{Postgres, Transaction};
+use sqlx::Transaction;
 use unefois_core::Micros;
 use unefois_tlog::Hash;
 
 use crate::head::Marks;
-use crate::{Component, Db, Error, read, to_array, to_u64};
+use crate::{Component, Db, Error, Postgres, read, to_array, to_u64};
 
 /// One log as a database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub schema: String,
     /// The logs of that state.
     pub logs: Vec<LogState>,
-    _held: Transaction<'static, Postgres>,
+    _held: Transaction<'static, sqlx::Postgres>,
 }
 
 type Row = (String, i64, Vec<u8>, String, Option<i64>, Option<i64>);
@@ -110,7 +110,7 @@ impl Db {
     /// # Errors
     /// [`Error::Database`], [`Error::Corrupt`]; [`Error::Url`] on SQLite.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let Self::Postgres(pool) = self else {
+        let Self::Postgres(Postgres { pool, .. }) = self else {
             return Err(Error::Url(None));
         };
         let mut tx = pool

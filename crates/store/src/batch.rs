@@ -4,8 +4,8 @@
 //! It presumes that every claim is free and that the head is where its writer left it. The write itself checks both:
 //! where one does not hold nothing is written, and the caller judges claim by claim.
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, PgPool};
 use unefois_tlog::Tile;
 
 use crate::claim::{Claim, ClaimKey, bind_claims, script_claims};
@@ -13,7 +13,7 @@ use crate::entry::{EntryRow, bind_entries, insert_entries, script_entries, unnes
 use crate::head::Head;
 use crate::index::{Index, Mac, SecretRow, bind_index, bind_secrets, script_index, script_secrets};
 use crate::rows::{Script, SqliteQuery};
-use crate::{Db, Error, Sqlite, to_i64};
+use crate::{Db, Error, Postgres, Sqlite, to_i64};
 
 /// The rows of one batch.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Rows<'a> {
 /// [`Error::Replaced`]: it did not.
 pub async fn batch_try(db: &Db, rows: &Rows<'_>) -> Result<bool, Error> {
     match db {
-        Db::Postgres(pool) => try_postgres(pool, rows).await,
+        Db::Postgres(postgres) => try_postgres(postgres, rows).await,
         Db::Sqlite(sqlite) => try_sqlite(sqlite, rows).await,
     }
 }
@@ -52,29 +52,30 @@ pub async fn batch_try(db: &Db, rows: &Rows<'_>) -> Result<bool, Error> {
 /// What PostgreSQL says of the division that follows a claim not won, or a head not moved.
 const DIVISION_BY_ZERO: &str = "22012";
 
-async fn try_postgres(pool: &PgPool, rows: &Rows<'_>) -> Result<bool, Error> {
+async fn try_postgres(postgres: &Postgres, rows: &Rows<'_>) -> Result<bool, Error> {
     // A key is inserted under its lock alone, taken without waiting, as `claim_lock` does: who holds it may be stuck.
     // The last SELECT fails the statement, and so undoes all of it, unless each claim was won and the head moved.
     const SQL: &str = concat!(
         "WITH claimed AS (INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) \
-         SELECT k, c, r, h, m, n, a FROM UNNEST($32::bytea[], $33::text[], $34::uuid[], $35::bytea[], $36::bytea[], \
-         $37::int[], $38::bigint[], $31::bigint[]) AS t (k, c, r, h, m, n, a, l) WHERE pg_try_advisory_xact_lock(l) \
+         SELECT k, c, r, h, m, n, a FROM (SELECT unnest($32::bytea[]) AS k, unnest($33::text[]) AS c, \
+         unnest($34::uuid[]) AS r, unnest($35::bytea[]) AS h, unnest($36::bytea[]) AS m, unnest($37::int[]) AS n, \
+         unnest($38::bigint[]) AS a, unnest($31::bigint[]) AS l) AS t WHERE pg_try_advisory_xact_lock(l) \
          ON CONFLICT (key) DO NOTHING RETURNING 1), \
          moved AS (UPDATE ledger_head SET size = $25, root = $26, at = $27, view_epoch = $28, view_seq = $29, \
          checkpoint = $30 WHERE log = $22 AND epoch = $23 AND size = $24 RETURNING 1), \
          leaves AS (",
         insert_entries!(),
-        " SELECT $22, * FROM ",
+        " SELECT $22, ",
         unnest_entries!(),
         "), \
          tiles AS (INSERT INTO ledger_tile (log, level, idx, hashes) \
-         SELECT $22, * FROM UNNEST($49::smallint[], $50::bigint[], $51::bytea[])), \
+         SELECT $22, unnest($49::smallint[]), unnest($50::bigint[]), unnest($51::bytea[])), \
          handles AS (INSERT INTO handle_index (log, bucket, mac, idx) \
-         SELECT $22, * FROM UNNEST($39::int[], $40::bytea[], $41::bigint[]) ON CONFLICT DO NOTHING), \
+         SELECT $22, unnest($39::int[]), unnest($40::bytea[]), unnest($41::bigint[])), \
          persons AS (INSERT INTO person_index (log, bucket, mac, idx) \
-         SELECT $22, * FROM UNNEST($42::int[], $43::bytea[], $44::bigint[]) ON CONFLICT DO NOTHING), \
-         secrets AS (INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT m, u, $22, k, s \
-         FROM UNNEST($45::int[], $46::int[], $47::bytea[], $48::bytea[]) AS t (m, u, k, s) ON CONFLICT DO NOTHING) \
+         SELECT $22, unnest($42::int[]), unnest($43::bytea[]), unnest($44::bigint[])), \
+         secrets AS (INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT unnest($45::int[]), \
+         unnest($46::int[]), $22, unnest($47::bytea[]), unnest($48::bytea[]) ON CONFLICT DO NOTHING) \
          SELECT 1 / CASE WHEN (SELECT COUNT(*) FROM claimed) = cardinality($31) AND (SELECT COUNT(*) FROM moved) = 1 \
          THEN 1 ELSE 0 END"
     );
@@ -99,17 +100,20 @@ async fn try_postgres(pool: &PgPool, rows: &Rows<'_>) -> Result<bool, Error> {
     let places: Result<Vec<i64>, _> = rows.tiles.iter().map(|tile| to_i64(tile.id().index())).collect();
     let hashes: Vec<Vec<u8>> = rows.tiles.iter().map(Tile::to_bytes).collect();
     let query = query.bind(levels).bind(places?).bind(hashes);
-    let mut conn = pool.acquire().await?;
-    match query.execute(&mut *conn).await {
-        Ok(_) => Ok(true),
+    let mut writer = postgres.writer.lock().await;
+    let mut conn = writer.take().await?;
+    let written = match query.execute(&mut conn).await {
+        Ok(_) => true,
         Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some(DIVISION_BY_ZERO) => {
             // The server tells of the failure before it undoes the statement: until it is ready again it holds the
             // locks of keys that the caller is about to ask for.
             conn.ping().await?;
-            Ok(false)
+            false
         }
-        Err(e) => Err(e.into()),
-    }
+        Err(e) => return Err(e.into()),
+    };
+    writer.keep(conn);
+    Ok(written)
 }
 
 async fn try_sqlite(sqlite: &Sqlite, rows: &Rows<'_>) -> Result<bool, Error> {

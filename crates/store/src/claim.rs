@@ -138,7 +138,8 @@ pub async fn claim_insert(tx: &mut Tx, claims: &[(&ClaimKey, &Claim)]) -> Result
     match tx {
         Tx::Postgres(tx) => {
             const SQL: &str = "INSERT INTO claim (key, client, request_id, request_hash, payload_mac, live, at) \
-                 SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[], $6::int[], $7::bigint[]) \
+                 SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::uuid[]), unnest($4::bytea[]), \
+                 unnest($5::bytea[]), unnest($6::int[]), unnest($7::bigint[]) \
                  ON CONFLICT (key) DO NOTHING";
             let done = bind_claims(sqlx::query(SQL), claims).execute(&mut **tx).await?;
             Ok(done.rows_affected())

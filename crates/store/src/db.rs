@@ -3,17 +3,26 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
+use sqlx::{PgPool, SqlitePool, Transaction};
+use tokio::sync::Mutex;
 
 use crate::Error;
+use crate::writer::Writer;
 
 /// An open database; clones share it.
 #[derive(Clone, Debug)]
 pub enum Db {
     /// A PostgreSQL database, which other replicas may use too.
-    Postgres(PgPool),
+    Postgres(Postgres),
     /// A SQLite file, which this process alone uses.
     Sqlite(Sqlite),
+}
+
+/// A PostgreSQL database: connections for whoever asks, and one for the batches of the ledger.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    pub(crate) pool: PgPool,
+    pub(crate) writer: Arc<Mutex<Writer>>,
 }
 
 /// A SQLite file: one connection that writes, several that read.
@@ -46,7 +55,7 @@ impl Sqlite {
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL, at `READ COMMITTED`.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, sqlx::Postgres>),
     /// On SQLite, the only writer.
     Sqlite(Transaction<'static, sqlx::Sqlite>),
 }
@@ -58,7 +67,7 @@ impl Db {
     /// [`Error::Database`]; [`Error::Replaced`] on SQLite.
     pub async fn begin(&self) -> Result<Tx, Error> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres(postgres) => Ok(Tx::Postgres(postgres.pool.begin().await?)),
             Self::Sqlite(sqlite) => {
                 sqlite.check_file()?;
                 Ok(Tx::Sqlite(sqlite.rw.begin_with("BEGIN IMMEDIATE").await?))
@@ -107,9 +116,15 @@ impl Db {
         const SQL: &str = "SELECT COUNT(*) FROM pg_stat_activity \
              WHERE datname = current_database() AND application_name = 'unefois'";
         match self {
-            Self::Postgres(pool) => {
-                let all: i64 = sqlx::query_scalar(SQL).fetch_one(pool).await?;
-                Ok(crate::to_u64(all, "a count")?.saturating_sub(pool.size().into()))
+            Self::Postgres(postgres) => {
+                let all: i64 = sqlx::query_scalar(SQL).fetch_one(&postgres.pool).await?;
+                // One that is in use is there.
+                let writes = postgres
+                    .writer
+                    .try_lock()
+                    .map_or(true, |writer| writer.is_connected());
+                let own = u64::from(postgres.pool.size()) + u64::from(writes);
+                Ok(crate::to_u64(all, "a count")?.saturating_sub(own))
             }
             Self::Sqlite(_) => Ok(0),
         }
@@ -118,7 +133,10 @@ impl Db {
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(postgres) => {
+                postgres.writer.lock().await.close().await;
+                postgres.pool.close().await;
+            }
             Self::Sqlite(sqlite) => {
                 sqlite.ro.close().await;
                 sqlite.rw.close().await;

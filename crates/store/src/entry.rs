@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::name::{FIELDS, Names, UNKNOWN, each_name, name_id};
 use crate::rows::{PgQuery, Script, SqliteQuery};
-use crate::{Db, Error, Tx, read, to_i64, to_u64};
+use crate::{Db, Error, Postgres, Tx, read, to_i64, to_u64};
 
 /// The columns beside an entry's bytes, each derived from them; names stand by their number in the dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,9 +170,11 @@ macro_rules! insert_entries {
 }
 macro_rules! unnest_entries {
     () => {
-        "UNNEST($1::bigint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::uuid[], \
-         $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[], $15::int[], $16::int[], \
-         $17::int[], $18::smallint[], $19::smallint[], $20::smallint[], $21::bytea[])"
+        "unnest($1::bigint[]), unnest($2::smallint[]), unnest($3::smallint[]), unnest($4::bigint[]), \
+         unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::uuid[]), unnest($8::int[]), \
+         unnest($9::int[]), unnest($10::int[]), unnest($11::int[]), unnest($12::int[]), unnest($13::int[]), \
+         unnest($14::int[]), unnest($15::int[]), unnest($16::int[]), unnest($17::int[]), \
+         unnest($18::smallint[]), unnest($19::smallint[]), unnest($20::smallint[]), unnest($21::bytea[])"
     };
 }
 pub(crate) use {insert_entries, unnest_entries};
@@ -184,7 +186,7 @@ pub(crate) use {insert_entries, unnest_entries};
 pub async fn entry_insert(tx: &mut Tx, log: i32, entries: &[&EntryRow]) -> Result<(), Error> {
     match tx {
         Tx::Postgres(tx) => {
-            let sql = concat!(insert_entries!(), " SELECT $22, * FROM ", unnest_entries!());
+            let sql = concat!(insert_entries!(), " SELECT $22, ", unnest_entries!());
             let query = bind_entries(sqlx::query(sql), entries)?.bind(log);
             query.execute(&mut **tx).await?;
         }
@@ -385,7 +387,8 @@ async fn searched(
         if let Some(id) = filter.exchange_id {
             query = query.bind(id.as_uuid());
         }
-        query.fetch_all(pool).await?
+        // Planned for these bounds: a plan for any bounds reads and sorts all that the participant has.
+        query.persistent(false).fetch_all(pool).await?
     });
     placed(rows)
 }
@@ -422,7 +425,7 @@ const PARTITION_BITS: u32 = 24;
 pub async fn partition_ensure(db: &Db, size: u64) -> Result<(), Error> {
     const EXISTS: &str = "SELECT to_regclass($1) IS NOT NULL";
     const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('unefois/partition', 0))";
-    let Db::Postgres(pool) = db else {
+    let Db::Postgres(Postgres { pool, .. }) = db else {
         return Ok(());
     };
     let first = to_i64(size >> PARTITION_BITS)?;

@@ -12,7 +12,7 @@ pub use self::find::{
 };
 use crate::claim::ClaimKey;
 use crate::index::{BUCKET_BITS, StoredMac};
-use crate::{Db, Error, Tx, on, read, to_i64, to_u64};
+use crate::{Db, Error, Postgres, Tx, on, read, to_i64, to_u64};
 
 /// A kind of what is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -324,7 +324,7 @@ pub async fn proactive_erased_set(tx: &mut Tx, log: i32, below: u64) -> Result<(
 /// [`Error::Database`].
 pub async fn erased_settle(db: &Db) -> Result<bool, Error> {
     match db {
-        Db::Postgres(pool) => {
+        Db::Postgres(Postgres { pool, .. }) => {
             const SQL: &str = "VACUUM (INDEX_CLEANUP ON) grant_secret, handle_index, person_index, ledger_evidence, peer_receipt, \
                  claim, claim_count";
             sqlx::raw_sql(SQL).execute(pool).await?;

@@ -7,7 +7,7 @@ use unefois_core::{Micros, RevocationView};
 use unefois_tlog::Hash;
 use uuid::Uuid;
 
-use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
+use crate::{Db, Error, Postgres, Tx, on, read, to_array, to_i64, to_u64};
 
 /// How often a standby is asked for, whether it has caught up.
 const REPLICATED_EVERY: Duration = Duration::from_millis(10);
@@ -112,7 +112,7 @@ pub async fn head_replicated(db: &Db, log: i32, epoch: u64, size: u64) -> Result
          WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= lsn) FROM here";
     const THERE: &str = "SELECT EXISTS (SELECT FROM pg_stat_replication \
          WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= $1::pg_lsn)";
-    let Db::Postgres(pool) = db else {
+    let Db::Postgres(Postgres { pool, .. }) = db else {
         return Err(Error::Standby("SQLite has none"));
     };
     // One connection: another may be to a server that took over, whose standby has another log.

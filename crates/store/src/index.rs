@@ -8,7 +8,7 @@ use crate::rows::{PgQuery, Script, SqliteQuery};
 use crate::{Db, Error, Tx, read, to_array, to_i64, to_u64};
 
 /// Entries a bucket of an index: within one, keys are random; the buckets grow to the right.
-pub(crate) const BUCKET_BITS: u32 = 16;
+pub(crate) const BUCKET_BITS: u32 = 13;
 
 /// The key of a handle or a person in an index: an HMAC under the node's key.
 pub type Mac = [u8; 32];
@@ -45,11 +45,11 @@ pub async fn index_insert(tx: &mut Tx, index: Index, log: i32, pairs: &[(Mac, u6
             let sql = match index {
                 Index::Handle => {
                     "INSERT INTO handle_index (log, bucket, mac, idx) \
-                     SELECT $4, * FROM UNNEST($1::int[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $4, unnest($1::int[]), unnest($2::bytea[]), unnest($3::bigint[])"
                 }
                 Index::Person => {
                     "INSERT INTO person_index (log, bucket, mac, idx) \
-                     SELECT $4, * FROM UNNEST($1::int[], $2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING"
+                     SELECT $4, unnest($1::int[]), unnest($2::bytea[]), unnest($3::bigint[])"
                 }
             };
             let query = bind_index(sqlx::query(sql), pairs)?.bind(log);
@@ -94,9 +94,7 @@ pub(crate) async fn script_index(
     let bind = |query: SqliteQuery, (bucket, mac, idx): &(i32, &[u8], i64)| {
         query.bind(log).bind(*bucket).bind(mac.to_vec()).bind(*idx)
     };
-    script
-        .insert(conn, (head, "ON CONFLICT DO NOTHING"), 4, &rows, bind)
-        .await
+    script.insert(conn, (head, ""), 4, &rows, bind).await
 }
 
 /// The entries, below `size`, that the index holds under `mac`, in order.
@@ -193,8 +191,8 @@ pub async fn secret_insert_of(tx: &mut Tx, log: i32, secrets: &[SecretRow]) -> R
     }
     match tx {
         Tx::Postgres(tx) => {
-            const SQL: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT m, u, $5, k, s \
-                 FROM UNNEST($1::int[], $2::int[], $3::bytea[], $4::bytea[]) AS t (m, u, k, s) ON CONFLICT DO NOTHING";
+            const SQL: &str = "INSERT INTO grant_secret (month, unit, log, mac, secret) SELECT unnest($1::int[]), \
+                 unnest($2::int[]), $5, unnest($3::bytea[]), unnest($4::bytea[]) ON CONFLICT DO NOTHING";
             let query = bind_secrets(sqlx::query(SQL), secrets).bind(log);
             query.execute(&mut **tx).await?;
         }

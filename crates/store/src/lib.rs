@@ -34,6 +34,7 @@ mod error;
 mod migration;
 mod open;
 mod rows;
+mod writer;
 
 pub mod audit;
 pub mod authority;
@@ -54,7 +55,7 @@ pub mod search;
 pub mod tile;
 pub mod witness;
 
-pub use db::{Db, Sqlite, Tx};
+pub use db::{Db, Postgres, Sqlite, Tx};
 pub use error::Error;
 pub use migration::Component;
 
@@ -78,7 +79,7 @@ macro_rules! on {
 macro_rules! read {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
-            $crate::Db::Postgres(pool) => {
+            $crate::Db::Postgres($crate::Postgres { pool, .. }) => {
                 let $pool = pool;
                 $body
             }

@@ -1,6 +1,6 @@
 use sqlx::migrate::{MigrateError, Migrator};
 
-use crate::{Db, Error};
+use crate::{Db, Error, Postgres};
 
 /// Whose tables a database holds beside those of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) async fn migrate(db: &Db, component: Component) -> Result<(), Error> 
     ];
     for (postgres, sqlite, table) in steps {
         let done = match db {
-            Db::Postgres(pool) => named(postgres, table).run(pool).await,
+            Db::Postgres(Postgres { pool, .. }) => named(postgres, table).run(pool).await,
             Db::Sqlite(file) => named(sqlite, table).run(&file.rw).await,
         };
         done.map_err(|e| match e {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use unefois_core::{DatatypeRev, DemarcheId, Entry, HabilitationId, HolderId, LegalBasis, ParticipantId};
 
-use crate::{Db, Error, on, read};
+use crate::{Db, Error, Postgres, on, read};
 
 /// How many names a process keeps at hand; beyond, it forgets them all and reads again what it meets.
 const KEPT: usize = 65_536;
@@ -81,7 +81,7 @@ impl Names {
             return Ok(());
         }
         match db {
-            Db::Postgres(pool) => {
+            Db::Postgres(Postgres { pool, .. }) => {
                 const SQL: &str = "SELECT name, id FROM ledger_name WHERE name = ANY($1)";
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let found = sqlx::query_as(SQL).bind(names).fetch_all(pool).await?;
@@ -102,7 +102,7 @@ impl Names {
 /// In the order of the set, so that two replicas never wait for each other in a circle.
 async fn insert(db: &Db, names: &BTreeSet<String>) -> Result<(), Error> {
     match db {
-        Db::Postgres(pool) => {
+        Db::Postgres(Postgres { pool, .. }) => {
             // As durable as a batch, though the batch's own commit comes later: the number is kept at hand, and one that
             // the server forgot in a crash would stand for another name.
             const SQL: &str = "INSERT INTO ledger_name (name) SELECT name FROM UNNEST($1::text[]) AS new (name) \

@@ -10,14 +10,22 @@ use std::time::Duration;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::Mutex;
 
 use crate::migration::{Component, migrate};
-use crate::{Db, Error, Sqlite};
+use crate::writer::{STALE, Writer};
+use crate::{Db, Error, Postgres, Sqlite};
 
 /// The first PostgreSQL that is supported, as `server_version_num` writes it.
 const POSTGRES_15: i32 = 150_000;
 /// How long a call waits for a free connection.
 const ACQUIRE: Duration = Duration::from_secs(2);
+/// SQLite's page cache for writing, in KiB: the pages that batches touch, keys of an index's present bucket among them.
+const WRITER_CACHE: &str = "-65536";
+/// After how many pages in SQLite's WAL they go into the file: the more, the more batches share the writing of a page.
+const CHECKPOINT: &str = "8192";
+/// How many rows SQLite's thread may be ahead of who reads them: each time it waits costs more than a row.
+const ROWS: usize = 1_024;
 
 impl Db {
     /// Opens `url` (`postgres://…` or `sqlite:PATH`) for `component` and brings its schema up to date.
@@ -70,7 +78,9 @@ impl Db {
             const POSTGRES: &str = "SELECT to_regclass($1) IS NOT NULL";
             const SQLITE: &str = "SELECT COUNT(*) > 0 FROM sqlite_master WHERE name = $1";
             let found: bool = match self {
-                Self::Postgres(pool) => sqlx::query_scalar(POSTGRES).bind(table).fetch_one(pool).await?,
+                Self::Postgres(Postgres { pool, .. }) => {
+                    sqlx::query_scalar(POSTGRES).bind(table).fetch_one(pool).await?
+                }
                 Self::Sqlite(file) => {
                     sqlx::query_scalar(SQLITE)
                         .bind(table)
@@ -90,7 +100,7 @@ impl Db {
     /// # Errors
     /// [`Error::Standby`] says what is missing; on SQLite there is no standby.
     pub async fn check_standby(&self) -> Result<(), Error> {
-        let Self::Postgres(pool) = self else {
+        let Self::Postgres(Postgres { pool, .. }) = self else {
             return Err(Error::Standby("SQLite has none"));
         };
         const SQL: &str = "SELECT current_setting('synchronous_standby_names') <> '', \
@@ -124,8 +134,18 @@ impl Db {
             ("default_transaction_read_only", if write { "off" } else { "on" }),
         ]);
         let pool = PgPoolOptions::new()
-            .max_connections(8)
+            .max_connections(7)
             .acquire_timeout(ACQUIRE)
+            // A round trip before each use would cost as much as most of them.
+            .test_before_acquire(false)
+            .before_acquire(|conn, idle| {
+                Box::pin(async move {
+                    if idle.idle_for >= STALE {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('fsync'), \
@@ -148,7 +168,10 @@ impl Db {
                 return Err(Error::NotDurable(name));
             }
         }
-        Ok(Self::Postgres(pool))
+        Ok(Self::Postgres(Postgres {
+            writer: Arc::new(Mutex::new(Writer::new(&pool.connect_options()))),
+            pool,
+        }))
     }
 
     async fn open_sqlite(url: &str, write: bool) -> Result<Self, Error> {
@@ -169,11 +192,15 @@ impl Db {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 // What is deleted is overwritten: an erased secret would else stay in a page that waits for reuse.
-                .pragma("secure_delete", "ON"),
+                .pragma("secure_delete", "ON")
+                .pragma("cache_size", WRITER_CACHE)
+                .pragma("wal_autocheckpoint", CHECKPOINT),
             false => writer,
         };
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE)
+            // Nothing lies between this process and its file.
+            .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None);
         let rw = pool
@@ -186,7 +213,7 @@ impl Db {
             .await?;
         let ro = pool
             .max_connections(4)
-            .connect_with(options.read_only(true))
+            .connect_with(options.read_only(true).row_buffer_size(ROWS))
             .await?;
         let file = std::fs::metadata(&path).map_err(|_| Error::Replaced)?;
         Ok(Self::Sqlite(Sqlite {

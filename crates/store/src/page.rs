@@ -9,7 +9,7 @@ use sqlx::{PgPool, Row as _, SqlitePool};
 use uuid::Uuid;
 
 use crate::entry::Columns;
-use crate::{Db, Error, to_i64};
+use crate::{Db, Error, Postgres, to_i64};
 
 /// Leaves as they are stored, in order.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Page {
 pub async fn entry_page(db: &Db, log: i32, start: u64, end: u64) -> Result<Page, Error> {
     let range = (to_i64(start)?, to_i64(end)?);
     match db {
-        Db::Postgres(pool) => postgres(pool, log, range).await,
+        Db::Postgres(Postgres { pool, .. }) => postgres(pool, log, range).await,
         Db::Sqlite(sqlite) => packed(sqlite.readers(), log, range).await,
     }
 }

@@ -9,7 +9,7 @@ use unefois_core::Micros;
 use unefois_core::commitment::GrantSecret;
 use unefois_store::erase::{Due, Erasable, due_erase};
 use unefois_store::index::{SecretRow, secret_insert};
-use unefois_store::{Component, Db, Error};
+use unefois_store::{Component, Db, Error, Tx};
 
 both_databases![
     a_schema_of_a_later_program_is_refused,
@@ -165,17 +165,15 @@ async fn a_statement_that_fails_leaves_no_value_in_the_server_s_log() {
          current_database()); END $$",
     )
     .await;
-    let shown = async |mut conn: PgConnection| -> String {
+    let shown = async |conn: &mut PgConnection| -> String {
         let shown = sqlx::query_scalar("SHOW log_parameter_max_length_on_error");
-        shown.fetch_one(&mut conn).await.expect("a setting")
+        shown.fetch_one(conn).await.expect("a setting")
     };
     let other = PgConnection::connect(database.url()).await;
-    assert_eq!(shown(other.expect("PostgreSQL answers")).await, "-1");
-    let Db::Postgres(pool) = Db::open(database.url(), Component::Node).await.expect("opens") else {
+    assert_eq!(shown(&mut other.expect("PostgreSQL answers")).await, "-1");
+    let db = Db::open(database.url(), Component::Node).await.expect("opens");
+    let Ok(Tx::Postgres(mut tx)) = db.begin().await else {
         panic!("PostgreSQL was opened")
     };
-    assert_eq!(
-        shown(pool.acquire().await.expect("a connection").detach()).await,
-        "0"
-    );
+    assert_eq!(shown(&mut tx).await, "0");
 }

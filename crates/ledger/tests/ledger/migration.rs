@@ -10,6 +10,7 @@ use unefois_core::{
 use unefois_ledger::verify::verify_database;
 use unefois_store::entry::{Prefilter, entry_at_or_after, entry_search};
 use unefois_store::head::head_read;
+use unefois_store::index::{Index, index_lookup};
 use unefois_tlog::{Checkpoint, Hash, KeyName, SignerKey, Tree};
 
 use crate::both_databases;
@@ -179,7 +180,7 @@ async fn i7_a_database_of_the_first_schema_keeps_its_logs(database: TestDatabase
     let mac = blob(&key.handle_key(&handle));
     let (person, secret) = (blob(&key.person_key(b"someone")), blob(&[5; 32]));
     raw.execute(&format!(
-        "INSERT INTO handle_index (log, bucket, mac, idx) VALUES (1, 0, {mac}, 3), (1, 0, {mac}, 9); \
+        "INSERT INTO handle_index (log, bucket, mac, idx) VALUES (1, 0, {mac}, 3), (1, 0, {mac}, 9), (1, 0, {mac}, 20000); \
          INSERT INTO person_index (log, bucket, mac, idx) VALUES (1, 0, {person}, 4); \
          INSERT INTO grant_secret (month, mac, log, secret) VALUES ({}, {mac}, 1, {secret})",
         month.ordinal()
@@ -220,6 +221,9 @@ async fn i7_a_database_of_the_first_schema_keeps_its_logs(database: TestDatabase
     assert_eq!(ledger.head().size, 260);
     assert_eq!(ledger.by_handle(&handle).await.unwrap(), [3, 9]);
     assert_eq!(ledger.by_person(b"someone").await.unwrap(), [4]);
+    // Buckets were wider: what lay in the first of them lies in the third.
+    let all = index_lookup(&scene.db, Index::Handle, 1, &key.handle_key(&handle), 1 << 16).await;
+    assert_eq!(all.unwrap(), [3, 9, 20_000]);
     let secrets = ledger.secrets(&handle, month, month).await.unwrap();
     assert_eq!(secrets, [GrantSecret::from_bytes([5; 32])]);
 

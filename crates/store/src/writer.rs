@@ -1,0 +1,70 @@
+//! The connection that batches of the ledger go through on PostgreSQL: one statement is one round trip. A connection of
+//! the pool is asked for a sign of life when it is given back, which costs as much again.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+
+use crate::Error;
+
+/// From when on a connection that lay idle is asked for a sign of life before it is used: its server may have been
+/// started anew.
+pub(crate) const STALE: Duration = Duration::from_secs(1);
+
+/// Connects when needed, and anew after each failure.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    options: PgConnectOptions,
+    idle: Option<(PgConnection, Instant)>,
+    closed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(options: &PgConnectOptions) -> Self {
+        Self {
+            // Its one statement reads nothing: planning it anew for each size of a batch finds nothing better.
+            options: options
+                .clone()
+                .options([("plan_cache_mode", "force_generic_plan")]),
+            idle: None,
+            closed: false,
+        }
+    }
+
+    /// The connection, to be handed back with [`Writer::keep`]: one that is not is closed, and what it had begun undone.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(crate) async fn take(&mut self) -> Result<PgConnection, Error> {
+        if self.closed {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        if let Some((mut conn, since)) = self.idle.take()
+            && (since.elapsed() < STALE || conn.ping().await.is_ok())
+        {
+            return Ok(conn);
+        }
+        Ok(PgConnection::connect_with(&self.options).await?)
+    }
+
+    /// Keeps a connection on which nothing is under way.
+    pub(crate) fn keep(&mut self, conn: PgConnection) {
+        self.idle = Some((conn, Instant::now()));
+    }
+
+    /// Whether there is one that nobody uses.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    /// Connects no more.
+    pub(crate) async fn close(&mut self) {
+        self.closed = true;
+        if let Some((conn, _)) = self.idle.take() {
+            // The server notices by itself where this fails.
+            let _closed = conn.close().await;
+        }
+    }
+}
