@@ -103,9 +103,9 @@ pub(crate) async fn exchange(ledger: &Ledger) -> Result<Ack, unefois_ledger::Err
     let random: &dyn Random = &random;
     let now = SystemClock.now();
     let request_id = random.exchange_id(now);
-    // Every other one is a use of a standing grant: these are written claim by claim,
+    // Half of them are uses of a standing grant: these are written claim by claim,
     // in a transaction of several statements.
-    let mode = match ledger.head().size % 2 {
+    let mode = match random.bytes::<1>()[0] % 2 {
         0 => ClaimMode::Once,
         _ => ClaimMode::Standing {
             max_count: Some(3),

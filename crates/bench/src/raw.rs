@@ -116,8 +116,8 @@ impl Raw {
             handle: [&unit[..], &handle[..14]].concat(),
             request_id: random.uuid_v4(),
             digest: random.bytes::<32>().to_vec(),
-            handle_mac: handle_mac.to_vec(),
-            person_mac: person_mac.to_vec(),
+            handle_mac: handle_mac[1..].to_vec(),
+            person_mac: person_mac[1..].to_vec(),
         };
         RawBatch {
             first,

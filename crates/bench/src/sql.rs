@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 
@@ -21,10 +22,12 @@ impl Sql {
                 .synchronous(SqliteSynchronous::Full)
                 .pragma("secure_delete", "ON")
                 .pragma("cache_size", "-65536")
-                .pragma("wal_autocheckpoint", "8192");
+                .pragma("wal_autocheckpoint", "4096");
             Ok(Self::Sqlite(options.connect().await?))
         } else {
-            Ok(Self::Postgres(PgConnection::connect(url).await?))
+            let options = PgConnectOptions::from_str(url)?;
+            let options = options.options([("plan_cache_mode", "force_generic_plan")]);
+            Ok(Self::Postgres(options.connect().await?))
         }
     }
 

@@ -309,10 +309,19 @@ impl Sequencer {
 
     /// Waits until a standby has what was written, where one must: a commit says so only if nobody cancelled its wait.
     async fn replicated(&self, epoch: u64, size: u64) -> Result<(), Error> {
-        if !self.synchronous_standby || head_replicated(&self.db, self.state.log, epoch, size).await? {
+        if !self.synchronous_standby {
             return Ok(());
         }
-        Err(Error::Fenced)
+        let there = tokio::select! {
+            biased;
+            there = head_replicated(&self.db, self.state.log, epoch, size) => there?,
+            // No standby may come any more.
+            () = self.closing.cancelled() => return Err(Error::Unavailable),
+        };
+        match there {
+            true => Ok(()),
+            false => Err(Error::Fenced),
+        }
     }
 
     /// Takes a new epoch and compares the head with what was tried. The row's lock makes this wait for a transaction

@@ -13,8 +13,8 @@ pub(crate) const BUCKET_BITS: u32 = 13;
 /// The key of a handle or a person in an index: an HMAC under the node's key.
 pub type Mac = [u8; 32];
 
-/// How much of it is stored: enough to tell a billion apart.
-const STORED: usize = 16;
+/// How much of it is stored: enough to tell a billion apart, and a length that PostgreSQL need not pad.
+const STORED: usize = 15;
 
 /// A key as the indexes store it.
 pub type StoredMac = [u8; STORED];

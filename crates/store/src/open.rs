@@ -19,11 +19,11 @@ use crate::{Db, Error, Postgres, Sqlite};
 /// The first PostgreSQL that is supported, as `server_version_num` writes it.
 const POSTGRES_15: i32 = 150_000;
 /// How long a call waits for a free connection.
-const ACQUIRE: Duration = Duration::from_secs(2);
+pub(crate) const ACQUIRE: Duration = Duration::from_secs(2);
 /// SQLite's page cache for writing, in KiB: the pages that batches touch, keys of an index's present bucket among them.
 const WRITER_CACHE: &str = "-65536";
 /// After how many pages in SQLite's WAL they go into the file: the more, the more batches share the writing of a page.
-const CHECKPOINT: &str = "8192";
+const CHECKPOINT: &str = "4096";
 /// How many rows SQLite's thread may be ahead of who reads them: each time it waits costs more than a row.
 const ROWS: usize = 1_024;
 

@@ -8,10 +8,18 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::open::ACQUIRE;
 
 /// From when on a connection that lay idle is asked for a sign of life before it is used: its server may have been
 /// started anew.
 pub(crate) const STALE: Duration = Duration::from_secs(1);
+
+/// A server that is gone does not answer; nothing was asked of it yet, so that nobody need wait until it does.
+async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ACQUIRE, answer)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
 
 /// Connects when needed, and anew after each failure.
 #[derive(Debug)]
@@ -24,7 +32,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(options: &PgConnectOptions) -> Self {
         Self {
-            // Its one statement reads nothing: planning it anew for each size of a batch finds nothing better.
+            // Its one statement looks up a head by its key: planning it anew for each batch finds nothing better.
             options: options
                 .clone()
                 .options([("plan_cache_mode", "force_generic_plan")]),
@@ -42,11 +50,11 @@ impl Writer {
             return Err(sqlx::Error::PoolClosed.into());
         }
         if let Some((mut conn, since)) = self.idle.take()
-            && (since.elapsed() < STALE || conn.ping().await.is_ok())
+            && (since.elapsed() < STALE || within(conn.ping()).await.is_ok())
         {
             return Ok(conn);
         }
-        Ok(PgConnection::connect_with(&self.options).await?)
+        Ok(within(PgConnection::connect_with(&self.options)).await?)
     }
 
     /// Keeps a connection on which nothing is under way.

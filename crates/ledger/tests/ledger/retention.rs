@@ -151,8 +151,8 @@ impl Exchange {
     pub(crate) fn traces(&self, ledger: &Ledger) -> [Vec<u8>; 5] {
         [
             self.given.secret.as_bytes().to_vec(),
-            ledger.node_key().handle_key(&self.given.handle)[..16].to_vec(),
-            ledger.node_key().person_key(&self.given.person)[..16].to_vec(),
+            ledger.node_key().handle_key(&self.given.handle)[..15].to_vec(),
+            ledger.node_key().person_key(&self.given.person)[..15].to_vec(),
             self.evidence.clone(),
             self.given.person.clone(),
         ]
@@ -181,7 +181,7 @@ pub(crate) async fn announced(scene: &Scene, ledger: &Ledger) -> String {
 
 /// How many of `traces` the database's files hold: the file with its free pages, the WAL and its index.
 pub(crate) fn found_in_files(database: &TestDatabase, traces: &[Vec<u8>]) -> Option<usize> {
-    const START: usize = 16;
+    const START: usize = 15;
     let path = database.url().strip_prefix("sqlite:")?;
     let starts: BTreeMap<&[u8], &[u8]> = traces.iter().map(|trace| (&trace[..START], &trace[..])).collect();
     let mut found = BTreeSet::new();
