@@ -3,13 +3,20 @@
 #[path = "../../../tests/kit/database.rs"]
 pub mod database;
 
+use std::path::Path;
+
 use database::TestDatabase;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
-use unefois_core::Micros;
 use unefois_core::commitment::GrantSecret;
+use unefois_core::{Handle, Micros, RevocationView, Sha256};
+use unefois_store::batch::{Rows, batch_try};
+use unefois_store::claim::{Claim, ClaimKey};
 use unefois_store::erase::{Due, Erasable, due_erase};
+use unefois_store::head::Head;
 use unefois_store::index::{SecretRow, secret_insert};
 use unefois_store::{Component, Db, Error, Tx};
+use unefois_tlog::Hash;
+use uuid::Uuid;
 
 both_databases![
     a_schema_of_a_later_program_is_refused,
@@ -165,15 +172,59 @@ async fn a_statement_that_fails_leaves_no_value_in_the_server_s_log() {
          current_database()); END $$",
     )
     .await;
-    let shown = async |conn: &mut PgConnection| -> String {
-        let shown = sqlx::query_scalar("SHOW log_parameter_max_length_on_error");
-        shown.fetch_one(conn).await.expect("a setting")
-    };
-    let other = PgConnection::connect(database.url()).await;
-    assert_eq!(shown(&mut other.expect("PostgreSQL answers")).await, "-1");
     let db = Db::open(database.url(), Component::Node).await.expect("opens");
+    let mut other = PgConnection::connect(database.url())
+        .await
+        .expect("PostgreSQL answers");
+    let data = sqlx::query_scalar::<_, String>("SHOW data_directory");
+    let data = data.fetch_one(&mut other).await.expect("a folder");
+    let logged = |bytes: [u8; 16]| {
+        let log = std::fs::read_to_string(Path::new(&data).with_file_name("log")).expect("a log");
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        log.contains(&hex)
+    };
+    // Any other connection, any connection of ours, and the one that batches go through.
+    let (seen, asked, claimed) = ([0xc7; 16], [0xc8; 16], [0xc9; 16]);
+    const FAILS: &str = "SELECT 1 / length(substr($1, 1, 0))";
+    let failed = sqlx::query(FAILS).bind(&seen[..]).execute(&mut other).await;
+    failed.expect_err("division by zero");
+    assert!(logged(seen));
     let Ok(Tx::Postgres(mut tx)) = db.begin().await else {
         panic!("PostgreSQL was opened")
     };
-    assert_eq!(shown(&mut tx).await, "0");
+    let failed = sqlx::query(FAILS).bind(&asked[..]).execute(&mut *tx).await;
+    failed.expect_err("division by zero");
+    assert!(!logged(asked));
+
+    let key = ClaimKey::once(&Handle::from_bytes(claimed));
+    let claim = Claim {
+        client: "90000000100017".to_owned(),
+        request_id: Uuid::nil(),
+        request_hash: Sha256::default(),
+        payload_mac: None,
+        live: 1,
+        at: Micros::new(1),
+    };
+    // There is no such log.
+    let next = Head {
+        log: 7,
+        epoch: 1,
+        size: 0,
+        root: Hash::EMPTY,
+        at: Micros::new(1),
+        view: RevocationView::NONE,
+        checkpoint: String::new(),
+    };
+    let rows = Rows {
+        claims: vec![(&key, &claim)],
+        entries: Vec::new(),
+        tiles: &[],
+        handles: Vec::new(),
+        persons: Vec::new(),
+        secrets: Vec::new(),
+        size: 0,
+        next: &next,
+    };
+    assert!(!batch_try(&db, &rows).await.expect("nothing is written"));
+    assert!(!logged(claimed));
 }
