@@ -110,6 +110,9 @@ fn table(report: &Report) -> String {
         .max()
         .unwrap_or(0);
     lines.extend(report.figures.iter().map(|figure| line(figure, width)));
+    if cfg!(debug_assertions) {
+        lines.push("Programme compilé sans optimisation : ces chiffres ne jugent rien.".to_owned());
+    }
     if !report.judged {
         lines.push(
             "Le disque est trop lent pour juger des parts : sur un tel disque tout paraît rapide.".to_owned(),

@@ -113,11 +113,19 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
                 let handle = story.unused_handle().await;
                 let handle = handle.map_err(|error| broken("aucune autorisation de plus", &error))?;
                 let clamart = root.join("clamart");
+                let auditor = root.join("auditor");
                 format!(
-                    "À essayer :\n  unefois fetch {handle} --socket {socket} --directory {directory} \
-                     --out attestation.json\n  unefois verify attestation.json --pin {pin}\n",
+                    "L'étape tamper a arrêté la CNAF et altéré sa base.\nÀ essayer :\n  \
+                     {program} fetch {handle} --socket {socket} --directory {directory} \
+                     --out attestation.json\n  {program} verify attestation.json --pin {pin}\n  \
+                     {program} audit verify 21920023500014 --cert {auditor}/tls.pem --key {auditor}/tls.key \
+                     --authorities {ca}/ca.pem --crls {ca}/ca.crl --directory {auditor}/directory.jws \
+                     --catalogue {auditor}/catalogue.bin --pin {pin}\n",
+                    program = program.display(),
                     socket = clamart.join("backoffice.sock").display(),
                     directory = clamart.join("directory.jws").display(),
+                    auditor = auditor.display(),
+                    ca = root.join("ca").display(),
                     pin = addresses["pin"].as_str().unwrap_or(""),
                 )
             }

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use unefois_ledger::verify::{Report, verify_database};
 use unefois_store::Db;
+use unefois_store::head::origins;
 use unefois_tlog::VerifierKey;
 
 use super::runtime;
@@ -78,7 +79,16 @@ pub async fn check(url: &str, key: &VerifierKey, progress: impl FnMut(u64, u64))
         failure.next("vérifiez l'adresse de la base")
     };
     let db = Db::open_for_reading(url).await.map_err(|e| unread(&e))?;
-    verify_database(&db, key.name().as_str(), key, progress)
+    let origin = key.name().as_str();
+    let held = origins(&db).await.map_err(|e| unread(&e))?;
+    if !held.iter().any(|held| held == origin) {
+        let failure = Failure::new(Kind::NoInput, format!("cette base n'a pas le registre {origin}"));
+        return Err(failure.next(match held.as_slice() {
+            [] => "elle n'en a aucun : vérifiez l'adresse de la base".to_owned(),
+            held => format!("donnez la clé d'un registre qu'elle a : {}", held.join(", ")),
+        }));
+    }
+    verify_database(&db, origin, key, progress)
         .await
         .map_err(|e| unread(&e))
 }

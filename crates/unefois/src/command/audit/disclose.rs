@@ -9,6 +9,7 @@ use unefois_core::commitment::Field;
 use unefois_core::{ExchangeId, ParticipantId, in_line};
 
 use super::Reader;
+use super::filters::participant;
 use crate::command::{person, runtime};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -16,7 +17,8 @@ use crate::failure::{Failure, Kind};
 /// `audit disclose`.
 #[derive(Debug, Args)]
 pub struct Disclose {
-    /// The participant: urn:unefois:participant:SIRET.
+    /// The participant: urn:unefois:participant:SIRET, or the SIRET alone.
+    #[arg(value_parser = participant)]
     participant: ParticipantId,
     /// The exchange, a UUID version 7.
     exchange: ExchangeId,

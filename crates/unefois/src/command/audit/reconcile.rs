@@ -10,6 +10,7 @@ use unefois_core::{Clock, Directory, Event, Micros, ParticipantId};
 use unefois_mesh::SystemClock;
 
 use super::acknowledged::Acknowledged;
+use super::filters::participant;
 use super::period::Period;
 use super::reader::Session;
 use super::visit::Kept;
@@ -25,10 +26,11 @@ const CLOCK_MS: i64 = 10_000;
 /// `audit reconcile`.
 #[derive(Debug, Args)]
 pub struct Reconcile {
-    /// A participant: urn:unefois:participant:SIRET.
+    /// A participant: urn:unefois:participant:SIRET, or the SIRET alone.
+    #[arg(value_parser = participant)]
     one: ParticipantId,
     /// The participant at the other end.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_parser = participant, required_unless_present = "all", conflicts_with = "all")]
     other: Option<ParticipantId>,
     /// With every participant that the first one's logs name, or that the directory lets it exchange with, and whose logs
     /// the directory gives.

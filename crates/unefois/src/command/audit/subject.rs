@@ -12,6 +12,7 @@ use unefois_mesh::{SystemClock, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::Reader;
+use super::filters::participant;
 use crate::command::{person, read_text, runtime};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -19,7 +20,8 @@ use crate::failure::{Failure, Kind};
 /// `audit subject-request`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// The participant whose ledger is to be asked: urn:unefois:participant:SIRET.
+    /// The participant whose ledger is to be asked: urn:unefois:participant:SIRET, or the SIRET alone.
+    #[arg(value_parser = participant)]
     participant: ParticipantId,
     /// File with the person: the source's own id, or the identity as a JSON object; `-` for standard input.
     #[arg(long, value_name = "FILE")]

@@ -7,6 +7,7 @@ use serde_json::json;
 use unefois_auditor::{LogReport, verify_log};
 use unefois_core::ParticipantId;
 
+use super::filters::participant;
 use super::{Heads, Reader};
 use crate::command::runtime;
 use crate::console::Console;
@@ -16,7 +17,8 @@ use crate::progress::Progress;
 /// `audit verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The participant: urn:unefois:participant:SIRET.
+    /// The participant: urn:unefois:participant:SIRET, or the SIRET alone.
+    #[arg(value_parser = participant)]
     participant: ParticipantId,
     /// Where the heads that were verified are kept: each log must extend the one that was seen last. Made where it
     /// is missing; without it a log that was rolled back passes.
