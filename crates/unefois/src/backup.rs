@@ -14,6 +14,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use unefois_core::{Micros, Sha256};
 use unefois_ledger::verify::{LogFault, verify_database};
+use unefois_mesh::status;
 use unefois_store::backup::LogState;
 use unefois_store::head::heads_restored;
 use unefois_store::{Component, Db, Error as StoreError};
@@ -369,7 +370,7 @@ fn sqlite(path: &Path) -> String {
 
 fn unread(error: &StoreError) -> Failure {
     Failure::new(Kind::NoInput, "la base n'est pas lue")
-        .because(error)
+        .because(status::chain(error))
         .next("vérifiez l'adresse de la base")
 }
 

@@ -253,7 +253,8 @@ impl IntoResponse for Refusal {
             }
             Self::Unproved(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale | Self::Failed(_) => {
-                tracing::error!(error = status::chain(&self), "no head can be cosigned");
+                // Readiness tells the operator too; who asks asks again and again.
+                tracing::warn!(error = status::chain(&self), "no head can be cosigned");
                 let later = [(RETRY_AFTER, "5")];
                 return (StatusCode::SERVICE_UNAVAILABLE, later, format!("{self}\n")).into_response();
             }

@@ -8,6 +8,7 @@ mod head;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use unefois_ledger::verify::{Report, verify_database};
+use unefois_mesh::status;
 use unefois_store::Db;
 use unefois_store::head::origins;
 use unefois_tlog::VerifierKey;
@@ -74,8 +75,8 @@ fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
 /// # Errors
 /// The database cannot be read, or holds no such log.
 pub async fn check(url: &str, key: &VerifierKey, progress: impl FnMut(u64, u64)) -> Result<Report, Failure> {
-    let unread = |e: &dyn std::error::Error| {
-        let failure = Failure::new(Kind::NoInput, "la base n'est pas lue").because(e);
+    let unread = |e: &(dyn std::error::Error + 'static)| {
+        let failure = Failure::new(Kind::NoInput, "la base n'est pas lue").because(status::chain(e));
         failure.next("vérifiez l'adresse de la base")
     };
     let db = Db::open_for_reading(url).await.map_err(|e| unread(&e))?;

@@ -11,13 +11,17 @@ use crate::failure::{Failure, Kind};
 /// The longest id of a person, in bytes.
 const MAX_BYTES: usize = 512;
 
+/// What an identity looks like.
+const SHAPE: &str = r#"donnez un objet comme {"family_name":"DURAND","given_names":["ANNE"],"birthdate":"1990-01-31","gender":"female","birthplace":"75107","birthcountry":"99100"}"#;
+
 /// The person as a ledger's index knows them: the identity (a JSON object) in its canonical form, or else the source's
 /// own id, as it stands in the file.
 pub(super) fn person(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = text(path)?;
     if text.starts_with('{') {
         let pivot: Pivot = serde_json::from_str(&text)
-            .map_err(|_| Failure::new(Kind::Data, "l'identité n'est pas lisible"))?;
+            // Its cause would show values.
+            .map_err(|_| Failure::new(Kind::Data, "l'identité n'est pas lisible").next(SHAPE))?;
         let pivot = pivot
             .checked()
             .map_err(|e| Failure::new(Kind::Data, "l'identité n'est pas valable").because(e))?;

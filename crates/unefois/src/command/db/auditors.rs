@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use unefois_mesh::status;
 use unefois_store::Db;
 use unefois_store::audit::{GrantError, RoleName, SnapshotError, audit_grant, audit_snapshot, dictionary};
 
@@ -59,8 +60,8 @@ pub(super) fn grant(asked: &GrantAuditor, console: Console) -> Result<(), Failur
 pub(super) fn snapshot(asked: &Snapshot, console: Console) -> Result<(), Failure> {
     let to = asked.to.display().to_string();
     runtime()?.block_on(async {
-        let unread = |e: &dyn std::error::Error| {
-            let failure = Failure::new(Kind::NoInput, "la base n'est pas lue").because(e);
+        let unread = |e: &(dyn std::error::Error + 'static)| {
+            let failure = Failure::new(Kind::NoInput, "la base n'est pas lue").because(status::chain(e));
             failure.next("vérifiez l'adresse de la base")
         };
         let db = Db::open_for_reading(&asked.database)

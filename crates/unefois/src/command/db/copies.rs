@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unefois_core::{Clock as _, Micros};
-use unefois_mesh::SystemClock;
+use unefois_mesh::{SystemClock, status::chain};
 use unefois_store::Db;
 
 use crate::backup::{Manifest, backup, restore};
@@ -85,7 +85,7 @@ fn tell(manifest: &Manifest, console: Console) -> Result<(), Failure> {
 async fn status(args: &Status, console: Console) -> Result<(), Failure> {
     let unread = |e: unefois_store::Error| {
         Failure::new(Kind::NoInput, "la base n'est pas lue")
-            .because(e)
+            .because(chain(&e))
             .next("vérifiez l'adresse de la base")
     };
     let db = Db::open_for_reading(&args.database).await.map_err(unread)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unefois_ledger::StoredLog;
+use unefois_mesh::status;
 use unefois_store::Db;
 use unefois_tlog::VerifierKey;
 
@@ -78,9 +79,9 @@ impl Stored {
 
 /// The log of `key` in the database `url`, its head verified.
 pub(super) async fn open(url: &str, key: &VerifierKey) -> Result<StoredLog, Failure> {
-    let unread = |e: &dyn std::fmt::Display| {
+    let unread = |e: &(dyn std::error::Error + 'static)| {
         Failure::new(Kind::NoInput, "la base n'est pas lue")
-            .because(e)
+            .because(status::chain(e))
             .next("vérifiez l'adresse de la base")
     };
     let db = Db::open_for_reading(url).await.map_err(|e| unread(&e))?;
