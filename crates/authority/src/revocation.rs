@@ -4,6 +4,7 @@
 //! withdrawal's number is given in the transaction that changes the grant. Nodes learn of it over [`watch`]; whether
 //! it has taken effect everywhere is not proved here.
 
+mod feed;
 mod log;
 mod watch;
 

@@ -333,6 +333,7 @@ pub async fn start(
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
             readers: Arc::default(),
+            feed: Arc::default(),
         }))
         .add_service(DirectoryServiceServer::new(WatchDirectory {
             published,

@@ -58,4 +58,4 @@ pub use reason::{Reason, Side, UnknownReason};
 pub use request::FetchCore;
 pub use siren::{InvalidSiren, InvalidSiret, Siren, Siret};
 pub use time::{Boot, Clock, InvalidInstant, Micros, Month};
-pub use vocabulary::{Acr, Capacity, Event, LegalBasis, Outcome, SubjectKind, UnknownWord, Way};
+pub use vocabulary::{Acr, Capacity, Event, LegalBasis, Outcome, SubjectKind, UnknownWord, Way, WithdrawnBy};

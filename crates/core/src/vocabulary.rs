@@ -193,6 +193,20 @@ words! {
     }
 }
 
+words! {
+    /// Who ended a handle.
+    WithdrawnBy, "way to end a handle" {
+        /// The person.
+        Person = 1, "person";
+        /// The consumer, who gave it back.
+        Consumer = 2, "consumer";
+        /// The authority, because its code came a second time.
+        CodeReuse = 3, "code_reuse";
+        /// The person, who narrowed it: another handle follows.
+        Narrowed = 4, "narrowed";
+    }
+}
+
 /// The legal ground of an exchange: a fixed code, or `TEXTE:<id>` for a specific text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

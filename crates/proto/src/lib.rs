@@ -8,6 +8,7 @@ mod backoffice;
 mod exchange;
 mod invalid;
 mod ledger;
+mod revocation;
 
 pub use backoffice::{
     AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, GrantsCall, HandleCall, SessionToken,
@@ -18,6 +19,7 @@ pub use invalid::{InvalidMessage, Violation};
 pub use ledger::{
     CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, reading_purpose,
 };
+pub use revocation::{MAX_CONSUMER_RECORDS, OwnRecord, OwnRecords};
 
 /// The descriptor set of every service, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -51,7 +51,7 @@ fn keys() -> Keys {
 }
 
 /// The log, in a database with one grant of the handles 1 to 9.
-async fn open(url: &str) -> Arc<Revocation> {
+pub(super) async fn open(url: &str) -> Arc<Revocation> {
     let db = Db::open(url, Component::Authority).await.unwrap();
     let mut tx = db.begin().await.unwrap();
     let person = PersonUid::from_bytes([1; 16]);

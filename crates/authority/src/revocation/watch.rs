@@ -19,6 +19,7 @@ use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
 use unefois_store::authority::revocation::{self as store, LeaseKey};
 
 use super::Revocation;
+use super::feed::Feed;
 use crate::Error;
 use crate::published::Published;
 
@@ -37,6 +38,7 @@ pub(crate) struct WatchRevocations {
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) readers: Arc<Readers>,
+    pub(crate) feed: Arc<Feed>,
 }
 
 /// The streams that each participant has open.
@@ -99,20 +101,26 @@ impl RevocationService for WatchRevocations {
     }
 }
 
-struct Reader {
-    service: WatchRevocations,
-    participant: ParticipantId,
+pub(super) struct Reader {
+    pub(super) service: WatchRevocations,
+    pub(super) participant: ParticipantId,
     out: Out,
 }
 
 impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
-        let lease = match asked.next().await.transpose()?.and_then(|first| first.message) {
-            Some(Ask::Open(open)) => self.open(open)?,
+        let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
+            Some(Ask::Open(open)) => {
+                let after = open.position.as_ref().map_or(0, |position| position.seq);
+                (self.open(open)?, after)
+            }
             Some(Ask::Ping(_) | Ask::Acknowledgement(_)) | None => {
                 return Err(invalid("message", "the first message opens the watch"));
             }
         };
+        if lease.is_none() {
+            return self.feed(asked, after).await;
+        }
         let revocation = &self.service.revocation;
         let mut news = revocation.head.subscribe();
         let (mut told, text) = revocation.snapshot().await.map_err(internal)?;
@@ -245,7 +253,7 @@ impl Reader {
         kept.await.map_err(|error| status::internal(&error))
     }
 
-    async fn tell(&self, message: Tell) -> Result<(), Status> {
+    pub(super) async fn tell(&self, message: Tell) -> Result<(), Status> {
         let answer = pb::WatchResponse {
             message: Some(message),
         };
@@ -257,20 +265,20 @@ impl Reader {
     }
 }
 
-fn invalid(field: &str, what: &str) -> Status {
+pub(super) fn invalid(field: &str, what: &str) -> Status {
     status::Refusal::new(Reason::InvalidRequest, "the message is invalid")
         .field(field, what)
         .into()
 }
 
-fn stale() -> Status {
+pub(super) fn stale() -> Status {
     status::refused(
         Reason::RevocationStateStale,
         "this authority does not hold the present state of withdrawals",
     )
 }
 
-fn internal(error: Error) -> Status {
+pub(super) fn internal(error: Error) -> Status {
     match error {
         Error::Superseded => stale(),
         error => status::internal(&error),

@@ -28,7 +28,7 @@ use unefois_mesh::{Connector, Identity, Limits, Listener, SystemClock, SystemRan
 use unefois_tlog::SignerKey;
 
 pub(crate) use ledgers::{Node, Served, Which, Write};
-pub(crate) use request::{form, merge, redeem, redeem_parameters, set, subject_check};
+pub(crate) use request::{form, merge, redeem, set, subject_check};
 
 use crate::answers::Answering;
 use crate::browser::Browser;
@@ -291,6 +291,18 @@ impl Kit {
     /// A gRPC channel of the producer's.
     pub(crate) fn producer_channel(&self) -> tonic::transport::Channel {
         let (connector, target) = self.connector(&self.producer);
+        connector.channel(&target, Duration::from_secs(5))
+    }
+
+    /// A gRPC channel of the commune's.
+    pub(crate) fn commune_channel(&self) -> tonic::transport::Channel {
+        let (connector, target) = self.connector(&self.commune);
+        connector.channel(&target, Duration::from_secs(5))
+    }
+
+    /// A gRPC channel of a publisher that the commune may list.
+    pub(crate) fn crous_channel(&self) -> tonic::transport::Channel {
+        let (connector, target) = self.connector(&self.crous);
         connector.channel(&target, Duration::from_secs(5))
     }
 

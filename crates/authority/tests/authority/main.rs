@@ -8,6 +8,7 @@ pub mod answers;
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod feed;
 mod grant;
 mod history;
 mod kit;

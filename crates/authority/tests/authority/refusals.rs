@@ -6,7 +6,7 @@ use unefois_core::{Event, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, CROUS, Kit, Publisher, form, merge, redeem, redeem_parameters, set};
+use crate::kit::{COMMUNE, CROUS, Kit, Publisher, form, merge, redeem, set};
 
 both_databases![
     i4_no_more_than_may_be_asked,
@@ -187,30 +187,8 @@ async fn a_publisher_uses_nothing_that_another_obtained(database: TestDatabase) 
         let kit = &kit;
         async move { kit.call_as_publisher(which, method, &path, &form).await }
     };
-    let pushed = call(
-        Publisher::Crous,
-        Method::POST,
-        "/as/par",
-        &kit.parameters()
-            .into_iter()
-            .filter(|p| p.0 != "client_id")
-            .collect::<Vec<_>>(),
-    );
-    let pushed = pushed.await;
-    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.json);
-    let mut browser = kit.browser();
-    let query = form(&[
-        ("client_id", COMMUNE.to_owned()),
-        (
-            "request_uri",
-            pushed.json["request_uri"].as_str().unwrap().to_owned(),
-        ),
-    ]);
-    let opened = browser.get(&format!("/as/authorize?{query}")).await;
-    let page = browser.follow(&opened.location).await;
-    let posted = format!("csrf={}&choix=recuperer", page.csrf());
-    let back = browser.post(&opened.location, &posted).await;
-    let code = redeem_parameters(&back.parameter("code").unwrap());
+    let code = kit.grant_through(Publisher::Crous, &mut kit.browser()).await;
+    let code: Vec<_> = code.into_iter().filter(|p| p.0 != "client_id").collect();
 
     let (first, second) = (Publisher::Crous, Publisher::Cnaf);
     let stolen = call(second, Method::POST, "/as/token", &code).await;

@@ -130,6 +130,9 @@ impl Keeper {
                 Some(Told::Batch(_) | Told::Pong(_)) | None => {
                     return Err(Status::invalid_argument("a snapshot comes first"));
                 }
+                Some(Told::ConsumerRecords(_)) => {
+                    return Err(Status::invalid_argument("a lease rests on signed records"));
+                }
             }
         }
     }

@@ -127,21 +127,25 @@ pub async fn log(tx: &mut Tx, after: u64, last: u64) -> Result<(Head, Vec<Record
     // The head first: what commits between the two reads is cut off below.
     const HEAD: &str = "SELECT epoch, seq, chain FROM revocation_head WHERE id = 1";
     const RECORDS: &str = "SELECT epoch, seq, kind, record_key, at FROM revocation_record WHERE seq > $1 AND seq <= $2 ORDER BY seq";
-    type Row = (i64, i64, String, String, i64);
     let head = head_of(on!(tx, c => sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(c).await?))?;
     let (after, last) = (to_i64(after)?, to_i64(head.seq.min(last))?);
-    let rows = on!(tx, c => sqlx::query_as::<_, Row>(RECORDS).bind(after).bind(last).fetch_all(c).await?);
-    let records = rows.into_iter().map(|(epoch, seq, kind, key, at)| {
-        Ok(Record {
-            place: RecordPlace {
-                epoch: to_u64(epoch, "revocation_record.epoch")?,
-                seq: to_u64(seq, "revocation_record.seq")?,
-            },
-            withdrawal: withdrawal(&kind, key)?,
-            at: Micros::new(at),
-        })
-    });
-    Ok((head, records.collect::<Result<_, Error>>()?))
+    let rows =
+        on!(tx, c => sqlx::query_as::<_, RecordRow>(RECORDS).bind(after).bind(last).fetch_all(c).await?);
+    Ok((head, rows.into_iter().map(record_of).collect::<Result<_, _>>()?))
+}
+
+/// Epoch, seq, kind, key, instant.
+pub(super) type RecordRow = (i64, i64, String, String, i64);
+
+pub(super) fn record_of((epoch, seq, kind, key, at): RecordRow) -> Result<Record, Error> {
+    Ok(Record {
+        place: RecordPlace {
+            epoch: to_u64(epoch, "revocation_record.epoch")?,
+            seq: to_u64(seq, "revocation_record.seq")?,
+        },
+        withdrawal: withdrawal(&kind, key)?,
+        at: Micros::new(at),
+    })
 }
 
 fn parts(withdrawal: &Withdrawal) -> (&'static str, String) {

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use unefois_core::Sha256;
 
-use super::{Answer, COMMUNE, Kit, REDIRECT, VERIFIER};
+use super::{Answer, COMMUNE, Kit, Publisher, REDIRECT, VERIFIER};
 use crate::browser::{Browser, Page};
 
 impl Kit {
@@ -87,6 +87,28 @@ impl Kit {
         back.parameter("code").expect("a code")
     }
 
+    /// A whole grant of the commune that this publisher asked for; what its code is exchanged with.
+    pub(crate) async fn grant_through(
+        &self,
+        publisher: Publisher,
+        browser: &mut Browser,
+    ) -> Vec<(&'static str, String)> {
+        let asked = form(&self.parameters());
+        let pushed = self
+            .call_as_publisher(publisher, Method::POST, "/as/par", &asked)
+            .await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.json);
+        let uri = pushed.json["request_uri"].as_str().unwrap();
+        let query = form(&[("client_id", COMMUNE.to_owned()), ("request_uri", uri.to_owned())]);
+        let opened = browser.get(&format!("/as/authorize?{query}")).await;
+        let page = browser.follow(&opened.location).await;
+        let posted = format!("csrf={}&choix=recuperer", page.csrf());
+        let back = browser.post(&opened.location, &posted).await;
+        let mut code = redeem_parameters(&back.parameter("code").unwrap()).to_vec();
+        code.push(("client_id", COMMUNE.to_owned()));
+        code
+    }
+
     /// Exchanges a code.
     pub(crate) async fn redeem(&self, code: &str) -> Answer {
         self.call(Method::POST, "/as/token", &redeem(code)).await
@@ -103,7 +125,7 @@ pub(crate) fn redeem(code: &str) -> String {
     form(&redeem_parameters(code))
 }
 
-pub(crate) fn redeem_parameters(code: &str) -> [(&'static str, String); 4] {
+fn redeem_parameters(code: &str) -> [(&'static str, String); 4] {
     [
         ("grant_type", "authorization_code".to_owned()),
         ("code", code.to_owned()),
