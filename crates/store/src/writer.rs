@@ -76,3 +76,58 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgSslMode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a server says to whoever it lets in without a password: so much, and that it is ready.
+    const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+    async fn server() -> (TcpListener, Writer) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(port)
+            .username("unefois")
+            .ssl_mode(PgSslMode::Disable);
+        (listener, Writer::new(&options))
+    }
+
+    /// Whoever waits for a server that is gone waits for ever.
+    async fn given_up(writer: &mut Writer) {
+        let taken = tokio::time::timeout(10 * ACQUIRE, writer.take()).await;
+        let taken = taken.expect("it is given up");
+        assert!(
+            matches!(taken, Err(Error::Database(sqlx::Error::PoolTimedOut))),
+            "{taken:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let (_silent, mut writer) = server().await;
+        given_up(&mut writer).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_vanished_behind_an_idle_connection_is_given_up() {
+        let (listener, mut writer) = server().await;
+        let welcomed = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(WELCOME).await.unwrap();
+            stream
+        };
+        let (conn, _silent) = tokio::join!(writer.take(), welcomed);
+        writer.idle = Some((conn.unwrap(), Instant::now() - STALE));
+        // It is asked for a sign of life, then connected to anew.
+        given_up(&mut writer).await;
+        assert!(!writer.is_connected());
+    }
+}

@@ -8,9 +8,11 @@ use unefois_core::{
     RevocationView,
 };
 use unefois_ledger::verify::verify_database;
+use unefois_ledger::{Draft, Error};
 use unefois_store::entry::{Prefilter, entry_at_or_after, entry_search};
 use unefois_store::head::head_read;
 use unefois_store::index::{Index, index_lookup};
+use unefois_store::{Component, Db};
 use unefois_tlog::{Checkpoint, Hash, KeyName, SignerKey, Tree};
 
 use crate::both_databases;
@@ -256,4 +258,25 @@ async fn a_database_without_a_row_is_migrated(database: TestDatabase) {
     entry_at_or_after(&scene.db, 9, Micros::new(0))
         .await
         .expect_err("there is no such log");
+}
+
+/// On SQLite the file's lock does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_an_upgrade_that_moves_the_indexes_stops_whoever_writes() {
+    let lapsed = || Draft::new(Entry::new(Event::Lapsed, Micros::new(0)));
+    let scene = Scene::new(TestDatabase::postgres()).await;
+    let old = scene.open(1).await;
+    old.append(lapsed()).await.unwrap();
+    // As a database is that the program before wrote: what the migration makes, it makes of such tables as well.
+    let mut raw = Raw::open(&scene.database).await;
+    raw.execute("DELETE FROM migration_ledger WHERE version = 5")
+        .await;
+    let upgraded = Db::open(scene.database.url(), Component::Node).await.unwrap();
+
+    let refused = old.append(lapsed()).await;
+    assert!(matches!(refused, Err(Error::Fenced)), "{refused:?}");
+    assert!(!old.is_writable());
+    let new = scene.open_on(upgraded, 1).await.unwrap();
+    assert_eq!(new.head().size, 1, "the old process wrote nothing more");
+    new.append(lapsed()).await.unwrap();
 }

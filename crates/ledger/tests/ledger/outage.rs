@@ -215,9 +215,9 @@ async fn i9_without_the_standby_that_must_be_there_no_exchange_begins() {
     refused("none is attached").await;
 }
 
-/// The commit succeeds then, with a warning that the driver keeps to itself.
-#[tokio::test(flavor = "multi_thread")]
-async fn i9_a_cancelled_wait_for_the_standby_acknowledges_nothing() {
+/// A log of one entry whose second is committed and on no standby: the last one left, and an operator cancelled the wait
+/// for it. The commit succeeds then, with a warning that the driver keeps to itself.
+async fn cancelled_without_a_standby() -> (Scene, PgConnection, Ledger) {
     const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     let (scene, mut server) = alone().await;
     let required = Safeguards {
@@ -247,10 +247,26 @@ async fn i9_a_cancelled_wait_for_the_standby_acknowledges_nothing() {
     assert_eq!(waiting(&mut server).await, 0);
     let size = sqlx::query_scalar::<_, i64>("SELECT size FROM ledger_head");
     assert_eq!(size.fetch_one(&mut server).await.unwrap(), 2, "it is committed");
+    (scene, server, ledger)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_cancelled_wait_for_the_standby_acknowledges_nothing() {
+    let (scene, _, ledger) = cancelled_without_a_standby().await;
     assert_eq!(ledger.head().size, 1, "nothing is shown before it is on both");
     let _standby = Standby::attach(&scene.database);
     until(|| ledger.head().size == 2).await;
     ledger.append(entry(Event::Admin)).await.unwrap();
+}
+
+/// Where the server asks for no standby any more, nothing but the process waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_process_that_waits_for_a_standby_can_be_stopped() {
+    let (_scene, mut server, ledger) = cancelled_without_a_standby().await;
+    set(&mut server, "").await;
+    let closed = tokio::time::timeout(LOOKED, ledger.close()).await;
+    closed.expect("the wait ends with the process");
+    assert_eq!(ledger.head().size, 1, "nothing is shown before it is on both");
 }
 
 #[tokio::test(flavor = "multi_thread")]
