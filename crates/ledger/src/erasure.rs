@@ -7,9 +7,9 @@ use std::str::FromStr;
 use unefois_core::{Entry, Event, Handle, Micros, Month, Sha256};
 use unefois_store::entry::entry_range;
 use unefois_store::erase::{
-    Erased, claims_of, erased_settle, index_places, index_range, log_sizes, rows_present, secrets_of,
+    Erased, claims_of, erased_settle, index_places, log_sizes, rows_present, secrets_of,
 };
-use unefois_store::index::{Index, StoredMac};
+use unefois_store::index::{Index, StoredMac, index_range};
 use unefois_tlog::Hash;
 
 use crate::draft::Draft;

@@ -12,10 +12,10 @@ use unefois_core::{Entry, Event, LegalBasis, Micros, Month, Sha256};
 use unefois_store::Db;
 use unefois_store::entry::entry_at_or_after;
 use unefois_store::erase::{
-    Due, Erasable, Erased, due_count, due_erase, entry_proactive, erased_settle, index_range, log_sizes,
-    proactive_erased, proactive_erased_set, rows_erase, rows_present, secrets_of,
+    Due, Erasable, Erased, due_count, due_erase, entry_proactive, erased_settle, log_sizes, proactive_erased,
+    proactive_erased_set, rows_erase, rows_present, secrets_of,
 };
-use unefois_store::index::Index;
+use unefois_store::index::{Index, index_range};
 use unefois_tlog::Hash;
 
 use crate::draft::Draft;

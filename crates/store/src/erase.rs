@@ -7,9 +7,7 @@ mod find;
 
 use unefois_core::{Event, Month, Sha256};
 
-pub use self::find::{
-    claims_of, entry_proactive, index_places, index_range, log_sizes, secret_values, secrets_of,
-};
+pub use self::find::{claims_of, entry_proactive, index_places, log_sizes, secret_values, secrets_of};
 use crate::claim::ClaimKey;
 use crate::index::{BUCKET_BITS, StoredMac};
 use crate::{Db, Error, Postgres, Tx, on, read, to_i64, to_u64};

@@ -123,8 +123,8 @@ pub async fn index_lookup(db: &Db, index: Index, log: i32, mac: &Mac, size: u64)
         .collect()
 }
 
-/// What the index holds of the entries from `first` up to but not including `end`, which lie in one bucket
-/// ([`index_bucket_end`]): each key with an entry that it is of.
+/// Whom the entries from `start` up to but not including `end` are about, as the index has it. The buckets that they lie
+/// in are looked through whole: of places far apart, ask bucket by bucket ([`index_bucket_end`]).
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`], [`Error::Range`].
@@ -132,22 +132,22 @@ pub async fn index_range(
     db: &Db,
     index: Index,
     log: i32,
-    first: u64,
-    end: u64,
-) -> Result<Vec<(u64, StoredMac)>, Error> {
+    (start, end): (u64, u64),
+) -> Result<Vec<(StoredMac, u64)>, Error> {
     let sql = match index {
         Index::Handle => {
-            "SELECT idx, mac FROM handle_index WHERE log = $1 AND bucket = $2 AND idx >= $3 AND idx < $4"
+            "SELECT mac, idx FROM handle_index WHERE log = $1 AND bucket >= $2 AND bucket <= $3 AND idx >= $4 AND idx < $5"
         }
         Index::Person => {
-            "SELECT idx, mac FROM person_index WHERE log = $1 AND bucket = $2 AND idx >= $3 AND idx < $4"
+            "SELECT mac, idx FROM person_index WHERE log = $1 AND bucket >= $2 AND bucket <= $3 AND idx >= $4 AND idx < $5"
         }
     };
-    let (bucket, first, end) = (bucket(first)?, to_i64(first)?, to_i64(end)?);
-    let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(sql)
-        .bind(log).bind(bucket).bind(first).bind(end).fetch_all(pool).await?);
+    let (first, last) = (bucket(start)?, bucket(end.saturating_sub(1))?);
+    let (start, end) = (to_i64(start)?, to_i64(end)?);
+    let rows = read!(db, pool => sqlx::query_as::<_, (Vec<u8>, i64)>(sql)
+        .bind(log).bind(first).bind(last).bind(start).bind(end).fetch_all(pool).await?);
     rows.into_iter()
-        .map(|(idx, mac)| Ok((to_u64(idx, "index.idx")?, to_array(mac, "index.mac")?)))
+        .map(|(mac, idx)| Ok((to_array(mac, "an index's mac")?, to_u64(idx, "an index's idx")?)))
         .collect()
 }
 

@@ -7,10 +7,10 @@ use unefois_core::{Entry, EntryFilter, ExchangeId, Micros, Reason, Sha256};
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::entry::{entry_range, owner};
-use unefois_store::erase::{index_range, secret_values};
+use unefois_store::erase::secret_values;
 use unefois_store::evidence::evidence_read;
 use unefois_store::head::origins;
-use unefois_store::index::{Index, index_lookup};
+use unefois_store::index::{Index, index_lookup, index_range};
 
 use super::{LedgerService, invalid, not_entitled, refusal};
 use crate::query::Query;

@@ -201,7 +201,7 @@ impl Counted {
             (here, rest) = rest.split_at(rest.partition_point(|place| *place < end));
             let last = here.last().map_or(end, |last| last + 1);
             let mut found = BTreeSet::new();
-            for (place, key) in index_range(db, index, log, *first, last).await? {
+            for (key, place) in index_range(db, index, log, (*first, last)).await? {
                 if here.binary_search(&place).is_ok() {
                     found.insert(place);
                     self.keys.insert(key);

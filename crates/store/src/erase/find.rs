@@ -5,7 +5,7 @@ use unefois_core::{Handle, LegalBasis, Micros, Month};
 
 use super::Erased;
 use crate::claim::ClaimKey;
-use crate::index::{BUCKET_BITS, Index, Mac, StoredMac, index_lookup};
+use crate::index::{Index, Mac, StoredMac, index_lookup};
 use crate::name::name_id;
 use crate::{Db, Error, read, to_array, to_i64, to_u64};
 
@@ -114,33 +114,6 @@ pub async fn entry_proactive(
         .bind(log).bind(start).bind(end).bind(basis).fetch_all(pool).await?);
     rows.into_iter()
         .map(|(idx, entry)| Ok((to_u64(idx, "ledger_entry.idx")?, entry)))
-        .collect()
-}
-
-/// Whom the entries from `start` up to but not including `end` are about, as `index` has it.
-///
-/// # Errors
-/// [`Error::Database`], [`Error::Corrupt`].
-pub async fn index_range(
-    db: &Db,
-    index: Index,
-    log: i32,
-    (start, end): (u64, u64),
-) -> Result<Vec<(StoredMac, u64)>, Error> {
-    let sql = match index {
-        Index::Handle => {
-            "SELECT mac, idx FROM handle_index WHERE log = $1 AND bucket >= $2 AND bucket <= $3 AND idx >= $4 AND idx < $5"
-        }
-        Index::Person => {
-            "SELECT mac, idx FROM person_index WHERE log = $1 AND bucket >= $2 AND bucket <= $3 AND idx >= $4 AND idx < $5"
-        }
-    };
-    let (first, last) = (to_i64(start >> BUCKET_BITS)?, to_i64(end >> BUCKET_BITS)?);
-    let (start, end) = (to_i64(start)?, to_i64(end)?);
-    let rows = read!(db, pool => sqlx::query_as::<_, (Vec<u8>, i64)>(sql)
-        .bind(log).bind(first).bind(last).bind(start).bind(end).fetch_all(pool).await?);
-    rows.into_iter()
-        .map(|(mac, idx)| Ok((to_array(mac, "an index's mac")?, to_u64(idx, "an index's idx")?)))
         .collect()
 }
 
