@@ -253,6 +253,20 @@ mod tests {
         }
     }
 
+    fn visit(impact: &mut Impact, entries: &[Entry]) {
+        let log = format!("{ONE}/1").parse().unwrap();
+        for (index, entry) in (0..).zip(entries) {
+            let bytes = entry.encode();
+            let visited = Visited {
+                index,
+                leaf: &Hash::of_leaf(&bytes),
+                entry,
+                bytes: &bytes,
+            };
+            impact.take(&log, visited).unwrap();
+        }
+    }
+
     #[test]
     fn what_left_is_told_apart_and_others_and_other_times_stay_out() {
         let mut impact = Impact::new(OTHER.parse().unwrap(), Micros::new(0)..Micros::new(100));
@@ -269,18 +283,7 @@ mod tests {
             hosted,
             Entry::new(Event::Tally, Micros::new(7)),
         ];
-        for (index, entry) in (0..).zip(&entries) {
-            let bytes = entry.encode();
-            let visited = Visited {
-                index,
-                leaf: &Hash::of_leaf(&bytes),
-                entry,
-                bytes: &bytes,
-            };
-            impact
-                .take(&format!("{ONE}/1").parse().unwrap(), visited)
-                .unwrap();
-        }
+        visit(&mut impact, &entries);
         assert_eq!((impact.exchanges.len(), impact.sent.len()), (3, 2));
         let rev = "cnaf/quotient-familial@1".parse().unwrap();
         assert_eq!(impact.units(&rev), 0b10_0001);
@@ -314,18 +317,7 @@ mod tests {
             // What nothing was sent under closes nothing.
             entry(Event::Withheld, 5, 1),
         ];
-        for (index, entry) in (0..).zip(&entries) {
-            let bytes = entry.encode();
-            let visited = Visited {
-                index,
-                leaf: &Hash::of_leaf(&bytes),
-                entry,
-                bytes: &bytes,
-            };
-            impact
-                .take(&format!("{ONE}/1").parse().unwrap(), visited)
-                .unwrap();
-        }
+        visit(&mut impact, &entries);
         let sent: Vec<_> = impact.sent.keys().copied().collect();
         assert_eq!(sent, [entries[2].exchange_id.unwrap()]);
         let rev = "cnaf/quotient-familial@1".parse().unwrap();

@@ -6,13 +6,14 @@
 pub mod database;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
 use database::TestDatabase;
 use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{Entry, Event, Micros};
 use unefois_ledger::{Draft, Error, Keys, Ledger, Safeguards, Standing};
@@ -66,6 +67,44 @@ async fn grow(ledger: &Ledger, entries: usize) {
     for _ in 0..entries {
         let draft = Draft::new(Entry::new(Event::Admin, Micros::new(0)));
         ledger.append(draft).await.unwrap();
+    }
+}
+
+/// A log of 300 entries, open, and a backup of it.
+struct BackedUp {
+    db: Db,
+    ledger: Ledger,
+    from: PathBuf,
+    _folder: TempDir,
+}
+
+impl BackedUp {
+    async fn new(database: &TestDatabase) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("backup");
+        let (db, ledger) = open(database.url()).await.unwrap();
+        grow(&ledger, 300).await;
+        let backup = unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]);
+        assert_ends(&backup, 0);
+        Self {
+            db,
+            ledger,
+            from,
+            _folder: folder,
+        }
+    }
+
+    async fn close(&self) {
+        self.ledger.close().await;
+        self.db.close().await;
+    }
+
+    /// Asserts that `target` holds the log as it was backed up, and marked so.
+    async fn assert_restored(&self, target: &TestDatabase) {
+        let (db, ledger) = open(target.url()).await.unwrap();
+        assert_eq!((ledger.head().size, ledger.standing()), (300, Standing::Unproved));
+        ledger.close().await;
+        db.close().await;
     }
 }
 
@@ -261,16 +300,8 @@ async fn i7_a_restoration_that_is_cut_leaves_nothing() {
     // More than a pipe holds, so that psql has been given the whole script before the end.
     const WHOLE: &str = "(cat; head -c 300000 /dev/zero | tr '\\0' '\\n')";
     let database = TestDatabase::postgres();
-    let folder = tempfile::tempdir().unwrap();
-    let from = folder.path().join("backup");
-    let (db, ledger) = open(database.url()).await.unwrap();
-    grow(&ledger, 300).await;
-    assert_ends(
-        &unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]),
-        0,
-    );
-    ledger.close().await;
-    db.close().await;
+    let backup = BackedUp::new(&database).await;
+    backup.close().await;
 
     let target = elsewhere(&database);
     for (cut, code) in [
@@ -279,41 +310,31 @@ async fn i7_a_restoration_that_is_cut_leaves_nothing() {
         (format!("{WHOLE}; exit 1"), Some(74)),
         (format!("{WHOLE}; kill -KILL $PPID"), None),
     ] {
-        let output = restore_by(&cut, &from, target.url());
+        let output = restore_by(&cut, &backup.from, target.url());
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), code, "{cut}: {said}");
         assert!(!holds_a_table(target.url()).await, "{cut}");
     }
-    assert_ends(&restore_by(WHOLE, &from, target.url()), 0);
+    assert_ends(&restore_by(WHOLE, &backup.from, target.url()), 0);
     assert!(holds_a_table(target.url()).await);
-    let (db, ledger) = open(target.url()).await.unwrap();
-    assert_eq!((ledger.head().size, ledger.standing()), (300, Standing::Unproved));
-    ledger.close().await;
-    db.close().await;
+    backup.assert_restored(&target).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_what_a_killed_restoration_left_is_not_replayed_over_the_next() {
     let database = TestDatabase::sqlite();
-    let folder = tempfile::tempdir().unwrap();
-    let from = folder.path().join("backup");
-    let (db, ledger) = open(database.url()).await.unwrap();
-    grow(&ledger, 300).await;
-    assert_ends(
-        &unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]),
-        0,
-    );
+    let backup = BackedUp::new(&database).await;
     let target = elsewhere(&database);
     let path = |of: &TestDatabase, suffix: &str| format!("{}{suffix}", &of.url()["sqlite:".len()..]);
     // Later writes, which SQLite would take for the copy's own.
-    grow(&ledger, 10).await;
+    grow(&backup.ledger, 10).await;
     std::fs::copy(path(&database, "-wal"), path(&target, ".restoring-wal")).unwrap();
     for suffix in [".restoring", ".restoring-shm", ".restoring.lock"] {
         std::fs::write(path(&target, suffix), "left").unwrap();
     }
-    ledger.close().await;
-    db.close().await;
-    let restored = unefois(&["db", "restore", "--from", text(&from), "--database", target.url()]);
+    backup.close().await;
+    let from = text(&backup.from);
+    let restored = unefois(&["db", "restore", "--from", from, "--database", target.url()]);
     assert_ends(&restored, 0);
     let left = Path::new(&path(&target, ""))
         .parent()
@@ -322,10 +343,7 @@ async fn i7_what_a_killed_restoration_left_is_not_replayed_over_the_next() {
         .unwrap();
     let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["unefois.db"]);
-    let (db, ledger) = open(target.url()).await.unwrap();
-    assert_eq!((ledger.head().size, ledger.standing()), (300, Standing::Unproved));
-    ledger.close().await;
-    db.close().await;
+    backup.assert_restored(&target).await;
 }
 
 async fn a_backup_is_its_owners_alone(database: TestDatabase) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use unefois_core::commitment::NodeKey;
-use unefois_core::{Clock as _, Event, Reason};
+use unefois_core::{Clock as _, Event, ParticipantId, Reason};
 use unefois_ledger::{
     Head, Keys, Ledger, LedgerService, Lent, PublicConfig, Safeguards, Seen, Standing, Witnessed,
     peer_head_witness,
@@ -199,6 +199,18 @@ async fn i7_a_peer_that_answers_later_stops_the_node(database: TestDatabase) {
     node.stop().await;
 }
 
+/// Has the node see a head of the log of `peer`, whose key is drawn from `seed`.
+async fn know(node: &Running, peer: ParticipantId, seed: u8) {
+    let name: KeyName = format!("{peer}/1").parse().expect("a name");
+    let origin = name.as_str().parse().expect("an origin");
+    let signer = SignerKey::new(name, &[seed; 32]);
+    let head = Checkpoint::new(origin, 4, Hash::of_leaf(b"x")).expect("a checkpoint");
+    let head = head.sign(&signer).expect("signed");
+    let (db, key) = (&node.foundation.db, signer.verifier());
+    let kept = peer_head_witness(db, key, &head, None, SystemClock.now()).await;
+    assert_eq!(kept.expect("kept"), Witnessed::Kept);
+}
+
 async fn i7_a_restored_log_is_written_once_all_have_answered(database: TestDatabase) {
     let world = world().await;
     let commune = Commune::new(&world).await;
@@ -211,31 +223,9 @@ async fn i7_a_restored_log_is_written_once_all_have_answered(database: TestDatab
     let key = node.foundation.ledger.verifier().clone();
     exchange(&world, &node).await;
     // The commune is one that this log knows.
-    let name: KeyName = format!("{}/1", consumer_id()).parse().expect("a name");
-    let signer = SignerKey::new(name.clone(), &[7; 32]);
-    let theirs = Checkpoint::new(name.as_str().parse().expect("an origin"), 4, Hash::of_leaf(b"x"));
-    let theirs = theirs.expect("a checkpoint").sign(&signer).expect("signed");
-    let kept = peer_head_witness(
-        &node.foundation.db,
-        signer.verifier(),
-        &theirs,
-        None,
-        SystemClock.now(),
-    );
-    assert_eq!(kept.await.expect("kept"), Witnessed::Kept);
+    know(&node, consumer_id(), 7).await;
     // So is one that the directory lists without an address: nobody will ever hear from it.
-    let name: KeyName = format!("{}/1", stranger_id()).parse().expect("a name");
-    let signer = SignerKey::new(name.clone(), &[6; 32]);
-    let theirs = Checkpoint::new(name.as_str().parse().expect("an origin"), 4, Hash::of_leaf(b"x"));
-    let theirs = theirs.expect("a checkpoint").sign(&signer).expect("signed");
-    let kept = peer_head_witness(
-        &node.foundation.db,
-        signer.verifier(),
-        &theirs,
-        None,
-        SystemClock.now(),
-    );
-    assert_eq!(kept.await.expect("kept"), Witnessed::Kept);
+    know(&node, stranger_id(), 6).await;
     let head = node.foundation.ledger.head();
     commune.holds(&key, &head).await;
     node.stop().await;

@@ -113,19 +113,14 @@ fn registers(world: &World) {
     }
 }
 
+/// What an incident with a peer concerned at `participant`, and why that is asked.
+fn impact<'a>(participant: &'a str, of: &[&'a str]) -> Vec<&'a str> {
+    let asked = ["impact", "--participant", participant, "--purpose", "incident 7"];
+    [&asked, of].concat()
+}
+
 fn impacts(world: &World) {
-    let producer = one(
-        world,
-        &[
-            "impact",
-            "--participant",
-            CNAF,
-            "--peer",
-            CLAMART,
-            "--purpose",
-            "incident 7",
-        ],
-    );
+    let producer = one(world, &impact(CNAF, &["--peer", CLAMART]));
     assert_eq!(
         (&producer["exchanges"], &producer["sent"]),
         (&4.into(), &3.into())
@@ -141,18 +136,7 @@ fn impacts(world: &World) {
         (&people["complete"], &people["entries"]),
         (&false.into(), &3.into())
     );
-    let told = crate::mesh::audit_text(
-        world,
-        &[
-            "impact",
-            "--participant",
-            CNAF,
-            "--peer",
-            CLAMART,
-            "--purpose",
-            "incident 7",
-        ],
-    );
+    let told = crate::mesh::audit_text(world, &impact(CNAF, &["--peer", CLAMART]));
     assert!(told.contains("moins de 5 personne(s)"), "{told}");
     for unexplained in [&[][..], &["--purpose", ""]] {
         let asked = [
@@ -163,36 +147,14 @@ fn impacts(world: &World) {
         assert_eq!(said(&audit(world, &asked)).0, 64, "a reason is needed");
     }
 
-    let consumer = one(
-        world,
-        &[
-            "impact",
-            "--participant",
-            CLAMART,
-            "--peer",
-            CNAF,
-            "--purpose",
-            "incident 7",
-        ],
-    );
+    let consumer = one(world, &impact(CLAMART, &["--peer", CNAF]));
     let people = &consumer["people"];
     assert_eq!(
         (&people["few_persons"], &people["entries"]),
         (&true.into(), &3.into())
     );
 
-    let none = one(
-        world,
-        &[
-            "impact",
-            "--participant",
-            MESR,
-            "--peer",
-            CLAMART,
-            "--purpose",
-            "incident 7",
-        ],
-    );
+    let none = one(world, &impact(MESR, &["--peer", CLAMART]));
     assert_eq!(
         (&none["exchanges"], &none["people"]["persons"]),
         (&0.into(), &0.into())
@@ -201,46 +163,15 @@ fn impacts(world: &World) {
     let key = spki(world);
     let by_key = one(
         world,
-        &[
-            "impact",
-            "--participant",
-            CNAF,
-            "--peer-key",
-            &key,
-            "--from",
-            "2026-01-01",
-            "--purpose",
-            "incident 7",
-        ],
+        &impact(CNAF, &["--peer-key", &key, "--from", "2026-01-01"]),
     );
     assert_eq!((&by_key["peer"], &by_key["sent"]), (&CLAMART.into(), &3.into()));
-    let undated = audit(
-        world,
-        &[
-            "impact",
-            "--participant",
-            CNAF,
-            "--peer-key",
-            &key,
-            "--purpose",
-            "incident 7",
-        ],
-    );
+    let undated = audit(world, &impact(CNAF, &["--peer-key", &key]));
     assert_eq!(said(&undated).0, 64, "a key without a beginning");
     let unknown = "0".repeat(64);
     let unknown = audit(
         world,
-        &[
-            "impact",
-            "--participant",
-            CNAF,
-            "--peer-key",
-            &unknown,
-            "--from",
-            "2026-01-01",
-            "--purpose",
-            "incident 7",
-        ],
+        &impact(CNAF, &["--peer-key", &unknown, "--from", "2026-01-01"]),
     );
     assert_eq!(said(&unknown).0, 65);
 }

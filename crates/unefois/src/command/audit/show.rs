@@ -466,7 +466,7 @@ mod tests {
 
     use super::*;
 
-    fn row(index: u64, event: Event) -> Row {
+    pub(super) fn row(index: u64, event: Event) -> Row {
         let entry = Entry::new(event, Micros::new(0));
         let bytes = entry.encode();
         Row {

@@ -185,22 +185,8 @@ pub(super) fn seen_at_both_ends<'r>(
 
 #[cfg(test)]
 mod tests {
-    use unefois_core::Entry;
-    use unefois_tlog::Hash;
-
+    use super::super::tests::row;
     use super::*;
-
-    fn row(index: u64, event: Event) -> Row {
-        let entry = Entry::new(event, Micros::new(0));
-        let bytes = entry.encode();
-        Row {
-            index,
-            leaf: Hash::of_leaf(&bytes),
-            entry,
-            bytes,
-            acknowledged: None,
-        }
-    }
 
     #[test]
     fn what_passed_and_is_not_seen_at_the_other_end_is_not_sound() {
