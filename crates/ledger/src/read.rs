@@ -21,10 +21,10 @@ const KEPT: usize = 512;
 
 /// Full tiles of one log that were read of late; they never change.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf(Mutex<HashMap<TileId, Tile>>);
+pub(crate) struct Shelf(Mutex<HashMap<TileId, Arc<Tile>>>);
 
 impl Shelf {
-    fn find(&self, id: TileId) -> Option<Tile> {
+    fn find(&self, id: TileId) -> Option<Arc<Tile>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -32,7 +32,7 @@ impl Shelf {
             .cloned()
     }
 
-    fn keep(&self, tile: Tile) {
+    fn keep(&self, tile: Arc<Tile>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             // Those of higher levels serve more proofs.
@@ -106,7 +106,8 @@ impl LogView {
                 continue;
             }
             for tile in tile_range(db, self.log, id.level(), id.index(), 1).await? {
-                self.shelf.keep(tile.clone());
+                let tile = Arc::new(tile);
+                self.shelf.keep(Arc::clone(&tile));
                 found.insert(tile);
             }
         }

@@ -89,12 +89,6 @@ struct Committed {
     items: Vec<Item>,
 }
 
-impl Committed {
-    fn acknowledge(self) {
-        self.batch.acknowledge(&self.head, self.items);
-    }
-}
-
 /// What a batch leaves to do.
 #[derive(Default)]
 struct Rest {
@@ -110,16 +104,16 @@ impl Sequencer {
             let Rest { later, mut committed } = rest;
             if later.is_empty()
                 && self.queue.is_empty()
-                && let Some(committed) = committed.take()
+                && let Some(Committed { batch, head, items }) = committed.take()
             {
                 // Nothing to write meanwhile.
-                committed.acknowledge();
+                batch.acknowledge(&head, items);
             }
             let items = self.take(later).await;
             // The database works on the next batch while the callers of the last one get their proofs.
             let acknowledged = async {
-                if let Some(committed) = committed {
-                    committed.acknowledge();
+                if let Some(Committed { batch, head, items }) = committed {
+                    batch.acknowledge(&head, items);
                 }
             };
             let Some(items) = items else {

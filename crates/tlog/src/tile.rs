@@ -1,6 +1,6 @@
 //! Tiles of 256 hashes (C2SP tlog-tiles, « Merkle Tree »).
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{Error, Hash, MAX_TREE_SIZE, decimal};
 
@@ -235,9 +235,9 @@ impl Tile {
     }
 }
 
-/// Full tiles read from a store or a peer, from which proofs are computed.
+/// Full tiles read from a store or a peer, from which proofs are computed; whoever keeps them besides shares them.
 #[derive(Clone, Debug, Default)]
-pub struct Tiles(BTreeMap<(u8, u64), Tile>);
+pub struct Tiles(BTreeMap<(u8, u64), Arc<Tile>>);
 
 impl Tiles {
     /// No tile.
@@ -246,7 +246,8 @@ impl Tiles {
     }
 
     /// Adds a tile; one already there at the same place is replaced.
-    pub fn insert(&mut self, tile: Tile) {
+    pub fn insert(&mut self, tile: impl Into<Arc<Tile>>) {
+        let tile = tile.into();
         self.0.insert((tile.id.level, tile.id.index), tile);
     }
 
