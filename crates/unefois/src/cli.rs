@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::command::{
     audit, bench, ca, catalogue, db, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
@@ -102,11 +102,25 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let console = Console { json, lang: Lang::Fr };
             let text = error.render().to_string();
             let failure = Failure::new(Kind::Usage, text.trim_end().trim_start_matches("error: "))
-                .next("tapez : unefois --help");
+                .next(format!("tapez : {}", help_of(&args)));
             console.fail(&failure);
             failure.exit()
         }
     }
+}
+
+/// What shows the help of the command that `args` name, as far as they name one.
+fn help_of(args: &[OsString]) -> String {
+    let all = Cli::command();
+    let mut command = &all;
+    let mut typed = command.get_name().to_owned();
+    for arg in args.iter().skip(1) {
+        if let Some(named) = command.find_subcommand(arg) {
+            command = named;
+            typed = format!("{typed} {}", command.get_name());
+        }
+    }
+    typed + " --help"
 }
 
 fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
@@ -127,5 +141,26 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Verify(command) => fetch::run_verify(&command, console),
         Command::Sandbox(command) => sandbox::run(command, console),
         Command::Explain(explain) => explain::run(&explain, console),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_line_leads_to_the_help_of_what_was_meant() {
+        for (line, help) in [
+            ("unefois", "unefois --help"),
+            ("unefois nothing", "unefois --help"),
+            ("unefois --json --lang en audit", "unefois audit --help"),
+            ("unefois audit nothing", "unefois audit --help"),
+            ("unefois audit show", "unefois audit show --help"),
+            ("unefois audit --json show audit", "unefois audit show --help"),
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            Cli::try_parse_from(&args).expect_err(line);
+            assert_eq!(help_of(&args), help, "{line}");
+        }
     }
 }
