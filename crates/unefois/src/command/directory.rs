@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use unefois_core::Directory;
 use unefois_core::directory::DirectoryDocument;
+use unefois_core::{Clock as _, Directory, Micros};
 use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
-use unefois_mesh::SystemRandom;
+use unefois_mesh::{SystemClock, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::read_text;
@@ -66,8 +66,16 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             document.version = previous.as_ref().map_or(1, |held| held.version() + 1);
             document.prev = previous.as_ref().map(|held| *held.hash());
             let signed = sign_document(&document, &key)?;
+            let passed = passed(&document, SystemClock.now());
+            for Passed { what, at, then } in &passed {
+                console.say(&format!(
+                    "attention : {what} est déjà passé ({}) : {then}",
+                    at.to_rfc3339()
+                ));
+            }
+            let passed: Vec<&str> = passed.iter().map(|passed| passed.what.as_str()).collect();
             console.data(
-                &serde_json::json!({ "version": document.version, "directory": signed }),
+                &serde_json::json!({ "version": document.version, "directory": signed, "passed": passed }),
                 || signed.clone(),
             )
         }
@@ -79,6 +87,34 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             })
         }
     }
+}
+
+/// An end that lies before the signing, and what comes of that.
+struct Passed {
+    what: String,
+    at: Micros,
+    then: &'static str,
+}
+
+/// The ends of `document` that have passed at `now`: it is signed all the same, as who tries things out wants it.
+fn passed(document: &DirectoryDocument, now: Micros) -> Vec<Passed> {
+    let of_all = [
+        ("expires", document.expires, "personne n'acceptera cet annuaire"),
+        (
+            "next_update",
+            document.next_update,
+            "ceux qui le suivent attendent déjà le prochain",
+        ),
+    ];
+    let of_all = of_all.map(|(what, at, then)| (what.to_owned(), at, then));
+    let each = document.habilitations.iter().enumerate().map(|(n, row)| {
+        let what = format!("habilitations[{n}].not_after");
+        (what, row.not_after, "cette habilitation ne permet plus rien")
+    });
+    let ends = of_all.into_iter().chain(each);
+    ends.filter(|(_, at, _)| *at <= now)
+        .map(|(what, at, then)| Passed { what, at, then })
+        .collect()
 }
 
 /// The document in `text`; the error names the member, the line and the column, and may repeat a value: a directory is
@@ -152,6 +188,20 @@ mod tests {
         assert_eq!(document.participants.len(), 3);
         Unverified::parse(SAMPLE.as_bytes()).unwrap();
         sign(SAMPLE).unwrap();
+    }
+
+    #[test]
+    fn dates_that_have_passed_are_told() {
+        let document = read_document(SAMPLE).unwrap();
+        let told = |at: &str| -> Vec<String> {
+            let passed = passed(&document, at.parse().unwrap());
+            passed.into_iter().map(|passed| passed.what).collect()
+        };
+        assert_eq!(told("2026-01-01T23:59:59Z"), [""; 0]);
+        assert_eq!(told("2026-01-02T00:00:00Z"), ["next_update"]);
+        assert_eq!(told("2026-01-08T00:00:00Z"), ["expires", "next_update"]);
+        let all = ["expires", "next_update", "habilitations[0].not_after"];
+        assert_eq!(told("2050-01-01T00:00:00Z"), all);
     }
 
     #[test]
