@@ -175,11 +175,10 @@ fn shows(world: &World) {
         assert_eq!(others[0]["event"], Event::Received.as_str());
         assert_eq!(lines[0]["other"]["participant"], CLAMART);
     }
-    assert_eq!(
-        code(&audit(world, &["show", CNAF, "100000"])),
-        77,
-        "no such place"
-    );
+    let beyond = audit(world, &["show", CNAF, "100000"]);
+    assert_eq!(code(&beyond), 1, "no such place");
+    let told = String::from_utf8_lossy(&beyond.stderr);
+    assert!(told.contains("ce registre n'a pas d'entrée 100000"), "{told}");
     assert_eq!(
         code(&audit(
             world,

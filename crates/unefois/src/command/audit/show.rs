@@ -10,9 +10,11 @@ use std::str::FromStr;
 
 use clap::Args;
 use serde_json::{Value, json};
-use unefois_auditor::{Error, Row, Search as Query, entries_at, search};
-use unefois_core::{Clock as _, EntryFilter, ExchangeId, Micros, ParticipantId, Sha256};
+use tonic::transport::Channel;
+use unefois_auditor::{Error, Row, Search as Query, entries_at, present_head, search};
+use unefois_core::{Clock as _, EntryFilter, ExchangeId, Micros, ParticipantId, Reason, Sha256};
 use unefois_mesh::SystemClock;
+use unefois_mesh::status::reason_of;
 use unefois_tlog::{Origin, Receipt, SignedCheckpoint, VerifierKey};
 
 use self::ends::{Ends, seen_at_both_ends};
@@ -179,11 +181,20 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn place(&self, log: &Log, place: u64) -> Result<Shown, Failure> {
-        let read = async |channel| {
-            let filter = EntryFilter::default();
-            entries_at(channel, &self.query(log, &filter), &[place]).await
+        let filter = EntryFilter::default();
+        let query = self.query(log, &filter);
+        let read = async |channel: Channel| match entries_at(channel.clone(), &query, &[place]).await {
+            // A place that the log does not have is malformed for whoever serves it: its signed head says whether that is it.
+            Err(Error::Call(refused)) if reason_of(&refused) == Some(Reason::InvalidRequest) => {
+                let (_, head) = present_head(channel, &log.origin, &log.key, None).await?;
+                match head.size > place {
+                    true => Err(Error::Call(refused)),
+                    false => Ok(Err(beyond(place, head.size))),
+                }
+            }
+            read => read.map(Ok),
         };
-        let (rows, checkpoint, receipt) = self.session.read(log, read).await?;
+        let (rows, checkpoint, receipt) = self.session.read(log, read).await??;
         Ok(Shown {
             log: log.clone(),
             rows,
@@ -211,7 +222,7 @@ impl Reading<'_> {
 
     async fn found(
         &self,
-        channel: tonic::transport::Channel,
+        channel: Channel,
         log: &Log,
         exchange: ExchangeId,
     ) -> Result<(Vec<Row>, SignedCheckpoint), Error> {
@@ -250,6 +261,15 @@ impl Reading<'_> {
             size: None,
             purpose: self.motive,
         }
+    }
+}
+
+/// The log of `size` entries has none at `place`.
+fn beyond(place: u64, size: u64) -> Failure {
+    let failure = Failure::new(Kind::No, format!("ce registre n'a pas d'entrée {place}"));
+    match size.checked_sub(1) {
+        Some(last) => failure.because(format!("la dernière, sous sa tête signée, est l'entrée {last}")),
+        None => failure.because("il est vide"),
     }
 }
 
