@@ -72,8 +72,9 @@ class Log:
             return self.proof(index, left) + [ledger.root_hash(right)]
         return self.proof(index - half, right) + [ledger.root_hash(left)]
 
-    def receipt(self, index, hashes):
-        lines = ["c2sp.org/tlog-proof@v1", f"index {index}", *map(b64, hashes), "", self.checkpoint]
+    def receipt(self, index, hashes, held=None):
+        extra = [] if held is None else [f"extra {b64(held)}"]
+        lines = ["c2sp.org/tlog-proof@v1", *extra, f"index {index}", *map(b64, hashes), "", self.checkpoint]
         return "\n".join(lines).encode()
 
     def export(self, folder):
@@ -216,13 +217,22 @@ def forgeries(tls, ok):
         write(proof, receipts[""][0])
         write(entry, changed(entries[7], 2))
         refused("a receipt beside another entry", ("receipt", proof, entry, signer.vkey), "root")
+        alone = {
+            "": (entries[7], ""),
+            "a receipt that holds another entry": (entries[6], "root"),
+            "a receipt that holds nothing": (b"", "holds no entry"),
+            "a receipt alone that holds no entry": (None, "holds no entry"),
+        }
+        for what, (held, reason) in alone.items():
+            write(proof, honest.receipt(7, hashes, held))
+            refused(what, ("receipt", proof, signer.vkey), reason)
 
         exports = exported(folder, honest, bundle, first)
         for what, (path, reason) in exports.items():
             refused(what, ("export", path, signer.vkey), reason)
         refused("an export under another key", ("export", os.path.join(folder, "honest"), other.vkey), "another kind")
     server.shutdown()
-    count = len(served) + len(receipts) + len(exports)
+    count = len(served) + len(receipts) + len(alone) + len(exports)
     ok(f"verify_ledger.py refuses each of {count} forgeries, and agrees on the honest log")
 
 

@@ -4,7 +4,7 @@ C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature, tlog-proof; RFC
 
     verify_ledger.py tiles URL VKEY [FILE [WITNESS_VKEY...]]    hash tiles, without a certificate
     verify_ledger.py bundles URL VKEY CERT KEY CA               entries, with an auditor's
-    verify_ledger.py receipt PROOF ENTRY VKEY                   one entry and its proof
+    verify_ledger.py receipt PROOF [ENTRY] VKEY                 one entry, which its proof may hold
     verify_ledger.py export FOLDER VKEY                         what `audit export` wrote
 
 FILE keeps the last head seen, which the next one must continue. Prints on how many proofs it agrees and exits 0; where
@@ -215,8 +215,8 @@ def bundles(url, vkey, cert, key, ca):
     return agreed + len(hashed)
 
 
-def receipt(proof, entry, vkey):
-    prove(read(proof), read(entry), Key(vkey, LOG))
+def receipt(proof, entry, vkey=None):
+    prove(read(proof), read(entry) if vkey else None, Key(vkey or entry, LOG))
     return 1
 
 
@@ -226,6 +226,7 @@ def prove(proof, entry, key):
     lines = lines.decode(errors="replace").split("\n")
     need(lines.pop(0) == "c2sp.org/tlog-proof@v1" and lines, "a receipt does not have its form")
     extra = decoded(lines.pop(0)[6:]) if lines[0].startswith("extra ") else b""
+    need(extra or entry is not None, "a receipt holds no entry, and none is beside it")
     need(lines and lines[0].startswith("index "), "a receipt has no index")
     index, head = decimal(lines.pop(0)[6:]), Head(checkpoint, key)
     need(index < head.size and len(lines) <= MAX_HASHES, "a proof is too long, or for another tree")
