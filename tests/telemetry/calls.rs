@@ -226,9 +226,11 @@ fn the_admin_listener_says_what_is_missing_and_serves_metrics() {
         let checks = vec![
             Check::new("ledger", || Ok(())),
             Check::new("lease", move || {
-                seen.load(Ordering::Relaxed).then_some(()).ok_or("no fresh lease")
+                seen.load(Ordering::Relaxed)
+                    .then_some(())
+                    .ok_or("no fresh lease".into())
             }),
-            Check::advice("cosignatures", || Err("no witness")),
+            Check::advice("cosignatures", || Err("no witness".into())),
         ];
         let admin = admin::router("node", checks, captured.telemetry.metrics());
         assert_eq!(read(&admin, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));

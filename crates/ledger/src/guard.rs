@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
-use unefois_core::{Boot, Clock, Event};
+use unefois_core::{Boot, Clock, Event, ParticipantId};
 use unefois_store::Db;
 use unefois_store::head::{head_proved_last, head_read, origins_open};
 use unefois_store::peer::{PeerHead, peer_head, peer_head_replace};
@@ -92,6 +92,8 @@ pub(crate) struct Guard {
     /// Whether the batch under way has taken too long.
     late: AtomicBool,
     recent: Mutex<Recent>,
+    /// Who has not yet said what it holds, of those whose logs a restored one has seen.
+    awaited: Mutex<Vec<ParticipantId>>,
     anchor: Option<PathBuf>,
     /// What is written to the anchor's file, one writer at a time; whether the last write succeeded. Held by the thread
     /// that writes, until the disk lets it go.
@@ -128,6 +130,7 @@ impl Guard {
             stops: AtomicU8::new(0),
             late: AtomicBool::new(false),
             recent: Mutex::default(),
+            awaited: Mutex::default(),
             anchor: path,
             anchored: Arc::new(tokio::sync::Mutex::new(true)),
             writing: Arc::default(),
@@ -162,6 +165,19 @@ impl Guard {
 
     pub(crate) fn set_late(&self, late: bool) {
         self.late.store(late, Ordering::Release);
+    }
+
+    /// Whom a restored log waits for.
+    pub(crate) fn awaited(&self) -> Vec<ParticipantId> {
+        if self.standing() != Standing::Unproved {
+            return Vec::new();
+        }
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.clone()
+    }
+
+    pub(crate) fn set_awaited(&self, peers: Vec<ParticipantId>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = peers;
     }
 
     /// Whether anything may be written.

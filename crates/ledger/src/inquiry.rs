@@ -187,6 +187,7 @@ impl Inquiry {
         if self.ledger.standing() != Standing::Unproved || !self.ledger.anchor_is_head() {
             return;
         }
+        let peer = |origin: &str| origin.rsplit_once('/').and_then(|(peer, _)| peer.parse().ok());
         let judged = async {
             let known = peer_origins(self.ledger.db()).await?;
             let silent: BTreeSet<ParticipantId> = {
@@ -195,12 +196,13 @@ impl Inquiry {
             };
             let (awaited, gone): (Vec<String>, Vec<String>) = {
                 let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-                let peer = |origin: &str| origin.rsplit_once('/').and_then(|(peer, _)| peer.parse().ok());
                 let known = known.into_iter().filter(|origin| {
                     peer(origin).is_none_or(|peer| peer != self.participant && !answered.contains(&peer))
                 });
                 known.partition(|origin| peer(origin).is_some_and(|peer| silent.contains(&peer)))
             };
+            let peers: BTreeSet<ParticipantId> = awaited.iter().filter_map(|origin| peer(origin)).collect();
+            self.ledger.set_awaited(peers.into_iter().collect());
             if !awaited.is_empty() {
                 tracing::warn!(
                     ?awaited,

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::commitment::{GrantSecret, NodeKey, Salt};
-use unefois_core::{Clock, Handle, Micros, Month, Random, Reason, RevocationView};
+use unefois_core::{Clock, Handle, Micros, Month, ParticipantId, Random, Reason, RevocationView};
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
 use unefois_store::entry::entry_range;
@@ -129,6 +129,17 @@ impl Ledger {
     /// What is wrong with it, in words for a probe.
     pub fn anchored(&self) -> Result<(), &'static str> {
         self.inner.guard.anchor()
+    }
+
+    /// The peers that a log restored from a backup waits for, in order: it has seen their logs, the directory gives them an
+    /// address, and they have not said what they hold of it. None where nothing waits for a peer, or nobody asks them
+    /// ([`Inquiry`](crate::Inquiry)).
+    pub fn awaited(&self) -> Vec<ParticipantId> {
+        self.inner.guard.awaited()
+    }
+
+    pub(crate) fn set_awaited(&self, peers: Vec<ParticipantId>) {
+        self.inner.guard.set_awaited(peers);
     }
 
     pub(crate) fn anchor_is_head(&self) -> bool {

@@ -1,8 +1,9 @@
 //! The admin listener: whether the process lives and can serve, its metrics and its version.
 //!
 //! Probes hold no certificate, so nothing here is personal or secret: a check that fails says so in words written in
-//! this program, never in an error's.
+//! this program, and names of the directory, never in an error's words.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -33,14 +34,14 @@ pub struct Check {
     name: &'static str,
     /// Whether the process serves all the same.
     advice: bool,
-    holds: Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>,
+    holds: Box<dyn Fn() -> Result<(), Cow<'static, str>> + Send + Sync>,
 }
 
 impl Check {
     /// `holds` answers at once, from memory; where it does not hold it says what is missing.
     pub fn new(
         name: &'static str,
-        holds: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static,
+        holds: impl Fn() -> Result<(), Cow<'static, str>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             name,
@@ -52,7 +53,7 @@ impl Check {
     /// As [`Check::new`], of something without which the process serves, and which an operator should mend.
     pub fn advice(
         name: &'static str,
-        holds: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static,
+        holds: impl Fn() -> Result<(), Cow<'static, str>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             advice: true,

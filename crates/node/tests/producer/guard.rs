@@ -240,12 +240,15 @@ async fn i7_a_restored_log_is_written_once_all_have_answered(database: TestDatab
     // Without an anchor nobody can say that this is the end.
     let node = world.started(world.config(backup.url())).await;
     assert_read_only(&world, &node, Standing::Unproved).await;
+    assert_eq!(node.foundation.ledger.awaited(), []);
     node.stop().await;
     commune.answers.store(false, Ordering::SeqCst);
     let node = world.started(guarded(&backup)).await;
     assert_read_only(&world, &node, Standing::Unproved).await;
+    assert_eq!(node.foundation.ledger.awaited(), [consumer_id()]);
     commune.answers.store(true, Ordering::SeqCst);
     until(|| node.foundation.ledger.standing() == Standing::Open).await;
+    assert_eq!(node.foundation.ledger.awaited(), []);
     until(|| node.producer.ready()).await;
     exchange(&world, &node).await;
     node.stop().await;

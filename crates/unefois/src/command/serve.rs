@@ -1,5 +1,6 @@
 //! `serve authority|node`: one role, from one TOML file.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 use unefois_authority::Running;
-use unefois_core::Clock;
+use unefois_core::{Clock, ParticipantId};
 use unefois_ledger::{Cosigned, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::{Foundation, Node, Surroundings};
@@ -18,6 +19,9 @@ use crate::config::{Process, load, overrides};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
 use crate::host::{Host, interrupted};
+
+/// How many of those that a restored log waits for a probe is told by name.
+const NAMED: usize = 10;
 
 /// Runs one role until it is told to stop.
 #[derive(Debug, Subcommand)]
@@ -110,7 +114,9 @@ fn say_public(address: Option<SocketAddr>, console: Console) {
 }
 
 fn cosignature_check(cosigned: Arc<Cosigned>) -> Check {
-    Check::advice("cosignatures", move || cosigned.alarm().map_or(Ok(()), Err))
+    Check::advice("cosignatures", move || {
+        cosigned.alarm().map_or(Ok(()), |why| Err(why.into()))
+    })
 }
 
 fn authority_checks(running: &Running) -> Vec<Check> {
@@ -154,16 +160,32 @@ fn node_checks(node: &Node) -> Vec<Check> {
 
 fn ledger_check(ledger: &Ledger) -> Check {
     let ledger = ledger.clone();
-    Check::new("ledger", move || ledger.writable())
+    Check::new("ledger", move || {
+        let written = ledger.writable();
+        written.map_err(|why| not_written(why, &ledger.awaited()))
+    })
 }
 
 fn anchor_check(ledger: &Ledger) -> Check {
     let ledger = ledger.clone();
-    Check::advice("anchor", move || ledger.anchored())
+    Check::advice("anchor", move || ledger.anchored().map_err(Cow::from))
 }
 
-fn holds(it: bool, missing: &'static str) -> Result<(), &'static str> {
-    if it { Ok(()) } else { Err(missing) }
+/// Why a log is not written, and whom it waits for.
+fn not_written(why: &'static str, awaited: &[ParticipantId]) -> Cow<'static, str> {
+    if awaited.is_empty() {
+        return why.into();
+    }
+    let named: Vec<String> = awaited.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match awaited.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{why}; it waits for {}{more}", named.join(", ")).into()
+}
+
+fn holds(it: bool, missing: &'static str) -> Result<(), Cow<'static, str>> {
+    if it { Ok(()) } else { Err(missing.into()) }
 }
 
 fn not_started(error: &(dyn std::error::Error + 'static)) -> Failure {
@@ -178,5 +200,23 @@ fn not_started(error: &(dyn std::error::Error + 'static)) -> Failure {
         failure
     } else {
         failure.because(causes.join(" : "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_told_whom_a_restored_log_waits_for() {
+        let one: ParticipantId = "urn:unefois:participant:18003506500010".parse().unwrap();
+        assert_eq!(not_written("read-only", &[]), "read-only");
+        assert_eq!(
+            not_written("read-only", &[one]),
+            format!("read-only; it waits for {one}")
+        );
+        let many = not_written("read-only", &[one; NAMED + 3]);
+        assert_eq!(many.matches("urn:").count(), NAMED);
+        assert!(many.ends_with(" and 3 more"), "{many}");
     }
 }
