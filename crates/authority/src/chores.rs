@@ -11,6 +11,7 @@ use unefois_ledger::{Ledger, Retention};
 use unefois_store::authority::{grant, request, session};
 
 use crate::Error;
+use crate::revocation::Effects;
 use crate::service::Authority;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -77,7 +78,8 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
     grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
     tx.commit().await?;
-    authority.log_missing_withdrawals().await
+    authority.log_missing_withdrawals().await?;
+    Effects::log_missing(&authority.journal, &authority.published.edition()).await
 }
 
 #[cfg(test)]

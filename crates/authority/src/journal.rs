@@ -25,7 +25,8 @@ pub(crate) struct Journal {
 #[derive(Clone, Copy)]
 pub(crate) struct Fact<'a> {
     pub(crate) edition: &'a Edition,
-    pub(crate) client: ParticipantId,
+    /// Who asked, or asks no more; `None` for what concerns everybody.
+    pub(crate) client: Option<ParticipantId>,
     pub(crate) publisher: Option<ParticipantId>,
     pub(crate) details: Option<&'a AuthorizationDetails>,
     pub(crate) handle: Option<Handle>,
@@ -36,12 +37,22 @@ pub(crate) struct Fact<'a> {
 impl Journal {
     /// Writes an entry; with a handle, its commitments open with that handle's secret of the month.
     pub(crate) async fn write(&self, event: Event, fact: Fact<'_>) -> Result<DurableReceipt, Error> {
-        self.append(event, fact, None).await
+        self.append(event, fact, None, None).await
+    }
+
+    /// Writes an entry that commits to `evidence`, kept beside the ledger.
+    pub(crate) async fn evidenced(
+        &self,
+        event: Event,
+        fact: Fact<'_>,
+        evidence: Vec<u8>,
+    ) -> Result<DurableReceipt, Error> {
+        self.append(event, fact, None, Some(evidence)).await
     }
 
     /// Writes that a call of a known client, or a person's login for it, was refused (I8).
     pub(crate) async fn refused(&self, reason: Reason, fact: Fact<'_>) -> Result<DurableReceipt, Error> {
-        self.append(Event::Refused, fact, Some(reason)).await
+        self.append(Event::Refused, fact, Some(reason), None).await
     }
 
     async fn append(
@@ -49,10 +60,11 @@ impl Journal {
         event: Event,
         fact: Fact<'_>,
         reason: Option<Reason>,
+        evidence: Option<Vec<u8>>,
     ) -> Result<DurableReceipt, Error> {
         let now = self.clock.now();
         let mut entry = Entry {
-            requester: Some(fact.client),
+            requester: fact.client,
             publisher: fact.publisher,
             capacity: fact.capacity,
             acr: fact.acr,
@@ -90,7 +102,8 @@ impl Journal {
             entry.dossier_commit = Some(secret.commit(&exchange, Field::Dossier, dossier));
             about.handle = Some(handle);
         }
-        let draft = Draft::new(entry).about(about);
+        let mut draft = Draft::new(entry).about(about);
+        draft.evidence = evidence;
         self.ledger.append(draft).await.map_err(Error::Ledger)
     }
 

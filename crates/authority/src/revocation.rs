@@ -1,26 +1,35 @@
 //! The log of withdrawals and the one channel that announces it.
 //!
 //! Epoch and head are one row: this process takes an epoch at its start and writes only while it holds it. A
-//! withdrawal's number is given in the transaction that changes the grant. Nodes learn of it over [`watch`]; whether
-//! it has taken effect everywhere is not proved here.
+//! withdrawal's number is given in the transaction that changes the grant. Nodes learn of it over [`watch`]; when it has
+//! taken effect, the [`barrier`] tells and [`effect`] writes down.
 
+mod barrier;
+mod effect;
 mod feed;
 mod log;
 mod watch;
 
+pub(crate) use effect::Effects;
 pub(crate) use watch::WatchRevocations;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use unefois_core::effect::deadline_ms;
 use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
-use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView};
+use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256};
 use unefois_jose::jws;
+use unefois_store::authority::effect::effect_missing;
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
 
+use self::barrier::{Acknowledged, Asked, Barrier, LeaseKey};
 use self::log::Log;
 use crate::Error;
 use crate::keys::Keys;
@@ -32,6 +41,12 @@ const TYP: &str = "unefois-withdrawals+jwt";
 const HEARTBEAT: Duration = Duration::from_millis(150);
 /// How long after its heartbeat was sent a ping may be answered (BOOTTIME).
 const FRESH_MS: i64 = 500;
+/// How much longer than a lease a new epoch waits before a withdrawal may have taken effect: whoever held the one before
+/// answers until [`FRESH_MS`] after its last heartbeat.
+const SUPERSEDED_MS: i64 = FRESH_MS + 100;
+
+/// How long a lease lasts, in milliseconds, as the directory in force says.
+pub(crate) type LeaseMs = Arc<dyn Fn() -> u32 + Send + Sync>;
 
 /// The log as this process, the holder of one epoch, writes it.
 pub(crate) struct Revocation {
@@ -43,7 +58,16 @@ pub(crate) struct Revocation {
     writer: tokio::sync::Mutex<()>,
     /// Writes under way: they end even where nobody waits for them any more.
     tasks: TaskTracker,
-    log: Mutex<Log>,
+    state: Mutex<State>,
+    /// Something happened that may let a withdrawal take effect.
+    moved: Notify,
+    lease_ms: LeaseMs,
+    /// The longest lease that an older epoch may have given.
+    inherited_ms: u32,
+    /// The longest lease that this one may give: the database knows of it.
+    longest_ms: AtomicU32,
+    /// From when on nothing is left of what older epochs have answered.
+    opens_at: Boot,
     /// The last batch signed, which all readers that keep up need: its two heads and itself.
     signed: Mutex<Option<(Head, Signed)>>,
     /// The last snapshot signed, for all readers that come before the next record.
@@ -56,6 +80,14 @@ pub(crate) struct Revocation {
     doubts: Limiter<ParticipantId>,
 }
 
+/// What answers, records and acknowledgements have to agree on.
+struct State {
+    log: Log,
+    barrier: Barrier,
+    /// The records that have not taken effect, by their places.
+    waiting: BTreeMap<RevocationView, Record>,
+}
+
 /// A signed message and the head after it.
 type Signed = (Head, Arc<str>);
 
@@ -66,12 +98,20 @@ impl Revocation {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         tasks: TaskTracker,
+        lease_ms: LeaseMs,
     ) -> Result<Self, Error> {
         let sent = clock.boottime();
+        let mine_ms = lease_ms();
         let mut tx = db.begin().await?;
-        let head = store::epoch_take(&mut tx, clock.now()).await?;
+        let (head, inherited_ms) = store::epoch_take(&mut tx, mine_ms, clock.now()).await?;
         let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
+        let waiting = missing(&mut tx).await?;
         tx.commit().await?;
+        let opens_at = clock
+            .boottime()
+            .plus_ms(deadline_ms(inherited_ms) + SUPERSEDED_MS);
+        let mut barrier = Barrier::new(opens_at);
+        waiting.keys().for_each(|place| barrier.take_up(*place));
         tracing::info!(
             epoch = head.epoch,
             seq = head.seq,
@@ -84,7 +124,16 @@ impl Revocation {
             epoch: head.epoch,
             writer: tokio::sync::Mutex::new(()),
             tasks,
-            log: Mutex::new(log),
+            state: Mutex::new(State {
+                log,
+                barrier,
+                waiting,
+            }),
+            moved: Notify::new(),
+            lease_ms,
+            inherited_ms,
+            longest_ms: AtomicU32::new(mine_ms),
+            opens_at,
             signed: Mutex::new(None),
             snapshot: tokio::sync::Mutex::new(None),
             head: tokio::sync::watch::Sender::new(head),
@@ -145,7 +194,7 @@ impl Revocation {
             self.catch_up().await?;
         }
         if let Err(error) = committed
-            && !self.log().ends_with(&records)
+            && !self.state().log.ends_with(&records)
         {
             return Err(error.into());
         }
@@ -180,12 +229,18 @@ impl Revocation {
     /// Announces these records, unless they do not lead from the head announced to `head`.
     #[must_use]
     fn publish(&self, records: &[Record], head: Head) -> bool {
-        let mut log = self.log();
-        if !log.extend(records, head) {
+        let mut state = self.state();
+        if !state.log.extend(records, head) {
             return false;
         }
-        log.prune(self.clock.now());
-        drop(log);
+        for record in records {
+            let place = record.place.into();
+            state.barrier.publish(place);
+            state.waiting.insert(place, record.clone());
+        }
+        state.log.prune(self.clock.now());
+        drop(state);
+        self.moved.notify_one();
         self.head.send_if_modified(|told| {
             let news = *told != head;
             *told = head;
@@ -198,14 +253,14 @@ impl Revocation {
     async fn snapshot(&self) -> Result<Signed, Error> {
         let mut signed = self.snapshot.lock().await;
         let message = {
-            let mut log = self.log();
+            let mut state = self.state();
             if let Some((head, text)) = &*signed
-                && *head == log.head()
+                && *head == state.log.head()
             {
                 return Ok((*head, Arc::clone(text)));
             }
-            log.prune(self.clock.now());
-            log.snapshot()
+            state.log.prune(self.clock.now());
+            state.log.snapshot()
         };
         if message.records.len() > MAX_RECORDS {
             tracing::error!(
@@ -224,17 +279,17 @@ impl Revocation {
     /// [`Error::Superseded`] for a reader so far behind that it needs a snapshot.
     fn batch(&self, from: Head) -> Result<Option<Signed>, Error> {
         let message = {
-            let log = self.log();
-            if log.head() == from {
+            let state = self.state();
+            if state.log.head() == from {
                 return Ok(None);
             }
             let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((first, (last, text))) = &*signed
-                && (*first, *last) == (from, log.head())
+                && (*first, *last) == (from, state.log.head())
             {
                 return Ok(Some((*last, Arc::clone(text))));
             }
-            log.batch(from).ok_or(Error::Superseded)?
+            state.log.batch(from).ok_or(Error::Superseded)?
         };
         let signed = (message.head, self.sign(&message)?);
         let kept = Some((from, (signed.0, Arc::clone(&signed.1))));
@@ -245,6 +300,36 @@ impl Revocation {
     fn sign(&self, message: &SignedRecords) -> Result<Arc<str>, Error> {
         let text = jws::sign_claims(&self.keys.withdrawal, TYP, message).map_err(Error::Key)?;
         Ok(text.into())
+    }
+
+    /// A process that holds a lease has opened its view.
+    fn opened(&self, lease: &LeaseKey) {
+        self.state().barrier.opened(lease);
+    }
+
+    /// Registers that a ping is answered with the head `told`; for how long the answer holds, or `None` where the head
+    /// has moved on: the reader is told of the rest first.
+    fn answer(&self, lease: &LeaseKey, told: Head, received: Boot, log: (u64, Sha256)) -> Option<u32> {
+        let lease_ms = (self.lease_ms)().min(self.longest_ms.load(Ordering::Acquire));
+        let (size, root) = log;
+        let asked = Asked {
+            received,
+            lease_ms,
+            size,
+            root,
+        };
+        let mut state = self.state();
+        if state.log.head() != told {
+            return None;
+        }
+        state.barrier.answer(lease, asked);
+        Some(lease_ms)
+    }
+
+    /// A process says that everything up to a view is in force there.
+    fn acknowledged(&self, lease: &LeaseKey, acknowledged: &Acknowledged) {
+        self.state().barrier.acknowledge(lease, acknowledged);
+        self.moved.notify_one();
     }
 
     /// Whether a ping may be answered: this process held the epoch not long ago.
@@ -282,12 +367,18 @@ impl Revocation {
     /// database is announced: the outcome of a COMMIT may have been unknown when it was asked.
     async fn heartbeat(&self) -> Result<bool, Error> {
         let told = self.view().seq;
+        let longest = (self.lease_ms)().max(self.longest_ms.load(Ordering::Acquire));
+        let in_force = match self.clock.boottime() > self.opens_at {
+            true => longest,
+            false => longest.max(self.inherited_ms),
+        };
         let mut tx = self.db.begin().await?;
-        let held = store::heartbeat(&mut tx, self.epoch, self.clock.now()).await?;
+        let held = store::heartbeat(&mut tx, self.epoch, in_force, self.clock.now()).await?;
         tx.commit().await?;
         let Some(seq) = held else {
             return Ok(false);
         };
+        self.longest_ms.store(longest, Ordering::Release);
         if seq < told {
             self.stop("the database has lost records that were announced");
             return Err(Error::Superseded);
@@ -330,9 +421,9 @@ impl Revocation {
         }
     }
 
-    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
-        // A change is the last step of its method; a panic leaves the log whole.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing in a change may panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -352,6 +443,20 @@ async fn read(tx: &mut Tx, mut log: Log, head: Head, now: Micros) -> Result<Log,
         if reached == head {
             return Ok(log);
         }
+    }
+}
+
+/// The records that have not taken effect yet.
+async fn missing(tx: &mut Tx) -> Result<BTreeMap<RevocationView, Record>, Error> {
+    let mut waiting = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let records = effect_missing(tx, after).await?;
+        let Some(last) = records.last() else {
+            return Ok(waiting);
+        };
+        after = last.place.seq;
+        waiting.extend(records.into_iter().map(|record| (record.place.into(), record)));
     }
 }
 

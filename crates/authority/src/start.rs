@@ -32,7 +32,7 @@ use crate::limiter::Limiter;
 use crate::login::{HttpError, Provider, ProviderConfig};
 use crate::portal::{Site, Theme, ThemeError};
 use crate::published::{PublishError, Published};
-use crate::revocation::{Revocation, WatchRevocations};
+use crate::revocation::{Effects, Revocation, WatchRevocations};
 use crate::service::Authority;
 use crate::{Error, router};
 
@@ -253,9 +253,16 @@ pub async fn start(
     let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, in_use).await;
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(inquiry.run(shutdown.clone()));
-    let revocation = Revocation::start(db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone())
-        .await
-        .map_err(StartError::Revocation)?;
+    let leases = Arc::clone(&published);
+    let revocation = Revocation::start(
+        db.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&keys),
+        tasks.clone(),
+        Arc::new(move || leases.edition().directory.lease_ms()),
+    )
+    .await
+    .map_err(StartError::Revocation)?;
     let revocation = Arc::new(revocation);
     let editions = Arc::clone(&published);
     let surroundings = unefois_ledger::Surroundings {
@@ -295,6 +302,12 @@ pub async fn start(
     });
 
     tasks.spawn(Arc::clone(&revocation).heartbeats(shutdown.clone()));
+    let effects = Effects {
+        revocation: Arc::clone(&revocation),
+        published: Arc::clone(&published),
+        journal: authority.journal.clone(),
+    };
+    tasks.spawn(effects.run(shutdown.clone()));
     let judged = Arc::clone(&trust);
     tasks.spawn(follow_files(
         Arc::clone(&published),

@@ -69,6 +69,21 @@ impl FromStr for Sha256 {
     }
 }
 
+/// A digest as its text, for `#[serde(with = …)]`.
+pub(crate) mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::Sha256;
+
+    pub(crate) fn serialize<S: Serializer>(digest: &Sha256, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(digest)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sha256, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

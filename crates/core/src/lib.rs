@@ -16,6 +16,7 @@ pub mod commitment;
 pub mod decision;
 mod digest;
 pub mod directory;
+pub mod effect;
 pub mod entry;
 mod filter;
 mod habilitation;

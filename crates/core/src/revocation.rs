@@ -82,7 +82,7 @@ pub struct Head {
     /// The last record's number, 0 for none.
     pub seq: u64,
     /// [`chain`] over all records, hexadecimal on the wire.
-    #[serde(with = "hex_digest")]
+    #[serde(with = "crate::digest::hex")]
     pub chain: Sha256,
 }
 
@@ -273,20 +273,6 @@ impl Withdrawals {
         self.last
             .get(&Withdrawal::Grant(*handle))
             .is_some_and(|place| *place > since)
-    }
-}
-
-mod hex_digest {
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    use crate::Sha256;
-
-    pub(super) fn serialize<S: Serializer>(digest: &Sha256, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(digest)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sha256, D::Error> {
-        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 

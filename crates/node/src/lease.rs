@@ -218,11 +218,11 @@ impl Lease {
         Some(())
     }
 
-    /// Counts an answer. `Ok(true)`: the lease is fresh again, and opens once `resumed` is durable.
+    /// Counts an answer, which holds for `told_ms` at most. `Ok(true)`: the lease is fresh again, and opens once `resumed` is durable.
     ///
     /// # Errors
     /// [`NotApplied`] if its head is not what is applied.
-    fn pong(&self, nonce: u64, head: Head, server: Micros) -> Result<bool, NotApplied> {
+    fn pong(&self, nonce: u64, head: Head, server: Micros, told_ms: u32) -> Result<bool, NotApplied> {
         let mut state = self.state();
         let now = self.clock.boottime();
         state.is_open(now);
@@ -238,7 +238,7 @@ impl Lease {
             // Voided by a lapse, or never sent.
             return Ok(false);
         };
-        let until = sent.plus_ms(lease_ms);
+        let until = sent.plus_ms(lease_ms.min(told_ms.into()));
         if now >= until {
             return Ok(false);
         }

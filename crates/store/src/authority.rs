@@ -4,6 +4,7 @@
 //! What opens something (session, state, request URI, code, refresh token) is passed and stored as its SHA-256 only,
 //! so that a copy of the database opens nothing. Identities are passed sealed.
 
+pub mod effect;
 pub mod feed;
 pub mod grant;
 pub mod person;

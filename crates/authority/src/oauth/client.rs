@@ -53,7 +53,7 @@ impl Client {
     pub(super) fn fact<'a>(&self, edition: &'a Edition) -> Fact<'a> {
         Fact {
             edition,
-            client: self.id,
+            client: Some(self.id),
             publisher: self.publisher,
             details: None,
             handle: None,

@@ -145,7 +145,7 @@ impl Authority {
         let details = details_of(element)?;
         let fact = Fact {
             edition: &self.published.edition(),
-            client: row.grant.client,
+            client: Some(row.grant.client),
             publisher: row.grant.act_client,
             details: Some(&details),
             handle: Some(element.handle),

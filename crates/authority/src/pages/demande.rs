@@ -328,7 +328,7 @@ impl Open {
     ) -> Fact<'a> {
         Fact {
             edition,
-            client: self.request.client,
+            client: Some(self.request.client),
             publisher: self.request.publisher,
             details,
             handle,

@@ -215,6 +215,8 @@ impl Reader {
                 chain: Vec::new(),
             }),
             server_time_us: revocation.clock.now().get(),
+            // A reader without a log holds no lease.
+            lease_ms: 0,
         }))
         .await
     }

@@ -83,7 +83,14 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
         .unwrap();
     tx.commit().await.unwrap();
     let clock = Arc::new(SystemClock);
-    let revocation = Revocation::start(db, clock, Arc::new(keys()), TaskTracker::new()).await;
+    let revocation = Revocation::start(
+        db,
+        clock,
+        Arc::new(keys()),
+        TaskTracker::new(),
+        Arc::new(|| 1_000),
+    )
+    .await;
     Arc::new(revocation.unwrap())
 }
 
@@ -100,7 +107,7 @@ async fn assert_announced(revocation: &Revocation, seq: u64) {
     let mut tx = revocation.db.begin().await.unwrap();
     let (head, records) = store::log(&mut tx, 0, u64::MAX).await.unwrap();
     assert_eq!((head.seq, records.len() as u64), (seq, seq));
-    let snapshot = revocation.log().snapshot();
+    let snapshot = revocation.state().log.snapshot();
     assert_eq!((snapshot.head, snapshot.records), (head, records));
     assert_eq!(*revocation.head.borrow(), head);
 }
@@ -136,11 +143,11 @@ async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDataba
         done.unwrap();
     }
     let (clock, keys, tasks) = (Arc::new(SystemClock), Arc::new(keys()), TaskTracker::new());
-    let next = Revocation::start(revocation.db.clone(), clock, keys, tasks)
+    let next = Revocation::start(revocation.db.clone(), clock, keys, tasks, Arc::new(|| 1_000))
         .await
         .unwrap();
     for revocation in [&*revocation, &next] {
-        let snapshot = revocation.log().snapshot();
+        let snapshot = revocation.state().log.snapshot();
         let places = snapshot.records.iter().map(|record| record.place.seq);
         assert_eq!((snapshot.from.seq, places.collect::<Vec<_>>()), (2, vec![3]));
     }
@@ -170,7 +177,7 @@ async fn i3_a_database_that_lost_records_is_left(database: TestDatabase) {
         withdrawal: Withdrawal::Grant(handle(2)),
         at: SystemClock.now(),
     };
-    let head = revocation.log().head();
+    let head = revocation.state().log.head();
     let lost = head.after(&ahead);
     assert!(revocation.publish(&[ahead], lost));
     assert!(matches!(revocation.heartbeat().await, Err(Error::Superseded)));

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use unefois_core::revocation::Head;
-use unefois_core::{ParticipantId, Reason, RevocationView, Sha256};
+use unefois_core::{Boot, ParticipantId, Reason, RevocationView, Sha256};
 use unefois_mesh::{Peer, status};
 use unefois_proto::pb::revocation::v1 as pb;
 use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationService;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
-use unefois_store::authority::revocation::{self as store, LeaseKey};
+use unefois_tlog::{SignedCheckpoint, VerifierKey};
 
 use super::Revocation;
+use super::barrier::{Acknowledged, LeaseKey};
 use super::feed::Feed;
 use crate::Error;
 use crate::published::Published;
@@ -29,6 +30,8 @@ const QUEUE: usize = 16;
 const STREAMS: usize = 16;
 /// Largest checkpoint that is kept.
 const MAX_CHECKPOINT: usize = 8 * 1024;
+/// Heads that a reader may have been told and not have acknowledged; the acknowledgement of a later one serves them all.
+const UNACKNOWLEDGED: usize = 1_024;
 
 /// `RevocationService`: a snapshot first, then batches as they are made and an answer to each ping.
 #[derive(Clone)]
@@ -107,6 +110,33 @@ pub(super) struct Reader {
     out: Out,
 }
 
+/// The lease that a reader holds.
+struct Lease {
+    key: LeaseKey,
+    /// What its log's heads are signed with.
+    log: VerifierKey,
+    /// The heads told and not acknowledged, oldest first.
+    told: VecDeque<Head>,
+}
+
+impl Lease {
+    fn told(&mut self, head: Head) {
+        if self.told.back() == Some(&head) {
+            return;
+        }
+        if self.told.len() == UNACKNOWLEDGED {
+            self.told.pop_front();
+        }
+        self.told.push_back(head);
+    }
+
+    /// The head told at this place.
+    fn take(&mut self, view: RevocationView) -> Option<Head> {
+        let at = self.told.iter().position(|head| head.view() == view)?;
+        self.told.drain(..=at).next_back()
+    }
+}
+
 impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
@@ -118,16 +148,18 @@ impl Reader {
                 return Err(invalid("message", "the first message opens the watch"));
             }
         };
-        if lease.is_none() {
+        let Some(mut lease) = lease else {
             return self.feed(asked, after).await;
-        }
+        };
         let revocation = &self.service.revocation;
+        revocation.opened(&lease.key);
         let mut news = revocation.head.subscribe();
         let (mut told, text) = revocation.snapshot().await.map_err(internal)?;
         self.tell(Tell::Snapshot(pb::SignedRecords {
             jws: text.to_string(),
         }))
         .await?;
+        lease.told(told);
         loop {
             let message = tokio::select! {
                 () = revocation.stopped.cancelled() => return Err(stale()),
@@ -140,18 +172,23 @@ impl Reader {
                     None => return Ok(()),
                 },
             };
+            let received = revocation.clock.boottime();
             told = self.catch_up(told).await?;
+            lease.told(told);
             match message {
                 None => {}
                 Some(Ask::Open(_)) => return Err(invalid("open", "a watch is opened once")),
-                Some(Ask::Ping(ping)) => self.pong(&ping, told).await?,
-                Some(Ask::Acknowledgement(ack)) => self.acknowledged(lease.as_ref(), ack, told).await?,
+                Some(Ask::Ping(ping)) => {
+                    told = self.pong(&lease.key, &ping, told, received).await?;
+                    lease.told(told);
+                }
+                Some(Ask::Acknowledgement(ack)) => self.acknowledged(&mut lease, ack)?,
             }
         }
     }
 
     /// Judges what the reader says of itself: its log, and that this authority is not behind it.
-    fn open(&self, open: pb::Open) -> Result<Option<LeaseKey>, Status> {
+    fn open(&self, open: pb::Open) -> Result<Option<Lease>, Status> {
         let position = open.position.unwrap_or_default();
         let theirs = RevocationView {
             epoch: position.epoch,
@@ -167,20 +204,22 @@ impl Reader {
             return Ok(None);
         }
         let edition = self.service.published.edition();
-        let own = edition
-            .directory
-            .log(&open.origin)
-            .is_some_and(|(row, _)| row.id == self.participant);
-        if !own {
-            return Err(status::refused(
+        let listed = edition.directory.log(&open.origin);
+        let own = listed.filter(|(row, _)| row.id == self.participant);
+        let log = own.and_then(|(_, log)| log.vkey.parse().ok()).ok_or_else(|| {
+            status::refused(
                 Reason::NotEntitled,
                 "the directory lists no such log of this participant",
-            ));
-        }
-        Ok(Some(LeaseKey {
-            participant: self.participant,
-            origin: open.origin,
-            boot: open.boot,
+            )
+        })?;
+        Ok(Some(Lease {
+            key: LeaseKey {
+                participant: self.participant,
+                origin: open.origin,
+                boot: open.boot,
+            },
+            log,
+            told: VecDeque::new(),
         }))
     }
 
@@ -197,60 +236,67 @@ impl Reader {
         }
     }
 
-    /// Answers a ping, unless this process may have lost its epoch meanwhile: silence lets the lease lapse.
-    async fn pong(&self, ping: &pb::Ping, head: Head) -> Result<(), Status> {
+    /// Answers a ping, unless this process may have lost its epoch meanwhile: silence lets the lease lapse. The head
+    /// that the answer names, which the reader was told first.
+    async fn pong(
+        &self,
+        lease: &LeaseKey,
+        ping: &pb::Ping,
+        mut told: Head,
+        received: Boot,
+    ) -> Result<Head, Status> {
+        let root = <[u8; 32]>::try_from(ping.log_root.as_slice())
+            .map_err(|_| invalid("ping.log_root", "32 bytes"))?;
+        let log = (ping.log_size, Sha256::from_bytes(root));
         let revocation = &self.service.revocation;
-        if !revocation.is_fresh() {
-            return Ok(());
-        }
+        let lease_ms = loop {
+            if !revocation.is_fresh() {
+                return Ok(told);
+            }
+            match revocation.answer(lease, told, received, log) {
+                Some(lease_ms) => break lease_ms,
+                None => told = self.catch_up(told).await?,
+            }
+        };
         self.tell(Tell::Pong(pb::Pong {
             nonce: ping.nonce,
             head: Some(pb::Position {
-                epoch: head.epoch,
-                seq: head.seq,
-                chain: head.chain.as_bytes().to_vec(),
+                epoch: told.epoch,
+                seq: told.seq,
+                chain: told.chain.as_bytes().to_vec(),
             }),
             server_time_us: revocation.clock.now().get(),
+            lease_ms,
         }))
-        .await
+        .await?;
+        Ok(told)
     }
 
-    async fn acknowledged(
-        &self,
-        lease: Option<&LeaseKey>,
-        ack: pb::Acknowledgement,
-        told: Head,
-    ) -> Result<(), Status> {
-        let Some(lease) = lease else {
-            return Err(invalid(
-                "acknowledgement",
-                "a watch without a log acknowledges nothing",
-            ));
-        };
+    /// Takes an acknowledgement of a head that this reader was told, with a checkpoint of its log.
+    fn acknowledged(&self, lease: &mut Lease, ack: pb::Acknowledgement) -> Result<(), Status> {
         let position = ack.position.unwrap_or_default();
-        let place = RevocationView {
+        let view = RevocationView {
             epoch: position.epoch,
             seq: position.seq,
         };
-        if place > told.view() {
-            return Err(invalid("acknowledgement.position", "a place that was announced"));
-        }
-        if <[u8; 32]>::try_from(position.chain)
-            .map(Sha256::from_bytes)
-            .is_err()
-        {
-            return Err(invalid("acknowledgement.position.chain", "32 bytes"));
+        let head = lease
+            .take(view)
+            .ok_or_else(|| invalid("acknowledgement.position", "a place that was announced here"))?;
+        if head.chain.as_bytes()[..] != position.chain {
+            return Err(invalid("acknowledgement.position.chain", "that of the place"));
         }
         if ack.checkpoint.len() > MAX_CHECKPOINT {
-            return Err(invalid("acknowledgement.checkpoint", "a signed checkpoint"));
+            return Err(invalid("acknowledgement.checkpoint", "up to 8 KiB"));
         }
-        let revocation = &self.service.revocation;
-        let kept = async {
-            let mut tx = revocation.db.begin().await?;
-            store::acknowledge(&mut tx, lease, place, &ack.checkpoint, revocation.clock.now()).await?;
-            tx.commit().await
+        SignedCheckpoint::parse(ack.checkpoint.as_bytes())
+            .and_then(|signed| signed.verify(&lease.log).map(drop))
+            .map_err(|_| invalid("acknowledgement.checkpoint", "signed with the log's key"))?;
+        let acknowledged = Acknowledged {
+            view,
+            checkpoint: ack.checkpoint,
         };
-        kept.await.map_err(|error| status::internal(&error))
+        self.service.revocation.acknowledged(&lease.key, &acknowledged);
+        Ok(())
     }
 
     pub(super) async fn tell(&self, message: Tell) -> Result<(), Status> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use unefois_core::revocation::{SignedRecords, Withdrawals};
-use unefois_core::{Event, Reason};
+use unefois_core::revocation::{Head, SignedRecords, Withdrawals};
+use unefois_core::{Clock as _, Event, Reason};
 use unefois_jose::jws;
 use unefois_mesh::status;
 use unefois_proto::pb::directory::v1 as directory;
@@ -14,7 +14,10 @@ use unefois_proto::pb::directory::v1::directory_service_client::DirectoryService
 use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServiceClient;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
-use unefois_proto::pb::revocation::v1::{Acknowledgement, Open, Ping, Position, WatchRequest, WatchResponse};
+use unefois_proto::pb::revocation::v1::{
+    Acknowledgement, Open, Ping, Pong, Position, WatchRequest, WatchResponse,
+};
+use unefois_tlog::{Checkpoint, SignerKey, Tree};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -22,7 +25,8 @@ use crate::kit::{Kit, form};
 
 both_databases![
     a_person_stops_a_grant_and_the_node_is_told,
-    a_reader_that_claims_a_later_place_stops_nobody_else
+    a_reader_that_claims_a_later_place_stops_nobody_else,
+    i3_a_silent_producer_delays_the_effect_until_its_lease_has_run_out
 ];
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -52,6 +56,59 @@ impl Watch {
         Ok(answer.expect("an open stream").message.unwrap())
     }
 
+    /// Reads the snapshot that comes first, and takes a lease.
+    async fn lease(&mut self, kit: &Kit) -> Withdrawals {
+        let Tell::Snapshot(snapshot) = self.next().await.unwrap() else {
+            panic!("a snapshot comes first");
+        };
+        let mut view = Withdrawals::default();
+        view.apply(&records(kit, &snapshot.jws)).unwrap();
+        self.ping(42).await;
+        let Tell::Pong(pong) = self.next().await.unwrap() else {
+            panic!("a pong");
+        };
+        assert_eq!(
+            (pong.nonce, pong.head.unwrap().epoch, pong.lease_ms),
+            (42, 1, 1_000)
+        );
+        view
+    }
+
+    /// Pings until it is answered: an authority whose heartbeat is late leaves a ping unanswered.
+    async fn pong(&mut self, nonce: u64) -> Pong {
+        loop {
+            self.ping(nonce).await;
+            let answer = tokio::time::timeout(Duration::from_millis(500), self.answers.message()).await;
+            match answer.map(|answer| answer.unwrap().unwrap().message.unwrap()) {
+                Ok(Tell::Pong(pong)) => return pong,
+                Ok(other) => panic!("an answer, not {other:?}"),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads the next batch.
+    async fn batch(&mut self, kit: &Kit, view: &mut Withdrawals) {
+        let batch = loop {
+            match self.next().await.unwrap() {
+                Tell::Batch(batch) => break batch,
+                Tell::Pong(_) => {}
+                Tell::Snapshot(_) | Tell::ConsumerRecords(_) => panic!("a batch"),
+            }
+        };
+        view.apply(&records(kit, &batch.jws)).unwrap();
+    }
+
+    async fn acknowledge(&mut self, head: Head, checkpoint: String) {
+        let position = Some(Position {
+            epoch: head.epoch,
+            seq: head.seq,
+            chain: head.chain.as_bytes().to_vec(),
+        });
+        let ack = Acknowledgement { position, checkpoint };
+        self.ask.send(message(Ask::Acknowledgement(ack))).await.unwrap();
+    }
+
     async fn ping(&mut self, nonce: u64) {
         let ping = Ping {
             nonce,
@@ -72,6 +129,23 @@ fn open() -> Open {
         boot: 1,
         position: Some(Position::default()),
     }
+}
+
+/// The signed head of a log without entries.
+fn checkpoint(origin: &str, seed: u8) -> String {
+    let key = SignerKey::new(origin.parse().unwrap(), &[seed; 32]);
+    let empty = Checkpoint::new(origin.parse().unwrap(), 0, Tree::default().root()).unwrap();
+    empty.sign(&key).unwrap().as_str().to_owned()
+}
+
+fn producer_checkpoint() -> String {
+    checkpoint("cnaf.example/1", 4)
+}
+
+/// Waits for an entry of the authority's ledger.
+async fn logged(kit: &Kit, event: Event) {
+    let there = async { while !kit.events().await.contains(&event) {} };
+    tokio::time::timeout(WAIT, there).await.expect("in time");
 }
 
 fn records(kit: &Kit, jwt: &str) -> SignedRecords {
@@ -134,24 +208,14 @@ async fn a_reader_that_claims_a_later_place_stops_nobody_else(database: TestData
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     let mut watch = Watch::open(&kit, open()).await;
     assert!(matches!(watch.next().await, Ok(Tell::Snapshot(_))));
-    watch.ping(1).await;
-    assert!(matches!(watch.next().await, Ok(Tell::Pong(pong)) if pong.nonce == 1));
+    assert_eq!(watch.pong(1).await.nonce, 1);
     kit.stop().await;
 }
 
 async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
     let kit = Kit::on(database).await;
     let mut watch = Watch::open(&kit, open()).await;
-    let mut view = Withdrawals::default();
-    let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
-        panic!("a snapshot comes first");
-    };
-    view.apply(&records(&kit, &snapshot.jws)).unwrap();
-    watch.ping(42).await;
-    let Tell::Pong(pong) = watch.next().await.unwrap() else {
-        panic!("a pong");
-    };
-    assert_eq!((pong.nonce, pong.head.unwrap().epoch), (42, 1));
+    let mut view = watch.lease(&kit).await;
 
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
@@ -193,23 +257,14 @@ async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
         "what is not proved is not said"
     );
 
-    let Tell::Batch(batch) = watch.next().await.unwrap() else {
-        panic!("a batch");
-    };
-    view.apply(&records(&kit, &batch.jws)).unwrap();
+    watch.batch(&kit, &mut view).await;
     assert!(view.kills(&token, "kid"));
-    let head = view.head();
-    let ack = Acknowledgement {
-        position: Some(Position {
-            epoch: head.epoch,
-            seq: head.seq,
-            chain: head.chain.as_bytes().to_vec(),
-        }),
-        checkpoint: "checkpoint".to_owned(),
-    };
-    watch.ask.send(message(Ask::Acknowledgement(ack))).await.unwrap();
-    watch.ping(43).await;
-    assert!(matches!(watch.next().await, Ok(Tell::Pong(pong)) if pong.nonce == 43));
+    assert!(
+        !kit.events().await.contains(&Event::Effective),
+        "the producer has not said so"
+    );
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    assert_eq!(watch.pong(43).await.nonce, 43);
 
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
@@ -220,11 +275,85 @@ async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
     ]);
     let refused = kit.call(Method::POST, "/as/token", &refresh).await;
     assert_eq!(refused.json["unefois_reason"], "GRANT_REVOKED");
-    let events = kit.events().await;
+    logged(&kit, Event::Effective).await;
+    let mut events = kit.events().await;
+    let effective = events.iter().position(|event| *event == Event::Effective);
+    events.remove(effective.unwrap());
     assert_eq!(
         events,
         [Event::Granted, Event::Minted, Event::Withdrawn, Event::Refused]
     );
+    kit.stop().await;
+}
+
+/// A grant of the browser's that it stops at once; returns when that is recorded.
+async fn stopped(kit: &Kit) {
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    let stop = format!(
+        "/autorisations/{}/arreter",
+        answer.json["grant_id"].as_str().unwrap()
+    );
+    let question = browser.get(&stop).await;
+    let done = browser.post(&stop, &format!("csrf={}", question.csrf())).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+}
+
+async fn i3_a_silent_producer_delays_the_effect_until_its_lease_has_run_out(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.lease(&kit).await;
+    // What another epoch answered is over by then, so that only this lease counts.
+    let open = kit.clock.boottime().plus_ms(2_000);
+    while kit.clock.boottime() < open {
+        watch.pong(1).await;
+    }
+    let pinged = kit.clock.boottime();
+    watch.pong(1).await;
+    stopped(&kit).await;
+    watch.batch(&kit, &mut view).await;
+    // Answers to later pings do not put it off.
+    let there = async {
+        while !kit.events().await.contains(&Event::Effective) {
+            watch.pong(2).await;
+        }
+    };
+    tokio::time::timeout(WAIT, there).await.expect("in time");
+    let took = kit.clock.boottime().micros_since(pinged) / 1_000;
+    assert!(took >= 1_050, "{took} ms after the last answer below the record");
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_an_acknowledgement_that_proves_nothing_is_refused() {
+    let kit = Kit::new().await;
+    let head = |view: &Withdrawals| view.head();
+    let other_chain = |view: &Withdrawals| Head {
+        chain: unefois_core::Sha256::of(b"another"),
+        ..view.head()
+    };
+    let checkpoints = [
+        producer_checkpoint(),
+        checkpoint("cnaf.example/1", 5),
+        checkpoint("autorite.example/1", 4),
+        "checkpoint".to_owned(),
+        "x".repeat(9 * 1024),
+    ];
+    let cases = checkpoints
+        .into_iter()
+        .enumerate()
+        .map(|(n, checkpoint)| match n {
+            0 => (other_chain as fn(&Withdrawals) -> Head, checkpoint),
+            _ => (head as fn(&Withdrawals) -> Head, checkpoint),
+        });
+    for (head, checkpoint) in cases {
+        let mut watch = Watch::open(&kit, open()).await;
+        let view = watch.lease(&kit).await;
+        watch.acknowledge(head(&view), checkpoint).await;
+        let refused = watch.next().await.expect_err("it proves nothing");
+        assert_eq!(status::reason_of(&refused), Some(Reason::InvalidRequest));
+    }
     kit.stop().await;
 }
 

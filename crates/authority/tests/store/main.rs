@@ -8,10 +8,11 @@ pub mod database;
 use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
 use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
-use unefois_store::authority::revocation::{self, LeaseKey};
+use unefois_store::authority::revocation;
 use unefois_store::authority::session::{self, Attempt, Login};
 use unefois_store::authority::{GrantId, PersonUid, person};
 use unefois_store::{Component, Db, Tx};
@@ -23,7 +24,8 @@ both_databases![
     a_request_and_a_state_are_taken_once,
     a_grant_shows_its_withdrawal_or_an_earlier_head,
     a_withdrawal_waits_for_its_entry,
-    an_acknowledgement_never_goes_back,
+    i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch,
+    i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave,
     a_subject_leads_to_one_account,
     a_session_ends_with_its_logins,
     what_has_expired_is_swept,
@@ -86,7 +88,7 @@ async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
 
 async fn take_epoch(db: &Db) -> Head {
     let mut tx = db.begin().await.unwrap();
-    let head = revocation::epoch_take(&mut tx, at(0)).await.unwrap();
+    let (head, _) = revocation::epoch_take(&mut tx, 1_000, at(0)).await.unwrap();
     tx.commit().await.unwrap();
     head
 }
@@ -112,7 +114,10 @@ async fn a_superseded_process_withdraws_nothing(database: TestDatabase) {
     assert_eq!(withdraw(&db, first.epoch, &[1]).await, None);
     let mut tx = db.begin().await.unwrap();
     for (epoch, held) in [(first.epoch, None), (second.epoch, Some(0))] {
-        assert_eq!(revocation::heartbeat(&mut tx, epoch, at(1)).await.unwrap(), held);
+        assert_eq!(
+            revocation::heartbeat(&mut tx, epoch, 1_000, at(1)).await.unwrap(),
+            held
+        );
     }
     drop(tx);
     let (row, head) = grant::grant_at_head(&db, &id).await.unwrap().unwrap();
@@ -354,27 +359,72 @@ async fn a_withdrawal_waits_for_its_entry(database: TestDatabase) {
     assert_eq!(waiting(at(6)).await, []);
 }
 
-async fn an_acknowledgement_never_goes_back(database: TestDatabase) {
+async fn i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch(database: TestDatabase) {
     let db = open(&database).await;
-    let lease = LeaseKey {
-        participant: client(),
-        origin: "commune.example/1".to_owned(),
-        boot: 1,
-    };
-    let view = |epoch, seq| RevocationView { epoch, seq };
-    for place in [view(2, 5), view(1, 9), view(2, 4)] {
+    granted(&db, 1, &[1, 2]).await;
+    let old = take_epoch(&db).await.epoch;
+    withdraw(&db, old, &[1, 2]).await.unwrap();
+    let insert = async |epoch, n: i64| {
         let mut tx = db.begin().await.unwrap();
-        revocation::acknowledge(&mut tx, &lease, place, "checkpoint", at(1))
+        let written = effect::effect_insert(&mut tx, epoch, 1, at(n), &[1])
             .await
             .unwrap();
+        if written != Written::Superseded {
+            tx.commit().await.unwrap();
+        }
+        written
+    };
+    let new = take_epoch(&db).await.epoch;
+    assert_eq!(insert(old, 7).await, Written::Superseded);
+    let effective = async || {
+        let row = grant::grant_of_handle(&db, &handle(1)).await.unwrap().unwrap();
+        row.elements[0].withdrawn.clone().unwrap().effective_at
+    };
+    assert_eq!(effective().await, None);
+    assert_eq!(
+        (insert(new, 8).await, insert(new, 9).await),
+        (Written::First, Written::Before)
+    );
+    assert_eq!(effective().await, Some(at(8)));
+    assert!(grant::grant_of_handle(&db, &handle(9)).await.unwrap().is_none());
+
+    let mut tx = db.begin().await.unwrap();
+    let missing = async |tx: &mut Tx, after| {
+        let records = effect::effect_missing(tx, after).await.unwrap();
+        records.iter().map(|record| record.place.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&mut tx, 0).await, [2]);
+    assert_eq!(missing(&mut tx, 2).await, [] as [u64; 0]);
+    assert_eq!(effect::effect_unlogged(&db).await.unwrap(), [(1, vec![1])]);
+    effect::effect_logged(&mut tx, 1, at(9)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(effect::effect_unlogged(&db).await.unwrap(), []);
+}
+
+async fn i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave(database: TestDatabase) {
+    let db = open(&database).await;
+    let take = async |lease_ms| {
+        let mut tx = db.begin().await.unwrap();
+        let (head, longest) = revocation::epoch_take(&mut tx, lease_ms, at(0)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(
-            revocation::acknowledged(&db, &lease).await.unwrap(),
-            Some(view(2, 5))
-        );
-    }
-    let later = LeaseKey { boot: 2, ..lease };
-    assert_eq!(revocation::acknowledged(&db, &later).await.unwrap(), None);
+        (head.epoch, longest)
+    };
+    assert_eq!(take(5_000).await, (1, 5_000));
+    assert_eq!(take(1_000).await, (2, 5_000), "its own is shorter");
+    assert_eq!(
+        take(1_000).await,
+        (3, 5_000),
+        "nobody said that the long one is over"
+    );
+    let mut tx = db.begin().await.unwrap();
+    assert_eq!(revocation::heartbeat(&mut tx, 2, 200, at(1)).await.unwrap(), None);
+    assert_eq!(
+        revocation::heartbeat(&mut tx, 3, 1_000, at(1)).await.unwrap(),
+        Some(0)
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(take(200).await, (4, 1_000));
+    assert_eq!(take(9_000).await, (5, 9_000));
 }
 
 async fn a_subject_leads_to_one_account(database: TestDatabase) {

@@ -24,7 +24,7 @@ pub struct DirectoryDocument {
     /// How long a withdrawal lease lasts.
     pub lease_ms: u32,
     /// SHA-256 of the compiled catalogue (`Catalogue::to_bytes`).
-    #[serde(with = "hex")]
+    #[serde(with = "crate::digest::hex")]
     pub catalogue_hash: Sha256,
     /// Everyone who takes part, the authority included.
     pub participants: Vec<ParticipantRow>,
@@ -107,7 +107,7 @@ pub struct ParticipantRow {
 #[serde(deny_unknown_fields)]
 pub struct TlsKey {
     /// SHA-256 of the SubjectPublicKeyInfo in DER.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::digest::hex")]
     pub spki_sha256: Sha256,
     /// In use, or about to be.
     pub status: KeyStatus,
@@ -168,7 +168,7 @@ pub struct Auditor {
     /// Their name.
     pub name: String,
     /// SHA-256 of the SubjectPublicKeyInfo of their certificate.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::digest::hex")]
     pub spki_sha256: Sha256,
 }
 
@@ -207,20 +207,6 @@ pub(crate) mod rfc3339 {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Micros, D::Error> {
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
-
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::Sha256;
-
-    pub(super) fn serialize<S: Serializer>(digest: &Sha256, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&digest.to_string())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Sha256, D::Error> {
         String::deserialize(d)?.parse().map_err(D::Error::custom)
     }
 }

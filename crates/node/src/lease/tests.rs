@@ -84,7 +84,7 @@ impl Scene {
 
     fn renew(&self, nonce: u64) -> Result<bool, NotApplied> {
         self.lease.ping(nonce, LEASE_MS).expect("a ping leaves");
-        self.lease.pong(nonce, self.head, self.time.now())
+        self.lease.pong(nonce, self.head, self.time.now(), LEASE_MS)
     }
 
     fn open(&self) {
@@ -131,7 +131,10 @@ fn an_answer_ahead_of_what_is_applied_closes_the_lease() {
         ..scene.head
     };
     scene.lease.ping(2, LEASE_MS).expect("a ping leaves");
-    assert_eq!(scene.lease.pong(2, ahead, scene.time.now()), Err(NotApplied::Gap));
+    assert_eq!(
+        scene.lease.pong(2, ahead, scene.time.now(), LEASE_MS),
+        Err(NotApplied::Gap)
+    );
     assert_eq!(scene.lease.fresh(), Err(Reason::RevocationStateStale));
     // Another history of the same length.
     let forked = Head {
@@ -139,7 +142,7 @@ fn an_answer_ahead_of_what_is_applied_closes_the_lease() {
         ..scene.head
     };
     assert_eq!(
-        scene.lease.pong(3, forked, scene.time.now()),
+        scene.lease.pong(3, forked, scene.time.now(), LEASE_MS),
         Err(NotApplied::Gap)
     );
 }
@@ -166,7 +169,10 @@ fn freshness_counts_from_the_ping_and_ends_without_grace() {
     let scene = Scene::new(NONE, false);
     scene.lease.ping(1, LEASE_MS).expect("a ping leaves");
     scene.time.forward_ms(900);
-    assert_eq!(scene.lease.pong(1, scene.head, scene.time.now()), Ok(true));
+    assert_eq!(
+        scene.lease.pong(1, scene.head, scene.time.now(), LEASE_MS),
+        Ok(true)
+    );
     scene.lease.resumed();
     assert!(scene.lease.fresh().is_ok());
     scene.time.forward_ms(99);
@@ -177,7 +183,10 @@ fn freshness_counts_from_the_ping_and_ends_without_grace() {
     scene.lease.lapse_recorded();
     scene.lease.ping(2, LEASE_MS).expect("a ping leaves");
     scene.time.forward_ms(1_000);
-    assert_eq!(scene.lease.pong(2, scene.head, scene.time.now()), Ok(false));
+    assert_eq!(
+        scene.lease.pong(2, scene.head, scene.time.now(), LEASE_MS),
+        Ok(false)
+    );
     assert_eq!(scene.lease.fresh(), Err(Reason::RevocationStateStale));
 }
 
@@ -190,7 +199,10 @@ fn a_lapse_voids_the_pings_under_way_and_holds_others_until_it_is_recorded() {
     scene.time.forward_ms(200);
     assert_eq!(scene.lease.due(), Due::Lapsed);
     // It left while the lease was fresh, and would hold; but the lapse was noticed first.
-    assert_eq!(scene.lease.pong(2, scene.head, scene.time.now()), Ok(false));
+    assert_eq!(
+        scene.lease.pong(2, scene.head, scene.time.now(), LEASE_MS),
+        Ok(false)
+    );
     assert_eq!(scene.lease.ping(3, LEASE_MS), None);
     scene.lease.resumed();
     assert_eq!(scene.lease.fresh(), Err(Reason::RevocationStateStale));
@@ -219,7 +231,7 @@ fn the_authority_s_time_goes_on_with_ours() {
     assert_eq!(scene.lease.authority_time(), None);
     scene.lease.ping(1, LEASE_MS).expect("a ping leaves");
     let theirs = Micros::from_secs(1_000);
-    assert_eq!(scene.lease.pong(1, scene.head, theirs), Ok(true));
+    assert_eq!(scene.lease.pong(1, scene.head, theirs, LEASE_MS), Ok(true));
     scene.time.forward_ms(250);
     assert_eq!(scene.lease.authority_time(), Some(theirs.plus_ms(250)));
 }

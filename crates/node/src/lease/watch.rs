@@ -193,7 +193,7 @@ impl Keeper {
         };
         let fresh = self
             .lease
-            .pong(pong.nonce, head, Micros::new(pong.server_time_us))
+            .pong(pong.nonce, head, Micros::new(pong.server_time_us), pong.lease_ms)
             .map_err(refused)?;
         if fresh && (!self.lease.resumption_needed() || self.write(Event::Resumed).await) {
             self.lease.resumed();

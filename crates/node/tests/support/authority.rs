@@ -183,6 +183,7 @@ impl RevocationService for Handle {
                                     nonce: ping.nonce,
                                     head: Some(head),
                                     server_time_us: SystemClock.now().get(),
+                                    lease_ms: u32::MAX,
                                 }));
                             }
                             Some(Ask::Acknowledgement(ack)) => {

@@ -57,6 +57,8 @@ pub struct Withdrawn {
     pub by: String,
     /// By which record of the withdrawal log.
     pub place: RevocationView,
+    /// Since when that is proved to hold everywhere; `None` while it is under way.
+    pub effective_at: Option<Micros>,
 }
 
 /// A grant with its elements, in order.
@@ -270,9 +272,11 @@ macro_rules! select {
         concat!(
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
-            "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq",
+            "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
+            "f.effective_at",
             $more,
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
+            "LEFT JOIN revocation_effect f ON f.seq = e.withdrawn_seq ",
             $rest
         )
     };
@@ -299,6 +303,7 @@ struct Row {
     withdrawn_by: Option<String>,
     withdrawn_epoch: Option<i64>,
     withdrawn_seq: Option<i64>,
+    effective_at: Option<i64>,
 }
 
 impl Row {
@@ -316,6 +321,7 @@ impl Row {
                     epoch: to_u64(epoch, "grant_element.withdrawn_epoch")?,
                     seq: to_u64(seq, "grant_element.withdrawn_seq")?,
                 },
+                effective_at: self.effective_at.map(Micros::new),
             }),
             (None, None, None, None) => None,
             _ => return Err(Error::Corrupt("grant_element.withdrawn")),
@@ -390,6 +396,14 @@ pub async fn grant_at_head(db: &Db, id: &GrantId) -> Result<Option<(GrantRow, Re
     };
     let grant = group(rows.into_iter().map(|r| r.row).collect())?.pop();
     Ok(grant.map(|grant| (grant, head)))
+}
+
+/// The element of a handle, with its grant; `None` for a handle that this database does not know.
+pub async fn grant_of_handle(db: &Db, handle: &Handle) -> Result<Option<GrantRow>, Error> {
+    const SQL: &str = select!("", "WHERE e.handle = $1");
+    let handle = &handle.as_bytes()[..];
+    let rows = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(handle).fetch_all(pool).await?);
+    Ok(group(rows)?.pop())
 }
 
 /// A person's grants given since `since`, newest first, 1,000 at most.

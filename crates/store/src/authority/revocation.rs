@@ -1,9 +1,9 @@
 //! The log of withdrawals. Epoch and head are one row; who does not hold the epoch writes nothing.
 
 use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
-use unefois_core::{Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_core::{Handle, Micros, Sha256};
 
-use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
+use crate::{Error, Tx, on, to_array, to_i64, to_u64};
 
 type HeadRow = (i64, i64, Vec<u8>);
 
@@ -16,25 +16,35 @@ fn head_of((epoch, seq, chain): HeadRow) -> Result<Head, Error> {
 }
 
 /// Takes the next epoch: every older process is superseded from the commit on.
-pub async fn epoch_take(tx: &mut Tx, at: Micros) -> Result<Head, Error> {
-    const FIRST: &str = "INSERT INTO revocation_head (id, epoch, seq, chain, heartbeat_at) VALUES (1, 0, 0, $1, $2) \
-         ON CONFLICT (id) DO NOTHING";
-    const TAKE: &str = "UPDATE revocation_head SET epoch = epoch + 1, heartbeat_at = $1 WHERE id = 1 \
-         RETURNING epoch, seq, chain";
+///
+/// The head, and the longest lease, in milliseconds, that an older process may have given; from now on at least
+/// `lease_ms` is kept for the next.
+pub async fn epoch_take(tx: &mut Tx, lease_ms: u32, at: Micros) -> Result<(Head, u32), Error> {
+    const FIRST: &str = "INSERT INTO revocation_head (id, epoch, seq, chain, heartbeat_at, lease_ms) \
+         VALUES (1, 0, 0, $1, $2, $3) ON CONFLICT (id) DO NOTHING";
+    // MAX of two is GREATEST in one database and unknown in the other.
+    const TAKE: &str = "UPDATE revocation_head SET epoch = epoch + 1, heartbeat_at = $1, \
+         lease_ms = CASE WHEN lease_ms < $2 THEN $2 ELSE lease_ms END WHERE id = 1 \
+         RETURNING epoch, seq, chain, lease_ms";
     let empty = Head::empty();
     let zero = &empty.chain.as_bytes()[..];
-    on!(tx, c => sqlx::query(FIRST).bind(zero).bind(at.get()).execute(c).await?.rows_affected());
-    let row = on!(tx, c => sqlx::query_as::<_, HeadRow>(TAKE).bind(at.get()).fetch_one(c).await?);
-    head_of(row)
+    let mine = i64::from(lease_ms);
+    on!(tx, c => sqlx::query(FIRST).bind(zero).bind(at.get()).bind(mine).execute(c).await?.rows_affected());
+    let (epoch, seq, chain, longest) = on!(tx, c => {
+        sqlx::query_as::<_, (i64, i64, Vec<u8>, i64)>(TAKE).bind(at.get()).bind(mine).fetch_one(c).await?
+    });
+    let longest = u32::try_from(longest).map_err(|_| Error::Corrupt("revocation_head.lease_ms"))?;
+    Ok((head_of((epoch, seq, chain))?, longest))
 }
 
 /// Shows that this process still holds the epoch, and reads the last record's number; `None` if it was superseded.
-/// It waits for every write under way.
-pub async fn heartbeat(tx: &mut Tx, epoch: u64, at: Micros) -> Result<Option<u64>, Error> {
-    const SQL: &str = "UPDATE revocation_head SET heartbeat_at = $2 WHERE epoch = $1 RETURNING seq";
-    let epoch = to_i64(epoch)?;
+/// It waits for every write under way. No lease longer than `lease_ms` may be in force, or be given until the next.
+pub async fn heartbeat(tx: &mut Tx, epoch: u64, lease_ms: u32, at: Micros) -> Result<Option<u64>, Error> {
+    const SQL: &str =
+        "UPDATE revocation_head SET heartbeat_at = $2, lease_ms = $3 WHERE epoch = $1 RETURNING seq";
+    let (epoch, lease_ms) = (to_i64(epoch)?, i64::from(lease_ms));
     let seq = on!(tx, c => {
-        sqlx::query_scalar::<_, i64>(SQL).bind(epoch).bind(at.get()).fetch_optional(c).await?
+        sqlx::query_scalar::<_, i64>(SQL).bind(epoch).bind(at.get()).bind(lease_ms).fetch_optional(c).await?
     });
     seq.map(|seq| to_u64(seq, "revocation_head.seq")).transpose()
 }
@@ -174,67 +184,4 @@ fn withdrawal(kind: &str, key: String) -> Result<Withdrawal, Error> {
         "ALL_BEFORE" => Ok(Withdrawal::AllBefore),
         _ => Err(Error::Corrupt("revocation_record.kind")),
     }
-}
-
-/// A producing process that holds a lease, by the epoch that its log took at start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseKey {
-    /// Whose process.
-    pub participant: ParticipantId,
-    /// Its log.
-    pub origin: String,
-    /// The start.
-    pub boot: u64,
-}
-
-/// Keeps the last place that a process says is in force there; it never goes back.
-pub async fn acknowledge(
-    tx: &mut Tx,
-    lease: &LeaseKey,
-    place: RevocationView,
-    checkpoint: &str,
-    at: Micros,
-) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO revocation_lease \
-         (participant, origin, boot, epoch, seq, checkpoint, acknowledged_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (participant, origin, boot) DO UPDATE \
-         SET epoch = excluded.epoch, seq = excluded.seq, checkpoint = excluded.checkpoint, \
-         acknowledged_at = excluded.acknowledged_at \
-         WHERE (revocation_lease.epoch, revocation_lease.seq) < (excluded.epoch, excluded.seq)";
-    let participant = lease.participant.to_string();
-    let (boot, epoch, seq) = (to_i64(lease.boot)?, to_i64(place.epoch)?, to_i64(place.seq)?);
-    on!(tx, c => sqlx::query(SQL)
-        .bind(&participant)
-        .bind(&lease.origin)
-        .bind(boot)
-        .bind(epoch)
-        .bind(seq)
-        .bind(checkpoint)
-        .bind(at.get())
-        .execute(c)
-        .await?
-        .rows_affected());
-    Ok(())
-}
-
-/// The last place that a process acknowledged.
-pub async fn acknowledged(db: &Db, lease: &LeaseKey) -> Result<Option<RevocationView>, Error> {
-    const SQL: &str =
-        "SELECT epoch, seq FROM revocation_lease WHERE participant = $1 AND origin = $2 AND boot = $3";
-    let (participant, boot) = (lease.participant.to_string(), to_i64(lease.boot)?);
-    let row = read!(db, pool => {
-        sqlx::query_as::<_, (i64, i64)>(SQL)
-            .bind(&participant)
-            .bind(&lease.origin)
-            .bind(boot)
-            .fetch_optional(pool)
-            .await?
-    });
-    row.map(|(epoch, seq)| {
-        Ok(RevocationView {
-            epoch: to_u64(epoch, "revocation_lease.epoch")?,
-            seq: to_u64(seq, "revocation_lease.seq")?,
-        })
-    })
-    .transpose()
 }

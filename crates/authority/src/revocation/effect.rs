@@ -1,0 +1,228 @@
+//! The task that notices when a withdrawal has taken effect, and writes the proof down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+use unefois_core::effect::Effect;
+use unefois_core::revocation::{Record, Withdrawal};
+use unefois_core::{Boot, Event, ParticipantId, RevocationView};
+use unefois_mesh::status::chain;
+use unefois_store::authority::effect::{Written, effect_insert, effect_logged, effect_unlogged};
+use unefois_store::authority::grant::grant_of_handle;
+
+use super::Revocation;
+use super::barrier::Concerned;
+use crate::Error;
+use crate::journal::{Fact, Journal};
+use crate::oauth::details_of;
+use crate::published::{Edition, Published};
+
+/// How long to wait after a failure of the database.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Writes the proofs of one epoch.
+pub(crate) struct Effects {
+    pub(crate) revocation: Arc<Revocation>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) journal: Journal,
+}
+
+impl Effects {
+    /// Proves withdrawals until `shutdown`, or until the epoch is not held any more.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut concerned = BTreeMap::new();
+        loop {
+            let pause = match self.settle(&mut concerned).await {
+                Ok(Some(due)) => self.until(due),
+                // Whoever publishes or acknowledges says so.
+                Ok(None) => Duration::from_secs(60),
+                Err(Error::Superseded) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the proof of a withdrawal is not written yet"
+                    );
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.revocation.stopped.cancelled() => return,
+                // In time or not, the next round looks.
+                _ = tokio::time::timeout(pause, self.revocation.moved.notified()) => {}
+            }
+        }
+    }
+
+    fn until(&self, due: Boot) -> Duration {
+        let micros = due.micros_since(self.revocation.clock.boottime()) + 1;
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// Writes every proof that is due; when the next may be.
+    async fn settle(
+        &self,
+        concerned: &mut BTreeMap<RevocationView, Concerned>,
+    ) -> Result<Option<Boot>, Error> {
+        for record in self.revocation.waiting_beyond(concerned) {
+            let whose = self.concerned(&record).await?;
+            concerned.insert(record.place.into(), whose);
+        }
+        let edition = self.published.edition();
+        let logs_of = |whose: &Concerned| logs(&edition, whose);
+        let (ready, next) = self.revocation.ready(concerned, logs_of);
+        if !ready.is_empty() {
+            self.write(&ready).await?;
+            for effect in &ready {
+                concerned.remove(&effect.place());
+                self.revocation.forget(effect.place());
+            }
+            self.log(&edition, &ready).await;
+        }
+        Ok(next)
+    }
+
+    /// Whose logs a record concerns; everybody's where its handle is not known here.
+    async fn concerned(&self, record: &Record) -> Result<Concerned, Error> {
+        let Withdrawal::Grant(handle) = &record.withdrawal else {
+            return Ok(Concerned::All);
+        };
+        let row = grant_of_handle(&self.journal.db, handle).await?;
+        let Some(element) = row.as_ref().and_then(|row| row.elements.first()) else {
+            return Ok(Concerned::All);
+        };
+        Ok(Concerned::Operator(*details_of(element)?.operator()))
+    }
+
+    /// One transaction under the epoch: from its commit on people may be told.
+    async fn write(&self, effects: &[Effect]) -> Result<(), Error> {
+        let mut tx = self.journal.db.begin().await?;
+        for effect in effects {
+            let (seq, at) = (effect.record.place.seq, effect.effective_at);
+            let written = effect_insert(&mut tx, self.revocation.epoch, seq, at, &effect.to_bytes()).await?;
+            if written == Written::Superseded {
+                self.revocation.stop("another process holds the epoch");
+                return Err(Error::Superseded);
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Writes the entries of proofs that stand; those that fail are written later, see [`Effects::log_missing`].
+    async fn log(&self, edition: &Edition, effects: &[Effect]) {
+        let logged = join_all(effects.iter().map(|effect| log(&self.journal, edition, effect))).await;
+        for error in logged.into_iter().filter_map(Result::err) {
+            tracing::warn!(
+                error = chain(&error),
+                "the entry of an effective withdrawal is not written yet"
+            );
+        }
+    }
+
+    /// Writes the entries of proofs that stand but could not be logged in their time.
+    pub(crate) async fn log_missing(journal: &Journal, edition: &Edition) -> Result<(), Error> {
+        for (_, bytes) in effect_unlogged(&journal.db).await? {
+            let effect = Effect::from_bytes(&bytes).ok_or(Error::Stored)?;
+            log(journal, edition, &effect).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the entry `effective` of a proof that stands in the database.
+async fn log(journal: &Journal, edition: &Edition, effect: &Effect) -> Result<(), Error> {
+    let grant = match &effect.record.withdrawal {
+        Withdrawal::Grant(handle) => grant_of_handle(&journal.db, handle).await?,
+        Withdrawal::Client(_)
+        | Withdrawal::ClientCert(_)
+        | Withdrawal::SigningKey(_)
+        | Withdrawal::AllBefore => None,
+    };
+    let element = grant
+        .as_ref()
+        .and_then(|row| Some((&row.grant, row.elements.first()?)));
+    let details = element.map(|(_, element)| details_of(element)).transpose()?;
+    let client = match (&effect.record.withdrawal, element) {
+        (Withdrawal::Client(client), _) => Some(*client),
+        (_, Some((grant, _))) => Some(grant.client),
+        (_, None) => None,
+    };
+    let fact = Fact {
+        edition,
+        client,
+        publisher: element.and_then(|(grant, _)| grant.act_client),
+        details: details.as_ref(),
+        handle: element.map(|(_, element)| element.handle),
+        capacity: element.map(|(grant, _)| grant.capacity),
+        acr: element.map(|(grant, _)| grant.acr),
+    };
+    journal
+        .evidenced(Event::Effective, fact, effect.to_bytes())
+        .await?;
+    let mut tx = journal.db.begin().await?;
+    effect_logged(&mut tx, effect.record.place.seq, journal.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The logs that the directory gives those whom a withdrawal concerns: a producer has a key that pivots are sealed to.
+fn logs(edition: &Edition, whose: &Concerned) -> Vec<(ParticipantId, String)> {
+    let rows = edition.directory.document().participants.iter();
+    let producers = rows.filter(|row| !row.pivot_keys.is_empty() && whose.holds(&row.id));
+    producers
+        .flat_map(|row| row.logs.iter().map(|log| (row.id, log.origin.clone())))
+        .collect()
+}
+
+impl Revocation {
+    /// The records that have not taken effect and that `known` does not hold.
+    fn waiting_beyond(&self, known: &BTreeMap<RevocationView, Concerned>) -> Vec<Record> {
+        let state = self.state();
+        let waiting = state
+            .waiting
+            .iter()
+            .filter(|(place, _)| !known.contains_key(*place));
+        waiting.map(|(_, record)| record.clone()).collect()
+    }
+
+    /// The proofs of those records of `concerned` that have taken effect now; when the next will have, at the latest.
+    fn ready(
+        &self,
+        concerned: &BTreeMap<RevocationView, Concerned>,
+        logs_of: impl Fn(&Concerned) -> Vec<(ParticipantId, String)>,
+    ) -> (Vec<Effect>, Option<Boot>) {
+        let (mut ready, mut next) = (Vec::new(), None::<Boot>);
+        let state = self.state();
+        // Read under the lock, so that no acknowledgement lies between an instant and what it is told of.
+        let (now, effective_at) = (self.clock.boottime(), self.clock.now());
+        for (place, record) in &state.waiting {
+            let Some(whose) = concerned.get(place) else {
+                continue;
+            };
+            match state.barrier.settled(*place, whose, now) {
+                Ok(()) => ready.push(Effect {
+                    record: record.clone(),
+                    operator: match whose {
+                        Concerned::Operator(operator) => Some(*operator),
+                        Concerned::All => None,
+                    },
+                    effective_at,
+                    logs: state.barrier.lines(*place, logs_of(whose)),
+                }),
+                Err(due) => next = Some(next.map_or(due, |next| next.min(due))),
+            }
+        }
+        (ready, next)
+    }
+
+    fn forget(&self, place: RevocationView) {
+        let now = self.clock.boottime();
+        let mut state = self.state();
+        state.waiting.remove(&place);
+        state.barrier.forget(place, now);
+    }
+}

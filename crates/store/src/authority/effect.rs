@@ -1,0 +1,70 @@
+//! The proofs that withdrawals have taken effect. Each is written once, by the holder of the epoch.
+
+use unefois_core::Micros;
+use unefois_core::revocation::Record;
+
+use super::revocation::{RecordRow, record_of};
+use crate::{Db, Error, Tx, on, read, to_i64, to_u64};
+
+/// What became of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It stands from the commit on.
+    First,
+    /// One stood already; it stays.
+    Before,
+    /// This process does not hold the epoch any more; the caller rolls back.
+    Superseded,
+}
+
+/// Writes the proof of the record `seq` under `epoch`.
+pub async fn effect_insert(
+    tx: &mut Tx,
+    epoch: u64,
+    seq: u64,
+    effective_at: Micros,
+    effect: &[u8],
+) -> Result<Written, Error> {
+    // The row's lock makes whoever takes the epoch wait for this transaction.
+    const HELD: &str = "UPDATE revocation_head SET epoch = epoch WHERE epoch = $1";
+    const SQL: &str = "INSERT INTO revocation_effect (seq, effective_at, effect) VALUES ($1, $2, $3) \
+         ON CONFLICT (seq) DO NOTHING";
+    let (epoch, seq) = (to_i64(epoch)?, to_i64(seq)?);
+    if on!(tx, c => sqlx::query(HELD).bind(epoch).execute(c).await?.rows_affected()) == 0 {
+        return Ok(Written::Superseded);
+    }
+    let rows = on!(tx, c => {
+        sqlx::query(SQL).bind(seq).bind(effective_at.get()).bind(effect).execute(c).await?.rows_affected()
+    });
+    Ok(match rows {
+        0 => Written::Before,
+        _ => Written::First,
+    })
+}
+
+/// Notes that the ledger holds the entry `effective` of the record `seq`.
+pub async fn effect_logged(tx: &mut Tx, seq: u64, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "UPDATE revocation_effect SET logged_at = $2 WHERE seq = $1 AND logged_at IS NULL";
+    let seq = to_i64(seq)?;
+    on!(tx, c => sqlx::query(SQL).bind(seq).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The proofs whose entry the ledger does not hold yet, by their records' numbers, 100 at most.
+pub async fn effect_unlogged(db: &Db) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    const SQL: &str =
+        "SELECT seq, effect FROM revocation_effect WHERE logged_at IS NULL ORDER BY seq LIMIT 100";
+    let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).fetch_all(pool).await?);
+    rows.into_iter()
+        .map(|(seq, effect)| Ok((to_u64(seq, "revocation_effect.seq")?, effect)))
+        .collect()
+}
+
+/// The records after number `after` without a proof, in order, 1,000 at most.
+pub async fn effect_missing(tx: &mut Tx, after: u64) -> Result<Vec<Record>, Error> {
+    const SQL: &str = "SELECT epoch, seq, kind, record_key, at FROM revocation_record r WHERE seq > $1 \
+         AND NOT EXISTS (SELECT 1 FROM revocation_effect f WHERE f.seq = r.seq) ORDER BY seq LIMIT 1000";
+    let after = to_i64(after)?;
+    let rows = on!(tx, c => sqlx::query_as::<_, RecordRow>(SQL).bind(after).fetch_all(c).await?);
+    rows.into_iter().map(record_of).collect()
+}
