@@ -46,7 +46,7 @@ pub use directory::{DirectoryConfig, DirectoryFollower, Edition, FollowError, ad
 pub use error::Error;
 pub use https::{HttpsClient, HttpsError, HttpsResponse};
 pub use identity::{Credential, Identity};
-pub use listener::Listener;
+pub use listener::{Egress, Listener, Passage};
 pub use measure::measured;
 pub use outside::OutsideClient;
 pub use peer::{InvalidPeerId, InvalidSerial, Peer, PeerId, Serial};

@@ -1,6 +1,10 @@
 mod activity;
+mod egress;
 mod pace;
 mod server;
+mod wire;
+
+pub use egress::{Egress, Passage};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;

@@ -3,7 +3,8 @@
 //! hyper asks a body for a frame and only then waits for the peer's HTTP/2 window; what the window has no room for may
 //! wait as long as the connection lives. Nothing in a body or a handler can tell, as neither is asked meanwhile. So each
 //! stream's task runs [`paced`], and its body says when a frame was handed over and when the next is asked for: between
-//! the two the frame waits. After too long the task is dropped, which resets the stream.
+//! the two the frame waits. After too long the task is dropped, which resets the stream; so it is where whoever answers
+//! says so.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,8 +22,9 @@ tokio::task_local! {
     static PACE: Arc<Pace>;
 }
 
+/// One stream's task, as its answer and its handler see it.
 #[derive(Debug, Default)]
-struct Pace(watch::Sender<State>);
+pub(super) struct Pace(watch::Sender<State>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -30,9 +32,27 @@ struct State {
     handed: u64,
     /// Whether the last of them may still wait: the next was not asked for.
     waits: bool,
+    /// Whether it is to be reset.
+    reset: bool,
 }
 
 impl Pace {
+    /// That of the stream whose task asks; none over HTTP/1.
+    pub(super) fn of_this_task() -> Option<Arc<Self>> {
+        PACE.try_with(Arc::clone).ok()
+    }
+
+    /// Resets the stream.
+    pub(super) fn reset(&self) {
+        self.0.send_modify(|state| state.reset = true);
+    }
+
+    /// Returns once the stream is to be reset.
+    async fn told(self: Arc<Self>) {
+        let mut state = self.0.subscribe();
+        let _so = state.wait_for(|state| state.reset).await.is_ok();
+    }
+
     /// Returns once a frame has waited for so long.
     async fn stalled(self: Arc<Self>, so_long: Duration) {
         let mut state = self.0.subscribe();
@@ -48,12 +68,14 @@ impl Pace {
     }
 }
 
-/// Runs a stream's task to its end, or until its peer has taken nothing for so long.
+/// Runs a stream's task to its end, or until its peer has taken nothing for so long, or until it is to be reset.
 pub(super) async fn paced(stream: impl Future, so_long: Duration) {
     let pace = Arc::<Pace>::default();
     let stalled = Arc::clone(&pace).stalled(so_long);
+    let told = Arc::clone(&pace).told();
     tokio::select! {
         biased;
+        () = told => {}
         _ = PACE.scope(pace, stream) => {}
         () = stalled => tracing::warn!("a peer does not take its answer: the stream is reset"),
     }
@@ -61,13 +83,13 @@ pub(super) async fn paced(stream: impl Future, so_long: Duration) {
 
 /// A body whose frames are watched, where the task is a stream's; over HTTP/1 the connection's age is the bound.
 pub(super) fn paced_body(body: Body) -> Body {
-    match PACE.try_with(Arc::clone) {
-        Ok(pace) => Body::new(Paced {
+    match Pace::of_this_task() {
+        Some(pace) => Body::new(Paced {
             body,
             pace,
             last: None,
         }),
-        Err(_) => body,
+        None => body,
     }
 }
 

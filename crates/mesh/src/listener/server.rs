@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,9 @@ use tower::ServiceExt as _;
 use unefois_core::Reason;
 
 use super::activity::{Activity, UnderWay};
+use super::egress::{Egress, Passage};
 use super::pace;
+use super::wire::{Watched, Wire};
 use crate::acceptor::{Accepted, Acceptor};
 use crate::limits::Places;
 use crate::{Limits, Peer, PeerId, PeerRefusal, Refusals, status};
@@ -85,8 +87,13 @@ impl Server {
             Some(b"h2") => self.builder().http2_only(),
             Some(_) | None => self.builder().http1_only(),
         };
-        self.connection(builder, TokioIo::new(accepted.stream), caller, accepted.cut)
-            .await;
+        let wire = Wire::new(accepted.cut.clone());
+        let io = Watched::new(TokioIo::new(accepted.stream), &wire, |io| {
+            if let Err(error) = io.inner().get_ref().0.set_zero_linger() {
+                tracing::warn!(%error, "what the kernel holds of a connection that is cut may still leave");
+            }
+        });
+        self.connection(builder, io, caller, wire, accepted.cut).await;
         drop(accepted.entry);
     }
 
@@ -118,8 +125,11 @@ impl Server {
     where
         I: Read + Write + Unpin + Send + 'static,
     {
-        self.connection(self.builder(), io, caller, CancellationToken::new())
-            .await;
+        let cut = CancellationToken::new();
+        let wire = Wire::new(cut.clone());
+        // Its peer is on this machine.
+        let io = Watched::new(io, &wire, |_| {});
+        self.connection(self.builder(), io, caller, wire, cut).await;
     }
 
     fn builder(&self) -> Builder<Streams> {
@@ -149,8 +159,9 @@ impl Server {
     async fn connection<I>(
         self: &Arc<Self>,
         builder: Builder<Streams>,
-        io: I,
+        io: Watched<I>,
         caller: Caller,
+        wire: Arc<Wire>,
         cut: CancellationToken,
     ) where
         I: Read + Write + Unpin + Send + 'static,
@@ -158,29 +169,36 @@ impl Server {
         let server = Arc::clone(self);
         let activity = Arc::<Activity>::default();
         let idle = Arc::clone(&activity).idle(Duration::from_millis(self.limits.idle_ms.into()));
+        let of_calls = Arc::clone(&wire);
         let service = hyper::service::service_fn(move |request| {
             let (server, caller, under_way) = (Arc::clone(&server), caller.clone(), activity.begin());
-            async move { Ok::<_, Infallible>(server.answer(request, caller, under_way).await) }
+            let wire = Arc::clone(&of_calls);
+            async move {
+                let egress = Egress::new(&wire);
+                Ok::<_, Infallible>(server.answer(request, caller, egress, under_way).await)
+            }
         });
         let connection = builder.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let age = Duration::from_secs(self.limits.connection_age_s.into());
+        let turns = poll_fn(|cx| wire.turn(|| connection.as_mut().poll(cx)));
         let ended = tokio::select! {
             biased;
             () = cut.cancelled() => return,
             () = self.shutdown.cancelled() => false,
             // How a connection ended is its peer's business; calls are accounted for by themselves.
-            served = tokio::time::timeout(age, connection.as_mut()) => served.is_ok(),
+            served = tokio::time::timeout(age, turns) => served.is_ok(),
             // Last, so that a request that came in time counts.
             () = idle => false,
         };
         if !ended {
             connection.as_mut().graceful_shutdown();
             let grace = Duration::from_millis(self.limits.deadline_ms.into());
+            let turns = poll_fn(|cx| wire.turn(|| connection.as_mut().poll(cx)));
             tokio::select! {
                 biased;
                 () = cut.cancelled() => {}
-                _ = tokio::time::timeout(grace, connection) => {}
+                _ = tokio::time::timeout(grace, turns) => {}
             }
         }
     }
@@ -189,6 +207,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         caller: Caller,
+        egress: Egress,
         under_way: UnderWay,
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
@@ -223,14 +242,22 @@ impl Server {
         if let Some(address) = caller.address {
             request.extensions_mut().insert(ConnectInfo(address));
         }
+        request.extensions_mut().insert(egress);
         match tokio::time::timeout(deadline, self.router.clone().oneshot(request)).await {
             // The place is given back when the body ends, and so does the call.
-            Ok(Ok(response)) => response.map(|body| {
-                pace::paced_body(Body::new(body.map_err(move |error| {
-                    let _held = (&place, &under_way);
-                    error
-                })))
-            }),
+            Ok(Ok(mut response)) => {
+                let passage = response.extensions_mut().remove::<Passage>();
+                response.map(|body| {
+                    let body = Body::new(body.map_err(move |error| {
+                        let _held = (&place, &under_way);
+                        error
+                    }));
+                    pace::paced_body(match passage {
+                        Some(passage) => passage.around(body),
+                        None => body,
+                    })
+                })
+            }
             Err(_) => turned_away(
                 grpc,
                 Reason::Deadline,

@@ -1,0 +1,184 @@
+//! Bytes of HTTP/2 by hand, over a pipe that holds no more than a kilobyte: what does not fit is in the process.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Extension, Router};
+use futures_util::stream;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::super::server::{Caller, Server};
+use super::*;
+use crate::Limits;
+
+const WAIT: Duration = Duration::from_secs(10);
+/// What the pipe holds.
+const PIPE: usize = 1024;
+/// More than HTTP/2 keeps of one answer, 400 KB, and as much as the peer's window.
+const PIECES: usize = 64;
+
+const DATA: u8 = 0;
+const RST_STREAM: u8 = 3;
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+
+/// One answer of 64 pieces, asked for and not read yet.
+struct Scene {
+    client: DuplexStream,
+    egress: Egress,
+    /// Whether pieces may leave.
+    permits: Arc<AtomicBool>,
+    /// Notified when the body is dropped.
+    dropped: Arc<Notify>,
+}
+
+struct Tell(Arc<Notify>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (permits, dropped) = (Arc::new(AtomicBool::new(true)), Arc::<Notify>::default());
+        let (tell, mut told) = mpsc::channel(1);
+        let (asked, end) = (Arc::clone(&permits), Arc::clone(&dropped));
+        let handler = move |Extension(egress): Extension<Egress>| async move {
+            let passage = egress.guarded(move || asked.load(Ordering::SeqCst));
+            tell.send(egress).await.expect("the test waits");
+            let tell = Tell(end);
+            let frames = std::iter::repeat_with(move || {
+                let _held = &tell;
+                Ok::<_, Infallible>(Bytes::from(vec![7; PIECE]))
+            });
+            (
+                Extension(passage),
+                Body::from_stream(stream::iter(frames.take(PIECES))),
+            )
+        };
+        let server = Arc::new(Server {
+            router: Router::new().route("/", get(handler)),
+            calls: Arc::default(),
+            handshakes: Arc::new(Semaphore::new(1)),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            limits: Limits::default(),
+            refusals: Arc::default(),
+        });
+        let (mut client, io) = tokio::io::duplex(PIPE);
+        let caller = Caller {
+            peer: None,
+            address: None,
+        };
+        let tasks = server.tasks.clone();
+        tasks.spawn(server.plain(TokioIo::new(io), caller));
+        let window = (1_u32 << 20).to_be_bytes();
+        let request = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            // SETTINGS_INITIAL_WINDOW_SIZE
+            &frame(4, 0, 0, &[&[0, 4], &window[..]].concat())[..],
+            &frame(8, 0, 0, &window),
+            // GET / of http://x, whole.
+            &frame(1, 0x5, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'x']),
+        ];
+        client.write_all(&request.concat()).await.unwrap();
+        Self {
+            client,
+            egress: told.recv().await.unwrap(),
+            permits,
+            dropped,
+        }
+    }
+
+    /// The next frame: its type and payload.
+    async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 9];
+        let mut payload = Vec::new();
+        let read = async {
+            self.client.read_exact(&mut head).await.unwrap();
+            payload.resize(usize::from(u16::from_be_bytes([head[1], head[2]])), 0);
+            self.client.read_exact(&mut payload).await.unwrap();
+        };
+        tokio::time::timeout(WAIT, read).await.unwrap();
+        (head[3], payload)
+    }
+
+    async fn over(&self) {
+        tokio::time::timeout(WAIT, self.egress.over()).await.unwrap();
+        assert!(self.egress.is_over());
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A frame of 16 KiB is in HTTP/2's hands, and the pipe does not take it: neither an end of the body nor a reset get rid
+/// of it.
+#[tokio::test]
+async fn what_the_socket_does_not_take_is_not_over_until_it_is_cut() {
+    let mut scene = Scene::new().await;
+    // The frames before are some tens of bytes.
+    let mut begin = vec![0; 2 * PIPE];
+    scene.client.read_exact(&mut begin).await.unwrap();
+    assert!(scene.egress.has_begun() && !scene.egress.is_over());
+
+    scene.egress.reset();
+    scene.dropped.notified().await;
+    assert!(!scene.egress.is_over());
+
+    scene.egress.cut();
+    scene.over().await;
+    let mut rest = Vec::new();
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() <= PIPE, "{}", rest.len());
+}
+
+#[tokio::test]
+async fn a_piece_that_may_not_leave_resets_the_stream() {
+    let mut scene = Scene::new().await;
+    let mut read = 0;
+    let reason = loop {
+        match scene.frame().await {
+            (DATA, payload) => {
+                scene.permits.store(false, Ordering::SeqCst);
+                read += payload.len();
+            }
+            (RST_STREAM, reason) => break reason,
+            _ => {}
+        }
+    };
+    assert_eq!(reason, CANCEL);
+    assert!(read < PIECES * PIECE, "{read}");
+    scene.over().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_read_is_over() {
+    let mut scene = Scene::new().await;
+    assert!(!scene.egress.is_over());
+    let mut read = 0;
+    while read < PIECES * PIECE {
+        if let (DATA, payload) = scene.frame().await {
+            assert!(payload.len() <= PIECE);
+            read += payload.len();
+        }
+    }
+    scene.over().await;
+    assert_eq!(read, PIECES * PIECE);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asks_for_any_more_is_over() {
+    let scene = Scene::new().await;
+    drop(scene.client);
+    tokio::time::timeout(WAIT, scene.egress.over()).await.unwrap();
+}
