@@ -25,7 +25,7 @@ use crate::backoffice::{self, Backoffice};
 use crate::chores::chores;
 use crate::config::{self, Config, KeyFileError, Produce, ProducerConfig};
 use crate::consumer::{self, Consumer, ConsumerConfig, RestKeys};
-use crate::lease::{Keeper, Lease};
+use crate::lease::{Guard, Keeper, Lease};
 use crate::producer::source::Source;
 use crate::producer::source::http::{HttpConfigError, HttpSource};
 use crate::producer::source::sandbox::{FolderError, Sandbox};
@@ -294,6 +294,15 @@ impl Node {
         self.house.iter().find_map(Listener::local_addr)
     }
 
+    /// The same node, with [its guard removed](Guard::remove): for runs of faults, which no configuration can ask for.
+    #[doc(hidden)]
+    pub fn without_guard(self) -> Self {
+        if let Some((_, keeper)) = &self.producer {
+            keeper.guard.remove();
+        }
+        self
+    }
+
     /// Serves until `shutdown`: then takes no new call, ends and records those under way, and closes the ledger.
     pub async fn serve(self, shutdown: CancellationToken) {
         self.serve_with(Router::new(), shutdown).await;
@@ -465,12 +474,14 @@ fn producer(
     let head = ledger.head();
     let floor: RevocationView = head.view;
     let lease = Arc::new(Lease::new(Arc::clone(clock), floor, head.size > 0));
+    let guard = Arc::new(Guard::new(Arc::clone(&lease)));
     let producer = Producer::new(Parts {
         participant,
         directory: Arc::clone(directory),
         ledger: ledger.clone(),
         db: db.clone(),
         lease: Arc::clone(&lease),
+        guard: Arc::clone(&guard),
         sources: means.sources,
         seal: means.seal,
         pivot_keys: means.pivot_keys,
@@ -479,6 +490,7 @@ fn producer(
     });
     let keeper = Keeper {
         lease,
+        guard,
         ledger: ledger.clone(),
         directory: Arc::clone(directory),
         connector: connector.clone(),

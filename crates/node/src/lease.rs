@@ -5,8 +5,10 @@
 //! of effect »). Stale means refuse, without grace. A lapse and its end are entries of the node's ledger; between the
 //! two nothing is released, whatever the clock says.
 
+mod guard;
 mod watch;
 
+pub use guard::Guard;
 pub use watch::Keeper;
 
 use std::collections::HashMap;
@@ -14,7 +16,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch as channel;
+use tokio::sync::{Notify, watch as channel};
 use unefois_core::revocation::{Head, SignedRecords, Withdrawals};
 use unefois_core::{AccessTokenClaims, Boot, Clock, Micros, Reason, RevocationView};
 use unefois_jose::{PublicKey, Thumbprint, VerifyingKey, jws};
@@ -54,6 +56,8 @@ pub struct Lease {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     view: channel::Sender<RevocationView>,
+    /// Wakes whoever writes lapses: one came before its time.
+    closed: Notify,
 }
 
 struct State {
@@ -106,6 +110,7 @@ impl Lease {
                 server: None,
             }),
             view: channel::Sender::new(RevocationView::NONE),
+            closed: Notify::new(),
         }
     }
 
@@ -174,27 +179,39 @@ impl Lease {
     /// Applies signed records: a snapshot, or the batch that follows.
     ///
     /// # Errors
-    /// [`NotApplied`]; the view stays as it was, and an answer for what was not applied will not count.
+    /// [`NotApplied`]; the view stays as it was, and the lease is closed until the stream is in step again: a record may
+    /// be missing.
     pub fn apply(&self, text: &str, edition: &Edition) -> Result<Head, NotApplied> {
         let verified = jws::verify(text, TYP, MAX_RECORDS_BYTES, |kid| withdrawal_key(edition, kid));
-        let message: SignedRecords = verified
-            .and_then(|verified| verified.claims())
-            .map_err(|_| NotApplied::Signature)?;
-        self.apply_message(&message)?;
+        let message: Result<SignedRecords, _> = verified.and_then(|verified| verified.claims());
+        match message {
+            Ok(message) => self.apply_message(&message)?,
+            Err(_) => {
+                self.close(&mut self.state());
+                return Err(NotApplied::Signature);
+            }
+        }
         Ok(self.head())
     }
 
     /// Applies records whose signature has been checked.
     fn apply_message(&self, message: &SignedRecords) -> Result<(), NotApplied> {
         let mut state = self.state();
-        if message.head.view() < state.floor {
-            return Err(NotApplied::Behind);
+        if let Err(error) = state.follow(message) {
+            self.close(&mut state);
+            return Err(error);
         }
-        state.withdrawals.apply(message)?;
         let view = state.withdrawals.head().view();
         drop(state);
         self.view.send_replace(view);
         Ok(())
+    }
+
+    /// Ends the lease before its time.
+    fn close(&self, state: &mut State) {
+        state.fresh_until = None;
+        state.is_open(self.clock.boottime());
+        self.closed.notify_one();
     }
 
     /// The head applied.
@@ -228,10 +245,11 @@ impl Lease {
         state.is_open(now);
         let applied = state.withdrawals.head();
         if head.view() > applied.view() || (head.seq == applied.seq && head.chain != applied.chain) {
-            state.fresh_until = None;
+            self.close(&mut state);
             return Err(NotApplied::Gap);
         }
-        if head.epoch < applied.epoch {
+        if head.epoch < applied.epoch || head.view() < state.floor {
+            self.close(&mut state);
             return Err(NotApplied::Behind);
         }
         let Some((sent, lease_ms)) = state.pings.remove(&nonce) else {
@@ -267,6 +285,24 @@ impl Lease {
         }
     }
 
+    /// Returns when a lapse may have come: once the last counted answer holds no more, or the lease was closed before,
+    /// and after `at_most` in any case.
+    async fn may_have_lapsed(&self, at_most: Duration) {
+        let left = {
+            let state = self.state();
+            match state.phase {
+                Phase::Open => state.fresh_until.map_or(0, |until| {
+                    until.micros_since(self.clock.boottime()).max(0).unsigned_abs()
+                }),
+                Phase::Lapsed => 0,
+                Phase::Starting { .. } | Phase::Recorded => u64::MAX,
+            }
+        };
+        let wait = Duration::from_micros(left).min(at_most);
+        // Either way it is time to look.
+        let _closed = tokio::time::timeout(wait, self.closed.notified()).await.is_ok();
+    }
+
     /// The entry `lapsed` is durable.
     fn lapse_recorded(&self) {
         let mut state = self.state();
@@ -298,6 +334,13 @@ impl Lease {
 }
 
 impl State {
+    fn follow(&mut self, message: &SignedRecords) -> Result<(), NotApplied> {
+        if message.head.view() < self.floor {
+            return Err(NotApplied::Behind);
+        }
+        Ok(self.withdrawals.apply(message)?)
+    }
+
     /// Whether releases may be decided now. Noticing a lapse closes the lease and voids every ping under way.
     fn is_open(&mut self, now: Boot) -> bool {
         if self.phase != Phase::Open {

@@ -1,9 +1,9 @@
 //! A participant's node: it answers from its own sources, and fetches for its own systems.
 //!
 //! - I1, I4, I8: see [`producer`].
-//! - I3: nothing is released without a fresh withdrawal [`lease`]: asked when the release is recorded, and again when
-//!   the attestation is handed over to HTTP/2. A later withdrawal does not stop what was handed over: it leaves as its
-//!   peer's flow-control window takes it, within twice `limits.write_ms`, or its stream is reset.
+//! - I3: nothing is released without a fresh withdrawal [`lease`]: asked when the release is recorded, and again by the
+//!   [guard](lease::Guard) for each piece of the attestation that HTTP/2 takes. A withdrawal, or a lapse, resets the
+//!   streams under way that it forbids and waits until this process holds nothing of them; only then does it say so.
 //! - I9: an expired directory, a lapsed lease or a ledger that cannot be written refuse everything.
 
 pub mod backoffice;

@@ -34,7 +34,7 @@ use unefois_mesh::{DirectoryFollower, SystemRandom};
 use unefois_store::Db;
 
 use crate::Error;
-use crate::lease::Lease;
+use crate::lease::{Guard, Lease};
 use crate::metrics::{Direction, Exchanges};
 use credit::Credits;
 use quota::{Buckets, Quotas};
@@ -55,6 +55,8 @@ pub struct Parts {
     pub db: Db,
     /// The withdrawal lease.
     pub lease: Arc<Lease>,
+    /// What lets answers out under it.
+    pub guard: Arc<Guard>,
     /// The source of each datatype that this node answers for.
     pub sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
     /// Signs attestations.
@@ -80,6 +82,7 @@ struct Inner {
     ledger: Ledger,
     db: Db,
     lease: Arc<Lease>,
+    guard: Arc<Guard>,
     sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
     seal: SigningKey,
     pivot_keys: Vec<DecryptionKey>,
@@ -105,6 +108,7 @@ impl Producer {
                 ledger: parts.ledger,
                 db: parts.db,
                 lease: parts.lease,
+                guard: parts.guard,
                 sources: parts.sources,
                 seal: parts.seal,
                 pivot_keys: parts.pivot_keys,

@@ -17,10 +17,10 @@ use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServ
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Told;
 
-use super::{Due, Lease};
+use super::{Due, Guard, Lease};
 
 const PING_EVERY: Duration = Duration::from_millis(200);
-/// How often a lapse is looked for.
+/// How often a lapse is looked for beside the moment at which it is due: this process may have been stopped meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long to wait before the stream is opened again.
 const REOPEN: Duration = Duration::from_millis(200);
@@ -34,6 +34,8 @@ const QUEUE: usize = 16;
 pub struct Keeper {
     /// The lease that is kept.
     pub lease: Arc<Lease>,
+    /// What ends the answers that a withdrawal or a lapse forbids.
+    pub guard: Arc<Guard>,
     /// Where `lapsed`, `resumed` and the applied view are written.
     pub ledger: Ledger,
     /// Who the authority is, and which keys sign withdrawals.
@@ -54,16 +56,19 @@ impl Keeper {
         }
     }
 
-    /// Writes `lapsed` as soon as a lapse is noticed; pings stay away until it is durable.
+    /// Ends what is under way and writes `lapsed` as soon as a lapse is due; pings stay away until it is durable.
     async fn watch_lapses(&self) {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retry = tokio::time::interval(LOOK_EVERY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            look.tick().await;
+            self.lease.may_have_lapsed(LOOK_EVERY).await;
             if self.lease.due() == Due::Lapsed {
                 tracing::warn!("the withdrawal lease lapsed: nothing is released until it is fresh again");
+                self.guard.end_forbidden().await;
                 if self.write(Event::Lapsed).await {
                     self.lease.lapse_recorded();
+                } else {
+                    retry.tick().await;
                 }
             }
         }
@@ -137,14 +142,15 @@ impl Keeper {
         }
     }
 
-    /// Applies records, writes the view down, then acknowledges: after that no release under an older view is in this
-    /// log at or beyond the size told.
+    /// Applies records, ends the answers that they forbid, writes the view down, then acknowledges: after that no release
+    /// under an older view is in this log at or beyond the size told, and no byte of such a release in this process.
     async fn apply(&self, jws: &str, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
         let applied = self
             .lease
             .apply(jws, &self.directory.edition())
             .map_err(refused)?;
-        match self.ledger.observe(applied.view()).await {
+        let (written, ()) = tokio::join!(self.ledger.observe(applied.view()), self.guard.end_forbidden());
+        match written {
             Ok(head) => {
                 let acknowledgement = pb::Acknowledgement {
                     position: Some(position(&applied)),

@@ -13,7 +13,7 @@ use unefois_core::{Boot, Outcome, ParticipantId, Random, Reason};
 use unefois_jose::access_token::VerifiedToken;
 use unefois_ledger::DurableReceipt;
 use unefois_mesh::status::{self, Refusal};
-use unefois_mesh::{Peer, spans};
+use unefois_mesh::{Egress, Peer, spans};
 use unefois_proto::FetchCall;
 use unefois_proto::pb::exchange::v1 as pb;
 use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService;
@@ -59,14 +59,17 @@ impl ExchangeService for Producer {
     /// Answers one request. What leaves has a durable `released` entry (I1).
     async fn fetch(&self, request: Request<pb::FetchRequest>) -> Result<Response<AnswerStream>, Status> {
         let arrived = self.inner.clock.boottime();
-        let peer = Peer::of(&request)?;
+        let caller = Caller {
+            peer: Peer::of(&request)?,
+            egress: Egress::of(&request),
+        };
         let within = deadline(request.metadata());
         let message = request.into_inner();
         let (tell, told) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
         let call = async move {
             // The caller may have left: what is decided is recorded all the same.
-            let _gone = tell.send(inner.answer(message, peer, arrived, within).await);
+            let _gone = tell.send(inner.answer(message, caller, arrived, within).await);
         };
         self.inner.tasks.spawn(call.in_current_span());
         told.await
@@ -109,7 +112,7 @@ impl Inner {
     async fn answer(
         self: &Arc<Self>,
         message: pb::FetchRequest,
-        peer: Peer,
+        Caller { peer, egress }: Caller,
         arrived: Boot,
         within: Duration,
     ) -> Result<Response<AnswerStream>, Status> {
@@ -132,14 +135,14 @@ impl Inner {
             return Err(self.refusal(error.to_refusal(), &trail, None));
         }
         match self.decide(message, &peer, within, &mut trail).await {
-            Ok(Ended::Answered(answer)) => {
+            Ok(Ended::Answered(sending)) => {
                 self.exchanges.ended(
                     trail.peer(),
                     trail.entry().datatype.as_ref(),
                     Outcome::Answered,
                     None,
                 );
-                Ok(answer)
+                Ok(sending.response(egress))
             }
             Ok(Ended::Refused(reason, receipt)) => {
                 self.count_refusal(&caller);
@@ -212,7 +215,12 @@ impl Inner {
                     consistency,
                     caller_checkpoint: held.unwrap_or_default(),
                 };
-                Ok(Ended::Answered(self.stream(*released, verified.token, passing)))
+                Ok(Ended::Answered(Box::new(Sending {
+                    inner: Arc::clone(self),
+                    token: Arc::new(verified.token),
+                    released: *released,
+                    passing,
+                })))
             }
         }
     }
@@ -236,30 +244,6 @@ impl Inner {
                 Vec::new()
             }
         }
-    }
-
-    /// What is sent: the attestation, let out by the guard at the moment it is handed over, then the receipt.
-    fn stream(
-        self: &Arc<Self>,
-        released: Released,
-        token: VerifiedToken,
-        passing: Passing,
-    ) -> Response<AnswerStream> {
-        let quota_left = released.quota_left;
-        let sending = Sending {
-            inner: Arc::clone(self),
-            token,
-        };
-        // Made here, within the call's own span: a body is asked for its messages outside of it.
-        let span = tracing::info_span!(spans::RELEASE);
-        let first = State::Attestation(Box::new((released, passing)), span);
-        let messages = stream::unfold((sending, first), |(sending, state)| async move {
-            let (message, next) = sending.next(state).await?;
-            Some((message, (sending, next)))
-        });
-        let mut response = Response::new(Box::pin(messages) as AnswerStream);
-        response.metadata_mut().insert(QUOTA, quota_left.into());
-        response
     }
 
     /// Records a refusal, or counts it where the ledger cannot be written (I8); the status that tells it.
@@ -309,8 +293,14 @@ impl Inner {
     }
 }
 
+/// Who asks, and the way out of the answer: none for a caller in this process.
+struct Caller {
+    peer: Peer,
+    egress: Option<Egress>,
+}
+
 enum Ended {
-    Answered(Response<AnswerStream>),
+    Answered(Box<Sending>),
     Refused(Reason, Box<DurableReceipt>),
 }
 
@@ -322,51 +312,69 @@ struct Passing {
     caller_checkpoint: String,
 }
 
+/// What is about to be sent: the attestation, let out by the guard as it is handed over, then the receipt.
+struct Sending {
+    inner: Arc<Inner>,
+    token: Arc<VerifiedToken>,
+    released: Released,
+    passing: Passing,
+}
+
 /// What a stream sends next.
 enum State {
-    Attestation(Box<(Released, Passing)>, Span),
+    Attestation(Box<Sending>, Span),
     Receipt(Box<pb::Receipt>, unefois_ledger::Attempt),
     End,
 }
 
-struct Sending {
-    inner: Arc<Inner>,
-    token: VerifiedToken,
+impl State {
+    async fn next(self) -> Option<(Result<pb::FetchResponse, Status>, Self)> {
+        use pb::fetch_response::Answer;
+        match self {
+            Self::Attestation(sending, span) => Some(sending.hand_over().instrument(span).await),
+            Self::Receipt(receipt, attempt) => {
+                drop(attempt);
+                Some((message(Answer::Receipt(*receipt)), Self::End))
+            }
+            Self::End => None,
+        }
+    }
 }
 
 impl Sending {
-    async fn next(&self, state: State) -> Option<(Result<pb::FetchResponse, Status>, State)> {
-        use pb::fetch_response::Answer;
-        match state {
-            State::Attestation(boxed, span) => {
-                let (released, passing) = *boxed;
-                Some(self.hand_over(released, passing).instrument(span).await)
-            }
-            State::Receipt(receipt, attempt) => {
-                drop(attempt);
-                Some((message(Answer::Receipt(*receipt)), State::End))
-            }
-            State::End => None,
+    /// The answer, registered with the guard before any of it can leave.
+    fn response(self: Box<Self>, egress: Option<Egress>) -> Response<AnswerStream> {
+        let quota_left = self.released.quota_left;
+        let passage = egress.map(|egress| self.inner.guard.admit(&self.token, egress));
+        // Made here, within the call's own span: a body is asked for its messages outside of it.
+        let first = State::Attestation(self, tracing::info_span!(spans::RELEASE));
+        let mut response = Response::new(Box::pin(stream::unfold(first, State::next)) as AnswerStream);
+        if let Some(passage) = passage {
+            response.extensions_mut().insert(passage);
         }
+        response.metadata_mut().insert(QUOTA, quota_left.into());
+        response
     }
 
-    /// Asks the guard and hands the attestation over to HTTP/2, without a wait between the two.
+    /// Asks the guard and hands the attestation over, without a wait between the two; the passage asks again for each
+    /// piece as HTTP/2 takes it.
     ///
-    /// HTTP/2 asks for it before the peer's flow-control window has room for it, so that a withdrawal that comes later
-    /// does not stop what waits there: it leaves as the peer makes room, within twice `limits.write_ms`, or its stream is
-    /// reset. The entry stays `released` then, which says that bytes may have left.
-    async fn hand_over(
-        &self,
-        released: Released,
-        passing: Passing,
-    ) -> (Result<pb::FetchResponse, Status>, State) {
+    /// Only here, before the first byte, does a refusal give the claim back. Later the stream is reset, and the entry
+    /// stays `released`, which says that bytes may have left.
+    async fn hand_over(self: Box<Self>) -> (Result<pb::FetchResponse, Status>, State) {
         use pb::fetch_response::Answer;
-        if let Err(reason) = self.inner.lease.permits(self.token.claims(), self.token.kid()) {
-            return (Err(self.withhold(released, reason).await), State::End);
+        let Self {
+            inner,
+            token,
+            released,
+            passing,
+        } = *self;
+        if let Err(reason) = inner.guard.permits(&token) {
+            return (Err(inner.withhold(released, reason).await), State::End);
         }
         // A database that went back may have lost this very claim, and what it cannot hold cannot be given back either:
         // nothing leaves, and the claim stays (I7).
-        if let Err(error) = self.inner.ledger.may_leave() {
+        if let Err(error) = inner.ledger.may_leave() {
             tracing::error!(
                 error = status::chain(&error),
                 "an answer that was recorded does not leave"
@@ -397,11 +405,13 @@ impl Sending {
             State::Receipt(Box::new(receipt), attempt),
         )
     }
+}
 
+impl Inner {
     /// Not one byte left: gives the claim back, and says so.
     async fn withhold(&self, released: Released, reason: Reason) -> Status {
         let error = withdrawal(reason);
-        match self.inner.ledger.withhold(released.receipt, reason).await {
+        match self.ledger.withhold(released.receipt, reason).await {
             Ok(receipt) => {
                 let mut status = Status::from(error.to_refusal());
                 let leaf = BinaryMetadataValue::from_bytes(receipt.leaf_hash().as_bytes());

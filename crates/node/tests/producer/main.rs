@@ -15,6 +15,8 @@ mod pki;
 mod refusals;
 mod sources;
 mod spans;
+mod tap;
+mod under_way;
 mod witness;
 #[path = "../support/world.rs"]
 mod world;

@@ -385,13 +385,28 @@ impl World {
         node
     }
 
+    /// A producer's node whose guard is removed, its lease fresh.
+    pub(crate) async fn unguarded(&self, database: &str) -> Running {
+        let node = self.built(self.config(database)).await.without_guard();
+        let node = Self::served(node);
+        until(|| node.producer.ready()).await;
+        node
+    }
+
     /// A producer's node, ready or not.
     pub(crate) async fn started(&self, config: Config) -> Running {
+        Self::served(self.built(config).await)
+    }
+
+    async fn built(&self, config: Config) -> Node {
         let surroundings = Surroundings {
             clock: Arc::clone(&self.clock),
             random: self.random.clone(),
         };
-        let node = Node::build(config, surroundings).await.expect("a node");
+        Node::build(config, surroundings).await.expect("a node")
+    }
+
+    fn served(node: Node) -> Running {
         let producer = node.producer().expect("a producer").clone();
         let (foundation, address) = (
             node.foundation().clone(),

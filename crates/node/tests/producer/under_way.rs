@@ -1,0 +1,170 @@
+//! Answers under way when what they rest on ends: nothing more of them leaves, and nobody waits for a consumer.
+
+use tokio_util::task::TaskTracker;
+use unefois_core::Event;
+use unefois_core::revocation::Withdrawal;
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::tap::Tap;
+use crate::world::{World, case, until};
+
+both_databases![
+    i3_a_withdrawal_resets_what_waits_for_its_consumer,
+    i3_without_the_guard_it_would_leave,
+    i3_a_lapse_resets_what_waits_for_its_consumer,
+    i3_a_consumer_that_reads_nothing_delays_nobody
+];
+
+/// Bytes of an answer, and some more.
+const LARGE: usize = 700_000;
+/// What a consumer takes of an answer beyond what it read.
+const WINDOW: u32 = 10_000;
+/// What it has then taken, once it has read the first frame.
+const TAKEN: usize = 20_000;
+/// What the wire may carry once nothing may leave: control frames of HTTP/2 and TLS.
+const CONTROL: usize = 1_000;
+
+async fn world() -> World {
+    let name = "x".repeat(LARGE);
+    let document = format!(r#"{{"data":{{"montant":900,"membres":[{{"nom":"{name}"}}]}}}}"#);
+    World::new(&[("a.yaml", &case("EXEMPLE", 200, &document))]).await
+}
+
+async fn i3_a_withdrawal_resets_what_waits_for_its_consumer(database: TestDatabase) {
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    let tap = Tap::before(&node).await;
+    let mut consumer = tap.consumer(&world, WINDOW).await;
+    let [withdrawn, other] = [(); 2].map(|()| world.grant("EXEMPLE", &["montant", "foyer"]));
+    let mut answer = consumer.begin(&world.request(&withdrawn)).await;
+    let mut untouched = consumer.begin(&world.request(&other)).await;
+
+    let withdrawal = Withdrawal::Grant(withdrawn.claims.gh);
+    world.authority.0.withdraw_everywhere(withdrawal).await;
+    let acknowledged = tap.passed();
+    // The consumer makes room for the rest only now.
+    let error = answer.take().await.expect_err("reset");
+    assert!(format!("{error:?}").contains("CANCEL"), "{error:?}");
+    assert!(answer.read <= TAKEN, "{}", answer.read);
+    assert!(
+        tap.passed() - acknowledged < CONTROL,
+        "{}",
+        tap.passed() - acknowledged
+    );
+
+    untouched
+        .take()
+        .await
+        .expect("the same connection's other answer");
+    assert!(untouched.read > LARGE);
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(events, [Event::Released, Event::Released], "bytes have left");
+    node.stop().await;
+}
+
+/// What the tap shows of a node that only its ledger guards.
+async fn i3_without_the_guard_it_would_leave(database: TestDatabase) {
+    let world = world().await;
+    let node = world.unguarded(database.url()).await;
+    let tap = Tap::before(&node).await;
+    let mut consumer = tap.consumer(&world, WINDOW).await;
+    let grant = world.grant("EXEMPLE", &["montant", "foyer"]);
+    let mut answer = consumer.begin(&world.request(&grant)).await;
+
+    let withdrawal = Withdrawal::Grant(grant.claims.gh);
+    world.authority.0.withdraw_everywhere(withdrawal).await;
+    let acknowledged = tap.passed();
+    answer.take().await.expect("the whole answer");
+    assert!(answer.read > LARGE);
+    assert!(tap.passed() - acknowledged > LARGE);
+    node.stop().await;
+}
+
+async fn i3_a_lapse_resets_what_waits_for_its_consumer(database: TestDatabase) {
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    let tap = Tap::before(&node).await;
+    let mut consumer = tap.consumer(&world, WINDOW).await;
+    let grant = world.grant("EXEMPLE", &["montant", "foyer"]);
+    let mut answer = consumer.begin(&world.request(&grant)).await;
+
+    world.authority.0.mute(true);
+    // The entry `lapsed` is durable.
+    until(|| node.foundation.ledger.head().size == 2).await;
+    let lapsed = tap.passed();
+    let error = answer.take().await.expect_err("reset");
+    assert!(format!("{error:?}").contains("CANCEL"), "{error:?}");
+    assert!(answer.read <= TAKEN, "{}", answer.read);
+    assert!(tap.passed() - lapsed < CONTROL, "{}", tap.passed() - lapsed);
+
+    world.authority.0.mute(false);
+    until(|| node.producer.ready()).await;
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(events, [Event::Released, Event::Lapsed, Event::Resumed]);
+    node.stop().await;
+}
+
+/// More answers than the kernel holds, of a consumer that has room for all of them and reads none.
+async fn i3_a_consumer_that_reads_nothing_delays_nobody(database: TestDatabase) {
+    const ANSWERS: usize = 8;
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    let healthy = Tap::before(&node).await;
+    let grant = world.grant("EXEMPLE", &["montant", "foyer"]);
+    let mut untouched = healthy
+        .consumer(&world, WINDOW)
+        .await
+        .begin(&world.request(&grant))
+        .await;
+
+    let tap = Tap::before(&node).await;
+    let consumer = tap.consumer(&world, 1 << 24).await;
+    let grants: Vec<_> = (0..ANSWERS)
+        .map(|_| world.grant("EXEMPLE", &["montant", "foyer"]))
+        .collect();
+    // The handshake is over once an answer has come.
+    let first = world.grant("EXEMPLE", &["montant"]);
+    let mut first = consumer.clone().begin(&world.request(&first)).await;
+    first.take().await.expect("a small answer");
+    tap.read(false);
+    let before = tap.passed();
+    let (tasks, mut calls) = (TaskTracker::new(), Vec::new());
+    for grant in &grants {
+        let (mut consumer, request) = (consumer.clone(), world.request(grant));
+        let size = node.foundation.ledger.head().size;
+        calls.push(tasks.spawn(async move {
+            let mut answer = consumer.fetch(&request).await.ok()?;
+            Some((answer.take().await, answer.read))
+        }));
+        until(|| node.foundation.ledger.head().size > size).await;
+    }
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(events, [Event::Released; ANSWERS + 2]);
+
+    let began = world.clock.boottime();
+    let (last, others) = grants.split_last().expect("some");
+    for grant in others {
+        world.authority.0.withdraw(Withdrawal::Grant(grant.claims.gh));
+    }
+    let last = Withdrawal::Grant(last.claims.gh);
+    world.authority.0.withdraw_everywhere(last).await;
+    let took_us = world.clock.boottime().micros_since(began);
+    assert!(took_us < 3_000_000, "{took_us}");
+
+    // What the kernel had may still come.
+    tap.read(true);
+    let mut read = 0;
+    for call in calls {
+        let ended = tokio::time::timeout(crate::world::WAIT, call).await;
+        read += ended
+            .expect("it ends")
+            .expect("no panic")
+            .map_or(0, |(_, read)| read);
+    }
+    assert!(read < ANSWERS * LARGE, "{read}");
+    assert!(tap.passed() - before < ANSWERS * LARGE);
+    untouched.take().await.expect("another connection's answer");
+    assert!(untouched.read > LARGE);
+    node.stop().await;
+}
