@@ -55,6 +55,20 @@ pub struct Record {
     pub at: Micros,
 }
 
+impl Record {
+    /// Whether it kills this token, which the key `kid` signed.
+    pub fn kills(&self, token: &AccessTokenClaims, kid: &str) -> bool {
+        let matches = match &self.withdrawal {
+            Withdrawal::Grant(handle) => *handle == token.gh,
+            Withdrawal::Client(client) => *client == token.client_id || Some(*client) == token.act_client,
+            Withdrawal::ClientCert(x5t) => *x5t == token.cnf.x5t_s256,
+            Withdrawal::SigningKey(signed) => signed == kid,
+            Withdrawal::AllBefore => true,
+        };
+        matches && RevocationView::from(self.place) > token.rvk
+    }
+}
+
 /// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RecordPlace {

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use futures_util::{Stream, StreamExt as _};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use unefois_core::commitment::AnswerForm;
 use unefois_core::{Clock, Micros, ParticipantId};
@@ -15,9 +18,10 @@ use unefois_proto::pb::backoffice::v1::backoffice_service_server::{
 };
 use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
 use unefois_store::node::grant::ElementState;
+use unefois_store::node::notice::NoticeKind;
 
 use crate::consumer::verify::ReceivedAnswer;
-use crate::consumer::{Consumer, Error, HeldGrant};
+use crate::consumer::{Consumer, Error, GrantChange, HeldElement, HeldGrant};
 use crate::producer::deadline;
 
 /// `BackofficeService`. Whoever reaches it is the house: the Unix socket's mode, or a certificate of the participant
@@ -126,12 +130,29 @@ impl BackofficeService for Backoffice {
         self.consumer.give_back(&grant_id).await.map_err(|e| told(&e))?;
         Ok(Response::new(pb::GiveBackResponse {}))
     }
+
+    type WatchGrantsStream = Pin<Box<dyn Stream<Item = Result<pb::WatchGrantsResponse, Status>> + Send>>;
+
+    async fn watch_grants(
+        &self,
+        request: Request<pb::WatchGrantsRequest>,
+    ) -> Result<Response<Self::WatchGrantsStream>, Status> {
+        let cursor = request.into_inner().cursor;
+        let cursor = (!cursor.is_empty()).then_some(cursor);
+        let changes = self.consumer.watch_grants(cursor.as_deref()).await;
+        let changes = ReceiverStream::new(changes.map_err(|e| told(&e))?);
+        let backoffice = self.clone();
+        let told = changes.map(move |change| match change {
+            Ok(change) => Ok(backoffice.change(change)),
+            Err(error) => Err(told(&error)),
+        });
+        Ok(Response::new(Box::pin(told)))
+    }
 }
 
 impl Backoffice {
-    fn grant(&self, held: HeldGrant) -> pb::Grant {
-        let expired = held.ends_at <= self.clock.now();
-        let element = |element: crate::consumer::HeldElement| pb::GrantElement {
+    fn element(&self, element: HeldElement, ends_at: Micros) -> pb::GrantElement {
+        pb::GrantElement {
             handle: element.handle.to_string(),
             datatype: element.details.datatype().to_string(),
             producer: element.details.operator().to_string(),
@@ -141,14 +162,37 @@ impl Backoffice {
                 .period
                 .map(|period| period.to_string())
                 .unwrap_or_default(),
-            expires_at: Some(timestamp(held.ends_at)),
-            state: state(element.state, expired).into(),
-        };
+            expires_at: Some(timestamp(ends_at)),
+            state: state(element.state, ends_at <= self.clock.now()).into(),
+        }
+    }
+
+    fn grant(&self, held: HeldGrant) -> pb::Grant {
+        let element = |element| self.element(element, held.ends_at);
         pb::Grant {
             grant_id: held.grant_id,
             dossier_ref: held.dossier.to_string(),
             demarche: held.demarche.to_string(),
             elements: held.elements.into_iter().map(element).collect(),
+        }
+    }
+
+    fn change(&self, told: GrantChange) -> pb::WatchGrantsResponse {
+        let change = match told.kind {
+            NoticeKind::Withdrawn => pb::GrantChange::Withdrawn,
+            NoticeKind::GivenBack => pb::GrantChange::GivenBack,
+            NoticeKind::Expiring => pb::GrantChange::Expiring,
+            NoticeKind::Expired => pb::GrantChange::Expired,
+            NoticeKind::Narrowed => pb::GrantChange::Narrowed,
+            NoticeKind::Follows => pb::GrantChange::Follows,
+        };
+        pb::WatchGrantsResponse {
+            cursor: told.cursor,
+            change: change.into(),
+            changed_at: Some(timestamp(told.at)),
+            grant_id: told.grant_id,
+            dossier_ref: told.dossier.to_string(),
+            element: Some(self.element(told.element, told.ends_at)),
         }
     }
 }
@@ -160,6 +204,7 @@ const fn state(state: ElementState, expired: bool) -> pb::GrantState {
         (ElementState::Used, _) => pb::GrantState::Used,
         (ElementState::Withdrawn, _) => pb::GrantState::Withdrawn,
         (ElementState::GivenBack, _) => pb::GrantState::GivenBack,
+        (ElementState::Narrowed, _) => pb::GrantState::Narrowed,
     }
 }
 

@@ -353,6 +353,7 @@ impl Node {
         let more = more.merge(public.mesh_router());
         public.spawn(&tasks, &background);
         if let Some(consumer) = &consumer {
+            tasks.spawn(consumer.clone().follow(background.clone()));
             let backoffice = Backoffice::new(consumer.clone(), Arc::clone(&foundation.clock)).router();
             for door in house {
                 tasks.spawn(door.serve(backoffice.clone(), shutdown.clone()));

@@ -15,8 +15,10 @@ mod config;
 mod endpoints;
 mod error;
 pub mod evidence;
+mod feed;
 mod fetch;
 mod held;
+mod notice;
 mod record;
 mod request;
 mod rest;
@@ -27,6 +29,7 @@ mod witness;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::{Clock, Handle, ParticipantId};
@@ -34,19 +37,23 @@ use unefois_ledger::Ledger;
 use unefois_mesh::{Connector, DirectoryFollower, Identity, SystemRandom};
 use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
 use unefois_store::Db;
-use unefois_store::node::grant::{ElementState, grant_end};
+use unefois_store::node::grant::ElementState;
 use unefois_store::node::request::{Before, consumer_sweep};
 
 use crate::metrics::{Direction, Exchanges};
 use crate::producer::quota::Quotas;
 use authority::AuthorityClient;
 use endpoints::{Endpoints, RetryBudget};
+use feed::Feed;
+use notice::{Ended, WATCHES};
+use rest::Purpose;
 use token::TokenCache;
 use verify::ReceivedAnswer;
 
 pub use config::{ConsumerConfig, FetchConfig};
 pub use error::Error;
 pub use held::{GrantsPage, HeldElement, HeldGrant};
+pub use notice::{GrantChange, GrantChanges};
 pub use request::Requested;
 pub use rest::RestKeys;
 
@@ -97,6 +104,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: SystemRandom,
     authority: AuthorityClient,
+    connector: Connector,
+    feed: Feed,
+    /// A notice was given to the back-office.
+    noted: tokio::sync::watch::Sender<()>,
+    watches: Arc<Semaphore>,
     endpoints: Endpoints,
     budget: RetryBudget,
     tokens: TokenCache,
@@ -134,6 +146,10 @@ impl Consumer {
                 clock: parts.clock,
                 random: parts.random,
                 authority,
+                connector: parts.connector.clone(),
+                feed: Feed::default(),
+                noted: tokio::sync::watch::Sender::new(()),
+                watches: Arc::new(Semaphore::new(WATCHES)),
                 endpoints: Endpoints::new(parts.connector),
                 tokens: TokenCache::default(),
                 quotas: Quotas::default(),
@@ -201,11 +217,14 @@ impl Consumer {
             .iter()
             .map(|e| e.handle)
             .collect();
-        let mut tx = inner.db.begin().await?;
-        grant_end(&mut tx, &grant.mac, ElementState::GivenBack).await?;
-        tx.commit().await?;
         handles.iter().for_each(|handle| inner.tokens.forget(handle));
-        Ok(())
+        let at = inner.clock.now();
+        let ended = handles.iter().map(|handle| Ended {
+            handle: inner.rest.name(Purpose::Handle, handle.as_bytes()),
+            state: ElementState::GivenBack,
+            at,
+        });
+        inner.end(ended.collect(), None).await
     }
 
     /// Deletes what counts no more: states whose browser never came, old requests, grants that ended long ago.

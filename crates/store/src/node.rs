@@ -4,7 +4,9 @@
 //! the database: a copy of it opens nothing.
 
 pub mod authorization;
+pub mod feed;
 pub mod grant;
+pub mod notice;
 pub mod request;
 
 /// A name under a key outside the database: HMAC-SHA-256.

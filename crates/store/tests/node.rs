@@ -4,11 +4,15 @@
 pub mod database;
 
 use database::TestDatabase;
-use unefois_core::{ExchangeId, Micros, Sha256};
+use unefois_core::{ExchangeId, Micros, RevocationView, Sha256};
 use unefois_store::node::authorization::{Pending, pending_insert, pending_take};
+use unefois_store::node::feed::{feed_advance, feed_place};
 use unefois_store::node::grant::{
-    After, ElementRow, ElementState, GrantRow, element_end, element_find, grant_elements, grant_end,
-    grant_find, grant_insert, grant_page,
+    After, ElementRow, ElementState, GrantRow, element_end, element_find, element_used, grant_elements,
+    grant_find, grant_insert, grant_lock, grant_page, grant_seal, grant_serves,
+};
+use unefois_store::node::notice::{
+    Given, Notice, NoticeKind, grants_ending, notice_head, notices, notices_insert,
 };
 use unefois_store::node::request::{
     Before, RequestRow, acknowledgement_insert, acknowledgements, acknowledgements_delete, consumer_sweep,
@@ -19,6 +23,9 @@ use unefois_store::{Component, Db};
 both_databases![
     a_state_is_taken_once,
     an_element_ends_once_and_stays_ended,
+    a_place_never_goes_back,
+    notices_are_numbered_in_the_order_of_commits,
+    the_end_of_a_grant_is_announced_twice,
     a_request_id_stands_for_its_first_request,
     acknowledgements_are_told_oldest_first_and_forgotten,
     pages_follow_one_another_without_gap,
@@ -111,43 +118,158 @@ async fn an_element_ends_once_and_stays_ended(database: TestDatabase) {
     );
     drop(tx);
     let mut tx = db.begin().await.expect("a transaction");
-    let id = exchange(1);
-    assert!(
-        element_end(&mut tx, &[16; 32], ElementState::Used, Some(&id))
-            .await
-            .expect("ends")
-    );
-    assert!(
-        !element_end(&mut tx, &[16; 32], ElementState::Withdrawn, None)
-            .await
-            .expect("ended")
-    );
-    assert!(
-        !element_end(&mut tx, &[99; 32], ElementState::Withdrawn, None)
-            .await
-            .expect("unknown")
-    );
-    assert_eq!(
-        grant_end(&mut tx, &[1; 32], ElementState::GivenBack)
-            .await
-            .expect("ends"),
-        1
-    );
+    let (id, again) = (exchange(1), exchange(2));
+    let (one, other) = ([16; 32], [17; 32]);
+    assert!(element_used(&mut tx, &one, &id).await.expect("used"));
+    assert!(!element_used(&mut tx, &one, &again).await.expect("used before"));
+    for (handle, state, ended) in [
+        ([99; 32], ElementState::Withdrawn, None),
+        (one, ElementState::Withdrawn, Some([1; 32])),
+        (one, ElementState::GivenBack, None),
+        (other, ElementState::GivenBack, Some([1; 32])),
+        (other, ElementState::Withdrawn, None),
+    ] {
+        assert!(grant_serves(&mut tx, &[1; 32]).await.expect("counts") || ended.is_none());
+        assert_eq!(element_end(&mut tx, &handle, state).await.expect("ends"), ended);
+    }
+    assert!(!grant_serves(&mut tx, &[1; 32]).await.expect("counts"));
+    assert!(!element_used(&mut tx, &other, &id).await.expect("ended"));
+    assert_eq!(grant_lock(&mut tx, &[2; 32]).await.expect("reads"), None);
+    let locked = grant_lock(&mut tx, &[1; 32]).await.expect("reads");
+    assert_eq!(locked.as_ref(), Some(&row));
+    grant_seal(&mut tx, &[1; 32], b"other").await.expect("sealed");
     tx.commit().await.expect("a commit");
-    let used = element_find(&db, &[16; 32])
-        .await
-        .expect("reads")
-        .expect("an element");
-    assert_eq!((used.state, used.request_id), (ElementState::Used, Some(id)));
-    let states: Vec<_> = grant_elements(&db, &[1; 32])
-        .await
-        .expect("reads")
-        .into_iter()
-        .map(|e| e.state)
-        .collect();
-    assert_eq!(states, [ElementState::Used, ElementState::GivenBack]);
+    let elements = grant_elements(&db, &[1; 32]).await.expect("reads");
+    let states: Vec<_> = elements.iter().map(|e| (e.state, e.request_id)).collect();
+    assert_eq!(
+        states,
+        [
+            (ElementState::Withdrawn, Some(id)),
+            (ElementState::GivenBack, None)
+        ]
+    );
+    let row = GrantRow {
+        sealed: b"other".to_vec(),
+        ..row
+    };
     assert_eq!(grant_find(&db, &[1; 32]).await.expect("reads"), Some(row));
     assert_eq!(grant_find(&db, &[2; 32]).await.expect("reads"), None);
+    db.close().await;
+}
+
+async fn a_place_never_goes_back(database: TestDatabase) {
+    let db = open(&database).await;
+    let [one, other] = ["13002526500013", "18003506500010"]
+        .map(|siret| format!("urn:unefois:participant:{siret}").parse().expect("an id"));
+    assert_eq!(feed_place(&db, &one).await.expect("reads"), None);
+    let at = |epoch, seq| RevocationView { epoch, seq };
+    for (told, place) in [
+        (at(1, 0), at(1, 0)),
+        (at(1, 5), at(1, 5)),
+        (at(1, 4), at(1, 5)),
+        (at(2, 5), at(2, 5)),
+        (at(1, 5), at(2, 5)),
+    ] {
+        let mut tx = db.begin().await.expect("a transaction");
+        feed_advance(&mut tx, &one, told).await.expect("noted");
+        tx.commit().await.expect("a commit");
+        assert_eq!(feed_place(&db, &one).await.expect("reads"), Some(place));
+    }
+    assert_eq!(feed_place(&db, &other).await.expect("reads"), None);
+    db.close().await;
+}
+
+fn notice(tenant: &str, handle: u8, at: i64) -> Notice {
+    Notice {
+        tenant: tenant.to_owned(),
+        handle: [handle; 32],
+        kind: NoticeKind::Withdrawn,
+        at: Micros::new(at),
+    }
+}
+
+async fn notices_are_numbered_in_the_order_of_commits(database: TestDatabase) {
+    let db = open(&database).await;
+    keep(&db, 1, 10).await;
+    keep(&db, 2, 20).await;
+    let mut tx = db.begin().await.expect("a transaction");
+    notices_insert(&mut tx, &[notice(TENANT, 16, 1)])
+        .await
+        .expect("given");
+    // Rolled back: its number is nobody's, and the next one gets it.
+    drop(tx);
+    let give = async |first: u8| {
+        let mut tx = db.begin().await.expect("a transaction");
+        let two = [
+            notice(TENANT, first, 1),
+            notice(OTHER, first, 2),
+            notice(TENANT, first + 1, 3),
+        ];
+        notices_insert(&mut tx, &two).await.expect("given");
+        tx.commit().await.expect("a commit");
+    };
+    tokio::join!(give(16), give(32));
+    let all = notices(&db, TENANT, 0, 9).await.expect("reads");
+    assert_eq!(all.iter().map(|n| n.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let pair = |n: &[Given]| [n[0].handle[0], n[1].handle[0]];
+    let mut pairs = [pair(&all[..2]), pair(&all[2..])];
+    pairs.sort_unstable();
+    assert_eq!(pairs, [[16, 17], [32, 33]]);
+    assert_eq!(notices(&db, TENANT, 1, 2).await.expect("reads"), all[1..3]);
+    assert_eq!(notices(&db, TENANT, 4, 9).await.expect("reads"), []);
+    assert_eq!(notice_head(&db, TENANT).await.expect("reads"), 4);
+    assert_eq!(notice_head(&db, OTHER).await.expect("reads"), 2);
+    assert_eq!(notice_head(&db, "nobody").await.expect("reads"), 0);
+
+    // What is said of a grant goes with it, and the numbers go on.
+    let mut tx = db.begin().await.expect("a transaction");
+    let before = Before {
+        now: Micros::new(0),
+        requests: Micros::new(0),
+        grants: Micros::new(115),
+    };
+    consumer_sweep(&mut tx, before).await.expect("swept");
+    notices_insert(&mut tx, &[notice(TENANT, 32, 5)])
+        .await
+        .expect("given");
+    tx.commit().await.expect("a commit");
+    let left = notices(&db, TENANT, 0, 9).await.expect("reads");
+    assert!(left.iter().all(|n| n.handle[0] >= 32));
+    assert_eq!(left.last().map(|n| n.seq), Some(5));
+    db.close().await;
+}
+
+async fn the_end_of_a_grant_is_announced_twice(database: TestDatabase) {
+    let db = open(&database).await;
+    keep(&db, 1, 10).await;
+    keep(&db, 2, 1_000).await;
+    // It lives from 10 to 110: a tenth of that is left at 100.
+    for (now, due) in [
+        (99, vec![]),
+        (100, vec![1]),
+        (105, vec![]),
+        (110, vec![1]),
+        (200, vec![]),
+    ] {
+        let mut tx = db.begin().await.expect("a transaction");
+        let rows = grants_ending(&mut tx, Micros::new(now)).await.expect("reads");
+        tx.commit().await.expect("a commit");
+        assert_eq!(
+            rows.iter().map(|row| row.mac[0]).collect::<Vec<_>>(),
+            due,
+            "at {now}"
+        );
+    }
+    // Whoever looked too late for the first hears the second alone; of two that look at once, one.
+    let look = async || {
+        let mut tx = db.begin().await.expect("a transaction");
+        let rows = grants_ending(&mut tx, Micros::new(2_000)).await.expect("reads");
+        tx.commit().await.expect("a commit");
+        rows.len()
+    };
+    let (one, two) = tokio::join!(look(), look());
+    assert_eq!(one + two, 1);
+    assert_eq!(look().await, 0);
     db.close().await;
 }
 

@@ -53,6 +53,12 @@ pub enum Error {
     /// The element may not serve any more.
     #[error("{}", over(.0))]
     Over(ElementState),
+    /// The authority ended this node's tokens while the answer was on its way.
+    #[error("the authority withdrew the access token while the answer was on its way: ask again")]
+    TokenWithdrawn,
+    /// Too many watches are open.
+    #[error("too many watches of grants are open")]
+    Watches,
     /// The grant's time is over.
     #[error("the grant's time is over")]
     Expired,
@@ -112,8 +118,9 @@ const fn over(state: &ElementState) -> &'static str {
     match state {
         ElementState::Active => "the grant may serve",
         ElementState::Used => "the grant served another request and may not serve again",
-        ElementState::Withdrawn => "the person withdrew the grant",
+        ElementState::Withdrawn => "the grant was withdrawn",
         ElementState::GivenBack => "the grant was given back",
+        ElementState::Narrowed => "the person narrowed the grant: another handle of it follows",
     }
 }
 
@@ -135,8 +142,12 @@ impl Error {
             Self::Over(state) => match state {
                 ElementState::Active => return None,
                 ElementState::Used => Reason::TokenConsumed,
-                ElementState::Withdrawn | ElementState::GivenBack => Reason::GrantRevoked,
+                ElementState::Withdrawn | ElementState::GivenBack | ElementState::Narrowed => {
+                    Reason::GrantRevoked
+                }
             },
+            Self::TokenWithdrawn => Reason::GrantRevoked,
+            Self::Watches => Reason::Overloaded,
             Self::Expired => Reason::TokenInvalid,
             Self::RetryMismatch => Reason::RetryMismatch,
             Self::Closed { .. } => Reason::Maintenance,
@@ -172,6 +183,8 @@ impl Error {
             | Self::Ended(_)
             | Self::Unknown { .. }
             | Self::Over(_)
+            | Self::TokenWithdrawn
+            | Self::Watches
             | Self::Expired
             | Self::RetryMismatch
             | Self::AuthorityRefused(_)
@@ -205,6 +218,8 @@ impl Error {
             | Self::Declined
             | Self::Ended(_)
             | Self::Over(_)
+            | Self::TokenWithdrawn
+            | Self::Watches
             | Self::Expired
             | Self::RetryMismatch
             | Self::Closed { .. }

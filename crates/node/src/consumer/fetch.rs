@@ -107,6 +107,7 @@ impl Inner {
             edition,
             core,
             claims: token.claims().clone(),
+            kid: token.kid(),
             attempt,
         };
         match self.ask(&mut exchange, &element, token, deadline).await? {
@@ -115,7 +116,8 @@ impl Inner {
                 self.refused(&exchange, refusal.reason, outcome(&refusal), peer)
                     .await?;
                 if refusal.reason == Reason::GrantRevoked {
-                    self.drop_element(&element, &call.handle).await?;
+                    // The authority alone ends a grant; the next call asks it.
+                    self.tokens.forget(&call.handle);
                 }
                 Err(Error::ProducerRefused(refusal))
             }
@@ -184,10 +186,19 @@ impl Inner {
         };
         // A grant that ended while the answer was on its way gives nothing any more.
         let state = self.element(&exchange.core.handle).await?.row.state;
-        if matches!(state, ElementState::Withdrawn | ElementState::GivenBack) {
+        let over = match state {
+            ElementState::Withdrawn | ElementState::GivenBack | ElementState::Narrowed => {
+                Some(Error::Over(state))
+            }
+            ElementState::Active | ElementState::Used => {
+                let killed = self.feed.kills(&exchange.claims, &exchange.kid);
+                killed.then_some(Error::TokenWithdrawn)
+            }
+        };
+        if let Some(error) = over {
             self.refused(exchange, Reason::GrantRevoked, Outcome::Refused, peer)
                 .await?;
-            return Err(Error::Over(state));
+            return Err(error);
         }
         self.received(exchange, element, continuing, &told).await
     }
@@ -338,7 +349,7 @@ impl Inner {
             token = self
                 .token(element, &exchange.core.handle, &exchange.edition)
                 .await?;
-            exchange.claims = token.claims().clone();
+            exchange.bear(&token);
         }
     }
 
@@ -410,7 +421,9 @@ fn may_serve(element: &Element, request_id: Option<&ExchangeId>, now: Micros) ->
                 return Err(Error::Over(ElementState::Used));
             }
         }
-        state @ (ElementState::Withdrawn | ElementState::GivenBack) => return Err(Error::Over(state)),
+        state @ (ElementState::Withdrawn | ElementState::GivenBack | ElementState::Narrowed) => {
+            return Err(Error::Over(state));
+        }
     }
     match element.grant.ends_at > now {
         true => Ok(()),

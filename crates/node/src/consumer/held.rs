@@ -29,7 +29,8 @@ pub(super) struct PendingBody {
 #[derive(Serialize, Deserialize)]
 pub(super) struct GrantBody {
     pub(super) grant_id: String,
-    pub(super) refresh_token: String,
+    /// `None` once nothing is fetched under the grant any more.
+    pub(super) refresh_token: Option<String>,
     pub(super) dossier: DossierRef,
     pub(super) demarche: DemarcheId,
 }
@@ -81,7 +82,7 @@ pub(super) struct Element {
     pub(super) row: ElementRow,
     pub(super) grant: GrantRow,
     pub(super) details: AuthorizationDetails,
-    pub(super) refresh_token: String,
+    pub(super) refresh_token: Option<String>,
 }
 
 /// When a grant of these elements ends by itself.
@@ -157,12 +158,7 @@ impl Inner {
         let body: GrantBody = self.body(grant)?;
         let mut elements = Vec::new();
         for row in grant_elements(&self.db, &grant.mac).await? {
-            let details = self.details(&row)?;
-            elements.push(HeldElement {
-                handle: details.gh.ok_or(Error::Sealed)?,
-                details,
-                state: row.state,
-            });
+            elements.push(self.held_element(&row)?);
         }
         Ok(HeldGrant {
             grant_id: body.grant_id,
@@ -170,6 +166,16 @@ impl Inner {
             demarche: body.demarche,
             ends_at: grant.ends_at,
             elements,
+        })
+    }
+
+    /// What a row of an element holds.
+    pub(super) fn held_element(&self, row: &ElementRow) -> Result<HeldElement, Error> {
+        let details = self.details(row)?;
+        Ok(HeldElement {
+            handle: details.gh.ok_or(Error::Sealed)?,
+            details,
+            state: row.state,
         })
     }
 
@@ -195,7 +201,7 @@ impl Inner {
         Ok(GrantsPage { grants, next })
     }
 
-    fn body(&self, grant: &GrantRow) -> Result<GrantBody, Error> {
+    pub(super) fn body(&self, grant: &GrantRow) -> Result<GrantBody, Error> {
         let body = self.rest.open(Purpose::Grant, &grant.mac, &grant.sealed);
         body.ok_or(Error::Sealed)
     }

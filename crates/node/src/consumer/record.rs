@@ -8,12 +8,13 @@ use unefois_core::{AccessTokenClaims, Entry, Event, FetchCore, Micros, Outcome, 
 use unefois_ledger::{About, Draft, DurableReceipt};
 use unefois_mesh::status::Refusal;
 use unefois_mesh::{Edition, status};
-use unefois_store::node::grant::{ElementState, element_end};
+use unefois_store::node::grant::element_used;
 use unefois_store::node::request::{acknowledgement_insert, acknowledgements_delete};
 use unefois_store::peer::PeerHead;
 
 use super::evidence::{Fault, Proved};
 use super::held::Element;
+use super::token::Token;
 use super::verify::ReceivedAnswer;
 use super::witness::Continuing;
 use super::{Error, Inner};
@@ -23,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) edition: Arc<Edition>,
     pub(super) core: FetchCore,
     pub(super) claims: AccessTokenClaims,
+    /// The key that signed the token of these claims.
+    pub(super) kid: String,
     pub(super) attempt: u16,
 }
 
@@ -34,6 +37,12 @@ pub(super) struct PeerEntry {
 }
 
 impl Exchange {
+    /// Goes on under another token: the entry speaks of the one that was used.
+    pub(super) fn bear(&mut self, token: &Token) {
+        self.claims = token.claims().clone();
+        self.kid = token.kid();
+    }
+
     fn entry(&self, event: Event) -> Entry {
         let (core, claims) = (&self.core, &self.claims);
         let details = &claims.authorization_details[0];
@@ -120,8 +129,7 @@ impl Inner {
         acknowledgements_delete(&mut tx, &provider, told).await?;
         acknowledgement_insert(&mut tx, &provider, &producer.leaf, now).await?;
         if element.details.mode.kind == ModeKind::Once {
-            let request_id = Some(&exchange.core.request_id);
-            element_end(&mut tx, &element.row.handle, ElementState::Used, request_id).await?;
+            element_used(&mut tx, &element.row.handle, &exchange.core.request_id).await?;
         }
         tx.commit().await
     }

@@ -115,9 +115,11 @@ impl Inner {
             dossier: first.1.dossier_ref.clone(),
             demarche: first.1.demarche.clone(),
             grant_id: tokens.grant_id,
-            refresh_token: tokens
-                .refresh_token
-                .ok_or(Error::AuthorityAnswer("refresh_token"))?,
+            refresh_token: Some(
+                tokens
+                    .refresh_token
+                    .ok_or(Error::AuthorityAnswer("refresh_token"))?,
+            ),
         };
         let (row, rows) = self.rows(&grant, &elements, now);
         let mut tx = self.db.begin().await?;

@@ -21,6 +21,7 @@ pub(super) enum Purpose {
     Dossier,
     Handle,
     Request,
+    Notice,
 }
 
 impl Purpose {
@@ -33,6 +34,7 @@ impl Purpose {
             Self::Dossier => b"dossier",
             Self::Handle => b"handle",
             Self::Request => b"request",
+            Self::Notice => b"notice",
         }
     }
 }

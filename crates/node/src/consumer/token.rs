@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use unefois_core::revocation::Record;
 use unefois_core::{AccessTokenClaims, AuthorizationDetails, Handle, Micros, ParticipantId, Reason, Sha256};
 use unefois_jose::access_token::{self, Expected, VerifiedToken};
 use unefois_jose::{PublicKey, VerifyingKey};
 use unefois_mesh::{Credential, Edition};
-use unefois_store::node::grant::{ElementState, element_end};
+use unefois_store::node::grant::ElementState;
 
 use super::authority::Tokens;
 use super::held::Element;
+use super::notice::Ended;
 use super::{Error, Inner};
 
 /// How much life a token must have left to be used, in seconds.
@@ -28,6 +30,11 @@ pub(super) struct Token {
 impl Token {
     pub(super) fn claims(&self) -> &AccessTokenClaims {
         self.verified.claims()
+    }
+
+    /// The name of the key that signed it.
+    pub(super) fn kid(&self) -> String {
+        self.verified.kid().to_string()
     }
 
     fn lives(&self, now: Micros) -> bool {
@@ -62,6 +69,12 @@ impl TokenCache {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.remove(handle);
     }
+
+    /// Forgets what a record of the authority ended.
+    pub(super) fn forget_killed(&self, record: &Record) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, token| !record.kills(token.claims(), &token.kid()));
+    }
 }
 
 impl Inner {
@@ -77,11 +90,12 @@ impl Inner {
         if let Some(token) = self.tokens.fresh(handle, now) {
             return Ok(token);
         }
+        let refresh_token = element.refresh_token.clone().ok_or(Error::Expired)?;
         let credential = self.authority.credential();
         let form = BTreeMap::from([
             ("client_id", self.participant.to_string()),
             ("grant_type", "refresh_token".to_owned()),
-            ("refresh_token", element.refresh_token.clone()),
+            ("refresh_token", refresh_token),
             ("resource", element.details.operator().to_string()),
             ("gh", handle.to_string()),
         ]);
@@ -108,13 +122,15 @@ impl Inner {
         Ok(token)
     }
 
-    /// Notes that the person withdrew an element.
+    /// Notes that an element was withdrawn, as whoever refused to serve it says; the authority tells by whom.
     pub(super) async fn drop_element(&self, element: &Element, handle: &Handle) -> Result<(), Error> {
         self.tokens.forget(handle);
-        let mut tx = self.db.begin().await?;
-        element_end(&mut tx, &element.row.handle, ElementState::Withdrawn, None).await?;
-        tx.commit().await?;
-        Ok(())
+        let ended = Ended {
+            handle: element.row.handle,
+            state: ElementState::Withdrawn,
+            at: self.clock.now(),
+        };
+        self.end(vec![ended], None).await
     }
 
     /// Verifies a token as its producer will, and that it is this node's, for one of these elements.

@@ -91,8 +91,7 @@ async fn the_socket_serves_a_whole_exchange() {
         .await
         .expect("a page")
         .into_inner();
-    // What was used stays used.
-    assert_eq!(list.grants[0].elements[0].state(), pb::GrantState::Used);
+    assert_eq!(list.grants[0].elements[0].state(), pb::GrantState::GivenBack);
     drop(client);
     shutdown.cancel();
     tasks.close();

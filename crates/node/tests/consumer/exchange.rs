@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use unefois_core::revocation::Withdrawal;
 use unefois_core::{Entry, Event, Outcome, Random, Reason, Sha256};
 use unefois_node::consumer::Error;
+use unefois_store::node::grant::ElementState;
 use unefois_store::peer::{peer_head, peer_receipt_exists};
 use unefois_tlog::Hash;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::house::{House, producing};
+use crate::house::{House, page, producing};
 use crate::world::{Running, World, case, consumer_id};
 
 both_databases![
@@ -234,6 +236,19 @@ async fn a_withdrawn_grant_is_dropped_wherever_it_shows() {
     let error = house.fetch(&handle, "").await.expect_err("withdrawn");
     assert_eq!(error.reason(), Some(Reason::GrantRevoked));
     assert_eq!(last(&house.entries().await).reason, Some(Reason::GrantRevoked));
+    let state = async || house.consumer.grants(&page()).await.expect("a page").grants[0].elements[0].state;
+    assert_eq!(
+        state().await,
+        ElementState::Active,
+        "a producer's word ends no grant"
+    );
+
+    // At the authority, which is asked for another token.
+    let revoked = json!({"error": "invalid_grant", "unefois_reason": "GRANT_REVOKED"});
+    house.oauth.refuse(Some((400, revoked)));
+    let error = house.fetch(&handle, "").await.expect_err("withdrawn");
+    assert_eq!(error.reason(), Some(Reason::GrantRevoked));
+    assert_eq!(state().await, ElementState::Withdrawn);
     let calls = house.oauth.calls().len();
     let error = house.fetch(&handle, "").await.expect_err("dropped");
     assert_eq!(error.reason(), Some(Reason::GrantRevoked));

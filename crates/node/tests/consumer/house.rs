@@ -1,21 +1,25 @@
 //! A consumer with its own ledger and directory, beside a producer's node and an authority.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::commitment::NodeKey;
 use unefois_core::directory::{DirectoryDocument, KeyStatus, LogRow, ParticipantRow, TlsKey};
-use unefois_core::{Entry, Handle, ParticipantId};
+use unefois_core::{Boot, Clock, Entry, Handle, Micros, ParticipantId};
 use unefois_ledger::{Keys, Ledger, Safeguards};
-use unefois_mesh::{Connector, DirectoryConfig, DirectoryFollower, Identity, Trust};
+use unefois_mesh::{
+    Connector, DirectoryConfig, DirectoryFollower, Identity, SystemClock, SystemRandom, Trust,
+};
 use unefois_node::consumer::verify::ReceivedAnswer;
 use unefois_node::consumer::{Consumer, Error, FetchConfig, HeldGrant, Parts, RestKeys};
 use unefois_proto::pb::backoffice::v1 as pb;
-use unefois_proto::{AuthorizationCall, CompletionCall, HandleCall};
+use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
 use unefois_store::{Component, Db};
 
+use crate::announcer::Announcer;
 use crate::database::TestDatabase;
 use crate::forge::log_key;
 use crate::oauth::Oauth;
@@ -24,8 +28,35 @@ use crate::world::{ISSUER, Running, World, authority_id, consumer_id, producer_i
 pub(crate) const SESSION: &str = "one-session-of-the-back-office";
 pub(crate) const REDIRECT: &str = "https://commune.example/retour";
 
+/// The system's clock, put forward by some milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Lets time go by on the wall clock.
+    pub(crate) fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Micros {
+        SystemClock.now().plus_ms(self.0.load(Ordering::SeqCst))
+    }
+
+    fn boottime(&self) -> Boot {
+        SystemClock.boottime()
+    }
+}
+
 pub(crate) struct House {
     pub(crate) consumer: Consumer,
+    pub(crate) announcer: Announcer,
+    /// The consumer's.
+    pub(crate) clock: Arc<TestClock>,
+    directory: Arc<DirectoryFollower>,
+    connector: Connector,
+    random: SystemRandom,
     pub(crate) ledger: Ledger,
     pub(crate) db: Db,
     pub(crate) oauth: Oauth,
@@ -82,7 +113,9 @@ impl House {
     ) -> Self {
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let authority = world.ca.issue(&authority_id());
-        let (oauth, address) = Oauth::start(world, &authority, person, &tasks, &shutdown).await;
+        let announcer = Announcer::default();
+        let started = Oauth::start(world, &authority, person, &tasks, &shutdown, announcer.clone());
+        let (oauth, address) = started.await;
         let (_, jws) = world.change(|d| {
             arranged(d);
             let authority_row = row(d, authority_id());
@@ -124,20 +157,28 @@ impl House {
             Arc::new(world.random.clone()),
         );
         let ledger = ledger.await.expect("a ledger");
-        let consumer = Consumer::new(Parts {
+        let clock = Arc::new(TestClock::default());
+        let parts = Parts {
             participant: consumer_id(),
             directory: Arc::clone(&follower),
             ledger: ledger.clone(),
             db: db.clone(),
-            connector,
+            connector: connector.clone(),
             identity: Arc::clone(&identity),
             rest: RestKeys::new(&[5; 32]),
             config: FetchConfig::default(),
-            clock: Arc::clone(&world.clock),
+            clock: Arc::<TestClock>::clone(&clock),
             random: world.random.clone(),
-        });
+        };
+        let consumer = Consumer::new(parts);
+        tasks.spawn(consumer.clone().follow(shutdown.clone()));
         Self {
             consumer,
+            announcer,
+            clock,
+            directory: follower,
+            connector,
+            random: world.random.clone(),
             ledger,
             db,
             oauth,
@@ -149,9 +190,32 @@ impl House {
         }
     }
 
+    /// Another replica: it shares the database, and was told nothing yet.
+    pub(crate) fn replica(&self) -> Consumer {
+        let consumer = Consumer::new(Parts {
+            participant: consumer_id(),
+            directory: Arc::clone(&self.directory),
+            ledger: self.ledger.clone(),
+            db: self.db.clone(),
+            connector: self.connector.clone(),
+            identity: Arc::clone(&self.identity),
+            rest: RestKeys::new(&[5; 32]),
+            config: FetchConfig::default(),
+            clock: Arc::<TestClock>::clone(&self.clock),
+            random: self.random.clone(),
+        });
+        self.tasks.spawn(consumer.clone().follow(self.shutdown.clone()));
+        consumer
+    }
+
     /// Asks, and comes back at once: the state is the code.
     pub(crate) async fn granted(&self) -> HeldGrant {
-        let call = AuthorizationCall::try_from(asking()).expect("a sound message");
+        self.granted_as(asking()).await
+    }
+
+    /// As [`House::granted`], of another request.
+    pub(crate) async fn granted_as(&self, asking: pb::RequestAuthorizationRequest) -> HeldGrant {
+        let call = AuthorizationCall::try_from(asking).expect("a sound message");
         let requested = self.consumer.request_authorization(call).await.expect("pushed");
         let call = CompletionCall::try_from(coming_back(&requested.state)).expect("a sound message");
         self.consumer.complete_authorization(call).await.expect("a grant")
@@ -184,6 +248,11 @@ impl House {
         self.ledger.close().await;
         self.db.close().await;
     }
+}
+
+/// The first page of the grants held.
+pub(crate) fn page() -> GrantsCall {
+    GrantsCall::try_from(pb::ListGrantsRequest::default()).expect("a sound message")
 }
 
 /// A request for the two units of the one datatype.

@@ -1,5 +1,6 @@
 //! A consumer's node between an authority and a producer: what it refuses first, then what it hands on.
 
+mod announcer;
 #[path = "../support/authority.rs"]
 #[expect(dead_code, reason = "the producer's tests use all of it")]
 mod authority;
@@ -7,6 +8,7 @@ mod backoffice;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod exchange;
+mod feed;
 mod forge;
 mod house;
 mod i7;

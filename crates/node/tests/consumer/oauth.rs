@@ -14,9 +14,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 use unefois_core::{AccessTokenClaims, AuthorizationDetails, Cnf, Handle, Micros, Random, Sha256};
 use unefois_mesh::{Identity, Limits, Listener, Peer, Trust};
+use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
 
+use crate::announcer::Announcer;
 use crate::pki::Pem;
 use crate::world::World;
 
@@ -49,6 +52,7 @@ impl Oauth {
         person: &'static str,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
+        announcer: Announcer,
     ) -> (Self, String) {
         let oauth = Self(Arc::new(Inner {
             world: Arc::clone(world),
@@ -72,7 +76,12 @@ impl Oauth {
             .route("/as/par", post(par))
             .route("/as/token", post(token))
             .route("/as/grants/{id}", delete(give_back))
-            .with_state(oauth.clone());
+            .with_state(oauth.clone())
+            .merge(
+                Routes::new(RevocationServiceServer::new(announcer))
+                    .into_axum_router()
+                    .reset_fallback(),
+            );
         tasks.spawn(listener.serve(router, shutdown.clone()));
         (oauth, address)
     }

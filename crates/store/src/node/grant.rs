@@ -23,6 +23,17 @@ pub struct GrantRow {
     pub sealed: Vec<u8>,
 }
 
+/// Earliest notice of a grant's end.
+const NOTICE_US: i64 = 30 * 24 * 3_600_000_000;
+
+impl GrantRow {
+    /// When its end is first announced: with a tenth of its life left, 30 days before at most.
+    fn notice_at(&self) -> Micros {
+        let tenth = self.ends_at.get().saturating_sub(self.at.get()) / 10;
+        Micros::new(self.ends_at.get() - tenth.min(NOTICE_US))
+    }
+}
+
 /// One element of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElementRow {
@@ -48,25 +59,33 @@ pub enum ElementState {
     Active = 1,
     /// It served once, and may not again.
     Used = 2,
-    /// The person withdrew it.
+    /// It was withdrawn.
     Withdrawn = 3,
     /// The consumer gave it back.
     GivenBack = 4,
+    /// The person narrowed it: another handle follows.
+    Narrowed = 5,
 }
 
 impl ElementState {
     fn read(code: i16) -> Result<Self, Error> {
-        [Self::Active, Self::Used, Self::Withdrawn, Self::GivenBack]
-            .into_iter()
-            .find(|state| *state as i16 == code)
-            .ok_or(Error::Corrupt("consumer_element.state"))
+        [
+            Self::Active,
+            Self::Used,
+            Self::Withdrawn,
+            Self::GivenBack,
+            Self::Narrowed,
+        ]
+        .into_iter()
+        .find(|state| *state as i16 == code)
+        .ok_or(Error::Corrupt("consumer_element.state"))
     }
 }
 
-type Granted = (Vec<u8>, String, Vec<u8>, i64, i64, Vec<u8>);
+pub(super) type Granted = (Vec<u8>, String, Vec<u8>, i64, i64, Vec<u8>);
 type Element = (Vec<u8>, Vec<u8>, i16, i16, Option<Uuid>, Vec<u8>);
 
-fn granted((mac, tenant, dossier, at, ends_at, sealed): Granted) -> Result<GrantRow, Error> {
+pub(super) fn granted((mac, tenant, dossier, at, ends_at, sealed): Granted) -> Result<GrantRow, Error> {
     Ok(GrantRow {
         mac: to_array(mac, "consumer_grant.mac")?,
         tenant,
@@ -94,12 +113,13 @@ fn element((handle, grant, place, state, request_id, sealed): Element) -> Result
 /// # Errors
 /// [`Error::Database`], of a grant or a handle that is held already too.
 pub async fn grant_insert(tx: &mut Tx, grant: &GrantRow, elements: &[ElementRow]) -> Result<(), Error> {
-    const GRANT: &str = "INSERT INTO consumer_grant (mac, tenant, dossier, at, ends_at, sealed) \
-         VALUES ($1, $2, $3, $4, $5, $6)";
+    const GRANT: &str = "INSERT INTO consumer_grant (mac, tenant, dossier, at, ends_at, sealed, notice_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     const ELEMENT: &str = "INSERT INTO consumer_element (handle, grant_mac, place, state, request_id, sealed) \
          VALUES ($1, $2, $3, $4, $5, $6)";
     on!(tx, c => sqlx::query(GRANT).bind(&grant.mac[..]).bind(&grant.tenant).bind(&grant.dossier[..])
-        .bind(grant.at.get()).bind(grant.ends_at.get()).bind(&grant.sealed[..]).execute(c).await.map(drop)?);
+        .bind(grant.at.get()).bind(grant.ends_at.get()).bind(&grant.sealed[..])
+        .bind(grant.notice_at().get()).execute(c).await.map(drop)?);
     for row in elements {
         let request_id = row.request_id.map(|id| id.as_uuid());
         on!(tx, c => sqlx::query(ELEMENT).bind(&row.handle[..]).bind(&row.grant[..]).bind(row.place)
@@ -175,33 +195,82 @@ pub async fn element_find(db: &Db, handle: &Mac) -> Result<Option<ElementRow>, E
     row.map(element).transpose()
 }
 
-/// Ends an active element, with the request that used it where one did; `false` if it had ended before.
+/// Notes the one request that an active element served; `false` if it was not active any more.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn element_end(
-    tx: &mut Tx,
-    handle: &Mac,
-    state: ElementState,
-    request_id: Option<&ExchangeId>,
-) -> Result<bool, Error> {
+pub async fn element_used(tx: &mut Tx, handle: &Mac, request_id: &ExchangeId) -> Result<bool, Error> {
     const SQL: &str =
         "UPDATE consumer_element SET state = $2, request_id = $3 WHERE handle = $1 AND state = $4";
-    let (active, request_id) = (ElementState::Active as i16, request_id.map(ExchangeId::as_uuid));
-    let rows = on!(tx, c => sqlx::query(SQL).bind(&handle[..]).bind(state as i16).bind(request_id)
+    let (used, active) = (ElementState::Used as i16, ElementState::Active as i16);
+    let rows = on!(tx, c => sqlx::query(SQL).bind(&handle[..]).bind(used).bind(request_id.as_uuid())
         .bind(active).execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
 
-/// Ends what is still active of a grant; how many elements.
+/// Ends an element that is active or used, for good; its grant's name, or `None` if it had ended before or is not held.
+/// Of two that end it at once, one is told.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn element_end(tx: &mut Tx, handle: &Mac, state: ElementState) -> Result<Option<Mac>, Error> {
+    const SQL: &str =
+        "UPDATE consumer_element SET state = $2 WHERE handle = $1 AND state IN ($3, $4) RETURNING grant_mac";
+    let (active, used) = (ElementState::Active as i16, ElementState::Used as i16);
+    let grant = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(&handle[..]).bind(state as i16)
+        .bind(active).bind(used).fetch_optional(c).await?);
+    grant
+        .map(|grant| to_array(grant, "consumer_element.grant_mac"))
+        .transpose()
+}
+
+/// A grant, locked until the transaction ends. Who locks elements too locks them first.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn grant_lock(tx: &mut Tx, grant: &Mac) -> Result<Option<GrantRow>, Error> {
+    // An update is the lock that both databases know.
+    const SQL: &str = "UPDATE consumer_grant SET at = at WHERE mac = $1 \
+         RETURNING mac, tenant, dossier, at, ends_at, sealed";
+    let row = on!(tx, c => sqlx::query_as::<_, Granted>(SQL).bind(&grant[..]).fetch_optional(c).await?);
+    row.map(granted).transpose()
+}
+
+/// Whether anything of a grant may still be asked for.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn grant_end(tx: &mut Tx, grant: &Mac, state: ElementState) -> Result<u64, Error> {
-    const SQL: &str = "UPDATE consumer_element SET state = $2 WHERE grant_mac = $1 AND state = $3";
+pub async fn grant_serves(tx: &mut Tx, grant: &Mac) -> Result<bool, Error> {
+    const SQL: &str = "SELECT COUNT(*) FROM consumer_element WHERE grant_mac = $1 AND state IN ($2, $3, $4)";
+    let [active, used, narrowed] =
+        [ElementState::Active, ElementState::Used, ElementState::Narrowed].map(|state| state as i16);
+    let count = on!(tx, c => sqlx::query_scalar::<_, i64>(SQL).bind(&grant[..]).bind(active).bind(used)
+        .bind(narrowed).fetch_one(c).await?);
+    Ok(count > 0)
+}
+
+/// The elements of a grant that may serve.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn elements_active(tx: &mut Tx, grant: &Mac) -> Result<Vec<Mac>, Error> {
+    const SQL: &str =
+        "SELECT handle FROM consumer_element WHERE grant_mac = $1 AND state = $2 ORDER BY place";
     let active = ElementState::Active as i16;
     let rows = on!(tx, c => {
-        sqlx::query(SQL).bind(&grant[..]).bind(state as i16).bind(active).execute(c).await?.rows_affected()
+        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(&grant[..]).bind(active).fetch_all(c).await?
     });
-    Ok(rows)
+    rows.into_iter()
+        .map(|handle| to_array(handle, "consumer_element.handle"))
+        .collect()
+}
+
+/// Replaces what is sealed of a grant.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn grant_seal(tx: &mut Tx, grant: &Mac, sealed: &[u8]) -> Result<(), Error> {
+    const SQL: &str = "UPDATE consumer_grant SET sealed = $2 WHERE mac = $1";
+    on!(tx, c => sqlx::query(SQL).bind(&grant[..]).bind(sealed).execute(c).await.map(drop)?);
+    Ok(())
 }
