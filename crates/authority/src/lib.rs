@@ -24,6 +24,7 @@ mod keys;
 mod limiter;
 mod login;
 mod oauth;
+mod operator;
 mod pages;
 pub mod portal;
 mod published;

@@ -88,6 +88,14 @@ struct State {
     waiting: BTreeMap<RevocationView, Record>,
 }
 
+/// What is withdrawn in one transaction.
+enum Change {
+    /// These handles, by whom.
+    Grants(Vec<Handle>, &'static str),
+    /// What is no single grant.
+    Other(Withdrawal),
+}
+
 /// A signed message and the head after it.
 type Signed = (Head, Arc<str>);
 
@@ -167,11 +175,45 @@ impl Revocation {
         by: &'static str,
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
+        let change = Change::Grants(handles.to_vec(), by);
+        let records = self.change(change, at).await?;
+        let fresh = records.into_iter().filter_map(|record| match record.withdrawal {
+            Withdrawal::Grant(handle) => Some(handle),
+            Withdrawal::Client(_)
+            | Withdrawal::ClientCert(_)
+            | Withdrawal::SigningKey(_)
+            | Withdrawal::AllBefore => None,
+        });
+        Ok(fresh.collect())
+    }
+
+    /// Withdraws what is no single grant and announces it; when it returns, that is durable. As [`Self::withdraw`], it goes
+    /// on though nobody waits.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        withdrawal: Withdrawal,
+        at: Micros,
+    ) -> Result<Record, Error> {
+        let records = self.change(Change::Other(withdrawal), at).await?;
+        records.into_iter().next().ok_or(Error::Stored)
+    }
+
+    /// The record of a number, however old; `None` where there is none.
+    pub(crate) async fn kept(&self, seq: u64) -> Result<Option<Record>, Error> {
+        let Some(before) = seq.checked_sub(1) else {
+            return Ok(None);
+        };
+        let mut tx = self.db.begin().await?;
+        let (_, records) = store::log(&mut tx, before, seq).await?;
+        Ok(records.into_iter().next())
+    }
+
+    async fn change(self: &Arc<Self>, change: Change, at: Micros) -> Result<Vec<Record>, Error> {
         self.epoch()?;
-        let (revocation, handles) = (Arc::clone(self), handles.to_vec());
+        let revocation = Arc::clone(self);
         let written = self
             .tasks
-            .spawn(async move { revocation.write(&handles, by, at).await });
+            .spawn(async move { revocation.write(&change, at).await });
         match written.await {
             Ok(done) => done,
             Err(_) => {
@@ -181,10 +223,16 @@ impl Revocation {
         }
     }
 
-    async fn write(&self, handles: &[Handle], by: &str, at: Micros) -> Result<Vec<Handle>, Error> {
+    async fn write(&self, change: &Change, at: Micros) -> Result<Vec<Record>, Error> {
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
-        let Some((records, head)) = store::withdraw(&mut tx, self.epoch, handles, by, at).await? else {
+        let written = match change {
+            Change::Grants(handles, by) => store::withdraw(&mut tx, self.epoch, handles, by, at).await?,
+            Change::Other(withdrawal) => {
+                store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
+            }
+        };
+        let Some((records, head)) = written else {
             self.stop("another process holds the epoch");
             return Err(Error::Superseded);
         };
@@ -198,14 +246,7 @@ impl Revocation {
         {
             return Err(error.into());
         }
-        let fresh = records.iter().filter_map(|record| match record.withdrawal {
-            Withdrawal::Grant(handle) => Some(handle),
-            Withdrawal::Client(_)
-            | Withdrawal::ClientCert(_)
-            | Withdrawal::SigningKey(_)
-            | Withdrawal::AllBefore => None,
-        });
-        Ok(fresh.collect())
+        Ok(records)
     }
 
     /// Announces the records that the database holds beyond those announced. The caller holds `writer`.

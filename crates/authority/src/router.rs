@@ -12,7 +12,7 @@ use unefois_mesh::web;
 use crate::form::MAX_BYTES;
 use crate::pages::{self, demande, fixed, grants, history};
 use crate::service::Authority;
-use crate::{Error, directory, login, oauth, portal};
+use crate::{Error, directory, login, oauth, operator, portal};
 
 /// What browsers reach.
 pub(crate) fn portal(authority: Arc<Authority>) -> Router {
@@ -68,6 +68,8 @@ pub(crate) fn mesh(authority: Arc<Authority>) -> Router {
             "/as/grants/{id}",
             get(oauth::show_grant).delete(oauth::delete_grant),
         )
+        .route("/as/withdrawals", post(operator::withdraw))
+        .route("/as/withdrawals/{seq}", get(operator::withdrawal))
         .route("/as/jwks", get(oauth::jwks))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
         .route("/directory", get(directory::file))

@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::command::{
     audit, bench, ca, catalogue, db, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
+    withdraw,
 };
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
@@ -71,6 +72,8 @@ enum Command {
     /// Tries folders of cases.
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Withdraws at once what was minted for a participant, a certificate or a key.
+    Withdraw(withdraw::Withdraw),
     /// Explains a code such as UF-1012.
     Explain(explain::Explain),
 }
@@ -132,6 +135,7 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Catalogue(command) => catalogue::run(command, console),
         Command::Demo(demo) => demo::run(&demo, console),
         Command::Serve(command) => serve::run(command, console),
+        Command::Withdraw(command) => withdraw::run(&command, console),
         Command::Audit(command) => audit::run(command, console),
         Command::Db(command) => db::run(command, console),
         Command::Ledger(command) => ledger::run(command, console),

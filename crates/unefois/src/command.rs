@@ -15,6 +15,7 @@ mod person;
 pub mod receipt;
 pub mod sandbox;
 pub mod serve;
+pub mod withdraw;
 
 use std::path::Path;
 

@@ -85,6 +85,7 @@ pub(crate) struct Kit {
     pub(crate) cnaf: String,
     folder: TempDir,
     ca: Ca,
+    authority: Pem,
     commune: Pem,
     crous: Pem,
     producer: Pem,
@@ -228,6 +229,7 @@ impl Kit {
             cnaf,
             folder,
             ca,
+            authority,
             commune,
             crous,
             producer,
@@ -319,6 +321,11 @@ impl Kit {
     /// The same by another participant.
     pub(crate) async fn call_as_crous(&self, path: &str, form: &str) -> Answer {
         self.call_as(&self.crous, Method::POST, path, form).await
+    }
+
+    /// The same with the authority's own certificate, as its operator.
+    pub(crate) async fn call_as_operator(&self, method: Method, path: &str, form: &str) -> Answer {
+        self.call_as(&self.authority, method, path, form).await
     }
 
     /// The same by either of two publishers that the commune may list.

@@ -13,6 +13,7 @@ mod grant;
 mod history;
 mod kit;
 mod login;
+mod operator;
 mod provider;
 mod refusals;
 mod withdrawal;

@@ -42,6 +42,16 @@ pub async fn effect_insert(
     })
 }
 
+/// When the record `seq` had taken effect, and the proof; `None` while it has not.
+pub async fn effect_read(db: &Db, seq: u64) -> Result<Option<(Micros, Vec<u8>)>, Error> {
+    const SQL: &str = "SELECT effective_at, effect FROM revocation_effect WHERE seq = $1";
+    let seq = to_i64(seq)?;
+    let row = read!(db, pool => {
+        sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).bind(seq).fetch_optional(pool).await?
+    });
+    Ok(row.map(|(at, effect)| (Micros::new(at), effect)))
+}
+
 /// Notes that the ledger holds the entry `effective` of the record `seq`.
 pub async fn effect_logged(tx: &mut Tx, seq: u64, at: Micros) -> Result<(), Error> {
     const SQL: &str = "UPDATE revocation_effect SET logged_at = $2 WHERE seq = $1 AND logged_at IS NULL";

@@ -1,0 +1,154 @@
+//! What the authority's operator asks of the process that runs, over mutual TLS with the authority's own certificate:
+//! withdrawals that concern more than one grant.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use unefois_core::revocation::{Record, Withdrawal};
+use unefois_core::{Event, ParticipantId, in_line};
+use unefois_mesh::Peer;
+use unefois_store::authority::effect::effect_read;
+
+use crate::Error;
+use crate::form::Form;
+use crate::journal::Fact;
+use crate::service::Authority;
+
+/// Longest reason, in bytes.
+const MAX_REASON: usize = 512;
+/// Longest key of a record.
+const MAX_KEY: usize = 128;
+
+/// A withdrawal that was recorded.
+#[derive(Serialize)]
+struct Recorded {
+    epoch: u64,
+    seq: u64,
+    at_us: i64,
+    /// Since when it is proved to hold everywhere; `null` while it is under way.
+    effective_at_us: Option<i64>,
+}
+
+/// What the entry `admin` of a withdrawal commits to.
+#[derive(Serialize)]
+struct Ordered<'a> {
+    record: &'a Record,
+    reason: &'a str,
+}
+
+/// `POST /as/withdrawals`: withdraws the tokens of a client, a certificate or a signing key, or all of them. The record is
+/// announced and the entry `admin` durable when it answers.
+pub(crate) async fn withdraw(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.operator_only(&peer)?;
+    let mut form = Form::parse(&body)?;
+    let kind = form.required("kind", MAX_KEY)?;
+    let withdrawal = match kind.as_str() {
+        "all_before" => Withdrawal::AllBefore,
+        _ => named(&kind, form.required("key", MAX_KEY)?)?,
+    };
+    let reason = form.required("reason", MAX_REASON)?;
+    if in_line(&reason) != reason {
+        return Err(Error::request("reason is not one line of plain text"));
+    }
+    form.nothing_else()?;
+
+    let record = authority
+        .revocation
+        .record(withdrawal, authority.clock.now())
+        .await?;
+    let view = authority.revocation.view();
+    authority
+        .journal
+        .ledger
+        .observe(view)
+        .await
+        .map_err(Error::Ledger)?;
+    let edition = authority.published.edition();
+    let client = match &record.withdrawal {
+        Withdrawal::Client(client) => Some(*client),
+        Withdrawal::Grant(_)
+        | Withdrawal::ClientCert(_)
+        | Withdrawal::SigningKey(_)
+        | Withdrawal::AllBefore => None,
+    };
+    let ordered = Ordered {
+        record: &record,
+        reason: &reason,
+    };
+    let evidence = serde_json::to_vec(&ordered).map_err(|_| Error::Stored)?;
+    let fact = Fact {
+        edition: &edition,
+        client,
+        publisher: None,
+        details: None,
+        handle: None,
+        capacity: None,
+        acr: None,
+    };
+    authority.journal.evidenced(Event::Admin, fact, evidence).await?;
+    let recorded = Recorded {
+        epoch: record.place.epoch,
+        seq: record.place.seq,
+        at_us: record.at.get(),
+        effective_at_us: None,
+    };
+    Ok((StatusCode::CREATED, Json(recorded)).into_response())
+}
+
+/// `GET /as/withdrawals/{seq}`: whether the record of this number has taken effect.
+pub(crate) async fn withdrawal(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    Path(seq): Path<u64>,
+) -> Result<Response, Error> {
+    authority.operator_only(&peer)?;
+    let record = authority.revocation.kept(seq).await?.ok_or(Error::NotFound)?;
+    let effect = effect_read(&authority.db, seq).await?;
+    Ok(Json(Recorded {
+        epoch: record.place.epoch,
+        seq,
+        at_us: record.at.get(),
+        effective_at_us: effect.map(|(at, _)| at.get()),
+    })
+    .into_response())
+}
+
+fn named(kind: &str, key: String) -> Result<Withdrawal, Error> {
+    let digest = |key: String| match key.len() == 43 && key.bytes().all(is_base64url) {
+        true => Ok(key),
+        false => Err(Error::request("key is not a SHA-256 digest in base64url")),
+    };
+    match kind {
+        "client" => key
+            .parse::<ParticipantId>()
+            .map(Withdrawal::Client)
+            .map_err(|_| Error::request("key is not a participant")),
+        "client_cert" => digest(key).map(Withdrawal::ClientCert),
+        "signing_key" => digest(key).map(Withdrawal::SigningKey),
+        _ => Err(Error::request(
+            "kind is client, client_cert, signing_key or all_before",
+        )),
+    }
+}
+
+const fn is_base64url(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || c == b'-' || c == b'_'
+}
+
+impl Authority {
+    fn operator_only(&self, peer: &Peer) -> Result<(), Error> {
+        match peer.id.participant() == Some(self.participant) {
+            true => Ok(()),
+            false => Err(Error::Client),
+        }
+    }
+}

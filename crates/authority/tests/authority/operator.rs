@@ -1,0 +1,89 @@
+//! Withdrawals that the authority's operator asks for.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+use unefois_core::Event;
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::kit::{COMMUNE, Kit, form};
+
+both_databases![i3_a_withdrawal_of_a_client_takes_effect];
+
+const PATH: &str = "/as/withdrawals";
+
+fn asked(kind: &str, key: &str, reason: &str) -> String {
+    let fields = [("kind", kind), ("key", key), ("reason", reason)];
+    form(&fields.map(|(name, value)| (name, value.to_owned())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_operator_withdraws_and_says_what_and_why() {
+    let kit = Kit::new().await;
+    let right = asked("client", COMMUNE, "clé perdue");
+    for refused in [
+        kit.call(Method::POST, PATH, &right).await,
+        kit.call(Method::GET, "/as/withdrawals/1", "").await,
+    ] {
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED");
+    }
+    let digest = "A".repeat(43);
+    for wrong in [
+        asked("grant", COMMUNE, "x"),
+        asked("client", "commune", "x"),
+        asked("client_cert", &"A".repeat(42), "x"),
+        asked("signing_key", &"é".repeat(21), "x"),
+        asked("signing_key", &digest, ""),
+        asked("signing_key", &digest, "deux\nlignes"),
+        asked("signing_key", &digest, &"x".repeat(513)),
+        asked("all_before", COMMUNE, "x"),
+        format!("{right}&kind=client"),
+    ] {
+        let refused = kit.call_as_operator(Method::POST, PATH, &wrong).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(refused.json["unefois_reason"], "INVALID_REQUEST", "{wrong}");
+    }
+    for unknown in ["0", "1"] {
+        let path = format!("{PATH}/{unknown}");
+        let answer = kit.call_as_operator(Method::GET, &path, "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(kit.events().await, [] as [Event; 0], "nothing was withdrawn");
+    kit.stop().await;
+}
+
+async fn i3_a_withdrawal_of_a_client_takes_effect(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let body = asked("client", COMMUNE, "clé perdue");
+    let answer = kit.call_as_operator(Method::POST, PATH, &body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+    assert_eq!(
+        (&answer.json["epoch"], &answer.json["seq"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(answer.json["effective_at_us"], Value::Null);
+    let effective = async {
+        loop {
+            let answer = kit.call_as_operator(Method::GET, "/as/withdrawals/1", "").await;
+            if let Some(at) = answer.json["effective_at_us"].as_i64() {
+                assert!(at > answer.json["at_us"].as_i64().unwrap());
+                break;
+            }
+        }
+        while !kit.events().await.contains(&Event::Effective) {}
+    };
+    tokio::time::timeout(Duration::from_secs(10), effective)
+        .await
+        .expect("in time");
+    let entries = kit.entries().await;
+    let events: Vec<Event> = entries.iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [Event::Admin, Event::Effective]);
+    for entry in entries {
+        assert_eq!(entry.requester, Some(COMMUNE.parse().unwrap()));
+        assert!(entry.evidence_commit.is_some());
+    }
+    kit.stop().await;
+}

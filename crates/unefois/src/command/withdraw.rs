@@ -1,0 +1,186 @@
+//! `withdraw`: what the authority's operator withdraws in an emergency, from the machine that holds its certificate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use serde::Deserialize;
+use unefois_core::{Clock, Micros, ParticipantId};
+use unefois_mesh::{Connector, DirectoryFollower, HttpsClient, Identity, SystemClock, Target, Trust, status};
+
+use super::runtime;
+use crate::config::{Process, load, overrides};
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Largest answer that is read.
+const MAX_BYTES: usize = 64 * 1024;
+/// How often it is asked whether the withdrawal has taken effect.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// `withdraw`.
+#[derive(Debug, Args)]
+pub struct Withdraw {
+    /// The authority's configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Why, on one line of up to 512 bytes; the authority's ledger commits to it.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What is withdrawn: always what was minted until now.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Every token of a participant. Those that it is given later are good: have the directory leave it out as well.
+    Client {
+        /// Its name, urn:unefois:participant:SIRET.
+        participant: ParticipantId,
+    },
+    /// Every token bound to a certificate.
+    Certificate {
+        /// SHA-256 of the certificate in DER, base64url.
+        #[arg(allow_hyphen_values = true)]
+        x5t: String,
+    },
+    /// Every token signed by a key of the authority.
+    SigningKey {
+        /// Its thumbprint (RFC 7638).
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
+    /// Every token.
+    All,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    epoch: u64,
+    seq: u64,
+    at_us: i64,
+    effective_at_us: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    error_description: String,
+}
+
+/// Runs `withdraw …`: returns once the withdrawal is proved to hold everywhere.
+pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
+    let (kind, key) = match &withdraw.what {
+        What::Client { participant } => ("client", participant.to_string()),
+        What::Certificate { x5t } => ("client_cert", x5t.clone()),
+        What::SigningKey { kid } => ("signing_key", kid.clone()),
+        What::All => ("all_before", String::new()),
+    };
+    let authority = Caller::open(&withdraw.config)?;
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("kind", kind), ("key", &key), ("reason", &withdraw.reason)])
+        .finish();
+    runtime()?.block_on(async {
+        let recorded = authority.call(Method::POST, "/as/withdrawals", body).await?;
+        console.say(&format!(
+            "retrait enregistré à {} ; attente de sa prise d'effet",
+            Micros::new(recorded.at_us).to_rfc3339()
+        ));
+        let effective_at = authority.effective(recorded.seq).await?;
+        let value = serde_json::json!({
+            "epoch": recorded.epoch,
+            "seq": recorded.seq,
+            "recorded_at": Micros::new(recorded.at_us).to_rfc3339(),
+            "effective_at": effective_at.to_rfc3339(),
+        });
+        console.data(&value, || {
+            let took = effective_at.ms_since(Micros::new(recorded.at_us));
+            format!("retrait effectif à {} ({took} ms)", effective_at.to_rfc3339())
+        })
+    })
+}
+
+/// The authority that runs, as its own certificate reaches it.
+struct Caller {
+    client: HttpsClient,
+    target: Target,
+}
+
+impl Caller {
+    fn open(config: &Path) -> Result<Self, Failure> {
+        let file = |e: &(dyn std::error::Error + 'static)| {
+            Failure::new(Kind::NoInput, "un fichier de la configuration n'est pas accepté")
+                .because(status::chain(e))
+        };
+        let read: Process<unefois_authority::Config> = load(config, &overrides(std::env::vars_os()))?;
+        let role = read.role;
+        let identity = Identity::load(role.tls.chain, role.tls.key).map_err(|e| file(&e))?;
+        let trust = Trust::load(role.tls.authorities, role.tls.crls).map_err(|e| file(&e))?;
+        let address: Uri = role.authority.mesh_url.parse().map_err(|e| file(&e))?;
+        let at = address
+            .authority()
+            .cloned()
+            .ok_or_else(|| Failure::new(Kind::Configuration, "authority.mesh_url n'a pas d'adresse"))?;
+        let target = Target {
+            peer: role.authority.participant,
+            authority: at,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let directory = Arc::new(DirectoryFollower::load(role.directory).map_err(|e| file(&e))?);
+        let gate = directory.gate(Arc::clone(&clock));
+        let connector = Connector::new(Arc::new(trust), gate, Arc::new(identity), clock);
+        Ok(Self {
+            client: connector.https(&target),
+            target,
+        })
+    }
+
+    async fn call(&self, method: Method, path: &str, form: String) -> Result<Recorded, Failure> {
+        let url = format!("https://{}{path}", self.target.authority);
+        let url: Uri = url.parse().map_err(|e| {
+            Failure::new(Kind::Configuration, "authority.mesh_url n'est pas une adresse").because(e)
+        })?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let answer = self
+            .client
+            .request(method, &url, headers, form.into(), DEADLINE, MAX_BYTES)
+            .await
+            .map_err(|e| {
+                Failure::new(Kind::Unreachable, "l'autorité ne répond pas")
+                    .because(status::chain(&e))
+                    .next("vérifiez qu'elle est en service, et authority.mesh_url")
+            })?;
+        let broken = || Failure::new(Kind::Protocol, "la réponse de l'autorité n'est pas lue");
+        if matches!(answer.status, StatusCode::OK | StatusCode::CREATED) {
+            return serde_json::from_slice(&answer.body).map_err(|e| broken().because(e));
+        }
+        let refused: Refused = serde_json::from_slice(&answer.body).map_err(|e| broken().because(e))?;
+        let kind = match answer.status.is_server_error() {
+            true => Kind::TryAgain,
+            false => Kind::Refused,
+        };
+        let said = unefois_core::in_line(&refused.error_description);
+        Err(Failure::new(kind, "l'autorité refuse le retrait").because(said))
+    }
+
+    /// Waits until the record has taken effect: a lease at most, while the authority runs.
+    async fn effective(&self, seq: u64) -> Result<Micros, Failure> {
+        let path = format!("/as/withdrawals/{seq}");
+        let mut every = tokio::time::interval(ASK_EVERY);
+        loop {
+            every.tick().await;
+            let recorded = self.call(Method::GET, &path, String::new()).await?;
+            if let Some(at) = recorded.effective_at_us {
+                return Ok(Micros::new(at));
+            }
+        }
+    }
+}
