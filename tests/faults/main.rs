@@ -29,9 +29,13 @@ mod workload;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+/// The name by which this program is called where nodes are to run without their guard.
+const UNGUARDED: &str = "unguarded";
 
 /// Faults, and the count of what they broke.
 #[derive(Debug, Parser)]
@@ -99,7 +103,11 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // The roles run in processes of this same program.
     if args.get(1).is_some_and(|arg| arg == "serve") {
-        return unefois::run(args);
+        let name = args.first().and_then(|program| Path::new(program).file_name());
+        return match name.is_some_and(|name| name == UNGUARDED) {
+            true => unefois::run_without_guard(args),
+            false => unefois::run(args),
+        };
     }
     match run(&Cli::parse_from(args)) {
         Ok(true) => ExitCode::SUCCESS,

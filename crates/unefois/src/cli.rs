@@ -80,6 +80,24 @@ enum Command {
 
 /// Runs one command line and says how the process ends.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_by(dispatch, args)
+}
+
+/// As [`run`], but `serve node` runs [without its guard](unefois_node::Node::without_guard): what a run of faults compares
+/// with. The program has no line, variable or key that leads here.
+#[doc(hidden)]
+pub fn run_without_guard(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let unguarded = |command, console| match command {
+        Command::Serve(command) => serve::run(command, console, unefois_node::Node::without_guard),
+        other => dispatch(other, console),
+    };
+    run_by(unguarded, args)
+}
+
+fn run_by(
+    dispatch: impl FnOnce(Command, Console) -> Result<(), Failure>,
+    args: impl IntoIterator<Item = OsString>,
+) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
         Ok(cli) => {
@@ -134,7 +152,7 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Directory(command) => directory::run(command, console),
         Command::Catalogue(command) => catalogue::run(command, console),
         Command::Demo(demo) => demo::run(&demo, console),
-        Command::Serve(command) => serve::run(command, console),
+        Command::Serve(command) => serve::run(command, console, |node| node),
         Command::Withdraw(command) => withdraw::run(&command, console),
         Command::Audit(command) => audit::run(command, console),
         Command::Db(command) => db::run(command, console),

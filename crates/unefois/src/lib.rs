@@ -15,4 +15,4 @@ pub mod progress;
 pub mod sandbox_check;
 pub mod telemetry;
 pub mod verify;
-pub use cli::run;
+pub use cli::{run, run_without_guard};

@@ -40,12 +40,12 @@ pub struct Role {
     config: PathBuf,
 }
 
-/// Runs `serve …`.
-pub fn run(command: ServeCommand, console: Console) -> Result<(), Failure> {
+/// Runs `serve …`; a node once `prepare` has had it.
+pub fn run(command: ServeCommand, console: Console, prepare: fn(Node) -> Node) -> Result<(), Failure> {
     runtime()?.block_on(async {
         match command {
             ServeCommand::Authority(role) => authority(&role, console).await,
-            ServeCommand::Node(role) => node(&role, console).await,
+            ServeCommand::Node(role) => node(&role, console, prepare).await,
         }
     })
 }
@@ -77,7 +77,7 @@ async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn node(role: &Role, console: Console) -> Result<(), Failure> {
+async fn node(role: &Role, console: Console, prepare: fn(Node) -> Node) -> Result<(), Failure> {
     let process: Process<unefois_node::Config> = load(&role.config, &overrides(std::env::vars_os()))?;
     let mut host = Host::start(&role.config, &process.telemetry)?;
     let surroundings = Surroundings {
@@ -85,7 +85,7 @@ async fn node(role: &Role, console: Console) -> Result<(), Failure> {
         random: SystemRandom::new(),
     };
     let node = Node::build(process.role, surroundings).await;
-    let node = node.map_err(|e| not_started(&e))?;
+    let node = prepare(node.map_err(|e| not_started(&e))?);
     if let Some(admin) = &process.admin {
         host.admin("node", admin, node_checks(&node)).await?;
     }
