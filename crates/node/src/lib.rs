@@ -3,7 +3,7 @@
 //! - I1, I4, I8: see [`producer`].
 //! - I3: nothing is released without a fresh withdrawal [`lease`]: asked when the release is recorded, and again by the
 //!   [guard](lease::Guard) for each piece of the attestation that HTTP/2 takes. A withdrawal, or a lapse, resets the
-//!   streams under way that it forbids and waits until this process holds nothing of them; only then does it say so.
+//!   streams under way that it forbids and waits until nothing of them can be sent; only then does it say so.
 //! - I9: an expired directory, a lapsed lease or a ledger that cannot be written refuse everything.
 
 pub mod backoffice;

@@ -1,8 +1,8 @@
-//! The way out of one answer: what of it is still in this process, and how to keep it there.
+//! The way out of one answer: what of it has not left yet, and how to keep it here.
 //!
-//! Bytes that a body gave away wait in HTTP/2 for the peer's window, then in TLS for the socket. Each piece therefore
-//! carries its own count, which ends when HTTP/2 lets go of it, written or dropped; what then still lies in TLS is known
-//! by the connection's [`Wire`].
+//! Bytes that a body gave away wait in HTTP/2 for the peer's window, then in TLS and in the kernel for the network. Each
+//! piece therefore carries its own count, which ends when HTTP/2 lets go of it, written or dropped; what then still lies
+//! below is known by the connection's [`Wire`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ struct Way {
     held: watch::Sender<Held>,
 }
 
-/// What this process has of an answer.
+/// What is held of an answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     /// Whether its body lives.
@@ -82,12 +82,13 @@ impl Egress {
         }
     }
 
-    /// Cuts the whole connection: what it holds does not leave, nor what the kernel has not sent yet.
+    /// Cuts the whole connection: what it holds does not leave, the kernel's part included.
     pub fn cut(&self) {
         self.0.wire.cut();
     }
 
-    /// Whether this process has no byte of the guarded answer any more, and will have none.
+    /// Whether every byte of the guarded answer was sent or dropped: none is in this process, nor waits in its kernel, and
+    /// none will. Where the connection is not of the mesh, the kernel's part counts as sent.
     pub fn is_over(&self) -> bool {
         let held = *self.0.held.borrow();
         self.0.wire.is_closed() || held.is_none() && self.0.wire.is_rid_of(held.turn)

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -23,7 +24,7 @@ use unefois_core::Reason;
 use super::activity::{Activity, UnderWay};
 use super::egress::{Egress, Passage};
 use super::pace;
-use super::wire::{Watched, Wire};
+use super::wire::{Kernel, Watched, Wire};
 use crate::acceptor::{Accepted, Acceptor};
 use crate::limits::Places;
 use crate::{Limits, Peer, PeerId, PeerRefusal, Refusals, status};
@@ -88,11 +89,12 @@ impl Server {
             Some(_) | None => self.builder().http1_only(),
         };
         let wire = Wire::new(accepted.cut.clone());
-        let io = Watched::new(TokioIo::new(accepted.stream), &wire, |io| {
-            if let Err(error) = io.inner().get_ref().0.set_zero_linger() {
-                tracing::warn!(%error, "what the kernel holds of a connection that is cut may still leave");
-            }
-        });
+        // A browser's connection is nothing that a withdrawal ends.
+        let kernel = match caller.peer {
+            Some(_) => Kernel(|io: &TokioIo<TlsStream<TcpStream>>| Some(io.inner().get_ref().0)),
+            None => Kernel::UNWATCHED,
+        };
+        let io = Watched::new(TokioIo::new(accepted.stream), &wire, kernel);
         self.connection(builder, io, caller, wire, accepted.cut).await;
         drop(accepted.entry);
     }
@@ -127,8 +129,7 @@ impl Server {
     {
         let cut = CancellationToken::new();
         let wire = Wire::new(cut.clone());
-        // Its peer is on this machine.
-        let io = Watched::new(io, &wire, |_| {});
+        let io = Watched::new(io, &wire, Kernel::UNWATCHED);
         self.connection(self.builder(), io, caller, wire, cut).await;
     }
 

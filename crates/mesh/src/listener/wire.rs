@@ -1,16 +1,23 @@
 //! What a connection still holds of what it was given to write.
 //!
-//! HTTP/2 and TLS keep bytes until the socket takes them, and tell nobody. But each turn of a connection, one poll of it,
-//! ends either with everything flushed or with a write that waits for the socket. So whoever saw HTTP/2 let go of its bytes
-//! during a turn knows that they are in the kernel once that turn, or a later one, has ended flushed.
+//! HTTP/2, TLS and the kernel keep bytes until the next takes them, and tell nobody. But each turn of a connection, one
+//! poll of it, ends either with everything flushed or with a write that waits for the socket; and a socket with
+//! `TCP_NOTSENT_LOWAT` of one byte is writable only while the kernel has nothing left that it has not sent. So whoever saw
+//! HTTP/2 let go of its bytes during a turn knows that they were sent once that turn, or a later one, has ended flushed and
+//! the socket writable.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Wire {
     turns: watch::Sender<Turns>,
-    /// Whether the last that this turn did was a flush that ended.
+    /// Whether the last that this turn did was a flush after which nothing was left.
     flushed: AtomicBool,
     cut: CancellationToken,
 }
@@ -57,7 +64,7 @@ impl Wire {
         self.turns.borrow().begun
     }
 
-    /// Whether what was let go of at `turn` is in the kernel, or gone with the connection.
+    /// Whether what was let go of at `turn` was sent, or is gone with the connection.
     pub(super) fn is_rid_of(&self, turn: u64) -> bool {
         self.turns.borrow().are_rid_of(turn)
     }
@@ -92,13 +99,28 @@ impl Turns {
     }
 }
 
+/// How the kernel's part of a connection is reached from what HTTP writes to.
+pub(super) struct Kernel<I>(pub(super) fn(&I) -> Option<&TcpStream>);
+
+impl<I> Clone for Kernel<I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for Kernel<I> {}
+
+impl<I> Kernel<I> {
+    /// A connection that nothing is to be kept back on.
+    pub(super) const UNWATCHED: Self = Self(|_| None);
+}
+
 /// A connection's socket, whose writes are watched.
 pub(super) struct Watched<I> {
     /// Closed before `end` says so.
     io: I,
     end: End,
-    /// Makes the kernel forget what it has not sent yet.
-    forget: fn(&I),
+    kernel: Kernel<I>,
 }
 
 struct End(Arc<Wire>);
@@ -110,13 +132,23 @@ impl Drop for End {
 }
 
 impl<I> Watched<I> {
-    /// `io`, the socket of `wire`; a cut ends with `forget`.
-    pub(super) fn new(io: I, wire: &Arc<Wire>, forget: fn(&I)) -> Self {
+    /// `io`, the socket of `wire`.
+    pub(super) fn new(io: I, wire: &Arc<Wire>, kernel: Kernel<I>) -> Self {
+        if let Some(socket) = kernel.0(&io)
+            && let Err(error) = SockRef::from(socket).set_tcp_notsent_lowat(1)
+        {
+            tracing::warn!(%error, "what the kernel holds of a connection is not known");
+        }
         Self {
             io,
             end: End(Arc::clone(wire)),
-            forget,
+            kernel,
         }
+    }
+
+    /// Wakes the connection where the kernel has something left; whether it has not.
+    fn is_sent(&self, cx: &mut Context<'_>) -> bool {
+        self.kernel.0(&self.io).is_none_or(|socket| poll_sent(socket, cx).is_ready())
     }
 
     fn flushed(&self, flushed: bool) {
@@ -126,8 +158,11 @@ impl<I> Watched<I> {
 
 impl<I> Drop for Watched<I> {
     fn drop(&mut self) {
-        if self.end.0.cut.is_cancelled() {
-            (self.forget)(&self.io);
+        if self.end.0.cut.is_cancelled()
+            && let Some(socket) = self.kernel.0(&self.io)
+            && let Err(error) = socket.set_zero_linger()
+        {
+            tracing::warn!(%error, "what the kernel holds of a connection that is cut may still leave");
         }
     }
 }
@@ -150,7 +185,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flush = Pin::new(&mut self.io).poll_flush(cx);
-        self.flushed(matches!(flush, Poll::Ready(Ok(()))));
+        self.flushed(matches!(flush, Poll::Ready(Ok(()))) && self.is_sent(cx));
         flush
     }
 
@@ -169,5 +204,69 @@ impl<I: Write + Unpin> Write for Watched<I> {
     ) -> Poll<io::Result<usize>> {
         self.flushed(false);
         Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+}
+
+/// Ready once the kernel has sent all that it took, or the socket can send no more; on a socket whose `TCP_NOTSENT_LOWAT`
+/// is one byte. Where that cannot be learnt, never.
+fn poll_sent(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        // The kernel's word, where tokio would repeat what it heard last.
+        let sent = socket.try_io(Interest::WRITABLE, || {
+            let mut asked = [PollFd::new(socket, PollFlags::OUT)];
+            match retry_on_intr(|| poll(&mut asked, Some(&Timespec::default())))? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        match sent {
+            Ok(()) => return Poll::Ready(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if ready!(socket.poll_write_ready(cx)).is_err() {
+                    return Poll::Pending;
+                }
+            }
+            Err(_) => return Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn what_the_kernel_holds_is_not_sent_until_its_peer_reads() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpSocket::new_v4().unwrap();
+        peer.set_recv_buffer_size(16 * 1024).unwrap();
+        let mut peer = peer.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        SockRef::from(&socket).set_tcp_notsent_lowat(1).unwrap();
+        assert!(poll_fn(|cx| poll_sent(&socket, cx)).now_or_never().is_some());
+
+        // Until the peer's kernel has no room; nothing but kernels takes part.
+        let mut written = 0;
+        while tokio::time::timeout(Duration::from_millis(500), socket.writable())
+            .await
+            .is_ok()
+        {
+            written += socket.try_write(&[7; 64 * 1024]).unwrap_or_default();
+        }
+        assert!(poll_fn(|cx| poll_sent(&socket, cx)).now_or_never().is_none());
+        let mut read = vec![0; written];
+        let sent = poll_fn(|cx| poll_sent(&socket, cx));
+        let both = async { tokio::join!(sent, peer.read_exact(&mut read)) };
+        let ((), n) = tokio::time::timeout(WAIT, both).await.unwrap();
+        assert_eq!(n.unwrap(), written);
     }
 }

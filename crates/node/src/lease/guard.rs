@@ -15,9 +15,9 @@ use unefois_mesh::{Egress, Passage};
 
 use super::Lease;
 
-/// How long a connection may take to let go of a stream that was reset. One that takes longer does not read its socket: it
-/// is cut, so that it delays nobody.
-const LET_GO: Duration = Duration::from_millis(50);
+/// How long a connection may take to let go of a stream that was reset: to send what TLS and the kernel had of it. The peer
+/// of one that takes longer does not read its socket: it is cut, so that it delays nobody.
+const LET_GO: Duration = Duration::from_millis(100);
 /// Answers that are registered before those that are over are looked for.
 const SWEEP: usize = 64;
 
@@ -37,7 +37,7 @@ struct UnderWay {
     sweep_at: usize,
 }
 
-/// An answer of which this process may have something left.
+/// An answer of which something may be left.
 #[derive(Debug)]
 struct Answer {
     token: Arc<VerifiedToken>,
@@ -83,8 +83,8 @@ impl Guard {
         passage
     }
 
-    /// Ends every answer under way that may not go on, and returns once this process has no byte of them: their streams
-    /// are reset, and a connection that does not let go of them within 50 ms is cut.
+    /// Ends every answer under way that may not go on, and returns once no byte of them can be sent any more: their streams
+    /// are reset, and a connection that does not let go of them within 100 ms is cut.
     ///
     /// An answer that has not begun is left to its first check, which can still give its claim back.
     pub async fn end_forbidden(&self) {

@@ -143,7 +143,7 @@ impl Keeper {
     }
 
     /// Applies records, ends the answers that they forbid, writes the view down, then acknowledges: after that no release
-    /// under an older view is in this log at or beyond the size told, and no byte of such a release in this process.
+    /// under an older view is in this log at or beyond the size told, and no byte of such a release can be sent.
     async fn apply(&self, jws: &str, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
         let applied = self
             .lease
