@@ -139,7 +139,7 @@ pub(crate) async fn exchange(ledger: &Ledger) -> Result<Ack, unefois_ledger::Err
     });
     let attempt = match ledger.begin(request).await? {
         Begin::First(attempt) | Begin::Again(attempt) => attempt,
-        Begin::Refused(_) => return Err(unefois_ledger::Error::Unavailable),
+        Begin::Refused(_) | Begin::TooSoon(_) => return Err(unefois_ledger::Error::Unavailable),
     };
     let view = RevocationView { epoch: 1, seq: 1 };
     let release = ReleaseDraft {

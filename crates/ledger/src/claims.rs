@@ -1,6 +1,7 @@
 //! Who holds a handle: the claims of one batch, judged in the order of the queue and written in one go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use unefois_core::{Handle, Micros, Reason};
 use unefois_store::claim::{self, Claim, ClaimKey, Uses};
@@ -80,6 +81,16 @@ fn judge_uses(mode: ClaimMode, uses: Option<&Uses>, now: Micros) -> Verdict {
         return Verdict::Refused(Reason::QuotaConsumer);
     }
     Verdict::First
+}
+
+/// How long a standing handle that was used has to wait for its next use.
+pub(crate) fn wait(mode: ClaimMode, uses: Option<Uses>, now: Micros) -> Duration {
+    let (Some(uses), ClaimMode::Standing { min_interval_s, .. }) = (uses, mode) else {
+        return Duration::ZERO;
+    };
+    let free = uses.at.plus_ms(i64::from(min_interval_s.unwrap_or(0)) * 1_000);
+    let micros = free.get().saturating_sub(now.get());
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// What was found under a key, and what the batch leaves there.

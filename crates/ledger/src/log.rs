@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,7 +16,7 @@ use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKe
 use crate::Error;
 use crate::attempt::{Attempt, ClaimRequest, Registry};
 use crate::batch::{Item, Leaf, commit_evidence, released};
-use crate::claims::{Verdict, judge};
+use crate::claims::{Verdict, judge, wait};
 use crate::draft::{Draft, ReleaseDraft, withheld};
 use crate::guard::{Guard, Patience, Seen, Standing};
 use crate::read::{LogView, Shelf, tree_at};
@@ -76,6 +77,8 @@ pub enum Begin {
     Again(Attempt),
     /// It cannot be answered; nothing is written yet.
     Refused(Reason),
+    /// The standing handle was used too short a time ago; how long it has to wait. Nothing is written yet.
+    TooSoon(Duration),
 }
 
 impl Ledger {
@@ -179,6 +182,7 @@ impl Ledger {
         // What is refused is refused whoever else is under way: only what could be answered has to wait.
         Ok(
             match (judge(&request, claim.as_ref(), uses.as_ref(), None, now), attempt) {
+                (Verdict::Refused(Reason::QuotaConsumer), _) => Begin::TooSoon(wait(request.mode, uses, now)),
                 (Verdict::Refused(reason), _) => Begin::Refused(reason),
                 (Verdict::First | Verdict::Again, None) => Begin::Refused(Reason::InProgress),
                 (Verdict::First, Some(attempt)) => Begin::First(attempt),

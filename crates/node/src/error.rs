@@ -61,6 +61,12 @@ pub enum Error {
     /// The handle is held by another request, or this one cannot be answered again.
     #[error("the request cannot be answered: {0}")]
     Claim(Reason),
+    /// A standing handle was used too short a time ago.
+    #[error("the grant allows no use yet: its last one is too recent")]
+    TooSoon {
+        /// Until it allows the next.
+        wait: Duration,
+    },
     /// The consumer's quota is used up.
     #[error("the quota of calls is used up")]
     Quota {
@@ -112,7 +118,7 @@ impl Error {
             Self::Decision(refusal) => refusal.reason,
             Self::NotServed => Reason::UnsupportedRevision,
             Self::Claim(reason) => *reason,
-            Self::Quota { .. } | Self::Refused { .. } => Reason::QuotaConsumer,
+            Self::TooSoon { .. } | Self::Quota { .. } | Self::Refused { .. } => Reason::QuotaConsumer,
             Self::Closed { .. } => Reason::Maintenance,
             Self::PivotKey(_) | Self::Seal(_) => Reason::KeyUnavailable,
             Self::Pivot => Reason::InvalidRequest,
@@ -134,7 +140,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota { wait } | Self::Refused { wait } => *wait,
-            Self::Closed { wait } => Some(*wait),
+            Self::TooSoon { wait } | Self::Closed { wait } => Some(*wait),
             Self::Source(failure) => match failure {
                 Failure::Quota { retry_after } | Failure::Maintenance { retry_after } => {
                     Some(retry_after.unwrap_or(SOURCE))

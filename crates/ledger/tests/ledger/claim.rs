@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use unefois_core::{Event, Outcome, Reason, RevocationView, Sha256};
+use unefois_core::{Clock as _, Event, Outcome, Reason, RevocationView, Sha256};
 use unefois_ledger::{Begin, ClaimRequest, GateState, Ledger, Release};
 
 use crate::both_databases;
@@ -29,6 +29,7 @@ both_databases![
     i3_views_never_decrease,
     in_progress_while_an_attempt_runs,
     standing_handle_keeps_its_limits,
+    i2_standing_limits_hold_over_replicas_and_restarts,
     standing_handle_counts_a_withheld_use_back,
 ];
 
@@ -334,6 +335,68 @@ async fn standing_handle_keeps_its_limits(database: TestDatabase) {
     scene.clock.forward_ms(60_000);
     let (reason, _) = refused(decide(&ledger, request(), payload(1)).await);
     assert_eq!(reason, Reason::TokenConsumed);
+}
+
+/// What the writes of many requests decide, with the early look-up left out: how many won, and why the others lost.
+async fn decide_all(replicas: &[Ledger; 2], requests: Vec<ClaimRequest>) -> (usize, Vec<Reason>) {
+    let one = |(n, request): (usize, ClaimRequest)| async move {
+        loop {
+            match decide(&replicas[n % 2], request.clone(), payload(1)).await {
+                Release::Claimed(_) => return Ok(()),
+                Release::Again(_) => panic!("nobody retries"),
+                // The other replica writes at this moment.
+                Release::Refused(Reason::InProgress, _) => {}
+                Release::Refused(reason, _) => return Err(reason),
+            }
+        }
+    };
+    let done = join_all(requests.into_iter().enumerate().map(one)).await;
+    let lost: Vec<Reason> = done.iter().filter_map(|done| done.err()).collect();
+    (done.len() - lost.len(), lost)
+}
+
+async fn i2_standing_limits_hold_over_replicas_and_restarts(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let handle = scene.handle();
+    let many = || {
+        (0..20)
+            .map(|_| scene.standing(handle, Some(3), Some(60)))
+            .collect()
+    };
+    let (reason_once, reason_used_up) = (Reason::QuotaConsumer, Reason::TokenConsumed);
+    for (expected, lost) in [
+        (1, reason_once),
+        (1, reason_once),
+        (1, reason_used_up),
+        (0, reason_used_up),
+    ] {
+        // Each round finds other processes, which know what the database holds.
+        let replicas = [scene.open(1).await, scene.open(2).await];
+        let (won, reasons) = decide_all(&replicas, many()).await;
+        assert_eq!((won, reasons), (expected, vec![lost; 20 - expected]));
+        for replica in &replicas {
+            let again = replica
+                .begin(scene.standing(handle, Some(3), Some(60)))
+                .await
+                .unwrap();
+            match again {
+                Begin::TooSoon(wait) if lost == reason_once => assert_eq!(wait.as_secs(), 60),
+                Begin::Refused(reason) => assert_eq!(reason, reason_used_up),
+                other => panic!("{other:?}"),
+            }
+        }
+        scene.clock.forward_ms(60_000);
+        // Forgetting claims forgets no use: a request of yesterday would be a new one, and there is none left.
+        replicas[0].purge(scene.clock.now()).await.unwrap();
+        for replica in replicas {
+            replica.close().await;
+        }
+    }
+    scene.clock.forward_ms(30 * 24 * 3_600_000);
+    let ledger = scene.open(1).await;
+    ledger.purge(scene.clock.now()).await.unwrap();
+    let month_later = fetch(&ledger, scene.standing(handle, Some(3), Some(60)), payload(1)).await;
+    assert_eq!(month_later.unwrap_err(), Reason::TokenConsumed);
 }
 
 async fn standing_handle_counts_a_withheld_use_back(database: TestDatabase) {

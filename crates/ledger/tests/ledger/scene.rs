@@ -236,6 +236,7 @@ pub(crate) async fn fetch(
             .await
             .expect("the ledger writes")),
         Begin::Refused(reason) => Err(reason),
+        Begin::TooSoon(_) => Err(Reason::QuotaConsumer),
     }
 }
 

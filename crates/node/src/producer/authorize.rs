@@ -121,6 +121,7 @@ impl Inner {
                 attempt
             }
             Begin::Refused(reason) => return Err(Error::Claim(reason)),
+            Begin::TooSoon(wait) => return Err(Error::TooSoon { wait }),
         };
 
         let per_minute = edition

@@ -56,7 +56,7 @@ async fn states(house: &House) -> Vec<ElementState> {
 }
 
 /// Waits until the node has noted this place.
-async fn noted(house: &House, seq: u64) {
+pub(crate) async fn noted(house: &House, seq: u64) {
     let reached = async {
         let mut look = tokio::time::interval(Duration::from_millis(5));
         loop {

@@ -16,6 +16,7 @@ mod oauth;
 #[path = "../support/pki.rs"]
 mod pki;
 mod request;
+mod standing;
 mod verify;
 #[path = "../support/world.rs"]
 #[expect(dead_code, unused_imports, reason = "the producer's tests use all of it")]

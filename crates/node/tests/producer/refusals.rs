@@ -338,8 +338,11 @@ async fn a_standing_handle_keeps_its_interval() {
         min_interval_s: Some(60),
     };
     caller.fetch(world.request(&grant)).await.expect("first use");
-    let (reason, _) = caller.refused(world.request(&grant)).await;
+    let (reason, status) = caller.refused(world.request(&grant)).await;
     assert_eq!(reason, Reason::QuotaConsumer);
+    let wait = Refusal::of(&status).and_then(|refusal| refusal.retry_after);
+    let wait = wait.expect("it may come back").as_secs();
+    assert!((50..=60).contains(&wait), "in {wait} s");
     let released = node
         .entries()
         .await
