@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::effect::deadline_ms;
 use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
-use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_jose::jws;
 use unefois_store::authority::effect::effect_missing;
 use unefois_store::authority::revocation as store;
@@ -91,7 +91,7 @@ struct State {
 /// What is withdrawn in one transaction.
 enum Change {
     /// These handles, by whom.
-    Grants(Vec<Handle>, &'static str),
+    Grants(Vec<Handle>, WithdrawnBy),
     /// What is no single grant.
     Other(Withdrawal),
 }
@@ -172,7 +172,7 @@ impl Revocation {
     pub(crate) async fn withdraw(
         self: &Arc<Self>,
         handles: &[Handle],
-        by: &'static str,
+        by: WithdrawnBy,
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
         let change = Change::Grants(handles.to_vec(), by);
@@ -227,7 +227,7 @@ impl Revocation {
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
         let written = match change {
-            Change::Grants(handles, by) => store::withdraw(&mut tx, self.epoch, handles, by, at).await?,
+            Change::Grants(handles, by) => store::withdraw(&mut tx, self.epoch, handles, *by, at).await?,
             Change::Other(withdrawal) => {
                 store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
             }

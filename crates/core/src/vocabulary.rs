@@ -204,6 +204,8 @@ words! {
         CodeReuse = 3, "code_reuse";
         /// The person, who narrowed it: another handle follows.
         Narrowed = 4, "narrowed";
+        /// The authority, because it could not record that it was given.
+        Unrecorded = 5, "unrecorded";
     }
 }
 

@@ -55,6 +55,7 @@ impl From<&OwnRecord> for pb::ConsumerRecord {
                     Some(WithdrawnBy::Consumer) => pb::WithdrawnBy::Consumer,
                     Some(WithdrawnBy::CodeReuse) => pb::WithdrawnBy::CodeReuse,
                     Some(WithdrawnBy::Narrowed) => pb::WithdrawnBy::Narrowed,
+                    Some(WithdrawnBy::Unrecorded) => pb::WithdrawnBy::Unrecorded,
                     None => pb::WithdrawnBy::Unspecified,
                 }
                 .into(),
@@ -155,6 +156,7 @@ const fn ended_by(by: pb::WithdrawnBy) -> Option<WithdrawnBy> {
         pb::WithdrawnBy::Consumer => Some(WithdrawnBy::Consumer),
         pb::WithdrawnBy::CodeReuse => Some(WithdrawnBy::CodeReuse),
         pb::WithdrawnBy::Narrowed => Some(WithdrawnBy::Narrowed),
+        pb::WithdrawnBy::Unrecorded => Some(WithdrawnBy::Unrecorded),
         pb::WithdrawnBy::Unspecified => None,
     }
 }

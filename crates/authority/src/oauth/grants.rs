@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use unefois_core::{AuthorizationDetails, Event, Handle, Sha256};
+use unefois_core::{AuthorizationDetails, Event, Handle, Sha256, WithdrawnBy};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
@@ -39,7 +39,7 @@ pub(crate) async fn revoke(
     let now = authority.clock.now();
     let hash = Sha256::of(token.as_bytes());
     if let Some(grant) = refresh_find(&authority.db, &hash, client.bearer(), now).await? {
-        authority.end_grant(&grant, "consumer").await?;
+        authority.end_grant(&grant, WithdrawnBy::Consumer).await?;
     }
     Ok(StatusCode::OK.into_response())
 }
@@ -83,7 +83,7 @@ pub(crate) async fn delete_grant(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let row = authority.own_grant(&peer, &id).await?;
-    authority.end_grant(&row.grant.id, "consumer").await?;
+    authority.end_grant(&row.grant.id, WithdrawnBy::Consumer).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -103,7 +103,7 @@ impl Authority {
 
     /// Ends every element of a grant that still stands: the record is announced, the entry `withdrawn` durable, when
     /// it returns.
-    pub(crate) async fn end_grant(&self, id: &GrantId, by: &'static str) -> Result<(), Error> {
+    pub(crate) async fn end_grant(&self, id: &GrantId, by: WithdrawnBy) -> Result<(), Error> {
         let (row, _) = grant_at_head(&self.db, id).await?.ok_or(Error::NotFound)?;
         let handles: Vec<Handle> = row.elements.iter().map(|e| e.handle).collect();
         self.withdraw(&row, &handles, by).await
@@ -114,7 +114,7 @@ impl Authority {
         &self,
         row: &GrantRow,
         handles: &[Handle],
-        by: &'static str,
+        by: WithdrawnBy,
     ) -> Result<(), Error> {
         let fresh = self.revocation.withdraw(handles, by, self.clock.now()).await?;
         let view = self.revocation.view();

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use unefois_core::authorization::ModeKind;
-use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, Sha256};
+use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, Sha256, WithdrawnBy};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{CodeUse, code_use, refresh_find, refresh_insert};
@@ -92,7 +92,7 @@ async fn by_code(authority: &Authority, client: &Client, form: &mut Form) -> Res
     match used {
         CodeUse::Unknown => Err(Error::Grant),
         CodeUse::Again(grant) => {
-            authority.end_grant(&grant, "code_reuse").await?;
+            authority.end_grant(&grant, WithdrawnBy::CodeReuse).await?;
             Err(Error::Grant)
         }
         CodeUse::First(grant, code) => {

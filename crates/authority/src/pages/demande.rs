@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
 use unefois_core::authorization::{Need, UnitRequest};
-use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName};
+use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, WithdrawnBy};
 use unefois_mesh::web;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Code, Element, Grant, code_insert, grant_insert};
@@ -308,7 +308,7 @@ impl Authority {
             };
             if let Err(error) = self.journal.write(Event::Granted, fact).await {
                 // The code never leaves, so nobody can use the grant; it need not stand in the list either.
-                self.end_grant(&id, "unrecorded")
+                self.end_grant(&id, WithdrawnBy::Unrecorded)
                     .await
                     .unwrap_or_else(|e| pages::log(&e));
                 return Err(error);

@@ -5,7 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use unefois_core::authorization::ModeKind;
-use unefois_core::{AuthorizationDetails, Handle, Micros};
+use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
@@ -52,7 +52,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
         };
         match state {
             GrantState::Current => page.current.push(card),
-            GrantState::Ended { .. } => page.ended.push(card),
+            GrantState::Ended { .. } | GrantState::GivenBack { .. } => page.ended.push(card),
             GrantState::Stopped { .. } => page.stopped.push(card),
         }
     }
@@ -136,7 +136,7 @@ pub(crate) async fn withdraw(
     authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
     let row = authority.my_grant(&reader, &id).await?;
     let handles: Vec<Handle> = row.elements.iter().map(|element| element.handle).collect();
-    authority.withdraw(&row, &handles, "person").await?;
+    authority.withdraw(&row, &handles, WithdrawnBy::Person).await?;
     Ok(pages::see_other(&format!("{}/arretee", address(&row))))
 }
 
@@ -185,9 +185,11 @@ fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
 }
 
 fn state(row: &GrantRow, now: Micros) -> GrantState {
-    let stopped = row.elements.iter().map(|e| e.withdrawn.as_ref().map(|w| w.at));
-    let stopped: Option<Vec<Micros>> = stopped.collect();
-    match stopped.and_then(|all| all.into_iter().max()) {
+    let withdrawn: Option<Vec<_>> = row.elements.iter().map(|e| e.withdrawn.as_ref()).collect();
+    let last = withdrawn.as_ref().and_then(|all| all.iter().map(|w| w.at).max());
+    let given_back = withdrawn.is_some_and(|all| all.iter().all(|w| w.by == WithdrawnBy::Consumer));
+    match last {
+        Some(at) if given_back => GrantState::GivenBack { at },
         Some(at) => GrantState::Stopped { at },
         None if now >= row.grant.ends_at => GrantState::Ended {
             at: row.grant.ends_at,

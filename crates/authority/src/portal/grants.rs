@@ -46,6 +46,11 @@ pub enum GrantState {
         /// Since when.
         at: Micros,
     },
+    /// The asker gave it back: nothing more is fetched under it.
+    GivenBack {
+        /// When.
+        at: Micros,
+    },
     /// The person stopped it. Whether that is proved to hold everywhere is another thing.
     Stopped {
         /// When the stop was recorded.

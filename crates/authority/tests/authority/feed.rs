@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{Reason, WithdrawnBy};
+use unefois_core::{Event, Reason, WithdrawnBy};
 use unefois_mesh::status;
 use unefois_proto::OwnRecords;
 use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServiceClient;
@@ -154,6 +154,37 @@ async fn a_consumer_is_told_of_its_own_handles_alone(database: TestDatabase) {
     assert_eq!(told(&records), [(handle(&two), WithdrawnBy::Consumer)]);
     assert_eq!((records.after, records.reached.seq), (1, 2));
     assert_eq!(commune.reached().await, 2);
+    // What was given back is shown so, and is nobody's to stop any more.
+    let id = two.json["grant_id"].as_str().unwrap();
+    let mut own = kit.browser();
+    own.follow("/fc/connexion").await;
+    let detail = own.get(&format!("/autorisations/{id}")).await;
+    assert!(
+        detail.body.contains("Rendue") && !detail.body.contains("Arrêtée"),
+        "{}",
+        detail.body
+    );
+    assert!(!detail.body.contains("/arreter"), "{}", detail.body);
+    let list = own.get("/autorisations").await;
+    assert!(
+        list.body.contains("Rendue par l’administration le"),
+        "{}",
+        list.body
+    );
+    let refresh = form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            two.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    let refused = kit.call(Method::POST, "/as/token", &refresh).await;
+    assert_eq!(refused.json["unefois_reason"], "GRANT_REVOKED");
+    // Of another's grant nothing is known.
+    let answer = kit.call_as_crous(&format!("/as/grants/{id}"), "").await;
+    assert!(answer.status.is_client_error());
+    let entries = kit.entries().await;
+    assert_eq!(entries.iter().filter(|e| e.event == Event::Withdrawn).count(), 2);
     // The others may go on from there; they heard of nothing.
     for other in &mut others {
         assert_eq!(other.reached().await, 2);

@@ -285,14 +285,24 @@ fn grants(lang: Lang) -> Grants {
     };
     Grants {
         current: vec![card(lang, "a", GrantState::Current, 0), standing],
-        ended: vec![card(
-            lang,
-            "c",
-            GrantState::Ended {
-                at: at("2025-11-03T09:00:00Z"),
-            },
-            1,
-        )],
+        ended: vec![
+            card(
+                lang,
+                "c",
+                GrantState::Ended {
+                    at: at("2025-11-03T09:00:00Z"),
+                },
+                1,
+            ),
+            card(
+                lang,
+                "e",
+                GrantState::GivenBack {
+                    at: at("2025-12-01T10:12:00Z"),
+                },
+                1,
+            ),
+        ],
         stopped: vec![card(
             lang,
             "d",

@@ -7,7 +7,7 @@ pub mod database;
 
 use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
-use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256};
+use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
 use unefois_store::authority::person::Said;
@@ -96,7 +96,7 @@ async fn take_epoch(db: &Db) -> Head {
 async fn withdraw(db: &Db, epoch: u64, handles: &[u8]) -> Option<Head> {
     let mut tx = db.begin().await.unwrap();
     let handles: Vec<Handle> = handles.iter().map(|n| handle(*n)).collect();
-    let done = revocation::withdraw(&mut tx, epoch, &handles, "person", at(5))
+    let done = revocation::withdraw(&mut tx, epoch, &handles, WithdrawnBy::Person, at(5))
         .await
         .unwrap();
     let (_, head) = done?;
@@ -330,7 +330,7 @@ async fn a_grant_shows_its_withdrawal_or_an_earlier_head(database: TestDatabase)
         .collect();
     assert_eq!(left_out, ["adresse", "composition"]);
     let withdrawn = list[0].elements[0].withdrawn.as_ref().unwrap();
-    assert_eq!((withdrawn.by.as_str(), withdrawn.at), ("person", at(5)));
+    assert_eq!((withdrawn.by, withdrawn.at), (WithdrawnBy::Person, at(5)));
     assert!(
         grant::grant_at_head(&db, &GrantId::from_bytes([9; 16]))
             .await

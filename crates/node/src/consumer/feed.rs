@@ -207,7 +207,9 @@ impl Inner {
                 state: match own.by {
                     Some(WithdrawnBy::Consumer) => ElementState::GivenBack,
                     Some(WithdrawnBy::Narrowed) => ElementState::Narrowed,
-                    Some(WithdrawnBy::Person | WithdrawnBy::CodeReuse) | None => ElementState::Withdrawn,
+                    Some(WithdrawnBy::Person | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded) | None => {
+                        ElementState::Withdrawn
+                    }
                 },
                 at: own.record.at,
             });

@@ -1,6 +1,8 @@
 //! Grants, their elements (a handle each), the codes and refresh tokens that lead to them.
 
-use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName};
+use unefois_core::{
+    Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName, WithdrawnBy,
+};
 
 use super::person::uid_of;
 use super::{GrantId, PersonUid, word};
@@ -54,7 +56,7 @@ pub struct Withdrawn {
     /// When.
     pub at: Micros,
     /// By whom.
-    pub by: String,
+    pub by: WithdrawnBy,
     /// By which record of the withdrawal log.
     pub place: RevocationView,
     /// Since when that is proved to hold everywhere; `None` while it is under way.
@@ -316,7 +318,7 @@ impl Row {
         ) {
             (Some(at), Some(by), Some(epoch), Some(seq)) => Some(Withdrawn {
                 at: Micros::new(at),
-                by,
+                by: word(&by, "grant_element.withdrawn_by")?,
                 place: RevocationView {
                     epoch: to_u64(epoch, "grant_element.withdrawn_epoch")?,
                     seq: to_u64(seq, "grant_element.withdrawn_seq")?,

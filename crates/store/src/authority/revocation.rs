@@ -1,7 +1,7 @@
 //! The log of withdrawals. Epoch and head are one row; who does not hold the epoch writes nothing.
 
 use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
-use unefois_core::{Handle, Micros, Sha256};
+use unefois_core::{Handle, Micros, Sha256, WithdrawnBy};
 
 use crate::{Error, Tx, on, to_array, to_i64, to_u64};
 
@@ -57,7 +57,7 @@ pub async fn withdraw(
     tx: &mut Tx,
     epoch: u64,
     handles: &[Handle],
-    by: &str,
+    by: WithdrawnBy,
     at: Micros,
 ) -> Result<Option<(Vec<Record>, Head)>, Error> {
     const MARK: &str = "UPDATE grant_element SET withdrawn_at = $2, withdrawn_by = $3 \
@@ -66,7 +66,7 @@ pub async fn withdraw(
     let mut fresh = Vec::new();
     for handle in handles {
         let key = &handle.as_bytes()[..];
-        let rows = on!(tx, c => sqlx::query(MARK).bind(key).bind(at.get()).bind(by).execute(c).await?.rows_affected());
+        let rows = on!(tx, c => sqlx::query(MARK).bind(key).bind(at.get()).bind(by.as_str()).execute(c).await?.rows_affected());
         if rows == 1 {
             fresh.push(Withdrawal::Grant(*handle));
         }
