@@ -4,6 +4,7 @@ pub(crate) mod demande;
 pub(crate) mod fixed;
 pub(crate) mod grants;
 pub(crate) mod history;
+pub(crate) mod narrow;
 
 pub(crate) mod words;
 

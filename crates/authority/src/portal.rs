@@ -31,7 +31,10 @@ pub use demande::{
     Unit, field,
 };
 pub use failure::{ErrorPage, Failure, SessionExpired};
-pub use grants::{GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn};
+pub use grants::{
+    GrantCard, GrantDetail, GrantPart, GrantState, Grants, Narrow, NarrowPart, NarrowUnit, Withdraw,
+    Withdrawn,
+};
 pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};
 pub use home::{Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;

@@ -26,6 +26,8 @@ use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdra
 use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_jose::jws;
 use unefois_store::authority::effect::effect_missing;
+use unefois_store::authority::grant::Element;
+use unefois_store::authority::narrow::narrow;
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
 
@@ -92,6 +94,8 @@ struct State {
 enum Change {
     /// These handles, by whom.
     Grants(Vec<Handle>, WithdrawnBy),
+    /// This handle, for the narrower element that follows it.
+    Narrow(Handle, Box<Element>),
     /// What is no single grant.
     Other(Withdrawal),
 }
@@ -187,6 +191,18 @@ impl Revocation {
         Ok(fresh.collect())
     }
 
+    /// Puts a narrower element in the place of a handle, which is withdrawn; as [`Self::withdraw`]. `false` where the handle
+    /// had been withdrawn before: then nothing is changed.
+    pub(crate) async fn narrow(
+        self: &Arc<Self>,
+        old: Handle,
+        next: Element,
+        at: Micros,
+    ) -> Result<bool, Error> {
+        let records = self.change(Change::Narrow(old, Box::new(next)), at).await?;
+        Ok(!records.is_empty())
+    }
+
     /// Withdraws what is no single grant and announces it; when it returns, that is durable. As [`Self::withdraw`], it goes
     /// on though nobody waits.
     pub(crate) async fn record(
@@ -228,6 +244,7 @@ impl Revocation {
         let mut tx = self.db.begin().await?;
         let written = match change {
             Change::Grants(handles, by) => store::withdraw(&mut tx, self.epoch, handles, *by, at).await?,
+            Change::Narrow(old, next) => narrow(&mut tx, self.epoch, old, next, at).await?,
             Change::Other(withdrawal) => {
                 store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
             }

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use unefois_mesh::web;
 
 use crate::form::MAX_BYTES;
-use crate::pages::{self, demande, fixed, grants, history};
+use crate::pages::{self, demande, fixed, grants, history, narrow};
 use crate::service::Authority;
 use crate::{Error, directory, login, oauth, operator, portal};
 
@@ -33,6 +33,10 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route(
             "/autorisations/{id}/arreter",
             get(grants::ask).post(grants::withdraw),
+        )
+        .route(
+            "/autorisations/{id}/limiter",
+            get(narrow::ask).post(narrow::narrow),
         )
         .route("/autorisations/{id}/arretee", get(grants::withdrawn))
         .route(portal::path::HISTORY, get(history::page))

@@ -7,6 +7,7 @@
 pub mod effect;
 pub mod feed;
 pub mod grant;
+pub mod narrow;
 pub mod person;
 pub mod request;
 pub mod revocation;

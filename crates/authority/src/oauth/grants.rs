@@ -7,7 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use unefois_core::{AuthorizationDetails, Event, Handle, Sha256, WithdrawnBy};
+use unefois_core::authorization::Need;
+use unefois_core::{AuthorizationDetails, Event, Handle, Sha256, UnitName, WithdrawnBy};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
@@ -124,9 +125,50 @@ impl Authority {
             .iter()
             .filter(|element| fresh.contains(&element.handle))
         {
-            self.log_withdrawal(row, element).await?;
+            self.log_withdrawal(row, element, Event::Withdrawn).await?;
         }
         Ok(())
+    }
+
+    /// Leaves optional units out of an element: its handle is withdrawn, and the asker gets the one that follows at its
+    /// next refresh. Nothing happens where nothing would be left out, or where the element has ended meanwhile; an element
+    /// of which nothing would be left is withdrawn.
+    pub(crate) async fn narrow(
+        &self,
+        row: &GrantRow,
+        element: &Element,
+        kept: impl Fn(&UnitName) -> bool,
+    ) -> Result<(), Error> {
+        let details = details_of(element)?;
+        let (units, out): (Vec<_>, Vec<_>) = (details.units.iter().cloned())
+            .partition(|asked| asked.need == Need::Required || kept(&asked.unit));
+        if out.is_empty() {
+            return Ok(());
+        }
+        if units.is_empty() {
+            return self.withdraw(row, &[element.handle], WithdrawnBy::Person).await;
+        }
+        let now = self.clock.now();
+        let handle = Handle::draw(now, &*self.random);
+        let details = AuthorizationDetails {
+            units,
+            gh: Some(handle),
+            ..details
+        };
+        let out = out.into_iter().map(|asked| asked.unit);
+        let next = Element {
+            handle,
+            details: serde_json::to_string(&details).map_err(|_| Error::Stored)?,
+            left_out: element.left_out.iter().cloned().chain(out).collect(),
+            withdrawn: None,
+            followed_by: None,
+        };
+        if !self.revocation.narrow(element.handle, next, now).await? {
+            return Ok(());
+        }
+        let view = self.revocation.view();
+        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
+        self.log_withdrawal(row, element, Event::Narrowed).await
     }
 
     /// Writes the entries of withdrawals that stand but could not be logged in their time: the ledger was away, or
@@ -135,13 +177,19 @@ impl Authority {
         let before = self.clock.now().plus_ms(-UNLOGGED_MS);
         for row in withdrawal_unlogged(&self.db, before).await? {
             for element in &row.elements {
-                self.log_withdrawal(&row, element).await?;
+                let narrowed = (element.withdrawn.as_ref()).is_some_and(|w| w.by == WithdrawnBy::Narrowed);
+                let event = if narrowed {
+                    Event::Narrowed
+                } else {
+                    Event::Withdrawn
+                };
+                self.log_withdrawal(&row, element, event).await?;
             }
         }
         Ok(())
     }
 
-    async fn log_withdrawal(&self, row: &GrantRow, element: &Element) -> Result<(), Error> {
+    async fn log_withdrawal(&self, row: &GrantRow, element: &Element, event: Event) -> Result<(), Error> {
         let details = details_of(element)?;
         let fact = Fact {
             edition: &self.published.edition(),
@@ -152,7 +200,7 @@ impl Authority {
             capacity: Some(row.grant.capacity),
             acr: Some(row.grant.acr),
         };
-        self.journal.write(Event::Withdrawn, fact).await?;
+        self.journal.write(event, fact).await?;
         let mut tx = self.db.begin().await?;
         withdrawal_logged(&mut tx, &element.handle, self.clock.now()).await?;
         tx.commit().await?;

@@ -132,7 +132,7 @@ impl Authority {
             expires_in: life,
             grant_id: text_of(grant.as_bytes()),
             authorization_details: match first {
-                true => row.elements.iter().map(details_of).collect::<Result<_, _>>()?,
+                true => row.last().map(details_of).collect::<Result<_, _>>()?,
                 false => vec![details],
             },
             refresh_token: None,
@@ -164,9 +164,10 @@ impl Authority {
 /// The element that a token is for: the one named, otherwise the first still standing.
 fn pick(row: &GrantRow, wanted: &Wanted, now: Micros) -> Result<(Element, AuthorizationDetails), Error> {
     let mut named = false;
+    let wanted_handle = wanted.handle.map(|handle| row.standing_for(handle));
     for element in &row.elements {
         let details = details_of(element)?;
-        let meant = wanted.handle.is_none_or(|handle| handle == element.handle)
+        let meant = wanted_handle.is_none_or(|handle| handle == element.handle)
             && wanted
                 .resource
                 .is_none_or(|resource| resource == *details.operator());
@@ -185,7 +186,7 @@ fn pick(row: &GrantRow, wanted: &Wanted, now: Micros) -> Result<(Element, Author
 }
 
 /// Whether an element was neither withdrawn nor has ended.
-pub(super) fn stands(grant: &Grant, element: &Element, details: &AuthorizationDetails, now: Micros) -> bool {
+pub(crate) fn stands(grant: &Grant, element: &Element, details: &AuthorizationDetails, now: Micros) -> bool {
     let ends_at = element_ends_at(details.mode.kind, grant.granted_at).min(grant.ends_at);
     element.withdrawn.is_none() && now < ends_at
 }

@@ -376,6 +376,7 @@ fn element(granted: &Granted) -> Result<Element, Error> {
         details: serde_json::to_string(&granted.details).map_err(|_| Error::Stored)?,
         left_out: granted.left_out.clone(),
         withdrawn: None,
+        followed_by: None,
     })
 }
 

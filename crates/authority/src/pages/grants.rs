@@ -9,7 +9,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
-use super::words;
+use super::{narrow, words};
 use crate::Error;
 use crate::form::Form;
 use crate::history::Collected;
@@ -81,8 +81,7 @@ pub(crate) async fn detail(
         granted_at: row.grant.granted_at,
         state,
         parts: row
-            .elements
-            .iter()
+            .last()
             .map(|element| part(&edition, &reader, element))
             .collect::<Result<_, _>>()?,
         terms: words::terms(&edition, lang, &details, row.grant.ends_at),
@@ -90,6 +89,10 @@ pub(crate) async fn detail(
         dpo: words::dpo(&edition, &row.grant.client),
         exchanges: count(&history, row),
         history: history_of(row),
+        narrow: match state {
+            GrantState::Current => narrow::address_of(row, now)?,
+            GrantState::Ended { .. } | GrantState::GivenBack { .. } | GrantState::Stopped { .. } => None,
+        },
         stop: stop(row, state),
     };
     pages::show(&authority, &reader, &page).await
@@ -169,7 +172,7 @@ pub(crate) async fn withdrawn(
 
 impl Authority {
     /// A grant of the reader's own.
-    async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
+    pub(super) async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
         let login = reader.logged_in()?.login()?;
         let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
         let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
@@ -181,11 +184,11 @@ impl Authority {
 }
 
 fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
-    row.elements.iter().map(details_of).collect()
+    row.last().map(details_of).collect()
 }
 
 fn state(row: &GrantRow, now: Micros) -> GrantState {
-    let withdrawn: Option<Vec<_>> = row.elements.iter().map(|e| e.withdrawn.as_ref()).collect();
+    let withdrawn: Option<Vec<_>> = row.last().map(|e| e.withdrawn.as_ref()).collect();
     let last = withdrawn.as_ref().and_then(|all| all.iter().map(|w| w.at).max());
     let given_back = withdrawn.is_some_and(|all| all.iter().all(|w| w.by == WithdrawnBy::Consumer));
     match last {
@@ -214,8 +217,7 @@ fn served(
             .map(|e| e.at)
     };
     let last: Option<Vec<Micros>> = row
-        .elements
-        .iter()
+        .last()
         .zip(details)
         .map(|(element, details)| match details.mode.kind {
             ModeKind::Once => answered(&element.handle),
@@ -228,7 +230,7 @@ fn served(
     }
 }
 
-fn address(row: &GrantRow) -> String {
+pub(super) fn address(row: &GrantRow) -> String {
     format!("{}/{}", portal::path::GRANTS, text_of(row.grant.id.as_bytes()))
 }
 

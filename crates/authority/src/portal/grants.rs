@@ -83,8 +83,51 @@ pub struct GrantDetail {
     pub exchanges: u32,
     /// Historique, filtered on this grant.
     pub history: String,
+    /// Limiter; `None` where nothing is optional or in force.
+    pub narrow: Option<String>,
     /// Retrait; `None` where nothing is left to stop.
     pub stop: Option<String>,
+}
+
+/// Limiter: what may be left out.
+#[derive(Clone, Debug)]
+pub struct Narrow {
+    /// Where the form posts.
+    pub action: String,
+    /// Détail, for « Annuler ».
+    pub cancel: String,
+    /// The asker's name.
+    pub asker: String,
+    /// The démarche, in words.
+    pub demarche: String,
+    /// The file's reference.
+    pub dossier: String,
+    /// What is in force, source by source; never empty.
+    pub parts: Vec<NarrowPart>,
+}
+
+/// What is in force at one source.
+#[derive(Clone, Debug)]
+pub struct NarrowPart {
+    /// Names the part in the form, whatever was narrowed in another tab.
+    pub field: String,
+    /// The source's name.
+    pub source: String,
+    /// The justificatif.
+    pub label: String,
+    /// Its units.
+    pub units: Vec<NarrowUnit>,
+}
+
+/// One unit that is in force.
+#[derive(Clone, Debug)]
+pub struct NarrowUnit {
+    /// The name of its checkbox.
+    pub field: String,
+    /// In words.
+    pub label: String,
+    /// Whether the démarche needs it; an optional one has a checkbox.
+    pub required: bool,
 }
 
 /// What a grant allows at one source.
@@ -177,6 +220,7 @@ impl Withdrawn {
 
 page!(Grants, "grants.html", Grants);
 page!(GrantDetail, "grant.html", Grants);
+page!(Narrow, "narrow.html", Grants);
 page!(Withdraw, "withdraw.html", Grants);
 page!(Withdrawn, "withdrawn.html", Grants);
 

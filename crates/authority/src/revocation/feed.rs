@@ -273,6 +273,7 @@ mod tests {
                 details: "{}".to_owned(),
                 left_out: Vec::new(),
                 withdrawn: None,
+                followed_by: None,
             })
             .collect();
         let grant = Grant {

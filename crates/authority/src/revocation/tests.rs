@@ -77,6 +77,7 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
         details: "{}".to_owned(),
         left_out: Vec::new(),
         withdrawn: None,
+        followed_by: None,
     });
     grant_insert(&mut tx, &grant, &elements.collect::<Vec<_>>())
         .await

@@ -13,6 +13,7 @@ mod grant;
 mod history;
 mod kit;
 mod login;
+mod narrow;
 mod operator;
 mod provider;
 mod refusals;

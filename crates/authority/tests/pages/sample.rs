@@ -6,8 +6,9 @@ pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
     Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage, Failure,
     FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home, Keeping, Lang,
-    LegalGround, LoggedOut, Login, LoginError, Organisation, Pace, Page, Person, Privacy, Provider,
-    Publisher, SessionExpired, Site, Source, Term, Theme, Unit, Withdraw, Withdrawn,
+    LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit, Organisation, Pace, Page,
+    Person, Privacy, Provider, Publisher, SessionExpired, Site, Source, Term, Theme, Unit, Withdraw,
+    Withdrawn,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -347,7 +348,40 @@ fn grant(lang: Lang) -> GrantDetail {
         dpo: DPO.to_owned(),
         exchanges: 2,
         history: "/historique?autorisation=a".to_owned(),
+        narrow: Some("/autorisations/a/limiter".to_owned()),
         stop: Some("/autorisations/a/arreter".to_owned()),
+    }
+}
+
+fn narrow(lang: Lang) -> Narrow {
+    let unit = |name: &str, label: &str, required| NarrowUnit {
+        field: format!("e0.{name}"),
+        label: label.to_owned(),
+        required,
+    };
+    Narrow {
+        action: "/autorisations/a/limiter".to_owned(),
+        cancel: "/autorisations/a".to_owned(),
+        asker: clamart(lang).name,
+        demarche: canteen(lang),
+        dossier: "2026-0412".to_owned(),
+        parts: vec![NarrowPart {
+            field: "p0".to_owned(),
+            source: cnaf(lang),
+            label: quotient(lang),
+            units: vec![
+                unit(
+                    "valeur",
+                    lang.t("Votre quotient familial", "Your family quotient"),
+                    true,
+                ),
+                unit(
+                    "composition",
+                    lang.t("La composition de votre foyer", "Who lives in your household"),
+                    false,
+                ),
+            ],
+        }],
     }
 }
 
@@ -467,6 +501,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("autorisations", show(&site, &known, &grants(lang))),
         ("autorisations-vide", show(&site, &known, &Grants::default())),
         ("autorisation", show(&site, &known, &grant(lang))),
+        ("limiter", show(&site, &known, &narrow(lang))),
         ("retrait", show(&site, &known, &withdraw(lang))),
         ("retrait-enregistre", show(&site, &known, &withdrawn(lang))),
         ("historique", show(&site, &known, &history(lang))),

@@ -79,6 +79,7 @@ async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
             details: format!("{{\"n\":{n}}}"),
             left_out: vec!["adresse".parse().unwrap(), "composition".parse().unwrap()],
             withdrawn: None,
+            followed_by: None,
         })
         .collect();
     grant::grant_insert(&mut tx, &grant, &elements).await.unwrap();

@@ -214,7 +214,19 @@ impl Inner {
                 at: own.record.at,
             });
         }
-        self.end(ended, Some((authority, records.reached))).await
+        self.end(ended, Some((authority, records.reached))).await?;
+        for own in &records.records {
+            if let (Withdrawal::Grant(handle), Some(WithdrawnBy::Narrowed)) = (&own.record.withdrawal, own.by)
+                && let Err(error) = self.learn_follower(handle).await
+            {
+                // The next call under the old handle asks again.
+                tracing::warn!(
+                    error = status::chain(&error),
+                    "what follows a narrowed grant is not known yet"
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn advance(

@@ -96,6 +96,9 @@ impl Inner {
 
         let element = self.element(&call.handle).await?;
         let request_id = call.request_id;
+        if element.row.state == ElementState::Narrowed {
+            self.learn_follower(&call.handle).await?;
+        }
         may_serve(&element, request_id.as_ref(), now)?;
         self.may_ask(&element, &edition, now)?;
         let units = asked_units(&element, call.units)?;

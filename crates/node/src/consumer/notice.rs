@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::MissedTickBehavior;
-use unefois_core::{DossierRef, Micros, ParticipantId, RevocationView};
+use unefois_core::{AuthorizationDetails, DossierRef, Handle, Micros, ParticipantId, RevocationView};
 use unefois_mesh::status;
 use unefois_store::Tx;
 use unefois_store::node::Mac;
 use unefois_store::node::feed::feed_advance;
 use unefois_store::node::grant::{
-    ElementState, GrantRow, element_end, element_find, elements_active, grant_find, grant_lock, grant_seal,
-    grant_serves,
+    ElementRow, ElementState, GrantRow, element_end, element_find, element_follow, elements_active,
+    grant_find, grant_lock, grant_seal, grant_serves,
 };
 use unefois_store::node::notice::{
     Given, Notice, NoticeKind, grants_ending, notice_head, notices, notices_insert,
 };
 
-use super::held::{GrantBody, HeldElement};
+use super::held::{Element, GrantBody, HeldElement};
 use super::rest::Purpose;
+use super::token::Token;
 use super::{Consumer, Error, Inner};
 
 /// How often what another replica has noted, and what falls due, is looked for.
@@ -129,6 +130,48 @@ impl Inner {
             feed_advance(&mut tx, authority, place).await?;
         }
         tx.commit().await?;
+        self.noted(given.len());
+        Ok(())
+    }
+
+    /// Keeps the element that follows a narrowed one, and notes both for the back-office: all of it or nothing.
+    pub(super) async fn follow_narrowed(
+        &self,
+        element: &Element,
+        old: &Handle,
+        token: &Arc<Token>,
+        details: &AuthorizationDetails,
+    ) -> Result<(), Error> {
+        self.tokens.forget(old);
+        let (now, tenant) = (self.clock.now(), element.grant.tenant.clone());
+        let handle = self.rest.name(Purpose::Handle, token.claims().gh.as_bytes());
+        let row = ElementRow {
+            handle,
+            grant: element.row.grant,
+            place: 0,
+            state: ElementState::Active,
+            request_id: None,
+            sealed: self.rest.seal(Purpose::Handle, &handle, details, &self.random),
+        };
+        let notice = |handle, kind| Notice {
+            tenant: tenant.clone(),
+            handle,
+            kind,
+            at: now,
+        };
+        let mut tx = self.db.begin().await?;
+        let narrowed = element_end(&mut tx, &element.row.handle, ElementState::Narrowed).await?;
+        // Whoever holds the grant's lock alone adds elements to it.
+        if grant_lock(&mut tx, &element.row.grant).await?.is_none() {
+            return Err(Error::Unknown { field: "handle" });
+        }
+        let follows = element_follow(&mut tx, &row).await?;
+        let mut given = Vec::new();
+        given.extend(narrowed.map(|_| notice(element.row.handle, NoticeKind::Narrowed)));
+        given.extend(follows.then(|| notice(handle, NoticeKind::Follows)));
+        notices_insert(&mut tx, &given).await?;
+        tx.commit().await?;
+        self.tokens.keep(token, now);
         self.noted(given.len());
         Ok(())
     }

@@ -361,7 +361,7 @@ fn legal_basis(
 }
 
 /// Each granted element with its handle, if it is within what was asked for (RFC 9396, 7: never more).
-fn granted(
+pub(super) fn granted(
     granted: &[AuthorizationDetails],
     asked: &[AuthorizationDetails],
 ) -> Result<Vec<(Handle, AuthorizationDetails)>, Error> {

@@ -14,6 +14,7 @@ use unefois_store::node::grant::ElementState;
 use super::authority::Tokens;
 use super::held::Element;
 use super::notice::Ended;
+use super::request::granted;
 use super::{Error, Inner};
 
 /// How much life a token must have left to be used, in seconds.
@@ -90,6 +91,23 @@ impl Inner {
         if let Some(token) = self.tokens.fresh(handle, now) {
             return Ok(token);
         }
+        let (token, details) = self.refresh(element, handle, edition).await?;
+        if token.claims().gh != *handle {
+            self.follow_narrowed(element, handle, &token, &details).await?;
+            return Err(Error::Over(ElementState::Narrowed));
+        }
+        self.tokens.keep(&token, self.clock.now());
+        Ok(token)
+    }
+
+    /// Asks the authority for another token, under the grant as it stands now: the element's own, or that of the narrower
+    /// element that follows it.
+    async fn refresh(
+        &self,
+        element: &Element,
+        handle: &Handle,
+        edition: &Edition,
+    ) -> Result<(Arc<Token>, AuthorizationDetails), Error> {
         let refresh_token = element.refresh_token.clone().ok_or(Error::Expired)?;
         let credential = self.authority.credential();
         let form = BTreeMap::from([
@@ -107,19 +125,31 @@ impl Inner {
             }
             minted => minted?,
         };
+        let [(granted, details)] = <[_; 1]>::try_from(granted(
+            &minted.authorization_details,
+            &[AuthorizationDetails {
+                gh: None,
+                ..element.details.clone()
+            }],
+        )?)
+        .map_err(|_| Error::AuthorityAnswer("one element"))?;
         let now = self.clock.now();
-        let token = self.check(
-            &minted,
-            credential,
-            std::slice::from_ref(&element.details),
-            edition,
-            now,
-        )?;
-        if token.claims().gh != *handle {
-            return Err(Error::AuthorityAnswer("the token's handle"));
+        let token = self.check(&minted, credential, std::slice::from_ref(&details), edition, now)?;
+        match token.claims().gh == granted {
+            true => Ok((token, details)),
+            false => Err(Error::AuthorityAnswer("the token's handle")),
         }
-        self.tokens.keep(&token, now);
-        Ok(token)
+    }
+
+    /// Learns which element follows one that the person narrowed.
+    pub(super) async fn learn_follower(&self, handle: &Handle) -> Result<(), Error> {
+        let element = self.element(handle).await?;
+        let edition = self.directory.edition();
+        let (token, details) = self.refresh(&element, handle, &edition).await?;
+        match token.claims().gh == *handle {
+            true => Ok(()),
+            false => self.follow_narrowed(&element, handle, &token, &details).await,
+        }
     }
 
     /// Notes that an element was withdrawn, as whoever refused to serve it says; the authority tells by whom.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use unefois_core::authorization::Need;
 use unefois_core::{AccessTokenClaims, AuthorizationDetails, Cnf, Handle, Micros, Random, Sha256};
 use unefois_mesh::{Identity, Limits, Listener, Peer, Trust};
 use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
@@ -42,6 +43,8 @@ struct Inner {
     refusal: Mutex<Option<(u16, Value)>>,
     calls: Mutex<Vec<&'static str>>,
     given_back: Mutex<Vec<String>>,
+    /// The handle that follows one that was narrowed.
+    followers: Mutex<HashMap<Handle, Handle>>,
 }
 
 impl Oauth {
@@ -64,6 +67,7 @@ impl Oauth {
             refusal: Mutex::default(),
             calls: Mutex::default(),
             given_back: Mutex::default(),
+            followers: Mutex::default(),
         }));
         let trust = Arc::new(Trust::from_pem(&world.ca.cert, &world.ca.crl).expect("trust"));
         let identity = Arc::new(Identity::new(pem.credential()));
@@ -98,6 +102,20 @@ impl Oauth {
 
     pub(crate) fn given_back(&self) -> Vec<String> {
         self.0.given_back.lock().expect("a lock").clone()
+    }
+
+    /// Leaves the optional units of a handle out; the handle that follows.
+    pub(crate) fn narrow(&self, old: Handle) -> Handle {
+        let mut granted = self.0.granted.lock().expect("a lock");
+        let (mut claims, pivot_jwe) = granted[&old].clone();
+        let next = Handle::draw(self.0.world.clock.now(), &self.0.world.random);
+        claims.gh = next;
+        let details = &mut claims.authorization_details[0];
+        details.gh = Some(next);
+        details.units.retain(|asked| asked.need == Need::Required);
+        granted.insert(next, (claims, pivot_jwe));
+        self.0.followers.lock().expect("a lock").insert(old, next);
+        next
     }
 
     /// Changes what a token answer says from now on.
@@ -168,6 +186,9 @@ async fn token(State(oauth): State<Oauth>, peer: Peer, body: Bytes) -> Response 
     let mut answer = match form["grant_type"].as_str() {
         "refresh_token" => {
             let handle: Handle = form["gh"].parse().expect("a handle");
+            let followers = oauth.0.followers.lock().expect("a lock");
+            let handle = followers.get(&handle).copied().unwrap_or(handle);
+            drop(followers);
             let details = oauth.0.granted.lock().expect("a lock")[&handle]
                 .0
                 .authorization_details

@@ -14,6 +14,7 @@ use crate::house::{House, asking, page, producing};
 use crate::world::{Running, WAIT, case, consumer_id};
 
 both_databases![
+    a_narrowed_grant_goes_on_under_the_handle_that_follows,
     a_standing_grant_serves_as_often_as_it_says,
     a_standing_grant_that_ended_is_refused_at_the_authority_and_told
 ];
@@ -119,6 +120,67 @@ async fn a_standing_grant_that_ended_is_refused_at_the_authority_and_told(databa
     assert_eq!(notices(&house.db, &tenant, 0, 9).await.expect("reads").len(), 1);
     let held = house.consumer.grants(&page()).await.expect("a page");
     assert_eq!(held.grants[0].elements[0].state, ElementState::Withdrawn);
+    house.stop().await;
+    node.stop().await;
+}
+
+async fn a_narrowed_grant_goes_on_under_the_handle_that_follows(database: TestDatabase) {
+    let (house, node, _producers) = scene(database).await;
+    let grant = granted(&house, 12, 1).await;
+    let old = grant.elements[0].handle;
+    let mut changes = house.consumer.watch_grants(None).await.expect("a watch");
+
+    // The authority says that it was narrowed and does not answer what follows: the handle serves no more.
+    let next = house.oauth.narrow(old);
+    house
+        .oauth
+        .refuse(Some((503, json!({"error": "temporarily_unavailable"}))));
+    house.announcer.end(old, WithdrawnBy::Narrowed);
+    let mut told = async || {
+        let change = tokio::time::timeout(WAIT, changes.recv()).await.expect("in time");
+        let change = change.expect("an open watch").expect("a change");
+        (change.kind, change.element.handle, change.element.state)
+    };
+    assert_eq!(told().await, (NoticeKind::Narrowed, old, ElementState::Narrowed));
+    house
+        .fetch(&old, "")
+        .await
+        .expect_err("nobody tells what follows");
+
+    // The next call under the old handle learns it; it is refused all the same, since less was granted.
+    house.oauth.refuse(None);
+    for _ in 0..2 {
+        let error = house.fetch(&old, "").await.expect_err("narrowed");
+        assert!(matches!(error, Error::Over(ElementState::Narrowed)), "{error}");
+        assert_eq!(error.reason(), Some(Reason::GrantRevoked));
+    }
+    assert_eq!(told().await, (NoticeKind::Follows, next, ElementState::Active));
+    let held = house.consumer.grants(&page()).await.expect("a page");
+    let units = |n: usize| held.grants[0].elements[n].details.units.len();
+    assert_eq!(
+        (
+            held.grants.len(),
+            held.grants[0].elements.len(),
+            units(0),
+            units(1)
+        ),
+        (1, 2, 2, 1)
+    );
+    house.fetch(&next, "").await.expect("a document");
+
+    // An answer that would give more, or something else, is not believed.
+    let more: [fn(&mut serde_json::Value); 3] = [
+        |answer| answer["authorization_details"][0]["units"][0]["unit"] = json!("foyer"),
+        |answer| answer["authorization_details"][0]["dossier_ref"] = json!("2026-0413"),
+        |answer| answer["authorization_details"] = json!([]),
+    ];
+    house.oauth.narrow(next);
+    house.clock.pass(61_000);
+    for change in more {
+        house.oauth.change(change);
+        let error = house.fetch(&next, "").await.expect_err("more than was granted");
+        assert!(matches!(error, Error::AuthorityAnswer(_)), "{error}");
+    }
     house.stop().await;
     node.stop().await;
 }

@@ -48,6 +48,8 @@ pub struct Element {
     pub left_out: Vec<UnitName>,
     /// Its withdrawal, if it was withdrawn.
     pub withdrawn: Option<Withdrawn>,
+    /// The handle that stands in its place, if the person narrowed it.
+    pub followed_by: Option<Handle>,
 }
 
 /// How an element was withdrawn.
@@ -70,6 +72,22 @@ pub struct GrantRow {
     pub grant: Grant,
     /// Its elements.
     pub elements: Vec<Element>,
+}
+
+impl GrantRow {
+    /// The elements that no narrower one has followed, in order.
+    pub fn last(&self) -> impl Iterator<Item = &Element> {
+        self.elements
+            .iter()
+            .filter(|element| element.followed_by.is_none())
+    }
+
+    /// The handle that stands where this one stood, itself unless it was narrowed.
+    pub fn standing_for(&self, handle: Handle) -> Handle {
+        let follower = |handle| self.elements.iter().find(|e| e.handle == handle)?.followed_by;
+        // Each step leads to a later element.
+        (self.elements.iter()).fold(handle, |handle, _| follower(handle).unwrap_or(handle))
+    }
 }
 
 /// Writes a grant and its elements.
@@ -99,13 +117,7 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
         .rows_affected());
     for (position, element) in (0_i64..).zip(elements) {
         let handle = &element.handle.as_bytes()[..];
-        // A unit's name holds no space.
-        let left_out = element
-            .left_out
-            .iter()
-            .map(UnitName::as_str)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let left_out = left_out(element);
         on!(tx, c => sqlx::query(ELEMENT)
             .bind(handle)
             .bind(id)
@@ -117,6 +129,12 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
             .rows_affected());
     }
     Ok(())
+}
+
+/// What was left out of an element, as it is stored: a unit's name holds no space.
+pub(super) fn left_out(element: &Element) -> String {
+    let names: Vec<&str> = element.left_out.iter().map(UnitName::as_str).collect();
+    names.join(" ")
 }
 
 /// Keeps an authorization code.
@@ -275,7 +293,7 @@ macro_rules! select {
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
-            "f.effective_at",
+            "e.followed_by, f.effective_at",
             $more,
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
             "LEFT JOIN revocation_effect f ON f.seq = e.withdrawn_seq ",
@@ -305,6 +323,7 @@ struct Row {
     withdrawn_by: Option<String>,
     withdrawn_epoch: Option<i64>,
     withdrawn_seq: Option<i64>,
+    followed_by: Option<Vec<u8>>,
     effective_at: Option<i64>,
 }
 
@@ -352,6 +371,9 @@ impl Row {
                 .map(|name| word(name, "grant_element.left_out"))
                 .collect::<Result<_, _>>()?,
             withdrawn,
+            followed_by: (self.followed_by)
+                .map(|handle| to_array(handle, "grant_element.followed_by").map(Handle::from_bytes))
+                .transpose()?,
         };
         Ok((grant, element))
     }

@@ -236,6 +236,19 @@ pub async fn grant_lock(tx: &mut Tx, grant: &Mac) -> Result<Option<GrantRow>, Er
     row.map(granted).transpose()
 }
 
+/// Keeps an element that follows one of its grant, at the end of the grant; `false` if it is held already.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn element_follow(tx: &mut Tx, row: &ElementRow) -> Result<bool, Error> {
+    const SQL: &str = "INSERT INTO consumer_element (handle, grant_mac, place, state, request_id, sealed) \
+         SELECT $1, $2, MAX(place) + 1, $3, NULL, $4 FROM consumer_element WHERE grant_mac = $2 \
+         ON CONFLICT (handle) DO NOTHING";
+    let rows = on!(tx, c => sqlx::query(SQL).bind(&row.handle[..]).bind(&row.grant[..])
+        .bind(row.state as i16).bind(&row.sealed[..]).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
 /// Whether anything of a grant may still be asked for.
 ///
 /// # Errors
