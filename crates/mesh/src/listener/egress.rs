@@ -87,6 +87,11 @@ impl Egress {
         self.0.wire.cut();
     }
 
+    /// Whether the connection has something to send that the network does not take at this moment.
+    pub fn waits(&self) -> bool {
+        self.0.wire.waits()
+    }
+
     /// Whether every byte of the guarded answer was sent or dropped: none is in this process, nor waits in its kernel, and
     /// none will. Where the connection is not of the mesh, the kernel's part counts as sent.
     pub fn is_over(&self) -> bool {

@@ -35,6 +35,8 @@ struct Turns {
     begun: u64,
     /// The last one that ended flushed.
     flushed: u64,
+    /// Whether the last one has ended, and waits for the socket.
+    waits: bool,
     closed: bool,
 }
 
@@ -51,11 +53,16 @@ impl Wire {
     /// One turn of the connection.
     pub(super) fn turn<T>(&self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
         self.flushed.store(false, Ordering::Release);
-        self.turns.send_modify(|turns| turns.begun += 1);
+        self.turns.send_modify(|turns| {
+            turns.begun += 1;
+            turns.waits = false;
+        });
         let polled = poll();
-        if self.flushed.load(Ordering::Acquire) {
-            self.turns.send_modify(|turns| turns.flushed = turns.begun);
-        }
+        let flushed = self.flushed.load(Ordering::Acquire);
+        self.turns.send_modify(|turns| match flushed {
+            true => turns.flushed = turns.begun,
+            false => turns.waits = true,
+        });
         polled
     }
 
@@ -74,6 +81,11 @@ impl Wire {
         let mut turns = self.turns.subscribe();
         // The sender is here: it is so, in the end.
         let _so = turns.wait_for(|turns| turns.are_rid_of(turn)).await.is_ok();
+    }
+
+    /// Whether it waits for its socket.
+    pub(super) fn waits(&self) -> bool {
+        self.turns.borrow().waits
     }
 
     /// Returns once the socket is closed.

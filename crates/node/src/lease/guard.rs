@@ -18,6 +18,9 @@ use super::Lease;
 /// How long a connection may take to let go of a stream that was reset: to send what TLS and the kernel had of it. The peer
 /// of one that takes longer does not read its socket: it is cut, so that it delays nobody.
 const LET_GO: Duration = Duration::from_millis(100);
+/// The same where it does not wait for its socket: this process is behind, or the peer made its window smaller than what
+/// HTTP/2 has taken.
+const LET_GO_AT_MOST: Duration = Duration::from_secs(1);
 /// Answers that are registered before those that are over are looked for.
 const SWEEP: usize = 64;
 
@@ -84,7 +87,7 @@ impl Guard {
     }
 
     /// Ends every answer under way that may not go on, and returns once no byte of them can be sent any more: their streams
-    /// are reset, and a connection that does not let go of them within 100 ms is cut.
+    /// are reset, and a connection that does not let go of them is cut, after 100 ms where it waits for its socket.
     ///
     /// An answer that has not begun is left to its first check, which can still give its claim back.
     pub async fn end_forbidden(&self) {
@@ -131,9 +134,13 @@ impl UnderWay {
 
 /// Returns once nothing of an answer that was reset is left.
 async fn gone(egress: &Egress) {
-    if tokio::time::timeout(LET_GO, egress.over()).await.is_err() {
-        tracing::warn!("a peer does not read its connection: it is cut, with the answer that may not go on");
-        egress.cut();
-        egress.over().await;
+    let over = async |within| tokio::time::timeout(within, egress.over()).await.is_ok();
+    if over(LET_GO).await || !egress.waits() && over(LET_GO_AT_MOST).await {
+        return;
     }
+    tracing::warn!(
+        "a peer does not take what was sent: its connection is cut, with the answer that may not go on"
+    );
+    egress.cut();
+    egress.over().await;
 }

@@ -178,7 +178,7 @@ impl Consumer {
 
 impl Begun {
     /// Reads on; whether there was anything.
-    async fn next(&mut self) -> Result<bool, hyper::Error> {
+    pub(crate) async fn next(&mut self) -> Result<bool, hyper::Error> {
         let frame = tokio::time::timeout(WAIT, self.body.frame())
             .await
             .expect("in time");

@@ -1,8 +1,15 @@
 //! Answers under way when what they rest on ends: nothing more of them leaves, and nobody waits for a consumer.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
-use unefois_core::Event;
 use unefois_core::revocation::Withdrawal;
+use unefois_core::{Event, Reason};
+use unefois_node::producer::source::http::{CallMethod, HttpConfig};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -10,6 +17,8 @@ use crate::tap::Tap;
 use crate::world::{World, case, until};
 
 both_databases![
+    i3_what_ends_while_the_source_answers_takes_no_claim,
+    i3_whatever_the_moment_nothing_follows_a_withdrawal,
     i3_a_withdrawal_resets_what_waits_for_its_consumer,
     i3_without_the_guard_it_would_leave,
     i3_a_lapse_resets_what_waits_for_its_consumer,
@@ -29,6 +38,106 @@ async fn world() -> World {
     let name = "x".repeat(LARGE);
     let document = format!(r#"{{"data":{{"montant":900,"membres":[{{"nom":"{name}"}}]}}}}"#);
     World::new(&[("a.yaml", &case("EXEMPLE", 200, &document))]).await
+}
+
+/// The third leaf: the release was on its way to the ledger, and is `refused` there.
+async fn i3_what_ends_while_the_source_answers_takes_no_claim(database: TestDatabase) {
+    let world = World::new(&[]).await;
+    let (asked, answer) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let (tell, told) = (Arc::clone(&asked), Arc::clone(&answer));
+    let source = move || async move {
+        tell.notify_one();
+        told.notified().await;
+        r#"{"data":{"montant":900}}"#
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let url = format!("http://{}/", socket.local_addr().expect("an address"));
+    let tasks = TaskTracker::new();
+    tasks.spawn(async move { axum::serve(socket, Router::new().route("/", get(source))).await });
+    let mut config = world.config(database.url());
+    let produce = &mut config.producer.as_mut().expect("a producer").produce[0];
+    produce.sandbox = None;
+    produce.http = Some(HttpConfig {
+        url,
+        method: CallMethod::Get,
+        ca: None,
+        header: None,
+        timeout_ms: 2_000,
+    });
+    let node = world.node_with(config).await;
+    let caller = world.caller(&node, &world.consumer);
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let withdraw = async {
+        asked.notified().await;
+        let withdrawal = Withdrawal::Grant(grant.claims.gh);
+        let place = world.authority.0.withdraw_everywhere(withdrawal).await;
+        answer.notify_one();
+        place
+    };
+    let ((reason, _), place) = tokio::join!(caller.refused(world.request(&grant)), withdraw);
+    assert_eq!(reason, Reason::GrantRevoked);
+    let entry = node.entries().await.pop().expect("an entry");
+    assert_eq!(
+        (entry.event, entry.reason, entry.view),
+        (Event::Refused, Some(Reason::GrantRevoked), place)
+    );
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let lapse = async {
+        asked.notified().await;
+        world.authority.0.mute(true);
+        until(|| !node.producer.ready()).await;
+        answer.notify_one();
+    };
+    let ((reason, _), ()) = tokio::join!(caller.refused(world.request(&grant)), lapse);
+    assert_eq!(reason, Reason::RevocationStateStale);
+    world.authority.0.mute(false);
+    until(|| node.producer.ready()).await;
+    // No claim was taken: another request may have it.
+    answer.notify_one();
+    caller.fetch(world.request(&grant)).await.expect("a document");
+    node.stop().await;
+}
+
+/// Withdrawn before, while and after an answer leaves: once it is acknowledged the wire has but what was on it.
+async fn i3_whatever_the_moment_nothing_follows_a_withdrawal(database: TestDatabase) {
+    /// What may have been sent and not be read by the tap yet: twice its buffer in the kernel, and its own.
+    const ON_THE_WIRE: usize = 160 * 1024;
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    for moment in 0..12 {
+        let tap = Tap::before(&node).await;
+        let mut consumer = tap.consumer(&world, 100_000).await;
+        let grant = world.grant("EXEMPLE", &["montant", "foyer"]);
+        let request = world.request(&grant);
+        let withdrawal = Withdrawal::Grant(grant.claims.gh);
+        let begun = Notify::new();
+        let fetch = async {
+            let mut answer = consumer.fetch(&request).await.expect("an answer");
+            for _ in 0..moment {
+                // A withdrawal may be faster.
+                if !answer.next().await.unwrap_or(false) {
+                    break;
+                }
+            }
+            begun.notify_one();
+            (answer.take().await, answer.read)
+        };
+        let withdraw = async {
+            if moment > 0 {
+                begun.notified().await;
+            }
+            world.authority.0.withdraw_everywhere(withdrawal).await;
+            tap.passed()
+        };
+        let ((ended, read), acknowledged) = tokio::join!(fetch, withdraw);
+        let after = tap.passed() - acknowledged;
+        assert!(after < ON_THE_WIRE, "{moment}: {after}");
+        // Refused, whole, or reset: never shorter as if that were all.
+        assert!(ended.is_err() || read == 0 || read > LARGE, "{moment}: {read}");
+    }
+    node.stop().await;
 }
 
 async fn i3_a_withdrawal_resets_what_waits_for_its_consumer(database: TestDatabase) {
