@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Largest message of the authority.
 const MAX_MESSAGE_BYTES: usize = super::MAX_RECORDS_BYTES + 1024;
 const QUEUE: usize = 16;
+/// Acknowledgements under way; no more records are read meanwhile.
+const MAX_ACKNOWLEDGEMENTS: usize = 64;
 
 /// What keeps a lease: the stream needs a ledger to acknowledge with, and to write lapses to.
 #[derive(Debug)]
@@ -111,26 +115,34 @@ impl Keeper {
         let mut ping = tokio::time::interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut snapshot = false;
+        // Beside the pings: a consumer that holds one up ends no lease.
+        let mut acknowledgements = FuturesOrdered::new();
         loop {
             let answer = tokio::select! {
                 _ = ping.tick(), if snapshot => {
                     self.ping(&ask).await?;
                     continue;
                 }
-                answer = answers.message() => answer?,
+                Some(sent) = acknowledgements.next() => {
+                    sent?;
+                    continue;
+                }
+                answer = answers.message(), if acknowledgements.len() < MAX_ACKNOWLEDGEMENTS => answer?,
             };
             let Some(answer) = answer else {
                 return Err(Status::unavailable("the authority ended the stream"));
             };
             match answer.message {
                 Some(Told::Snapshot(records)) => {
-                    self.apply(&records.jws, &ask).await?;
+                    self.acknowledge(self.apply(&records.jws)?, &ask).await?;
                     snapshot = true;
                     *told = false;
                     // The first lease need not wait for the next tick.
                     ping.reset_immediately();
                 }
-                Some(Told::Batch(records)) if snapshot => self.apply(&records.jws, &ask).await?,
+                Some(Told::Batch(records)) if snapshot => {
+                    acknowledgements.push_back(self.acknowledge(self.apply(&records.jws)?, &ask));
+                }
                 Some(Told::Pong(pong)) if snapshot => self.pong(&pong).await?,
                 Some(Told::Batch(_) | Told::Pong(_)) | None => {
                     return Err(Status::invalid_argument("a snapshot comes first"));
@@ -142,13 +154,14 @@ impl Keeper {
         }
     }
 
-    /// Applies records, ends the answers that they forbid, writes the view down, then acknowledges: after that no release
-    /// under an older view is in this log at or beyond the size told, and no byte of such a release can be sent.
-    async fn apply(&self, jws: &str, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
-        let applied = self
-            .lease
-            .apply(jws, &self.directory.edition())
-            .map_err(refused)?;
+    /// Applies records: the guard is shut for what they withdraw.
+    fn apply(&self, jws: &str) -> Result<Head, Status> {
+        self.lease.apply(jws, &self.directory.edition()).map_err(refused)
+    }
+
+    /// Ends the answers that the records forbid, writes the view down, then acknowledges: after that no release under an
+    /// older view is in this log at or beyond the size told, and no byte of such a release can be sent.
+    async fn acknowledge(&self, applied: Head, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
         let (written, ()) = tokio::join!(self.ledger.observe(applied.view()), self.guard.end_forbidden());
         match written {
             Ok(head) => {
