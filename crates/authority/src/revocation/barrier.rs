@@ -111,7 +111,10 @@ impl Barrier {
         let last = self.leases.entry(lease.clone()).or_insert(None);
         // The clock never goes back, but a lease may have been made shorter.
         let deadline = last.map_or(answered.deadline, |last| last.deadline.max(answered.deadline));
-        *last = Some(Answered { deadline, ..answered });
+        // A ping that another has overtaken (a stream that ended and is read late) tells a size of before: what was
+        // released after a lapse between the two would seem late.
+        let told = last.filter(|last| last.size > answered.size).unwrap_or(answered);
+        *last = Some(Answered { deadline, ..told });
     }
 
     /// A record is announced: from now on answers are at its place or beyond.
@@ -388,6 +391,18 @@ mod tests {
             barrier.settled(place(1), &Concerned::All, at(2_000)),
             Err(at(10_500))
         );
+    }
+
+    #[test]
+    fn a_ping_that_was_overtaken_moves_the_deadline_and_not_the_size() {
+        let mut barrier = Barrier::new(OPEN);
+        barrier.answer(&lease(0, 1), asked(100, 9));
+        barrier.answer(&lease(0, 1), asked(200, 7));
+        barrier.publish(place(1));
+        let root = Sha256::of(&9_u64.to_be_bytes());
+        assert_eq!(standing(&barrier, 1, 0), Standing::Lapsed { size: 9, root });
+        let due = barrier.settled(place(1), &Concerned::All, at(300));
+        assert_eq!(due, Err(at(1_250)));
     }
 
     #[test]
