@@ -4,7 +4,7 @@ use stateright::Property;
 
 use crate::run::Withdrawals;
 use crate::setup::Setup;
-use crate::state::{Attempt, Entry, Life, Line, Log, Phase, Place, Record, State};
+use crate::state::{Attempt, Entry, Life, Line, Log, Node, Phase, Place, Record, State};
 
 pub(crate) const NO_BYTE_AFTER_EFFECT: &str = "i3: no byte leaves after `effective`";
 pub(crate) const NO_KILLED_TOKEN: &str = "a token is refused where a later record of it is applied";
@@ -53,7 +53,7 @@ pub(crate) fn properties(setup: &Setup) -> Vec<Property<Withdrawals>> {
             s.clock == 0 && s.database.records.iter().all(|record| record.effective > 0)
         }));
     }
-    let reached: [(&'static str, Holds); 9] = [
+    let reached: [(&'static str, Holds); 10] = [
         ("reached: effective by acknowledgement", |_, s| {
             has_line(s, |line| matches!(line, Line::Acknowledged(_)))
         }),
@@ -88,7 +88,7 @@ pub(crate) fn properties(setup: &Setup) -> Vec<Property<Withdrawals>> {
         ),
         ("reached: a token waits for its view", |_, s| {
             let waits = |place: Place| s.tokens.iter().any(|token| token.rvk > place);
-            let open = |node: &&crate::state::Node| node.phase == Phase::Open;
+            let open = |node: &&Node| node.phase == Phase::Open;
             s.nodes.iter().filter(open).any(|node| waits(s.place(node.view)))
         }),
         (
@@ -107,6 +107,18 @@ pub(crate) fn properties(setup: &Setup) -> Vec<Property<Withdrawals>> {
             let records = &s.database.records;
             records.iter().any(|r| r.effective > 0) && records.iter().any(|r| r.effective == 0)
         }),
+        (
+            "reached: effective before another operator has heard of it",
+            |model, s| {
+                let effective = |(_, record): &(usize, &Record)| record.effective > 0;
+                let mut records = s.database.records.iter().enumerate().filter(effective);
+                records.any(|(at, record)| {
+                    let other = |process: usize| !model.setup.concerns(record.kind, process);
+                    let below = |node: &Node| node.fresh > 0 && usize::from(node.view.records) <= at;
+                    (0..s.nodes.len()).any(|process| other(process) && below(&s.nodes[process]))
+                })
+            },
+        ),
     ];
     let wanted = |(name, _): &(&'static str, Holds)| setup.reaches.iter().any(|part| name.contains(part));
     let reached = reached.into_iter().filter(wanted);

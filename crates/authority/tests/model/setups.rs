@@ -56,8 +56,19 @@ pub(crate) const MINT: Setup = Setup {
 /// A token minted between two withdrawals.
 pub(crate) const TWO_RECORDS: Setup = Setup {
     name: "two withdrawals",
+    reaches: &["waits for its view", "while another waits"],
     withdrawals: &[Kind::Grant(0), Kind::Grant(1)],
     ..MINT
+};
+
+/// Two operators, each with a handle.
+const OPERATORS: Setup = Setup {
+    name: "two operators",
+    processes: &[0, 1],
+    operators: &[0, 1],
+    handles: &[0, 1],
+    entries: 1,
+    ..LEASE
 };
 
 /// To its end, with an authority that is gone at some point.
@@ -182,16 +193,22 @@ fn i3_large_two_records() {
 
 #[test]
 #[ignore = "large"]
-fn i3_large_operators() {
+fn i3_large_grant_of_one_operator() {
     explore_large(Setup {
-        name: "large: two operators, a grant's and a client's withdrawal",
-        processes: &[0, 1],
-        operators: &[0, 1],
-        handles: &[0, 1],
-        withdrawals: &[Kind::Grant(0), Kind::Client],
-        entries: 1,
-        reaches: &["while another waits"],
-        ..LEASE
+        name: "large: two operators, a grant's withdrawal",
+        reaches: &["before another operator"],
+        ..OPERATORS
+    });
+}
+
+#[test]
+#[ignore = "large"]
+fn i3_large_client_of_two_operators() {
+    explore_large(Setup {
+        name: "large: two operators, a client's withdrawal",
+        withdrawals: &[Kind::Client],
+        reaches: &["by acknowledgement", "by lapse"],
+        ..OPERATORS
     });
 }
 
