@@ -171,6 +171,17 @@ fn i3_large_restart_and_takeover() {
 
 #[test]
 #[ignore = "large"]
+fn i3_large_restart_and_takeover_with_lapses() {
+    explore_large(Setup {
+        name: "large: restart and takeover, with lapses",
+        authorities: 2,
+        entries: 3,
+        ..RESTART
+    });
+}
+
+#[test]
+#[ignore = "large"]
 fn i3_large_takeover() {
     explore_large(Setup {
         name: "large: two takeovers, a mint, lapses",
