@@ -13,7 +13,7 @@ use unefois_jose::SystemRandom;
 use unefois_ledger::{
     Cosigned, DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicError, Registry,
 };
-use unefois_mesh::metrics::ExchangeInstruments;
+use unefois_mesh::metrics::{self, ExchangeInstruments};
 use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
 use unefois_proto::pb::directory::v1::directory_service_server::{self, DirectoryServiceServer};
@@ -306,6 +306,7 @@ pub async fn start(
         revocation: Arc::clone(&revocation),
         published: Arc::clone(&published),
         journal: authority.journal.clone(),
+        took: metrics::duration(metrics::REVOCATION_EFFECT_DURATION),
     };
     tasks.spawn(effects.run(shutdown.clone()));
     let judged = Arc::clone(&trust);

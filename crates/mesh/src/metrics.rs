@@ -56,6 +56,8 @@ pub const OUTCOME: &str = "unefois.outcome";
 pub const REASON: &str = "unefois.reason";
 /// Attribute: the stage of an exchange, as its span is called.
 pub const STAGE: &str = "unefois.stage";
+/// Attribute: what was withdrawn: `grant`, `client`, `client_cert`, `signing_key` or `all_before`.
+pub const KIND: &str = "unefois.kind";
 /// Attribute: the name of a witness's key.
 pub const WITNESS: &str = "unefois.witness";
 /// Attribute: which of the roles of a process, `node` or `authority`.

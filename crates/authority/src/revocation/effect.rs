@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Histogram;
 use tokio_util::sync::CancellationToken;
 use unefois_core::effect::Effect;
 use unefois_core::revocation::{Record, Withdrawal};
 use unefois_core::{Boot, Event, ParticipantId, RevocationView};
+use unefois_mesh::metrics::KIND;
 use unefois_mesh::status::chain;
 use unefois_store::authority::effect::{Written, effect_insert, effect_logged, effect_unlogged};
 use unefois_store::authority::grant::grant_of_handle;
@@ -28,6 +31,8 @@ pub(crate) struct Effects {
     pub(crate) revocation: Arc<Revocation>,
     pub(crate) published: Arc<Published>,
     pub(crate) journal: Journal,
+    /// Seconds from a withdrawal to its effect, by the kind of record.
+    pub(crate) took: Histogram<f64>,
 }
 
 impl Effects {
@@ -79,10 +84,24 @@ impl Effects {
             for effect in &ready {
                 concerned.remove(&effect.place());
                 self.revocation.forget(effect.place());
+                self.measure(effect);
             }
             self.log(&edition, &ready).await;
         }
         Ok(next)
+    }
+
+    fn measure(&self, effect: &Effect) {
+        let kind = match effect.record.withdrawal {
+            Withdrawal::Grant(_) => "grant",
+            Withdrawal::Client(_) => "client",
+            Withdrawal::ClientCert(_) => "client_cert",
+            Withdrawal::SigningKey(_) => "signing_key",
+            Withdrawal::AllBefore => "all_before",
+        };
+        let millis = u32::try_from(effect.effective_at.ms_since(effect.record.at)).unwrap_or_default();
+        self.took
+            .record(f64::from(millis) / 1e3, &[KeyValue::new(KIND, kind)]);
     }
 
     /// Whose logs a record concerns; everybody's where its handle is not known here.

@@ -13,7 +13,7 @@ use tonic::Status;
 use unefois_core::revocation::Head;
 use unefois_core::{Entry, Event, Micros, Random, Reason, Sha256};
 use unefois_ledger::{Draft, Ledger};
-use unefois_mesh::{Connector, DirectoryFollower, status};
+use unefois_mesh::{Connector, DirectoryFollower, metrics, status};
 use unefois_proto::pb::revocation::v1 as pb;
 use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServiceClient;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
@@ -64,8 +64,19 @@ impl Keeper {
     async fn watch_lapses(&self) {
         let mut retry = tokio::time::interval(LOOK_EVERY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stale = metrics::meter()
+            .f64_counter(metrics::REVOCATION_STALE_TIME)
+            .with_unit("s")
+            .build();
+        let (mut looked, mut was_stale) = (self.lease.clock.boottime(), true);
         loop {
             self.lease.may_have_lapsed(LOOK_EVERY).await;
+            let now = self.lease.clock.boottime();
+            if was_stale {
+                let micros = u32::try_from(now.micros_since(looked)).unwrap_or(u32::MAX);
+                stale.add(f64::from(micros) / 1e6, &[]);
+            }
+            (looked, was_stale) = (now, self.lease.fresh().is_err());
             if self.lease.due() == Due::Lapsed {
                 tracing::warn!("the withdrawal lease lapsed: nothing is released until it is fresh again");
                 self.guard.end_forbidden().await;
