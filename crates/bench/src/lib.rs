@@ -5,6 +5,8 @@
 //! [`unefois_ledger::Ledger::release`] at 1, 64 and 512 in flight. Beside the appends run, in turns, an insert of the
 //! same bytes into a table with a primary key only (« bare ») and the same rows, tables and indexes in one raw
 //! statement. A slow disk makes every design look good, so the disk's own `fdatasync` is a figure too.
+//!
+//! What a withdrawal takes is measured by the program itself, which can start every role; [`Withdrawals`] reports it.
 
 mod append;
 mod bare;
@@ -19,8 +21,11 @@ mod run;
 mod sample;
 mod size;
 mod sql;
+mod withdraw;
 
 pub use error::Error;
-pub use place::Store;
+pub use place::{Place, Store};
 pub use report::{Bar, Figure, Report};
-pub use run::{Plan, ledger};
+pub use run::{Plan, fdatasync_ms, ledger, machine};
+pub use sample::participant;
+pub use withdraw::{Judged, Row, Took, Withdrawals, p50_ms};

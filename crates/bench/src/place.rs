@@ -30,8 +30,10 @@ impl Store {
 }
 
 /// Where the measurement happens.
-pub(crate) struct Place {
-    pub(crate) url: String,
+#[derive(Debug)]
+pub struct Place {
+    /// The database.
+    pub url: String,
     /// The folder on whose disk the database lies, where it is this machine's.
     pub(crate) folder: Option<PathBuf>,
     server: Option<Server>,
@@ -40,7 +42,10 @@ pub(crate) struct Place {
 
 impl Place {
     /// Makes the database in `folder`, or opens the one of `url`.
-    pub(crate) fn new(store: Store, url: Option<&str>, folder: &Path) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Io`].
+    pub fn new(store: Store, url: Option<&str>, folder: &Path) -> Result<Self, Error> {
         if let Some(url) = url {
             return Ok(Self {
                 url: url.to_owned(),
@@ -109,6 +114,7 @@ fn forget(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+#[derive(Debug)]
 struct Server {
     folder: PathBuf,
     pid: u32,

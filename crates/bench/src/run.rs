@@ -184,18 +184,8 @@ async fn open(
     .await?)
 }
 
-/// How long the disk takes to keep a page.
 fn disk(folder: &Path, clock: &dyn Clock, report: &mut Report) -> Result<(), Error> {
-    let mut file = tempfile::tempfile_in(folder)?;
-    let mut micros = Vec::new();
-    for n in 0..300_u64 {
-        file.seek(SeekFrom::Start(n % 64 * 4_096))?;
-        file.write_all(&[1; 4_096])?;
-        let start = clock.boottime();
-        file.sync_data()?;
-        micros.push(clock.boottime().micros_since(start));
-    }
-    let p50 = quantile(&mut micros, 0.5) / 1e3;
+    let p50 = fdatasync_ms(folder, clock)?;
     report.judged = p50 <= 0.2;
     report.add(
         "fdatasync_p50",
@@ -207,7 +197,25 @@ fn disk(folder: &Path, clock: &dyn Clock, report: &mut Report) -> Result<(), Err
     Ok(())
 }
 
-fn machine() -> String {
+/// How long the disk that `folder` lies on takes to keep a page, in milliseconds (p50).
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn fdatasync_ms(folder: &Path, clock: &dyn Clock) -> Result<f64, Error> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut micros = Vec::new();
+    for n in 0..300_u64 {
+        file.seek(SeekFrom::Start(n % 64 * 4_096))?;
+        file.write_all(&[1; 4_096])?;
+        let start = clock.boottime();
+        file.sync_data()?;
+        micros.push(clock.boottime().micros_since(start));
+    }
+    Ok(quantile(&mut micros, 0.5) / 1e3)
+}
+
+/// Processor, cores and memory of this machine.
+pub fn machine() -> String {
     let field = |file: &str, name: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let line = text

@@ -162,7 +162,10 @@ fn named<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 /// The n-th made-up participant: a number with the check digits that a SIRET has.
-fn participant(n: u64) -> ParticipantId {
+///
+/// # Panics
+/// Never: its check digits are computed.
+pub fn participant(n: u64) -> ParticipantId {
     let siren = checked(&format!("{:08}", 90_000_000 + n));
     let siret = checked(&format!("{siren}0001"));
     format!("urn:unefois:participant:{siret}")

@@ -131,6 +131,8 @@ pub struct Connector {
     gate: PeerGate,
     credential: Arc<dyn ResolvesClientCert>,
     clock: Arc<dyn Clock>,
+    /// How far a peer's answer may be ahead of what was read; the library's own bound where absent.
+    window: Option<u32>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -147,6 +149,15 @@ impl Connector {
             gate,
             credential: identity,
             clock,
+            window: None,
+        }
+    }
+
+    /// The same, for answers over gRPC of which a peer may send `bytes` and no more before they are read.
+    pub fn with_window(&self, bytes: u32) -> Self {
+        Self {
+            window: Some(bytes),
+            ..self.clone()
         }
     }
 
@@ -178,6 +189,7 @@ impl Connector {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .http2_max_header_list_size(HEADER_BYTES)
+            .initial_stream_window_size(self.window)
             .connect_with_connector_lazy(self.to(target))
     }
 

@@ -1,4 +1,6 @@
-//! `bench`: what the ledger costs on this machine, beside the bare limit of the same database.
+//! `bench`: what parts of the program cost on this machine, each figure beside a bare limit of the same run.
+
+mod withdraw;
 
 use std::path::PathBuf;
 
@@ -6,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use unefois_bench::{Bar, Error, Figure, Plan, Report, Store, ledger};
 
 use super::runtime;
+use crate::bench::producers::Producers;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
 use crate::progress::Progress;
@@ -15,6 +18,11 @@ use crate::progress::Progress;
 pub enum BenchCommand {
     /// Measures the ledger: appends, bytes, verification, proofs, searches. Run it alone on the machine, as a release build.
     Ledger(Ledger),
+    /// Measures withdrawals: how long until they hold at every producer. Run it alone on the machine, as a release build.
+    Withdraw(withdraw::Withdraw),
+    /// Runs producers that keep a lease and answer nobody.
+    #[command(hide = true)]
+    Producers(Producers),
 }
 
 /// `bench ledger`.
@@ -46,14 +54,27 @@ enum StoreName {
     Postgres,
 }
 
+impl From<StoreName> for Store {
+    fn from(name: StoreName) -> Self {
+        match name {
+            StoreName::Sqlite => Self::Sqlite,
+            StoreName::Postgres => Self::Postgres,
+        }
+    }
+}
+
 /// Runs `bench …`.
 pub fn run(command: BenchCommand, console: Console) -> Result<(), Failure> {
-    let BenchCommand::Ledger(asked) = command;
+    match command {
+        BenchCommand::Ledger(asked) => run_ledger(asked, console),
+        BenchCommand::Withdraw(asked) => withdraw::run(asked, console),
+        BenchCommand::Producers(asked) => withdraw::run_producers(&asked),
+    }
+}
+
+fn run_ledger(asked: Ledger, console: Console) -> Result<(), Failure> {
     let plan = Plan {
-        store: match asked.store {
-            StoreName::Sqlite => Store::Sqlite,
-            StoreName::Postgres => Store::Postgres,
-        },
+        store: asked.store.into(),
         url: asked.url,
         folder: asked.dir.unwrap_or_else(std::env::temp_dir),
         load: asked.load,

@@ -1,6 +1,8 @@
 //! The demonstration's world on disk: certificates, keys, directory, catalogue and one folder a process, laid out as
 //! `deploy/` lays out real ones.
 
+pub mod crowd;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use unefois_core::{Acr, Habilitation, Micros, ParticipantId, Sha256};
 use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
 use unefois_mesh::{Peer, PeerId, SystemRandom};
 
+use self::crowd::Crowd;
 use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
 use crate::command::catalogue::load;
@@ -200,6 +203,8 @@ pub struct Setting {
     pub idp_issuer: Option<String>,
     /// How long a producer releases on one answer of the authority, 200 to 60,000 ms.
     pub lease_ms: u32,
+    /// Producers beside those of the demonstration.
+    pub crowd: Crowd,
 }
 
 impl Default for Setting {
@@ -207,6 +212,7 @@ impl Default for Setting {
         Self {
             idp_issuer: None,
             lease_ms: 1_000,
+            crowd: Crowd::default(),
         }
     }
 }
@@ -300,6 +306,8 @@ impl World {
 
         let idp_issuer = (setting.idp_issuer).unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
         let issuer = format!("http://localhost:{}", ports.portal);
+        let mut participants = vec![authority.row, cnaf.row, mesr.row, clamart.row, lyon.row];
+        participants.extend(maker.crowd(&setting.crowd)?);
         let document = DirectoryDocument {
             version: 1,
             prev: None,
@@ -309,7 +317,7 @@ impl World {
             lease_ms: setting.lease_ms,
             catalogue_hash: catalogue.hash(),
             authority: AuthorityRow {
-                participant: authority.row.id,
+                participant: participants[0].id,
                 issuer: issuer.clone(),
                 portal: issuer,
                 token_keys,
@@ -326,7 +334,7 @@ impl World {
             habilitations: habilitations(now)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
-            participants: vec![authority.row, cnaf.row, mesr.row, clamart.row, lyon.row],
+            participants,
         };
         let directory_key =
             Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()));
@@ -338,6 +346,7 @@ impl World {
             maker.file(&format!("{member}/directory.jws"), signed.as_bytes())?;
             maker.file(&format!("{member}/catalogue.bin"), catalogue.to_bytes())?;
         }
+        maker.detours(&setting.crowd, ports.authority, &document, &directory_key)?;
         maker.file("ca/ca.pem", maker.ca.cert_pem().as_bytes())?;
         let crl = maker.ca.crl(now, now.plus_ms(7 * DAY_MS)).map_err(cannot_write)?;
         maker.file("ca/ca.crl", crl.as_bytes())?;

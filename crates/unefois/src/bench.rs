@@ -1,0 +1,9 @@
+//! Measurements that need every role: an authority and its producers, each in processes of their own.
+
+mod bare;
+mod hand;
+mod process;
+pub mod producers;
+mod unread;
+mod way;
+pub mod withdraw;
