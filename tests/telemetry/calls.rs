@@ -232,7 +232,7 @@ fn the_admin_listener_says_what_is_missing_and_serves_metrics() {
             }),
             Check::advice("cosignatures", || Err("no witness".into())),
         ];
-        let admin = admin::router("node", checks, captured.telemetry.metrics());
+        let admin = admin::router("node", Checks::new(checks), captured.telemetry.metrics());
         assert_eq!(read(&admin, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
         let unready = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(read(&admin, "/readyz").await, (unready, "not ready\n".to_owned()));

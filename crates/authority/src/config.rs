@@ -57,6 +57,10 @@ pub struct Identity {
     pub issuer: String,
     /// Where participants reach the back channel, `https://host:port`.
     pub mesh_url: String,
+    /// Whether another process of this authority, on the same PostgreSQL database, may hold the epoch: this one then
+    /// waits until it is silent, and ends when another has taken over.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// `[listen]`.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{ParticipantId, Pivot, Random, Sha256};
 use unefois_jose::{Pkcs8, SigningKey, SystemRandom};
+use unefois_mesh::web::CsrfKey;
 use unefois_store::authority::PersonUid;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ pub struct KeyFiles {
     /// 32 secret bytes (raw, or 64 hexadecimal digits) behind pairwise names and identity digests. Never rotated while
     /// a grant lives.
     pub subject: PathBuf,
-    /// 32 secret bytes behind what is stored sealed: identities, ID tokens.
+    /// 32 secret bytes behind what is stored sealed (identities, ID tokens) and behind the tokens of forms.
     pub storage: PathBuf,
     /// 32 secret bytes behind the ledger's erasable indexes.
     pub node: PathBuf,
@@ -42,6 +43,8 @@ pub(crate) struct Keys {
     pub(crate) token: SigningKey,
     pub(crate) withdrawal: SigningKey,
     pub(crate) node: NodeKey,
+    /// Behind the tokens of forms: the same after a restart, and at whoever takes over.
+    pub(crate) forms: CsrfKey,
     subject: hmac::Key,
     identity: hmac::Key,
     storage: aead::LessSafeKey,
@@ -62,6 +65,7 @@ impl Keys {
             token: signing(&files.token)?,
             withdrawal: signing(&files.withdrawal)?,
             node: NodeKey::new(&*secret(&files.node)?),
+            forms: CsrfKey::new(&derive(&storage, b"forms")),
             subject: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"pairwise")),
             identity: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"identity")),
             storage: aead::LessSafeKey::new(

@@ -39,7 +39,7 @@ pub use error::Error;
 pub use keys::{KeyFileError, KeyFiles};
 pub use login::{HttpError, ProviderConfig};
 pub use published::{PublishError, Published};
-pub use start::{Running, StartError, ledger, start};
+pub use start::{Prepared, Running, StartError, ledger, start};
 
 #[cfg(test)]
 #[expect(unreachable_pub, dead_code, reason = "shared with tests that stand alone")]

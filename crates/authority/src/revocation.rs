@@ -8,6 +8,7 @@ mod barrier;
 mod effect;
 mod feed;
 mod log;
+mod standby;
 mod watch;
 
 pub(crate) use effect::Effects;
@@ -100,6 +101,43 @@ enum Change {
     Other(Withdrawal),
 }
 
+/// An epoch that was taken, with all that was written before it.
+struct Taken {
+    log: Log,
+    waiting: BTreeMap<RevocationView, Record>,
+    mine_ms: u32,
+    inherited_ms: u32,
+    /// When the statement that took it was sent.
+    sent: Boot,
+    opens_at: Boot,
+}
+
+impl Taken {
+    /// Reads what was written before the epoch that `tx` has just taken, and commits.
+    async fn up(
+        mut tx: Tx,
+        (head, inherited_ms): (Head, u32),
+        mine_ms: u32,
+        sent: Boot,
+        clock: &dyn Clock,
+    ) -> Result<Self, Error> {
+        let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
+        let waiting = missing(&mut tx).await?;
+        tx.commit().await?;
+        let opens_at = clock
+            .boottime()
+            .plus_ms(deadline_ms(inherited_ms) + SUPERSEDED_MS);
+        Ok(Self {
+            log,
+            waiting,
+            mine_ms,
+            inherited_ms,
+            sent,
+            opens_at,
+        })
+    }
+}
+
 /// A signed message and the head after it.
 type Signed = (Head, Arc<str>);
 
@@ -112,16 +150,30 @@ impl Revocation {
         tasks: TaskTracker,
         lease_ms: LeaseMs,
     ) -> Result<Self, Error> {
-        let sent = clock.boottime();
-        let mine_ms = lease_ms();
+        let (sent, mine_ms) = (clock.boottime(), lease_ms());
         let mut tx = db.begin().await?;
-        let (head, inherited_ms) = store::epoch_take(&mut tx, mine_ms, clock.now()).await?;
-        let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
-        let waiting = missing(&mut tx).await?;
-        tx.commit().await?;
-        let opens_at = clock
-            .boottime()
-            .plus_ms(deadline_ms(inherited_ms) + SUPERSEDED_MS);
+        let epoch = store::epoch_take(&mut tx, mine_ms, clock.now()).await?;
+        let taken = Taken::up(tx, epoch, mine_ms, sent, &*clock).await?;
+        Ok(Self::holding(db, clock, keys, tasks, lease_ms, taken))
+    }
+
+    fn holding(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+        tasks: TaskTracker,
+        lease_ms: LeaseMs,
+        taken: Taken,
+    ) -> Self {
+        let Taken {
+            log,
+            waiting,
+            mine_ms,
+            inherited_ms,
+            sent,
+            opens_at,
+        } = taken;
+        let head = log.head();
         let mut barrier = Barrier::new(opens_at);
         waiting.keys().for_each(|place| barrier.take_up(*place));
         tracing::info!(
@@ -129,7 +181,7 @@ impl Revocation {
             seq = head.seq,
             "epoch of the withdrawal log taken"
         );
-        Ok(Self {
+        Self {
             db,
             clock,
             keys,
@@ -152,7 +204,12 @@ impl Revocation {
             beat: Mutex::new(Some(sent)),
             stopped: CancellationToken::new(),
             doubts: Limiter::new(1, 1),
-        })
+        }
+    }
+
+    /// Returns once this process does not hold the epoch any more, or has found that the database lost records.
+    pub(crate) async fn superseded(&self) {
+        self.stopped.cancelled().await;
     }
 
     /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or has lost records.

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use unefois_core::{Clock, ParticipantId, Random};
 use unefois_jose::SystemRandom;
 use unefois_mesh::metrics::ExchangeInstruments;
-use unefois_mesh::web::CsrfKey;
 use unefois_mesh::{Connector, PeerId};
 use unefois_store::Db;
 
@@ -33,7 +32,6 @@ pub(crate) struct Authority {
     pub(crate) revocation: Arc<Revocation>,
     pub(crate) journal: Journal,
     pub(crate) providers: Vec<Provider>,
-    pub(crate) csrf: CsrfKey,
     pub(crate) site: Site,
     pub(crate) connector: Connector,
     /// Whether identities are simulated and personas may log in without a browser.

@@ -147,7 +147,7 @@ impl Authority {
     ) -> Result<(), Error> {
         web::same_origin(headers, &self.origin).map_err(|_| Error::Csrf)?;
         let token = form.take("csrf").unwrap_or_default();
-        match self.csrf.verify(visit.hash.as_bytes(), FORMS, &token) {
+        match self.keys.forms.verify(visit.hash.as_bytes(), FORMS, &token) {
             true => Ok(()),
             false => Err(Error::Csrf),
         }
@@ -155,7 +155,7 @@ impl Authority {
 
     /// The token that forms of this session carry.
     pub(crate) fn form_token(&self, visit: &Visit) -> String {
-        self.csrf.token(visit.hash.as_bytes(), FORMS)
+        self.keys.forms.token(visit.hash.as_bytes(), FORMS)
     }
 }
 

@@ -1,5 +1,9 @@
+mod prepared;
+
+pub use prepared::Prepared;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +15,15 @@ use tonic_health::server::HealthReporter;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
 use unefois_ledger::{
-    Cosigned, DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicError, Registry,
+    Cosigned, DirectoryInUse, Inquiry, Ledger, LedgerService, Lent, Public, PublicDoor, PublicError, Registry,
 };
 use unefois_mesh::metrics::{self, ExchangeInstruments};
-use unefois_mesh::web::CsrfKey;
-use unefois_mesh::{Connector, Identity, Listener, Trust, with_reflection};
+use unefois_mesh::{Connector, Identity, Listener, PeerGate, Trust, with_reflection};
 use unefois_proto::pb::directory::v1::directory_service_server::{self, DirectoryServiceServer};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
 use unefois_proto::pb::revocation::v1::revocation_service_server::{self, RevocationServiceServer};
-use unefois_store::{Component, Db};
+use unefois_store::Db;
 use unefois_tlog::SignerKey;
-use zeroize::Zeroizing;
 
 use crate::chores::chores;
 use crate::config::Config;
@@ -29,12 +31,13 @@ use crate::directory::{WatchDirectory, follow_files};
 use crate::journal::Journal;
 use crate::keys::{KeyFileError, Keys};
 use crate::limiter::Limiter;
-use crate::login::{HttpError, Provider, ProviderConfig};
-use crate::portal::{Site, Theme, ThemeError};
-use crate::published::{PublishError, Published};
-use crate::revocation::{Effects, Revocation, WatchRevocations};
+use crate::login::HttpError;
+use crate::portal::{Site, ThemeError};
+use crate::published::PublishError;
+use crate::revocation::{Effects, LeaseMs, Revocation, WatchRevocations};
 use crate::service::Authority;
 use crate::{Error, router};
+use prepared::{origin, text};
 
 /// Requests that one browser address may send at once, and a minute.
 const BROWSER_RATE: (u32, u32) = (120, 600);
@@ -125,6 +128,12 @@ impl Running {
         move || revocation.is_fresh()
     }
 
+    /// Returns once another process holds the epoch, or the database has lost records: nothing more is minted or announced,
+    /// and only a new start goes on.
+    pub async fn superseded(&self) {
+        self.revocation.superseded().await;
+    }
+
     /// Reads certificates and CRLs again; the directory is followed by itself.
     ///
     /// # Errors
@@ -179,7 +188,7 @@ pub async fn ledger(
     Ok(Ledger::open(db.clone(), keys, safeguards, clock, random).await?)
 }
 
-/// Opens the database, takes the next epoch of ledger and withdrawal log, and serves.
+/// Opens the database, takes the next epoch of withdrawal log and ledger, and serves. A standby waits for its turn first.
 ///
 /// # Errors
 /// [`StartError`]: nothing is served.
@@ -189,326 +198,230 @@ pub async fn start(
     random: Arc<dyn Random>,
     rng: SystemRandom,
 ) -> Result<Running, StartError> {
-    check(&config)?;
-    let keys = Arc::new(Keys::load(&config.keys, &rng)?);
-    let published = Arc::new(Published::load(config.directory.clone())?);
-    agree(&config, &published)?;
-    let signer = SignerKey::from_text(text(&config.ledger.signer)?.trim()).map_err(StartError::Signer)?;
-    listed(&config, &keys, &signer, &published)?;
-    let providers = config
-        .login
-        .iter()
-        .map(|provider| provider_of(provider, &clock))
-        .collect::<Result<_, _>>()?;
-    let theme = match &config.portal.theme {
-        Some(folder) => Theme::load(folder)?,
-        None => Theme::default(),
-    };
-    let identity = Arc::new(Identity::load(config.tls.chain.clone(), config.tls.key.clone())?);
-    let trust = Arc::new(Trust::load(
-        config.tls.authorities.clone(),
-        config.tls.crls.clone(),
-    )?);
-    let gate = published.gate(Arc::clone(&clock));
-    let mesh = Listener::mesh(
-        config.listen.mesh,
-        &identity,
-        &trust,
-        Arc::clone(&gate),
-        &clock,
-        config.limits.clone(),
-    )
-    .await?;
-    let portal = portal_listener(&config, &clock).await?;
-    let door = match &config.public {
-        Some(public) => Some(public.open(&clock, &config.limits).await?),
-        None => None,
-    };
-    let mesh_address = mesh.local_addr().ok_or(StartError::Config("listen.mesh"))?;
-    let portal_address = portal.local_addr().ok_or(StartError::Config("listen.portal"))?;
+    Box::pin(Prepared::new(config, clock, random, rng).await?.serve()).await
+}
 
-    let db = Db::open(&config.database.url, Component::Authority).await?;
-    let ledger_keys = unefois_ledger::Keys {
-        signer,
-        node_key: keys.node.clone(),
-    };
-    let safeguards = config.ledger.safeguards(&config.database);
-    let ledger = Ledger::open(
-        db.clone(),
-        ledger_keys,
-        safeguards,
-        Arc::clone(&clock),
-        Arc::clone(&random),
-    )
-    .await?;
-    let connector = Connector::new(
-        Arc::clone(&trust),
-        gate,
-        Arc::clone(&identity),
-        Arc::clone(&clock),
-    );
-    let followed = Arc::clone(&published);
-    let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
-    let participant = config.authority.participant;
-    let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, in_use).await;
-    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(inquiry.run(shutdown.clone()));
-    let leases = Arc::clone(&published);
-    let revocation = Revocation::start(
-        db.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&keys),
-        tasks.clone(),
-        Arc::new(move || leases.edition().directory.lease_ms()),
-    )
-    .await
-    .map_err(StartError::Revocation)?;
-    let revocation = Arc::new(revocation);
-    let editions = Arc::clone(&published);
-    let surroundings = unefois_ledger::Surroundings {
-        connector: &connector,
-        registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
-    };
-    let public = Public::open(ledger.clone(), door, &config.witness, surroundings).await?;
-    let (public_address, cosigned, public_identity) =
-        (public.address(), public.cosigned(), public.identity());
-    let closed_last = db.clone();
-    let authority = Arc::new(Authority {
-        origin: origin(&config.authority.issuer)?,
-        issuer: config.authority.issuer,
-        mesh_url: config.authority.mesh_url,
-        participant: config.authority.participant,
-        csrf: CsrfKey::draw(&*random),
-        journal: Journal {
-            ledger: ledger.clone(),
-            db: db.clone(),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        },
-        clock,
-        random,
-        rng,
-        db,
-        keys,
-        published: Arc::clone(&published),
-        revocation: Arc::clone(&revocation),
-        providers,
-        site: Site::new(config.portal.name, theme),
-        connector,
-        demonstration: config.demo.personas,
-        browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
-        peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
-        instruments: ExchangeInstruments::new(),
-    });
+impl Prepared {
+    /// Takes the next epoch of withdrawal log and ledger, and serves. A standby first waits until it is its turn, and
+    /// listens nowhere meanwhile, so that whoever knows several addresses goes on to one that answers.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing is served.
+    pub async fn serve(self) -> Result<Running, StartError> {
+        let Self {
+            config,
+            clock,
+            random,
+            rng,
+            keys,
+            published,
+            signer,
+            providers,
+            theme,
+            identity,
+            trust,
+            db,
+        } = self;
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let ends = shutdown.clone().drop_guard();
+        let judged = Arc::clone(&trust);
+        tasks.spawn(follow_files(
+            Arc::clone(&published),
+            move || judged.touch(),
+            shutdown.clone(),
+        ));
+        let gate = published.gate(Arc::clone(&clock));
+        let connector = Connector::new(
+            Arc::clone(&trust),
+            Arc::clone(&gate),
+            Arc::clone(&identity),
+            Arc::clone(&clock),
+        );
 
-    tasks.spawn(Arc::clone(&revocation).heartbeats(shutdown.clone()));
-    let effects = Effects {
-        revocation: Arc::clone(&revocation),
-        published: Arc::clone(&published),
-        journal: authority.journal.clone(),
-        took: metrics::duration(metrics::REVOCATION_EFFECT_DURATION),
-    };
-    tasks.spawn(effects.run(shutdown.clone()));
-    let judged = Arc::clone(&trust);
-    tasks.spawn(follow_files(
-        Arc::clone(&published),
-        move || judged.touch(),
-        shutdown.clone(),
-    ));
-    tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
-    let (edition, auditors) = (Arc::clone(&published), Arc::clone(&published));
-    let lent = Lent {
-        directory_version: Arc::new(move || edition.edition().directory.version()),
-        auditor: Arc::new(move |key| {
-            let edition = auditors.edition();
-            edition.directory.auditor(key).map(|auditor| auditor.name.clone())
-        }),
-        tasks: tasks.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let logs = LedgerService::new(vec![ledger.clone()], authority.participant, lent);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    tasks.spawn(report(
-        health,
-        Arc::clone(&revocation),
-        ledger.clone(),
-        shutdown.clone(),
-    ));
-    let names = [
-        revocation_service_server::SERVICE_NAME,
-        directory_service_server::SERVICE_NAME,
-        ledger_service_server::SERVICE_NAME,
-    ];
-    let services = with_reflection(Routes::new(health_service), &names);
-    let services = services
-        .add_service(RevocationServiceServer::new(WatchRevocations {
+        let doors = Doors::open(&config, (&identity, &trust), gate, &clock);
+        let logged = async {
+            let keys = unefois_ledger::Keys {
+                signer,
+                node_key: keys.node.clone(),
+            };
+            let safeguards = config.ledger.safeguards(&config.database);
+            let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
+            let ledger = Ledger::open(db.clone(), keys, safeguards, clock, random).await?;
+            let followed = Arc::clone(&published);
+            let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
+            let participant = config.authority.participant;
+            let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, in_use).await;
+            Ok::<_, StartError>((ledger, inquiry))
+        };
+        let epoch = async {
+            let leases = Arc::clone(&published);
+            let lease_ms: LeaseMs = Arc::new(move || leases.edition().directory.lease_ms());
+            let (db, clock, keys, tasks) = (db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone());
+            let held = match config.authority.standby {
+                true => Revocation::take_over(db, clock, keys, tasks.clone(), lease_ms).await,
+                false => Revocation::start(db, clock, keys, tasks.clone(), lease_ms)
+                    .await
+                    .map_err(StartError::Revocation)?,
+            };
+            let held = Arc::new(held);
+            // From now on it shows that it holds the epoch: what is left to do may take longer than others wait.
+            tasks.spawn(Arc::clone(&held).heartbeats(shutdown.clone()));
+            Ok::<_, StartError>(held)
+        };
+        let (doors, (ledger, inquiry), revocation) = match config.authority.standby {
+            // Of several that wait, the one that has the epoch takes the ledger.
+            true => {
+                let revocation = epoch.await?;
+                (doors.await?, logged.await?, revocation)
+            }
+            // What would stop this start is found before anything is taken from whoever serves.
+            false => (doors.await?, logged.await?, epoch.await?),
+        };
+        tasks.spawn(inquiry.run(shutdown.clone()));
+        let editions = Arc::clone(&published);
+        let surroundings = unefois_ledger::Surroundings {
+            connector: &connector,
+            registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
+        };
+        let public = Public::open(ledger.clone(), doors.public, &config.witness, surroundings).await?;
+        let (public_address, cosigned, public_identity) =
+            (public.address(), public.cosigned(), public.identity());
+        let mesh_address = doors.mesh.local_addr().ok_or(StartError::Config("listen.mesh"))?;
+        let portal_address = doors
+            .portal
+            .local_addr()
+            .ok_or(StartError::Config("listen.portal"))?;
+        let closed_last = db.clone();
+        let authority = Arc::new(Authority {
+            origin: origin(&config.authority.issuer)?,
+            issuer: config.authority.issuer,
+            mesh_url: config.authority.mesh_url,
+            participant: config.authority.participant,
+            journal: Journal {
+                ledger: ledger.clone(),
+                db: db.clone(),
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+            },
+            clock,
+            random,
+            rng,
+            db,
+            keys,
+            published: Arc::clone(&published),
+            revocation: Arc::clone(&revocation),
+            providers,
+            site: Site::new(config.portal.name, theme),
+            connector,
+            demonstration: config.demo.personas,
+            browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
+            peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
+            instruments: ExchangeInstruments::new(),
+        });
+
+        let effects = Effects {
             revocation: Arc::clone(&revocation),
             published: Arc::clone(&published),
+            journal: authority.journal.clone(),
+            took: metrics::duration(metrics::REVOCATION_EFFECT_DURATION),
+        };
+        tasks.spawn(effects.run(shutdown.clone()));
+        tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
+        let (edition, auditors) = (Arc::clone(&published), Arc::clone(&published));
+        let lent = Lent {
+            directory_version: Arc::new(move || edition.edition().directory.version()),
+            auditor: Arc::new(move |key| {
+                let edition = auditors.edition();
+                edition.directory.auditor(key).map(|auditor| auditor.name.clone())
+            }),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
-            readers: Arc::default(),
-            feed: Arc::default(),
-        }))
-        .add_service(DirectoryServiceServer::new(WatchDirectory {
-            published,
-            tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
-        }))
-        .add_service(LedgerServiceServer::new(logs));
-    let back_channel = services
-        .into_axum_router()
-        .reset_fallback()
-        .merge(public.mesh_router())
-        .merge(router::mesh(Arc::clone(&authority)));
-    public.spawn(&tasks, &shutdown);
-    tasks.spawn(mesh.serve(back_channel, shutdown.clone()));
-    tasks.spawn(portal.serve(router::portal(authority), shutdown.clone()));
-    tasks.close();
-    Ok(Running {
-        mesh: mesh_address,
-        portal: portal_address,
-        public: public_address,
-        cosigned,
-        public_identity,
-        identity,
-        trust,
-        db: closed_last,
-        ledger,
-        revocation,
-        shutdown,
-        tasks,
-    })
-}
-
-/// What the configuration must say for itself.
-fn check(config: &Config) -> Result<(), StartError> {
-    if config.login.is_empty() {
-        return Err(StartError::Config("there is no [[login]]"));
-    }
-    let mut names: Vec<&str> = config.login.iter().map(|p| p.name.as_str()).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(StartError::Config("two [[login]] have one name"));
-    }
-    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if !names
-        .iter()
-        .all(|name| (1..=16).contains(&name.len()) && name.bytes().all(plain))
-    {
-        return Err(StartError::Config(
-            "login.name is up to 16 lower-case letters and digits",
+        };
+        let logs = LedgerService::new(vec![ledger.clone()], authority.participant, lent);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        tasks.spawn(report(
+            health,
+            Arc::clone(&revocation),
+            ledger.clone(),
+            shutdown.clone(),
         ));
-    }
-    if config.login.iter().any(|provider| provider.levels.is_empty()) {
-        return Err(StartError::Config("login.levels names no level"));
-    }
-    if config.authority.issuer.ends_with('/') {
-        return Err(StartError::Config("authority.issuer ends with a slash"));
-    }
-    let loopback = config.listen.mesh.ip().is_loopback() && config.listen.portal.ip().is_loopback();
-    if config.demo.personas && !loopback {
-        return Err(StartError::Config(
-            "demo.personas is for listeners on loopback only",
-        ));
-    }
-    Ok(())
-}
-
-/// What the configuration and the directory must agree on.
-fn agree(config: &Config, published: &Published) -> Result<(), StartError> {
-    let edition = published.edition();
-    let row = edition.directory.authority();
-    if row.participant != config.authority.participant {
-        return Err(StartError::Config(
-            "the directory names another participant as the authority",
-        ));
-    }
-    if row.issuer != config.authority.issuer {
-        return Err(StartError::Config("the directory names another issuer URL"));
-    }
-    Ok(())
-}
-
-/// Whether the directory lists the keys that this authority signs with, at present or to come. With another key every
-/// token, withdrawal and head would be refused.
-fn listed(config: &Config, keys: &Keys, signer: &SignerKey, published: &Published) -> Result<(), StartError> {
-    let edition = published.edition();
-    let row = edition.directory.authority();
-    for (key, listed, path, what) in [
-        (
-            &keys.token,
-            &row.token_keys,
-            &config.keys.token,
-            "the directory does not list it among the token_keys",
-        ),
-        (
-            &keys.withdrawal,
-            &row.withdrawal_keys,
-            &config.keys.withdrawal,
-            "the directory does not list it among the withdrawal_keys",
-        ),
-    ] {
-        let kid = key.thumbprint().to_string();
-        if !listed.iter().any(|key| key.kid() == kid) {
-            let path = path.clone();
-            return Err(KeyFileError { path, what }.into());
-        }
-    }
-    let vkey = signer.verifier().to_string();
-    let own = edition.directory.participant(&row.participant);
-    match own.is_some_and(|own| own.logs.iter().any(|log| log.vkey == vkey)) {
-        true => Ok(()),
-        false => Err(KeyFileError {
-            path: config.ledger.signer.clone(),
-            what: "the directory does not list this log and this key for the authority",
-        }
-        .into()),
+        let names = [
+            revocation_service_server::SERVICE_NAME,
+            directory_service_server::SERVICE_NAME,
+            ledger_service_server::SERVICE_NAME,
+        ];
+        let services = with_reflection(Routes::new(health_service), &names);
+        let services = services
+            .add_service(RevocationServiceServer::new(WatchRevocations {
+                revocation: Arc::clone(&revocation),
+                published: Arc::clone(&published),
+                tasks: tasks.clone(),
+                shutdown: shutdown.clone(),
+                readers: Arc::default(),
+                feed: Arc::default(),
+            }))
+            .add_service(DirectoryServiceServer::new(WatchDirectory {
+                published,
+                tasks: tasks.clone(),
+                shutdown: shutdown.clone(),
+            }))
+            .add_service(LedgerServiceServer::new(logs));
+        let back_channel = services
+            .into_axum_router()
+            .reset_fallback()
+            .merge(public.mesh_router())
+            .merge(router::mesh(Arc::clone(&authority)));
+        public.spawn(&tasks, &shutdown);
+        tasks.spawn(doors.mesh.serve(back_channel, shutdown.clone()));
+        tasks.spawn(doors.portal.serve(router::portal(authority), shutdown.clone()));
+        tasks.close();
+        ends.disarm();
+        Ok(Running {
+            mesh: mesh_address,
+            portal: portal_address,
+            public: public_address,
+            cosigned,
+            public_identity,
+            identity,
+            trust,
+            db: closed_last,
+            ledger,
+            revocation,
+            shutdown,
+            tasks,
+        })
     }
 }
 
-fn origin(issuer: &str) -> Result<String, StartError> {
-    let url = url::Url::parse(issuer).map_err(|_| StartError::Config("authority.issuer is not a URL"))?;
-    Ok(url.origin().ascii_serialization())
+/// The sockets that it answers on.
+struct Doors {
+    mesh: Listener,
+    portal: Listener,
+    public: Option<PublicDoor>,
 }
 
-fn provider_of(config: &ProviderConfig, clock: &Arc<dyn Clock>) -> Result<Provider, StartError> {
-    let secret = Zeroizing::new(text(&config.client_secret)?.trim().to_owned());
-    let authorities = match &config.authorities {
-        Some(path) => Some(bytes(path)?),
-        None => None,
-    };
-    Ok(Provider::new(
-        config.clone(),
-        secret,
-        authorities.as_deref(),
-        Arc::clone(clock),
-    )?)
-}
-
-async fn portal_listener(config: &Config, clock: &Arc<dyn Clock>) -> Result<Listener, StartError> {
-    let (address, limits) = (config.listen.portal, config.limits.clone());
-    Ok(match &config.listen.portal_certificate {
-        Some(files) => {
-            let identity = Arc::new(Identity::load(files.chain.clone(), files.key.clone())?);
-            Listener::https(address, &identity, clock, limits).await?
-        }
-        None => Listener::loopback(address, limits).await?,
-    })
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|source| StartError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn text(path: &Path) -> Result<Zeroizing<String>, StartError> {
-    let text = std::fs::read_to_string(path).map_err(|source| StartError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Zeroizing::new(text))
+impl Doors {
+    async fn open(
+        config: &Config,
+        (identity, trust): (&Arc<Identity>, &Arc<Trust>),
+        gate: PeerGate,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let (listen, limits) = (&config.listen, || config.limits.clone());
+        let mesh = Listener::mesh(listen.mesh, identity, trust, gate, clock, limits()).await?;
+        let portal = match &listen.portal_certificate {
+            Some(files) => {
+                let identity = Arc::new(Identity::load(files.chain.clone(), files.key.clone())?);
+                Listener::https(listen.portal, &identity, clock, limits()).await?
+            }
+            None => Listener::loopback(listen.portal, limits()).await?,
+        };
+        let public = match &config.public {
+            Some(public) => Some(public.open(clock, &config.limits).await?),
+            None => None,
+        };
+        Ok(Self { mesh, portal, public })
+    }
 }
 
 /// Tells the health service whether tokens can be minted and withdrawals announced at this moment.

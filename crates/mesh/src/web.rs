@@ -9,7 +9,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
-use unefois_core::Random;
 
 /// Adds the security headers to a response: `Router::layer(axum::middleware::map_response(web::security_headers))`.
 ///
@@ -66,14 +65,15 @@ fn policy(form_targets: &str) -> HeaderValue {
     HeaderValue::try_from(text).expect("an origin is printable ASCII")
 }
 
-/// The key of CSRF tokens, fresh at each start: a form from before a restart is sent again.
+/// The key of CSRF tokens: one for all processes that answer under one address, so that a form that one has shown may be
+/// sent to the next.
 #[derive(Debug)]
 pub struct CsrfKey(hmac::Key);
 
 impl CsrfKey {
-    /// A fresh key.
-    pub fn draw(random: &dyn Random) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &random.bytes::<32>()))
+    /// The key that is these bytes.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
     /// The token for forms of `purpose` in the session `session`.
@@ -150,7 +150,6 @@ pub fn session<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemRandom;
 
     const OWN: &str = "https://portail.example";
 
@@ -164,10 +163,7 @@ mod tests {
 
     #[test]
     fn a_token_is_for_one_session_purpose_and_key() {
-        let (key, other) = (
-            CsrfKey::draw(&SystemRandom::new()),
-            CsrfKey::draw(&SystemRandom::new()),
-        );
+        let (key, other) = (CsrfKey::new(&[1; 32]), CsrfKey::new(&[2; 32]));
         let token = key.token(b"session", "retrait");
         assert!(!key.verify(b"session", "demande", &token));
         assert!(!key.verify(b"sessio", "nretrait", &token));

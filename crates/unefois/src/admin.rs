@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
@@ -74,15 +74,34 @@ impl fmt::Debug for Check {
     }
 }
 
+/// The checks of one process; clones share them. They are others once a process that waited serves.
+#[derive(Clone, Debug)]
+pub struct Checks(Arc<RwLock<Arc<[Check]>>>);
+
+impl Checks {
+    /// What holds from now on decides.
+    pub fn new(checks: Vec<Check>) -> Self {
+        Self(Arc::new(RwLock::new(checks.into())))
+    }
+
+    /// These decide from now on.
+    pub fn replace(&self, checks: Vec<Check>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = checks.into();
+    }
+
+    fn all(&self) -> Arc<[Check]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The routes of the admin listener of one role: `/livez`, `/readyz` (`?verbose` lists `checks`), `/metrics`,
 /// `/version`. The metric `unefois.ready` of `role` follows the same checks.
-pub fn router(role: &'static str, checks: Vec<Check>, metrics: Metrics) -> Router {
-    let checks = Arc::<[Check]>::from(checks);
-    let gauged = Arc::clone(&checks);
+pub fn router(role: &'static str, checks: Checks, metrics: Metrics) -> Router {
+    let gauged = checks.clone();
     metrics::meter()
         .u64_observable_gauge(metrics::READY)
         .with_callback(move |ready| {
-            let value = !gauged.iter().any(Check::fails);
+            let value = !gauged.all().iter().any(Check::fails);
             ready.observe(value.into(), &[KeyValue::new(metrics::ROLE, role)]);
         })
         .build();
@@ -93,10 +112,10 @@ pub fn router(role: &'static str, checks: Vec<Check>, metrics: Metrics) -> Route
         .route("/version", get(version))
 }
 
-async fn readyz(State(checks): State<Arc<[Check]>>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+async fn readyz(State(checks): State<Checks>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let mut ready = true;
     let mut list = String::new();
-    for Check { name, advice, holds } in checks.iter() {
+    for Check { name, advice, holds } in checks.all().iter() {
         // Writing to a string cannot fail.
         let _ = match holds() {
             Ok(()) => writeln!(list, "[+] {name}"),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_mesh::{Limits, Listener};
 
-use crate::admin::{self, Check};
+use crate::admin::{self, Checks};
 use crate::config::{Process, load, overrides};
 use crate::failure::{Failure, Kind};
 use crate::notify::{State, notify};
@@ -55,7 +55,7 @@ impl Host {
         &mut self,
         role: &'static str,
         config: &admin::Config,
-        checks: Vec<Check>,
+        checks: Checks,
     ) -> Result<(), Failure> {
         let listener = Listener::probes(config.listen, Limits::default())
             .await

@@ -3,7 +3,7 @@
 use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
 use unefois_core::{Handle, Micros, Sha256, WithdrawnBy};
 
-use crate::{Error, Tx, on, to_array, to_i64, to_u64};
+use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
 type HeadRow = (i64, i64, Vec<u8>);
 
@@ -15,26 +15,88 @@ fn head_of((epoch, seq, chain): HeadRow) -> Result<Head, Error> {
     })
 }
 
+/// What changes with each epoch and each heartbeat of its holder: two readings that are equal had neither between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    epoch: i64,
+    heartbeat_at: i64,
+}
+
+/// The last sign of life of whoever holds the epoch; `None` where nobody ever did.
+pub async fn pulse(db: &Db) -> Result<Option<Pulse>, Error> {
+    const SQL: &str = "SELECT epoch, heartbeat_at FROM revocation_head WHERE id = 1";
+    let row = read!(db, pool => sqlx::query_as::<_, (i64, i64)>(SQL).fetch_optional(pool).await?);
+    Ok(row.map(|(epoch, heartbeat_at)| Pulse { epoch, heartbeat_at }))
+}
+
 /// Takes the next epoch: every older process is superseded from the commit on.
 ///
 /// The head, and the longest lease, in milliseconds, that an older process may have given; from now on at least
 /// `lease_ms` is kept for the next.
 pub async fn epoch_take(tx: &mut Tx, lease_ms: u32, at: Micros) -> Result<(Head, u32), Error> {
+    first(tx, lease_ms, at).await?;
+    let taken = take(tx, None, lease_ms, at).await?;
+    // The row is there.
+    taken.ok_or(Error::Corrupt("revocation_head.id"))
+}
+
+/// As [`epoch_take`], where the holder has given no sign of life since it was `seen`; `None` where it has, or another
+/// process was first. It waits for a write of the holder's under way.
+pub async fn epoch_take_over(
+    tx: &mut Tx,
+    seen: Option<Pulse>,
+    lease_ms: u32,
+    at: Micros,
+) -> Result<Option<(Head, u32)>, Error> {
+    let seen = match seen {
+        Some(seen) => seen,
+        None if first(tx, lease_ms, at).await? => Pulse {
+            epoch: 0,
+            heartbeat_at: at.get(),
+        },
+        None => return Ok(None),
+    };
+    take(tx, Some(seen), lease_ms, at).await
+}
+
+/// Makes the row of a new database; whether there was none.
+async fn first(tx: &mut Tx, lease_ms: u32, at: Micros) -> Result<bool, Error> {
     const FIRST: &str = "INSERT INTO revocation_head (id, epoch, seq, chain, heartbeat_at, lease_ms) \
          VALUES (1, 0, 0, $1, $2, $3) ON CONFLICT (id) DO NOTHING";
-    // MAX of two is GREATEST in one database and unknown in the other.
-    const TAKE: &str = "UPDATE revocation_head SET epoch = epoch + 1, heartbeat_at = $1, \
-         lease_ms = CASE WHEN lease_ms < $2 THEN $2 ELSE lease_ms END WHERE id = 1 \
-         RETURNING epoch, seq, chain, lease_ms";
     let empty = Head::empty();
     let zero = &empty.chain.as_bytes()[..];
     let mine = i64::from(lease_ms);
-    on!(tx, c => sqlx::query(FIRST).bind(zero).bind(at.get()).bind(mine).execute(c).await?.rows_affected());
-    let (epoch, seq, chain, longest) = on!(tx, c => {
-        sqlx::query_as::<_, (i64, i64, Vec<u8>, i64)>(TAKE).bind(at.get()).bind(mine).fetch_one(c).await?
+    let rows = on!(tx, c => sqlx::query(FIRST).bind(zero).bind(at.get()).bind(mine).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+async fn take(
+    tx: &mut Tx,
+    seen: Option<Pulse>,
+    lease_ms: u32,
+    at: Micros,
+) -> Result<Option<(Head, u32)>, Error> {
+    // MAX of two is GREATEST in one database and unknown in the other.
+    const TAKE: &str = "UPDATE revocation_head SET epoch = epoch + 1, heartbeat_at = $1, \
+         lease_ms = CASE WHEN lease_ms < $2 THEN $2 ELSE lease_ms END \
+         WHERE id = 1 AND epoch = COALESCE($3, epoch) AND heartbeat_at = COALESCE($4, heartbeat_at) \
+         RETURNING epoch, seq, chain, lease_ms";
+    let mine = i64::from(lease_ms);
+    let (epoch, heartbeat_at) = (seen.map(|seen| seen.epoch), seen.map(|seen| seen.heartbeat_at));
+    let row = on!(tx, c => {
+        sqlx::query_as::<_, (i64, i64, Vec<u8>, i64)>(TAKE)
+            .bind(at.get())
+            .bind(mine)
+            .bind(epoch)
+            .bind(heartbeat_at)
+            .fetch_optional(c)
+            .await?
     });
+    let Some((epoch, seq, chain, longest)) = row else {
+        return Ok(None);
+    };
     let longest = u32::try_from(longest).map_err(|_| Error::Corrupt("revocation_head.lease_ms"))?;
-    Ok((head_of((epoch, seq, chain))?, longest))
+    Ok(Some((head_of((epoch, seq, chain))?, longest)))
 }
 
 /// Shows that this process still holds the epoch, and reads the last record's number; `None` if it was superseded.

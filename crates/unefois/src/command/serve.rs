@@ -4,17 +4,18 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
-use unefois_authority::Running;
+use unefois_authority::{Prepared, Running};
 use unefois_core::{Clock, ParticipantId};
 use unefois_ledger::{Cosigned, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::{Foundation, Node, Surroundings};
 
 use super::runtime;
-use crate::admin::Check;
+use crate::admin::{Check, Checks};
 use crate::config::{Process, load, overrides};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -22,6 +23,9 @@ use crate::host::{Host, interrupted};
 
 /// How many of those that a restored log waits for a probe is told by name.
 const NAMED: usize = 10;
+
+/// How long an authority that was superseded may take to end.
+const SUPERSEDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs one role until it is told to stop.
 #[derive(Debug, Subcommand)]
@@ -54,27 +58,59 @@ async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
     let process: Process<unefois_authority::Config> = load(&role.config, &overrides(std::env::vars_os()))?;
     let mut host = Host::start(&role.config, &process.telemetry)?;
     let (clock, random): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), SystemRandom::new());
-    let running = unefois_authority::start(
+    let prepared = Prepared::new(
         process.role,
         clock,
         Arc::new(random.clone()),
         random.ring().clone(),
     );
-    let running = running.await.map_err(|e| not_started(&e))?;
-    if let Some(admin) = &process.admin {
-        host.admin("authority", admin, authority_checks(&running)).await?;
+    let prepared = prepared.await.map_err(|e| not_started(&e))?;
+    let checks = Checks::new(vec![Check::new("standby", || {
+        Err("waiting: another process holds the authority".into())
+    })]);
+    let standby = prepared.is_standby();
+    if standby {
+        // A supervisor that waits until it serves would end it before its turn.
+        if let Some(admin) = &process.admin {
+            host.admin("authority", admin, checks.clone()).await?;
+        }
+        console.say("en attente : une autre autorité sert");
+        host.ready();
+    }
+    let reload = prepared.reloading();
+    let running = tokio::select! {
+        running = prepared.serve() => running.map_err(|e| not_started(&e))?,
+        () = interrupted() => {
+            host.stopping();
+            host.end().await;
+            return Ok(());
+        }
+        () = host.reloads(reload) => return Ok(()),
+    };
+    checks.replace(authority_checks(&running));
+    if let Some(admin) = process.admin.as_ref().filter(|_| !standby) {
+        host.admin("authority", admin, checks).await?;
     }
     console.say(&format!("maillage {}, portail {}", running.mesh, running.portal));
     say_public(running.public, console);
     host.ready();
-    tokio::select! {
-        () = interrupted() => {}
-        () = host.reloads(|| running.reload()) => {}
-    }
+    let superseded = tokio::select! {
+        () = interrupted() => false,
+        () = host.reloads(|| running.reload()) => false,
+        () = running.superseded(), if standby => true,
+    };
     host.stopping();
-    running.stop().await;
+    if !superseded {
+        running.stop().await;
+        host.end().await;
+        return Ok(());
+    }
+    // It does nothing more that holds: what hangs, hangs in a database that it may have lost.
+    let _late = tokio::time::timeout(SUPERSEDED_WITHIN, running.stop()).await;
     host.end().await;
-    Ok(())
+    Err(Failure::new(Kind::TryAgain, "cette autorité ne sert plus")
+        .because("une autre a pris le relais, ou la base a perdu des retraits ; le journal dit lequel")
+        .next("relancer ce processus, qui attend alors son tour (un superviseur le fait)"))
 }
 
 async fn node(role: &Role, console: Console, prepare: fn(Node) -> Node) -> Result<(), Failure> {
@@ -87,7 +123,7 @@ async fn node(role: &Role, console: Console, prepare: fn(Node) -> Node) -> Resul
     let node = Node::build(process.role, surroundings).await;
     let node = prepare(node.map_err(|e| not_started(&e))?);
     if let Some(admin) = &process.admin {
-        host.admin("node", admin, node_checks(&node)).await?;
+        host.admin("node", admin, Checks::new(node_checks(&node))).await?;
     }
     let address = node.mesh_address().map(|address| address.to_string());
     console.say(&format!("maillage {}", address.unwrap_or_default()));
