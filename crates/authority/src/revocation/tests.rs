@@ -15,6 +15,7 @@ use crate::database::TestDatabase;
 use crate::keys::KeyFiles;
 use crate::{both_databases, database};
 
+mod failover;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use unefois_authority::{Config, Running, start};
+use unefois_authority::{Config, Running, StartError, start};
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::DirectoryDocument;
 use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, Micros, Sha256};
@@ -91,6 +91,7 @@ pub(crate) struct Kit {
     producer: Pem,
     stop_provider: CancellationToken,
     tasks: TaskTracker,
+    config: Value,
     _database: TestDatabase,
 }
 
@@ -207,15 +208,8 @@ impl Kit {
             &at("directory.jws"),
             &directory::sign(&document, &directory_key).unwrap(),
         );
-        let config: Config = serde_json::from_value(config).unwrap();
         let clock = Arc::new(TestClock::default());
-        let running = start(
-            config,
-            Arc::<TestClock>::clone(&clock),
-            Arc::new(SystemRandom::new()),
-            ring(),
-        );
-        let running = running.await.unwrap();
+        let running = begin(&config, &clock).await.unwrap();
         Self {
             clock,
             running,
@@ -235,8 +229,16 @@ impl Kit {
             producer,
             stop_provider,
             tasks,
+            config,
             _database: database,
         }
+    }
+
+    /// Another process of this authority, whose configuration `change` has changed, once it serves.
+    pub(crate) async fn beside(&self, change: impl FnOnce(&mut Value)) -> Result<Running, StartError> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        begin(&config, &self.clock).await
     }
 
     pub(crate) async fn stop(self) {
@@ -404,6 +406,12 @@ impl Kit {
         write(&next, &jws);
         std::fs::rename(next, self.file("directory.jws")).unwrap();
     }
+}
+
+async fn begin(config: &Value, clock: &Arc<TestClock>) -> Result<Running, StartError> {
+    let config: Config = serde_json::from_value(config.clone()).unwrap();
+    let clock = Arc::<TestClock>::clone(clock);
+    start(config, clock, Arc::new(SystemRandom::new()), ring()).await
 }
 
 /// Whoever hosts the commune, where its row says so.

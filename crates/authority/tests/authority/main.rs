@@ -8,6 +8,7 @@ pub mod answers;
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod failover;
 mod feed;
 mod grant;
 mod history;
@@ -16,5 +17,8 @@ mod login;
 mod narrow;
 mod operator;
 mod provider;
+#[expect(dead_code, reason = "other tests use the other faults")]
+#[path = "../../../../tests/kit/proxy.rs"]
+mod proxy;
 mod refusals;
 mod withdrawal;

@@ -29,15 +29,15 @@ both_databases![
     i3_a_silent_producer_delays_the_effect_until_its_lease_has_run_out
 ];
 
-const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
-struct Watch {
+pub(crate) struct Watch {
     ask: mpsc::Sender<WatchRequest>,
     answers: tonic::Streaming<WatchResponse>,
 }
 
 impl Watch {
-    async fn open(kit: &Kit, open: Open) -> Self {
+    pub(crate) async fn open(kit: &Kit, open: Open) -> Self {
         let (ask, asked) = mpsc::channel(8);
         ask.send(message(Ask::Open(open))).await.unwrap();
         let mut client = RevocationServiceClient::new(kit.producer_channel());
@@ -49,7 +49,7 @@ impl Watch {
         Self { ask, answers }
     }
 
-    async fn next(&mut self) -> Result<Tell, tonic::Status> {
+    pub(crate) async fn next(&mut self) -> Result<Tell, tonic::Status> {
         let answer = tokio::time::timeout(WAIT, self.answers.message())
             .await
             .expect("in time")?;
@@ -57,7 +57,7 @@ impl Watch {
     }
 
     /// Reads the snapshot that comes first, and takes a lease.
-    async fn lease(&mut self, kit: &Kit) -> Withdrawals {
+    pub(crate) async fn lease(&mut self, kit: &Kit) -> Withdrawals {
         let Tell::Snapshot(snapshot) = self.next().await.unwrap() else {
             panic!("a snapshot comes first");
         };
@@ -109,7 +109,7 @@ impl Watch {
         self.ask.send(message(Ask::Acknowledgement(ack))).await.unwrap();
     }
 
-    async fn ping(&mut self, nonce: u64) {
+    pub(crate) async fn ping(&mut self, nonce: u64) {
         let ping = Ping {
             nonce,
             log_size: 0,
@@ -123,7 +123,7 @@ fn message(ask: Ask) -> WatchRequest {
     WatchRequest { message: Some(ask) }
 }
 
-fn open() -> Open {
+pub(crate) fn open() -> Open {
     Open {
         origin: "cnaf.example/1".to_owned(),
         boot: 1,
@@ -143,7 +143,7 @@ fn producer_checkpoint() -> String {
 }
 
 /// Waits for an entry of the authority's ledger.
-async fn logged(kit: &Kit, event: Event) {
+pub(crate) async fn logged(kit: &Kit, event: Event) {
     let there = async { while !kit.events().await.contains(&event) {} };
     tokio::time::timeout(WAIT, there).await.expect("in time");
 }
