@@ -20,7 +20,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
-use unefois::admin::{self, Check};
+use unefois::admin::{self, Check, Checks};
 use unefois::telemetry::MOST_SERIES;
 use unefois_core::{Micros, Sha256};
 use unefois_mesh::{Limits, Listener, Peer, Serial, SystemClock, measured, metrics, spans};
