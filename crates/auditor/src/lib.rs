@@ -21,6 +21,7 @@ pub mod sample;
 mod search;
 mod verify;
 mod watch;
+pub mod withdrawals;
 
 pub use error::Error;
 pub use head::{KnownHead, present_head};

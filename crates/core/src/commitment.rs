@@ -64,14 +64,12 @@ impl GrantSecret {
 
     /// The salt of one field of one exchange: HKDF-SHA-256 (RFC 5869) with info `exchange_id ‖ field`.
     pub fn salt(&self, exchange: &ExchangeId, field: Field) -> Salt {
-        let info: &[&[u8]] = &[exchange.as_bytes(), field.name()];
-        let mut salt = [0; 32];
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"unefois/salt/v1")
-            .extract(&self.0)
-            .expand(info, hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut salt))
-            .expect("32 bytes are one block of HKDF-SHA-256");
-        Salt(salt)
+        self.salts().salt(exchange, field)
+    }
+
+    /// All its salts, for whoever tries it on many exchanges: the extraction is done once.
+    pub fn salts(&self) -> Salts {
+        Salts(hkdf::Salt::new(hkdf::HKDF_SHA256, b"unefois/salt/v1").extract(&self.0))
     }
 
     /// Commits to `value` as `field` of `exchange`.
@@ -99,6 +97,28 @@ impl TryFrom<String> for GrantSecret {
         let invalid = InvalidId::new("a commitment secret is 32 bytes of base64url");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid)?;
         bytes.try_into().map(Self).map_err(|_| invalid)
+    }
+}
+
+/// A [`GrantSecret`] made ready to give the salts of many exchanges.
+pub struct Salts(hkdf::Prk);
+
+impl Salts {
+    /// As [`GrantSecret::salt`].
+    pub fn salt(&self, exchange: &ExchangeId, field: Field) -> Salt {
+        let info: &[&[u8]] = &[exchange.as_bytes(), field.name()];
+        let mut salt = [0; 32];
+        self.0
+            .expand(info, hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut salt))
+            .expect("32 bytes are one block of HKDF-SHA-256");
+        Salt(salt)
+    }
+}
+
+impl fmt::Debug for Salts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salts(…)")
     }
 }
 
