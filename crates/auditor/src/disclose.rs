@@ -1,16 +1,20 @@
 //! What a log gives of one exchange, or of one person, judged: each entry proved, each commitment tried.
 
 use tonic::transport::Channel;
-use unefois_core::commitment::{Field, Salt};
-use unefois_core::{Entry, ExchangeId};
+use unefois_core::commitment::{Field, GrantSecret, Salt};
+use unefois_core::{Entry, ExchangeId, Month};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
 use crate::Error;
+use crate::withdrawals::{Disclosed, Noted, Opening};
 
 /// Largest answer: entries with their proofs, and evidence.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most secrets that come with the proof of a withdrawal: one for each of three months.
+const MAX_SECRETS: usize = 3;
 
 /// An entry that is proved to be in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub async fn disclose(
         origin: key.name().as_str().to_owned(),
         exchange_id: exchange.to_string(),
         motive: motive.to_owned(),
+        index: None,
     };
     let answer = client.disclose(asked).await?.into_inner();
     let judged = answer.entries.into_iter().map(|disclosed| {
@@ -87,6 +92,57 @@ pub async fn disclose(
         judge(proved, &disclosed.salts, disclosed.erased, values)
     });
     judged.collect()
+}
+
+/// Has the proof of effect disclosed that the entry `noted` commits to, by the log that `key` signs, for `motive`.
+///
+/// # Errors
+/// As [`disclose`]; [`Error::Unproved`] also for another entry than `noted`, which a verified reading of the log showed.
+pub async fn disclose_effect(
+    channel: Channel,
+    key: &VerifierKey,
+    noted: &Noted,
+    motive: &str,
+) -> Result<Disclosed, Error> {
+    let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+    let exchange = noted.entry.exchange_id;
+    let asked = pb::DiscloseRequest {
+        origin: key.name().as_str().to_owned(),
+        exchange_id: exchange.map(|exchange| exchange.to_string()).unwrap_or_default(),
+        motive: motive.to_owned(),
+        index: Some(noted.index),
+    };
+    let answer = client.disclose(asked).await?.into_inner();
+    let [disclosed] = <[pb::DisclosedEntry; 1]>::try_from(answer.entries)
+        .map_err(|_| Error::Unproved("not the one entry that was asked for"))?;
+    let proved = disclosed.proved.ok_or(Error::Unproved("no entry"))?;
+    let proved = prove(proved, |origin| {
+        (origin == key.name().as_str()).then(|| key.clone())
+    })?;
+    if (proved.index, &proved.entry) != (noted.index, &noted.entry) {
+        return Err(Error::Unproved("another entry"));
+    }
+    let secrets = disclosed.secrets.into_iter().map(|given| {
+        let secret = <[u8; 32]>::try_from(given.secret).ok()?;
+        Some((Month::of_ordinal(given.month)?, GrantSecret::from_bytes(secret)))
+    });
+    let secrets = secrets
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Error::Unproved("a secret"))?;
+    if secrets.len() > MAX_SECRETS {
+        return Err(Error::Unproved("more secrets than months"));
+    }
+    let opened = judge(proved, &disclosed.salts, disclosed.erased, &Values::default())?;
+    let stands = opened
+        .commitments
+        .iter()
+        .find(|(field, _)| *field == Field::Evidence);
+    let evidence = match (opened.evidence, stands) {
+        (Some(evidence), _) => Opening::Opens(evidence),
+        (None, Some((_, Openness::Erased))) => Opening::Erased,
+        (None, _) => Opening::DoesNotOpen,
+    };
+    Ok(Disclosed { evidence, secrets })
 }
 
 /// Asks the log `origin` for the entries about a person, by a request that two auditors signed. `key_of` gives the key
@@ -205,7 +261,6 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use unefois_core::commitment::GrantSecret;
     use unefois_core::{Event, Micros};
 
     use super::*;

@@ -114,6 +114,12 @@ impl Month {
         self.year * 12 + i32::from(self.month) - 1
     }
 
+    /// The month of this [`ordinal`](Self::ordinal), within the years 1 to 9999.
+    pub fn of_ordinal(ordinal: i32) -> Option<Self> {
+        let within = (12..12 * 10_000).contains(&ordinal);
+        within.then(|| Self { year: 0, month: 1 }.plus(ordinal))
+    }
+
     /// The month that lies `months` later, or before it if negative.
     #[must_use]
     pub fn plus(self, months: i32) -> Self {

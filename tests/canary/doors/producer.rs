@@ -177,6 +177,7 @@ pub(crate) async fn malformed(
         origin: canary("an origin to disclose from"),
         exchange_id: canary("an exchange to disclose"),
         motive: canary("why it is disclosed"),
+        index: None,
     };
     told.status("Disclose", ledger.disclose(request).await);
     let request = SearchSubjectRequest {

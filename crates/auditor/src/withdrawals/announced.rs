@@ -12,13 +12,22 @@ pub const MAX_WITHDRAWALS: usize = 500_000;
 /// An entry about a withdrawal, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
-    /// Its place in the authority's log.
+    /// The number of its log among the authority's.
+    pub log: usize,
+    /// Its place in that log.
     pub index: u64,
     /// The entry.
     pub entry: Entry,
 }
 
-/// The entries about withdrawals of the authority's log, in order: filled by visiting the whole of it.
+impl Noted {
+    /// Its log and its place there.
+    pub(super) const fn place(&self) -> (usize, u64) {
+        (self.log, self.index)
+    }
+}
+
+/// The entries about withdrawals of the authority's logs, one after the other: filled by visiting the whole of each.
 #[derive(Clone, Debug, Default)]
 pub struct Announced {
     /// The withdrawals of handles.
@@ -30,18 +39,19 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// Takes one entry.
+    /// Takes one entry of the log number `log`.
     ///
     /// # Errors
     /// [`Error::TooManyTraces`].
-    pub fn take(&mut self, visited: Visited<'_>) -> Result<(), Error> {
+    pub fn take(&mut self, log: usize, visited: Visited<'_>) -> Result<(), Error> {
         let entry = visited.entry;
         let kept = match entry.event {
             Event::Withdrawn => &mut self.withdrawn,
             Event::Effective => &mut self.effective,
             Event::Minted => {
                 for participant in [entry.requester, entry.publisher].into_iter().flatten() {
-                    self.minted.insert(participant, entry.at);
+                    let last = self.minted.entry(participant).or_insert(entry.at);
+                    *last = entry.at.max(*last);
                 }
                 return Ok(());
             }
@@ -53,14 +63,15 @@ impl Announced {
             });
         }
         kept.push(Noted {
+            log,
             index: visited.index,
             entry: entry.clone(),
         });
         Ok(())
     }
 
-    /// Whether the authority minted a token for `participant` at `since` or later, by its own clock, which its log shows
-    /// never to go back.
+    /// Whether the authority minted a token for `participant` at `since` or later, by its own clock, which each of
+    /// its logs shows never to go back.
     pub(super) fn minted_since(&self, participant: &ParticipantId, since: Micros) -> bool {
         self.minted.get(participant).is_some_and(|at| *at >= since)
     }

@@ -99,7 +99,9 @@ pub enum NotJudged {
 /// One withdrawal that the authority says is in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// The place of its `effective` entry in the authority's log.
+    /// The number of the log of its `effective` entry among the authority's.
+    pub log: usize,
+    /// The place of that entry.
     pub index: u64,
     /// The record's place in the log of withdrawals, where the proof could be opened.
     pub place: Option<RevocationView>,
@@ -124,7 +126,9 @@ pub struct Judged {
 /// A withdrawal without a proof of effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The place of its `withdrawn` entry.
+    /// The number of the log of its `withdrawn` entry among the authority's.
+    pub log: usize,
+    /// The place of that entry.
     pub index: u64,
     /// When it was written.
     pub at: Micros,
@@ -137,7 +141,7 @@ pub struct Pending {
 /// What the ledgers show of withdrawals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Each withdrawal with a proof, in the order of the authority's log.
+    /// Each withdrawal with a proof, in the order of the authority's logs.
     pub withdrawals: Vec<Judged>,
     /// Releases between a `lapsed` and its `resumed` that are of no withdrawal judged above.
     pub closed: Vec<Late>,
@@ -164,7 +168,30 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The log, or the place in the authority's, that it is about.
+    pub fn of(&self) -> Option<String> {
+        match self {
+            Self::Evidence | Self::NotAProof | Self::OtherTerms | Self::Secret => None,
+            Self::NoLine(log)
+            | Self::OtherLine(log)
+            | Self::Checkpoint(log)
+            | Self::BelowRecord(log)
+            | Self::OtherHistory(log) => Some(log.clone()),
+            Self::TwoProofs(index) | Self::Epochs(index) => Some(index.to_string()),
+        }
+    }
+}
+
 impl Remark {
+    /// The log, or the place in the authority's, that it is about.
+    pub fn of(&self) -> String {
+        match self {
+            Self::Duplicate(index) => index.to_string(),
+            Self::AddedSince(log) | Self::RemovedSince(log) | Self::Unread(log) => log.clone(),
+        }
+    }
+
     /// The word for machines.
     pub const fn as_str(&self) -> &'static str {
         match self {

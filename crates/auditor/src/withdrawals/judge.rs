@@ -1,18 +1,20 @@
 //! Judging: every release that lies where none may.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use unefois_core::commitment::{Field, GrantSecret, Salts};
 use unefois_core::effect::Effect;
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{DatatypeRev, Entry, Handle, Month, ParticipantId, RevocationView};
+use unefois_core::{DatatypeRev, Entry, Handle, Micros, Month, ParticipantId, RevocationView};
 
 use super::announced::{Announced, Noted};
 use super::case::{Bound, Case, Listed};
 use super::finding::{Fault, Judged, Late, NotJudged, Pending, Remark, Report, Why};
 use super::producer::{ProducerLog, Release};
 
-/// Judges `cases` by the `logs` that were read and verified, and says which withdrawals `announced` wait for a proof.
+/// Judges `cases` by the `logs` that were read and verified, and says which withdrawals that
+/// were `announced` within `window` wait for a proof.
 ///
 /// The cost is that of one HKDF and two hashes for each release and secret that may belong together. They may where the
 /// release names the requester and the data of the `effective` entry, in a log of its operator, and lies where it is not
@@ -23,6 +25,7 @@ pub fn judge(
     announced: &Announced,
     logs: &[ProducerLog],
     listed: &Listed,
+    window: Range<Micros>,
     mut progress: impl FnMut(usize),
 ) -> Report {
     let mut withdrawals = Vec::with_capacity(cases.len());
@@ -49,7 +52,7 @@ pub fn judge(
     Report {
         withdrawals,
         closed,
-        pending: pending(cases, announced),
+        pending: pending(cases, announced, &window),
     }
 }
 
@@ -57,6 +60,7 @@ pub fn judge(
 fn one(case: &Case, announced: &Announced, logs: &[ProducerLog], listed: &Listed) -> Judged {
     let effect = case.effect.as_ref();
     let mut judged = Judged {
+        log: case.noted.log,
         index: case.noted.index,
         place: effect.map(Effect::place),
         kind: effect.map(|effect| kind(&effect.record.withdrawal)),
@@ -240,29 +244,29 @@ fn compare_records(cases: &[Case], judged: &mut [Judged]) {
 /// The `withdrawn` entries that no proof answers. One of a handle is known by the secret that its proof was disclosed
 /// with; where a proof was not opened, the latest one before it, under its terms, counts as answered, since nothing tells
 /// them apart.
-fn pending(cases: &[Case], announced: &Announced) -> Vec<Pending> {
-    let mut open: BTreeMap<Terms<'_>, BTreeMap<u64, &Noted>> = BTreeMap::new();
+fn pending(cases: &[Case], announced: &Announced, window: &Range<Micros>) -> Vec<Pending> {
+    let mut open: BTreeMap<Terms<'_>, BTreeMap<(usize, u64), &Noted>> = BTreeMap::new();
     for noted in &announced.withdrawn {
         open.entry(terms(&noted.entry))
             .or_default()
-            .insert(noted.index, noted);
+            .insert(noted.place(), noted);
     }
-    let opened: BTreeMap<u64, &Case> = cases.iter().map(|case| (case.noted.index, case)).collect();
+    let opened: BTreeMap<(usize, u64), &Case> = cases.iter().map(|case| (case.noted.place(), case)).collect();
     let mut blind = Vec::new();
     for noted in &announced.effective {
         let Some(of_terms) = open.get_mut(&terms(&noted.entry)) else {
             continue;
         };
         let case = opened
-            .get(&noted.index)
+            .get(&noted.place())
             .and_then(|case| Some((*case, case.handle()?)));
         let Some((case, handle)) = case.filter(|(case, _)| !case.secrets.is_empty()) else {
             blind.push(noted);
             continue;
         };
         // It was written a moment before as a rule, and by exception after.
-        let before = of_terms.range(..noted.index).rev();
-        let found = before.chain(of_terms.range(noted.index..));
+        let before = of_terms.range(..noted.place()).rev();
+        let found = before.chain(of_terms.range(noted.place()..));
         let found = found
             .into_iter()
             .find(|(_, withdrawn)| is_of(&case.secrets, handle, &withdrawn.entry));
@@ -273,21 +277,24 @@ fn pending(cases: &[Case], announced: &Announced) -> Vec<Pending> {
     for noted in blind {
         let of_terms = open.get_mut(&terms(&noted.entry));
         if let Some(of_terms) = of_terms
-            && let Some((index, _)) = of_terms.range(..noted.index).next_back()
+            && let Some((index, _)) = of_terms.range(..noted.place()).next_back()
         {
             let index = *index;
             of_terms.remove(&index);
         }
     }
-    let mut pending: Vec<Pending> = (open.into_values().flatten())
-        .map(|(index, noted)| Pending {
-            index,
+    let waiting = open.into_values().flatten().map(|(_, noted)| noted);
+    let mut pending: Vec<Pending> = waiting
+        .filter(|noted| window.contains(&noted.entry.at))
+        .map(|noted| Pending {
+            log: noted.log,
+            index: noted.index,
             at: noted.entry.at,
             requester: noted.entry.requester,
             provider: noted.entry.provider,
         })
         .collect();
-    pending.sort_unstable_by_key(|pending| pending.index);
+    pending.sort_unstable_by_key(|pending| (pending.log, pending.index));
     pending
 }
 

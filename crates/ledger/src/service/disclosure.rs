@@ -1,9 +1,10 @@
 //! What opens one exchange, and where one person is found: for auditors, with a motive, recorded or refused.
 
 use tonic::Status;
-use unefois_core::commitment::{Field, Salt};
+use unefois_core::commitment::{Field, GrantSecret, Salt};
+use unefois_core::effect::Effect;
 use unefois_core::subject_request::{InvalidSubjectRequest, SubjectRequest, is_motive};
-use unefois_core::{Entry, EntryFilter, ExchangeId, Micros, Reason, Sha256};
+use unefois_core::{Entry, EntryFilter, Event, ExchangeId, Micros, Month, Reason, Sha256};
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::entry::{entry_range, owner};
@@ -26,31 +27,40 @@ const MAX_OF_PERSON: usize = 1_000;
 const LASTS_MS: (i64, i64) = (3_600_000, 3 * 24 * 3_600_000);
 
 impl LedgerService {
-    /// Gives the salts of one exchange's commitments.
+    /// Gives the salts of one exchange's commitments, of all its entries or of one.
     pub(super) async fn disclosed(
         &self,
         peer: &Peer,
         message: pb::DiscloseRequest,
     ) -> Result<pb::DiscloseResponse, Status> {
         for_auditors(peer)?;
-        let exchange: ExchangeId =
-            (message.exchange_id.parse()).map_err(|_| invalid("exchange_id", "a UUID version 7"))?;
+        let exchange: Option<ExchangeId> = match (message.exchange_id.as_str(), message.index) {
+            ("", Some(_)) => None,
+            (text, _) => Some(
+                text.parse()
+                    .map_err(|_| invalid("exchange_id", "a UUID version 7"))?,
+            ),
+        };
         if !is_motive(&message.motive) {
             return Err(invalid("motive", "one line of 1 to 512 bytes"));
         }
         let log = self.log(&message.origin)?;
         let unread = |e: Error| refusal("exchange_id", &e);
         let view = log.view();
-        let rows = of_exchange(log, &exchange).await.map_err(unread)?;
+        let rows = match (message.index, exchange) {
+            (Some(index), _) => of_place(log, index, exchange).await.map_err(unread)?,
+            (None, Some(exchange)) => of_exchange(log, &exchange).await.map_err(unread)?,
+            (None, None) => Vec::new(),
+        };
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
-            entries.push(log.opened(&view, &exchange, row).await.map_err(unread)?);
+            entries.push(log.opened(&view, row).await.map_err(unread)?);
         }
         let query = Query {
             kind: "disclose",
             reader: peer,
             size: view.tree.size(),
-            what: exchange.to_string(),
+            what: what(exchange, message.index),
             purpose: &message.motive,
             rows: entries.len(),
             cursor: None,
@@ -146,19 +156,11 @@ impl Ledger {
         })
     }
 
-    /// An entry of `exchange` with what opens it, where that is still kept.
-    async fn opened(
-        &self,
-        view: &LogView,
-        exchange: &ExchangeId,
-        row: Row,
-    ) -> Result<pb::DisclosedEntry, Error> {
+    /// An entry with what opens it, where that is still kept.
+    async fn opened(&self, view: &LogView, row: Row) -> Result<pb::DisclosedEntry, Error> {
         let (db, log) = (&self.inner().db, self.inner().log);
         let month = row.entry.at.month();
-        let mut secrets = Vec::new();
-        for (handle, _) in index_range(db, Index::Handle, log, (row.index, row.index + 1)).await? {
-            secrets.extend(secret_values(db, &handle, (month.plus(-1), month)).await?);
-        }
+        let secrets = self.secrets_at(row.index, (month.plus(-1), month)).await?;
         let salted = [
             (Field::Grant, pb::CommittedField::Grant, row.entry.grant_commit),
             (
@@ -169,17 +171,30 @@ impl Ledger {
             (Field::Actor, pb::CommittedField::Actor, row.entry.actor_commit),
         ];
         let mut salts = Vec::new();
-        for (field, name, _) in salted.iter().filter(|(.., commit)| commit.is_some()) {
-            salts.extend(secrets.iter().map(|secret| pb::DisclosedSalt {
+        let committed = salted.iter().filter(|(.., commit)| commit.is_some());
+        for ((field, name, _), exchange) in
+            committed.filter_map(|salted| Some((salted, row.entry.exchange_id?)))
+        {
+            salts.extend(secrets.iter().map(|(_, secret)| pb::DisclosedSalt {
                 field: (*name).into(),
-                salt: secret.salt(exchange, *field).as_bytes().to_vec(),
+                salt: secret.salt(&exchange, *field).as_bytes().to_vec(),
                 value: Vec::new(),
             }));
         }
+        let mut of_handle = Vec::new();
         let mut erased = row.entry.grant_commit.is_some() && secrets.is_empty();
         if row.entry.evidence_commit.is_some() {
             let evidence = evidence_read(db, log, row.index).await?;
             erased |= evidence.is_none();
+            let proof = evidence.as_ref().filter(|_| row.entry.event == Event::Effective);
+            if let Some(effect) = proof.and_then(|evidence| Effect::from_bytes(&evidence.body))
+                && effect.is_of_grant()
+            {
+                let month = effect.effective_at.month();
+                of_handle = self
+                    .secrets_at(row.index, (month.plus(-1), month.plus(1)))
+                    .await?;
+            }
             salts.extend(evidence.map(|evidence| pb::DisclosedSalt {
                 field: pb::CommittedField::Evidence.into(),
                 salt: Salt::from_bytes(evidence.salt).as_bytes().to_vec(),
@@ -190,8 +205,54 @@ impl Ledger {
             proved: Some(self.shown(view, row.index, row.bytes).await?),
             salts,
             erased,
+            secrets: (of_handle.into_iter())
+                .map(|(month, secret)| pb::DisclosedSecret {
+                    month: month.ordinal(),
+                    secret: secret.as_bytes().to_vec(),
+                })
+                .collect(),
         })
     }
+
+    /// The secrets, of these months, of the handle that the entry at `index` is about.
+    async fn secrets_at(
+        &self,
+        index: u64,
+        months: (Month, Month),
+    ) -> Result<Vec<(Month, GrantSecret)>, Error> {
+        let (db, log) = (&self.inner().db, self.inner().log);
+        let mut secrets = Vec::new();
+        for (handle, _) in index_range(db, Index::Handle, log, (index, index + 1)).await? {
+            secrets.extend(secret_values(db, &handle, months).await?);
+        }
+        Ok(secrets)
+    }
+}
+
+/// What was opened, as the record of the disclosure says it.
+fn what(exchange: Option<ExchangeId>, index: Option<u64>) -> String {
+    match (exchange, index) {
+        (Some(exchange), None) => exchange.to_string(),
+        (Some(exchange), Some(index)) => format!("{exchange} place {index}"),
+        (None, index) => format!("place {}", index.unwrap_or_default()),
+    }
+}
+
+/// The entry at a place, if it is of that exchange; one of no exchange is opened only if it is the proof of a withdrawal.
+async fn of_place(log: &Ledger, index: u64, exchange: Option<ExchangeId>) -> Result<Vec<Row>, Error> {
+    let at = log.at(None).await?;
+    if index >= at.size {
+        return Ok(Vec::new());
+    }
+    let filter = EntryFilter {
+        exchange_id: exchange,
+        ..EntryFilter::default()
+    };
+    let found = log.find(&filter, index..index + 1, false, 1).await?;
+    let opens = |row: &Row| {
+        row.entry.exchange_id == exchange && (exchange.is_some() || row.entry.event == Event::Effective)
+    };
+    Ok(found.rows.into_iter().filter(opens).collect())
 }
 
 /// The entries of an exchange: around the time that its name holds.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use tonic::{Code, Request, Status};
-use unefois_core::commitment::{Field, Salt};
+use unefois_core::commitment::{Field, GrantSecret, Salt};
+use unefois_core::effect::Effect;
+use unefois_core::revocation::{Record, RecordPlace, Withdrawal};
 use unefois_core::subject_request::{SubjectQuestion, SubjectRequest};
 use unefois_core::{Clock as _, Entry, Event, LegalBasis, Micros, ParticipantId, Reason, Sha256};
-use unefois_ledger::{LedgerService, Lent, Retention};
+use unefois_ledger::{About, Draft, LedgerService, Lent, Retention};
 use unefois_mesh::{Peer, PeerId, Serial, status::reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_proto::pb::ledger::v1::{CommittedField, DiscloseRequest, DisclosedEntry, SearchSubjectRequest};
+use unefois_store::index::{SecretRow, secret_insert};
 use unefois_tlog::{Hash, Receipt};
 
 use crate::both_databases;
@@ -25,6 +28,7 @@ both_databases![
     only_an_auditor_with_a_motive_opens_an_exchange,
     what_cannot_be_recorded_is_not_disclosed,
     one_exchange_is_opened_and_no_other,
+    the_proof_of_a_withdrawal_opens_its_handle_and_nothing_else_does,
     an_erased_exchange_is_said_to_be,
     a_person_is_found_for_two_auditors_alone,
 ];
@@ -258,6 +262,126 @@ async fn one_exchange_is_opened_and_no_other(database: TestDatabase) {
         .expect("recorded")
         .into_inner();
     assert_eq!(nothing.entries, []);
+}
+
+async fn the_proof_of_a_withdrawal_opens_its_handle_and_nothing_else_does(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    let exchange = Exchange::now(&scene, &ledger, LegalBasis::Request).await;
+    let (handle, secret) = (exchange.given.handle, exchange.given.secret.clone());
+    let now = scene.clock.now();
+    let month = now.month();
+    let kept: Vec<SecretRow> = [-2, -1, 1, 2]
+        .into_iter()
+        .map(|months| SecretRow {
+            month: month.plus(months),
+            unit: handle.unit(),
+            mac: ledger.node_key().handle_key(&handle),
+            secret: GrantSecret::draw(&*scene.random),
+        })
+        .collect();
+    let mut tx = scene.db.begin().await.unwrap();
+    secret_insert(&mut tx, &kept).await.unwrap();
+    tx.commit().await.unwrap();
+    let effect = |withdrawal| Effect {
+        record: Record {
+            place: RecordPlace { epoch: 1, seq: 1 },
+            withdrawal,
+            at: now,
+        },
+        operator: None,
+        effective_at: now,
+        logs: Vec::new(),
+    };
+    let id = scene.exchange();
+    let about = About {
+        handle: Some(handle),
+        secret: Some((month, secret.clone())),
+        persons: Vec::new(),
+    };
+    let of_handle = Entry {
+        exchange_id: Some(id),
+        grant_commit: Some(secret.commit(&id, Field::Grant, handle.as_bytes())),
+        ..Entry::new(Event::Effective, now)
+    };
+    let proof = effect(Withdrawal::Grant(handle)).to_bytes();
+    let of_handle = ledger.append(Draft::new(of_handle).about(about).evidence(proof.clone()));
+    let of_handle = of_handle.await.unwrap().index();
+    let of_all =
+        Draft::new(Entry::new(Event::Effective, now)).evidence(effect(Withdrawal::AllBefore).to_bytes());
+    let of_all = ledger.append(of_all).await.unwrap().index();
+    let auditor = Auditor::new("cnil-1");
+    let service = service(&ledger, &[&auditor]);
+    let opened = async |exchange_id: String, index: Option<u64>| {
+        let request = DiscloseRequest {
+            exchange_id,
+            index,
+            ..asked(&exchange)
+        };
+        Ok::<_, Status>(
+            service
+                .disclose(auditor.calls(request))
+                .await?
+                .into_inner()
+                .entries,
+        )
+    };
+    assert_refused(opened(String::new(), None).await, Reason::InvalidRequest);
+    // A place of another exchange, of none that is a proof, and beyond the log.
+    for (id, index) in [
+        (exchange.id.to_string(), of_handle),
+        (String::new(), of_handle),
+        (String::new(), 0),
+    ] {
+        assert_eq!(opened(id, Some(index)).await.unwrap(), []);
+    }
+    let queried = ledger.head().size - 1;
+    assert_eq!(opened(String::new(), Some(queried)).await.unwrap(), []);
+    assert_eq!(opened(id.to_string(), Some(9_000)).await.unwrap(), []);
+
+    let all = opened(exchange.id.to_string(), None).await.unwrap();
+    assert_eq!(
+        (all.len(), &all[0].secrets),
+        (1, &Vec::new()),
+        "an exchange gives salts"
+    );
+    for index in [None, Some(of_handle)] {
+        let [disclosed] = &opened(id.to_string(), index).await.unwrap()[..] else {
+            panic!("one entry")
+        };
+        let [(salt, body)] = &salts(disclosed, CommittedField::Evidence)[..] else {
+            panic!("the proof")
+        };
+        let entry = Entry::decode(&disclosed.proved.as_ref().unwrap().entry).unwrap();
+        assert_eq!(Some(salt.commit(Field::Evidence, body)), entry.evidence_commit);
+        assert_eq!((body, disclosed.erased), (&proof, false));
+        let given: Vec<(i32, &[u8])> = (disclosed.secrets.iter())
+            .map(|given| (given.month, &given.secret[..]))
+            .collect();
+        let ordinal = month.ordinal();
+        assert_eq!(
+            given,
+            [
+                (ordinal - 1, &kept[1].secret.as_bytes()[..]),
+                (ordinal, &secret.as_bytes()[..]),
+                (ordinal + 1, &kept[2].secret.as_bytes()[..]),
+            ]
+        );
+    }
+    let record = announced(&scene, &ledger).await;
+    assert!(
+        record.contains(&format!("\nwhat {id} place {of_handle}\n")),
+        "{record}"
+    );
+    let [disclosed] = &opened(String::new(), Some(of_all)).await.unwrap()[..] else {
+        panic!("one entry")
+    };
+    assert_eq!(
+        (disclosed.salts.len(), disclosed.secrets.len(), disclosed.erased),
+        (1, 0, false)
+    );
+    let record = announced(&scene, &ledger).await;
+    assert!(record.contains(&format!("\nwhat place {of_all}\n")), "{record}");
 }
 
 async fn an_erased_exchange_is_said_to_be(database: TestDatabase) {

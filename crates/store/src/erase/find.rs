@@ -70,7 +70,7 @@ pub async fn secrets_of(
         .collect())
 }
 
-/// The secrets themselves, oldest month first.
+/// The secrets themselves, each with its month, oldest first.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
@@ -78,7 +78,7 @@ pub async fn secret_values(
     db: &Db,
     mac: &StoredMac,
     months: (Month, Month),
-) -> Result<Vec<GrantSecret>, Error> {
+) -> Result<Vec<(Month, GrantSecret)>, Error> {
     const SQL: &str = "SELECT DISTINCT secret FROM grant_secret WHERE month = $1 AND unit = $2 AND mac = $3 ORDER BY secret";
     let mut values = Vec::new();
     for row in secrets_of(db, mac, months).await? {
@@ -87,8 +87,10 @@ pub async fn secret_values(
         };
         let found = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
             .bind(month).bind(unit).bind(&mac[..]).fetch_all(pool).await?);
+        let of_month = months.0.plus(month - months.0.ordinal());
         for secret in found {
-            values.push(GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?));
+            let secret = GrantSecret::from_bytes(to_array(secret, "grant_secret.secret")?);
+            values.push((of_month, secret));
         }
     }
     Ok(values)

@@ -1,6 +1,7 @@
 //! `audit …`: what an auditor does with a participant's logs, over the mesh.
 
 pub mod acknowledged;
+pub mod check_withdrawals;
 pub mod disclose;
 pub mod export;
 pub mod filters;
@@ -23,6 +24,7 @@ pub mod words;
 
 use clap::Subcommand;
 
+pub use self::check_withdrawals::check_withdrawals;
 pub use self::heads::Heads;
 pub use self::reader::Reader;
 pub use self::reconcile::reconcile_participants;
@@ -37,6 +39,8 @@ pub enum AuditCommand {
     Verify(verify::Verify),
     /// Reads and verifies the logs of both ends, and compares every exchange.
     Reconcile(reconcile::Reconcile),
+    /// Tests that nothing was released after a withdrawal had taken effect, from ledgers alone.
+    CheckWithdrawals(check_withdrawals::CheckWithdrawals),
     /// Counts who asked whom for what, and how it ended.
     Report(report::Report),
     /// Computes a participant's record of processing activities (GDPR, article 30).
@@ -70,6 +74,7 @@ pub fn run(command: AuditCommand, console: Console) -> Result<(), Failure> {
     match command {
         AuditCommand::Verify(verify) => verify::run(&verify, console),
         AuditCommand::Reconcile(reconcile) => reconcile::run(&reconcile, console),
+        AuditCommand::CheckWithdrawals(asked) => check_withdrawals::run(&asked, console),
         AuditCommand::Report(report) => report::run(&report, console),
         AuditCommand::Register(register) => register::run(&register, console),
         AuditCommand::Impact(impact) => impact::run(&impact, console),

@@ -14,13 +14,17 @@ use super::asker::Asker;
 use super::browser::Browser;
 use super::script::Script;
 use super::stage::{Roles, Stage};
-use crate::command::audit::{Heads, Reader, reconcile_participants, verify_participant};
+use crate::command::audit::{Heads, Reader, check_withdrawals, reconcile_participants, verify_participant};
 use crate::command::ledger::check;
+use crate::console::{Console, Lang};
 
 use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
 
 /// How long the commune's first head may take to be published and cosigned.
 const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the proof of a withdrawal may take.
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
@@ -99,6 +103,7 @@ impl Story {
         step!("second-use", self.second_use());
         step!("history", self.history());
         step!("withdrawal", self.withdrawal());
+        step!("effect", self.effect());
         step!("reconcile", self.reconcile());
         step!("witness", self.witness());
         step!("tamper", self.tamper());
@@ -301,6 +306,32 @@ impl Story {
             Ok(_) => bail!("a withdrawn grant served"),
             Err(error) => refused_with(&error, Reason::GrantRevoked),
         }
+    }
+
+    /// The auditor checks, from ledgers alone, that nothing was released after a withdrawal had taken effect.
+    async fn effect(&mut self) -> Seen {
+        let reader = self.auditor();
+        let console = Console {
+            json: true,
+            lang: Lang::Fr,
+        };
+        let mut look = tokio::time::interval(Duration::from_millis(200));
+        let proved = async {
+            loop {
+                look.tick().await;
+                let report = check_withdrawals(&reader, "démonstration", &mut self.heads, console).await?;
+                if report.pending.is_empty() && !report.withdrawals.is_empty() {
+                    return Ok::<_, anyhow::Error>(report);
+                }
+            }
+        };
+        let report = tokio::time::timeout(EFFECTIVE_WITHIN, proved).await;
+        let report = report.context("the withdrawal has no proof of effect")??;
+        ensure!(report.holds(), "{report:?}");
+        Ok(format!(
+            "{} retrait(s) effectif(s), aucune communication tardive",
+            report.withdrawals.len()
+        ))
     }
 
     /// The auditor compares both ends of every exchange: the two logs say the same.

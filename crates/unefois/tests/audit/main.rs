@@ -16,3 +16,4 @@ mod officers;
 mod reconcile;
 mod search;
 mod served;
+mod withdrawals;

@@ -11,11 +11,14 @@ use unefois::demo::asker::Asker;
 use unefois::demo::browser::Browser;
 use unefois::demo::script::Script;
 use unefois::demo::stage::{Roles, Stage};
-use unefois::demo::world::{CNAF, Setting, World};
+use unefois::demo::world::{AUTHORITY, CNAF, Setting, World};
 use unefois_auditor::{Asked, read_log};
-use unefois_core::Clock as _;
+use unefois_core::{Clock as _, Entry, Event};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_proto::pb::backoffice::v1::{FetchRequest, Grant};
+
+/// A lease for longer than the machine may stand still, which the demonstration's is not.
+const LONG_MS: u32 = 60_000;
 
 /// The world of one test.
 pub(crate) struct Mesh {
@@ -27,21 +30,16 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Raises every role, and lets the commune fetch `n` times from the fund, and once more with a used handle.
     pub(crate) async fn with_exchanges(n: usize) -> Self {
-        Self::raised(n).await.0
+        Self::raised(n, LONG_MS).await.0
     }
 
     /// The same, and one more fetch that the fund refuses: the person had stopped the grant.
     pub(crate) async fn with_a_refusal(n: usize) -> Self {
-        let (mesh, mut asker) = Self::raised(n).await;
+        let (mesh, mut asker) = Self::raised(n, LONG_MS).await;
         let (grant, _) = asker.authorize("2026-0599").await.unwrap();
-        let base = format!("http://localhost:{}", mesh.world.ports.portal);
-        let stop = format!("{base}/autorisations/{}/arreter", grant.grant_id);
-        let page = asker.browser.open(&stop, "").await.unwrap();
-        let (csrf, action) = (page.hidden("csrf").unwrap(), page.url.path().to_owned());
         let fund = mesh.stage.cnaf().expect("it runs in this process");
         let before = fund.view();
-        let stopped = asker.browser.submit(&page, &action, &[("csrf", &csrf)], "").await;
-        stopped.unwrap();
+        mesh.stop(&mut asker, &grant).await;
         // The page answers before every producer has heard of it.
         let mut look = tokio::time::interval(Duration::from_millis(10));
         while fund.view() <= before {
@@ -52,11 +50,40 @@ impl Mesh {
         mesh
     }
 
-    async fn raised(n: usize) -> (Self, Asker) {
+    /// The commune fetches from the fund, the person stops the grant, and the authority has logged that this has taken effect.
+    pub(crate) async fn with_a_withdrawal() -> Self {
+        // Nothing takes effect before leases of an epoch before would be over.
+        let (mesh, mut asker) = Self::raised(1, LONG_MS / 4).await;
+        let (grant, _) = asker.authorize("2026-0599").await.unwrap();
+        let elements = grant.elements.len();
+        fetch(&mut asker, &handle_at_cnaf(grant.clone())).await.unwrap();
+        mesh.stop(&mut asker, &grant).await;
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        let effective = async || {
+            let entries = mesh.entries(AUTHORITY).await;
+            let events = entries.iter().map(|bytes| Entry::decode(bytes).unwrap().event);
+            events.filter(|event| *event == Event::Effective).count()
+        };
+        while effective().await < elements {
+            look.tick().await;
+        }
+        mesh
+    }
+
+    /// The person stops a grant.
+    async fn stop(&self, asker: &mut Asker, grant: &Grant) {
+        let base = format!("http://localhost:{}", self.world.ports.portal);
+        let stop = format!("{base}/autorisations/{}/arreter", grant.grant_id);
+        let page = asker.browser.open(&stop, "").await.unwrap();
+        let (csrf, action) = (page.hidden("csrf").unwrap(), page.url.path().to_owned());
+        let stopped = asker.browser.submit(&page, &action, &[("csrf", &csrf)], "").await;
+        stopped.unwrap();
+    }
+
+    async fn raised(n: usize, lease_ms: u32) -> (Self, Asker) {
         let folder = tempfile::tempdir().unwrap();
         let setting = Setting {
-            // The machine may stand still for longer than the demonstration's lease lasts.
-            lease_ms: 60_000,
+            lease_ms,
             ..Setting::default()
         };
         let world = World::create(folder.path(), setting, SystemClock.now(), &SystemRandom::new()).unwrap();

@@ -1,6 +1,7 @@
 //! Producers and an authority as their ledgers show them, one step after the other: as honest ones write them, or not.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use unefois_core::commitment::{Field, GrantSecret, Salt};
 use unefois_core::effect::{Effect, LogLine, Standing};
@@ -410,7 +411,7 @@ impl World {
 
     pub(super) fn announced(&self) -> Announced {
         let mut announced = Announced::default();
-        each(&self.authority, |visited| announced.take(visited).unwrap());
+        each(&self.authority, |visited| announced.take(0, visited).unwrap());
         announced
     }
 
@@ -439,8 +440,12 @@ impl World {
                 read
             })
             .collect();
-        judge(&cases, &announced, &logs, listed, |_| {})
+        judge(&cases, &announced, &logs, listed, always(), |_| {})
     }
+}
+
+fn always() -> Range<Micros> {
+    Micros::new(i64::MIN)..Micros::new(i64::MAX)
 }
 
 fn each(entries: &[Entry], mut take: impl FnMut(Visited<'_>)) {
