@@ -23,9 +23,6 @@ use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
 /// How long the commune's first head may take to be published and cosigned.
 const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long the proof of a withdrawal may take.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);
-
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
@@ -308,8 +305,29 @@ impl Story {
         }
     }
 
+    /// The auditor compares both ends of every exchange: the two logs say the same.
+    async fn reconcile(&mut self) -> Seen {
+        let reader = self.auditor();
+        let mut exchanges = 0;
+        for producer in [CNAF, MESR] {
+            let ends = [producer.parse()?, CLAMART.parse()?];
+            let found = reconcile_participants(&reader, ends, &mut self.heads).await?;
+            ensure!(
+                found.findings.is_empty() && found.hours.iter().all(|hour| hour.agrees()),
+                "the two ends differ: {:?}",
+                found.findings
+            );
+            exchanges += found.exchanges;
+        }
+        ensure!(exchanges >= 2, "only {exchanges} exchanges were compared");
+        Ok(format!(
+            "{exchanges} échange(s), deux registres chacun, aucun désaccord"
+        ))
+    }
+
     /// The auditor checks, from ledgers alone, that nothing was released after a withdrawal had taken effect.
     async fn effect(&mut self) -> Seen {
+        const PROVED_WITHIN: Duration = Duration::from_secs(30);
         let reader = self.auditor();
         let console = Console {
             json: true,
@@ -325,32 +343,12 @@ impl Story {
                 }
             }
         };
-        let report = tokio::time::timeout(EFFECTIVE_WITHIN, proved).await;
+        let report = tokio::time::timeout(PROVED_WITHIN, proved).await;
         let report = report.context("the withdrawal has no proof of effect")??;
         ensure!(report.holds(), "{report:?}");
         Ok(format!(
             "{} retrait(s) effectif(s), aucune communication tardive",
             report.withdrawals.len()
-        ))
-    }
-
-    /// The auditor compares both ends of every exchange: the two logs say the same.
-    async fn reconcile(&mut self) -> Seen {
-        let reader = self.auditor();
-        let mut exchanges = 0;
-        for producer in [CNAF, MESR] {
-            let ends = [producer.parse()?, CLAMART.parse()?];
-            let found = reconcile_participants(&reader, ends, &mut self.heads).await?;
-            ensure!(
-                found.findings.is_empty() && found.hours.iter().all(|hour| hour.agrees()),
-                "the two ends differ: {:?}",
-                found.findings
-            );
-            exchanges += found.exchanges;
-        }
-        ensure!(exchanges > 2, "only {exchanges} exchanges were compared");
-        Ok(format!(
-            "{exchanges} échange(s), deux registres chacun, aucun désaccord"
         ))
     }
 
