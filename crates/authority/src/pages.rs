@@ -1,6 +1,7 @@
 //! The portal's handlers: they fill the pure views of [`crate::portal`] and keep what a browser sends within bounds.
 
 pub(crate) mod demande;
+pub(crate) mod effect;
 pub(crate) mod fixed;
 pub(crate) mod grants;
 pub(crate) mod history;

@@ -2,9 +2,10 @@
 //!
 //! Nothing here knows of the database, of HTTP or of sessions. A handler fills a page ([`Demande`], [`History`] …),
 //! says who reads it and in which language ([`Frame`]), and [`Site::show`] answers the document:
-//! `site.show(&frame, &page)`. Every page works without JavaScript and ships none; the one stylesheet and the logo
-//! are [`Site::assets`], so `default-src 'none'; style-src 'self'; img-src 'self'; form-action …` is enough of a
-//! content security policy.
+//! `site.show(&frame, &page)`. Every page is complete without JavaScript; one file of it tells without a reload when a
+//! withdrawal has taken effect. It, the one stylesheet and the logo are [`Site::assets`], so `default-src 'none';
+//! style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action …` is enough of a content
+//! security policy.
 //!
 //! What each document promises, whatever strings it was given: they are escaped, invisible direction and control
 //! characters are made visible, and French text gets its non-breaking spaces ([`typography`]).
@@ -12,6 +13,7 @@
 mod about;
 mod assets;
 mod demande;
+mod effect;
 mod failure;
 mod grants;
 mod history;
@@ -30,6 +32,7 @@ pub use demande::{
     ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source,
     Unit, field,
 };
+pub use effect::{EffectProof, Progress, SourceProof, Stage, Words};
 pub use failure::{ErrorPage, Failure, SessionExpired};
 pub use grants::{
     GrantCard, GrantDetail, GrantPart, GrantState, Grants, Narrow, NarrowPart, NarrowUnit, Withdraw,
@@ -122,16 +125,21 @@ impl Site {
     }
 
     fn stylesheet(&self) -> &str {
-        self.assets
-            .iter()
-            .find(|a| a.content_type.starts_with("text/css"))
-            .map_or("", |a| a.path.as_str())
+        self.asset("text/css")
     }
 
     fn logo(&self) -> &str {
-        self.assets
-            .iter()
-            .find(|a| a.content_type.starts_with("image/"))
+        self.asset("image/")
+    }
+
+    fn script(&self) -> &str {
+        self.asset("text/javascript")
+    }
+
+    fn asset(&self, kind: &str) -> &str {
+        let mut assets = self.assets.iter();
+        assets
+            .find(|a| a.content_type.starts_with(kind))
             .map_or("", |a| a.path.as_str())
     }
 

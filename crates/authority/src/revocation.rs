@@ -64,6 +64,8 @@ pub(crate) struct Revocation {
     state: Mutex<State>,
     /// Something happened that may let a withdrawal take effect.
     moved: Notify,
+    /// Some proof of effect was written.
+    proved: tokio::sync::watch::Sender<()>,
     lease_ms: LeaseMs,
     /// The longest lease that an older epoch may have given.
     inherited_ms: u32,
@@ -194,6 +196,7 @@ impl Revocation {
                 waiting,
             }),
             moved: Notify::new(),
+            proved: tokio::sync::watch::Sender::new(()),
             lease_ms,
             inherited_ms,
             longest_ms: AtomicU32::new(mine_ms),
@@ -223,6 +226,18 @@ impl Revocation {
     /// The head announced.
     pub(crate) fn view(&self) -> RevocationView {
         self.head.borrow().view()
+    }
+
+    /// Changes whenever this process has written the proof that some withdrawal has taken effect.
+    pub(crate) fn proved(&self) -> tokio::sync::watch::Receiver<()> {
+        self.proved.subscribe()
+    }
+
+    /// How long a withdrawal recorded now takes at most to take effect, in milliseconds, while the database answers.
+    pub(crate) fn bound_ms(&self) -> i64 {
+        let lease_ms = (self.lease_ms)().max(self.longest_ms.load(Ordering::Acquire));
+        let opens_in_ms = self.opens_at.micros_since(self.clock.boottime()) / 1_000 + 1;
+        deadline_ms(lease_ms).max(opens_in_ms)
     }
 
     /// Withdraws handles and announces it; when it returns, that is durable. Those that this call has withdrawn:

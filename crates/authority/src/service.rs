@@ -36,6 +36,8 @@ pub(crate) struct Authority {
     pub(crate) connector: Connector,
     /// Whether identities are simulated and personas may log in without a browser.
     pub(crate) demonstration: bool,
+    /// The pages that may wait for a withdrawal to take effect at once; one more is answered as things stand.
+    pub(crate) waits: tokio::sync::Semaphore,
     pub(crate) browsers: Limiter<std::net::IpAddr>,
     pub(crate) peers: Limiter<PeerId>,
     pub(crate) instruments: ExchangeInstruments,

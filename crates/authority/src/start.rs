@@ -43,6 +43,8 @@ use prepared::{origin, text};
 const BROWSER_RATE: (u32, u32) = (120, 600);
 /// Requests that one participant may send to the back channel at once, and a minute.
 const PEER_RATE: (u32, u32) = (2_000, 60_000);
+/// Pages that may wait at once for withdrawals to take effect.
+const MAX_WAITS: usize = 256;
 /// How often the health service looks.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -314,6 +316,7 @@ impl Prepared {
             site: Site::new(config.portal.name, theme),
             connector,
             demonstration: config.demo.personas,
+            waits: tokio::sync::Semaphore::new(MAX_WAITS),
             browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
             peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
             instruments: ExchangeInstruments::new(),

@@ -10,6 +10,7 @@ use unefois_core::{Clock, Handle, Micros, Month, ParticipantId, Random, Reason, 
 use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
 use unefois_store::entry::entry_range;
+use unefois_store::evidence::{EvidenceRow, evidence_read};
 use unefois_store::index::{Index, Mac, SecretRow, index_lookup, secret_read};
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
 
@@ -357,6 +358,14 @@ impl Ledger {
             return Err(Error::Corrupt("an entry is missing"));
         }
         Ok(rows.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// What the `evidence_commit` of entry `index` commits to, with its salt, as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn evidence(&self, index: u64) -> Result<Option<EvidenceRow>, Error> {
+        Ok(evidence_read(&self.inner.db, self.inner.log, index).await?)
     }
 
     /// The places of the entries about a handle, in order.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -23,6 +24,11 @@ use crate::service::Authority;
 
 /// How far back a person sees (R.114-9-7 CRPA): 36 months.
 pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
+
+/// How long the first page after a withdrawal waits for its effect, in milliseconds from the record.
+const FIRST_MS: i64 = 250;
+/// The parameter of a page that is to wait longer.
+const WAIT: &str = "attendre";
 
 type Shared = State<Arc<Authority>>;
 
@@ -94,6 +100,10 @@ pub(crate) async fn detail(
             GrantState::Ended { .. } | GrantState::GivenBack { .. } | GrantState::Stopped { .. } => None,
         },
         stop: stop(row, state),
+        progress: authority
+            .progress(row, lang, address(row))
+            .filter(portal::Progress::is_under_way),
+        proof: authority.effect_proof(&edition, lang, row).await?,
     };
     pages::show(&authority, &reader, &page).await
 }
@@ -121,7 +131,7 @@ pub(crate) async fn ask(
         what: labels(&edition, &reader, &details),
         demarche: words::demarche(&edition, reader.lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
-        exchanges: count(&history, row),
+        nothing_sent: count(&history, row) == 0 && history.silent.is_empty() && history.incomplete.is_empty(),
         dpo: words::dpo(&edition, &row.grant.client),
     };
     pages::show(&authority, &reader, &page).await
@@ -143,29 +153,39 @@ pub(crate) async fn withdraw(
     Ok(pages::see_other(&format!("{}/arretee", address(&row))))
 }
 
-/// `GET /autorisations/{id}/arretee`: recorded, and the bound; never that it holds everywhere, which is not proved.
+/// `GET /autorisations/{id}/arretee`: recorded, with the bound, and effective only once that is proved.
+///
+/// The proof is mostly there within milliseconds, so the first answer waits for it, no longer than a person notices.
+/// With `?attendre` the person asks to wait until the bound is over. No other administration is asked for anything: one
+/// that is away would hold the page up.
 pub(crate) async fn withdrawn(
     State(authority): Shared,
     Path(id): Path<String>,
     reader: Reader,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
-    let GrantState::Stopped { at } = state(&row, authority.clock.now()) else {
+    let now = authority.clock.now();
+    let GrantState::Stopped { at, .. } = state(&row, now) else {
+        return Ok(pages::see_other(&address(&row)));
+    };
+    let within = match Form::query(query.as_deref())?.has(WAIT) {
+        true => authority.until_late(),
+        false => Duration::from_millis(u64::try_from(FIRST_MS - now.ms_since(at)).unwrap_or(0)),
+    };
+    let row = authority.settled(&reader, &id, within).await?;
+    let refresh = format!("{}/arretee?{WAIT}=oui", address(&row));
+    let Some(progress) = authority.progress(&row, reader.lang, refresh) else {
         return Ok(pages::see_other(&address(&row)));
     };
     let edition = authority.published.edition();
-    let details = details(&row)?;
-    let rows = [row];
-    let history = authority.history(&rows, rows[0].grant.granted_at).await?;
-    let [row] = &rows;
     let page = Withdrawn {
         asker: words::name(&edition, reader.lang, &row.grant.client),
-        what: labels(&edition, &reader, &details),
-        recorded_at: at,
-        bound_ms: edition.directory.lease_ms(),
-        exchanges: count(&history, row),
+        what: labels(&edition, &reader, &details(&row)?),
+        progress,
         dpo: words::dpo(&edition, &row.grant.client),
-        history: history_of(row),
+        grant: address(&row),
+        history: history_of(&row),
     };
     pages::show(&authority, &reader, &page).await
 }
@@ -187,13 +207,18 @@ fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
     row.last().map(details_of).collect()
 }
 
-fn state(row: &GrantRow, now: Micros) -> GrantState {
+/// Where a grant stands. A withdrawal is effective once that of each element is, of those that others replaced too.
+pub(super) fn state(row: &GrantRow, now: Micros) -> GrantState {
     let withdrawn: Option<Vec<_>> = row.last().map(|e| e.withdrawn.as_ref()).collect();
     let last = withdrawn.as_ref().and_then(|all| all.iter().map(|w| w.at).max());
     let given_back = withdrawn.is_some_and(|all| all.iter().all(|w| w.by == WithdrawnBy::Consumer));
+    let mut effective = row.elements.iter().map(|e| e.withdrawn.as_ref()?.effective_at);
     match last {
         Some(at) if given_back => GrantState::GivenBack { at },
-        Some(at) => GrantState::Stopped { at },
+        Some(at) => GrantState::Stopped {
+            at,
+            effective_at: effective.try_fold(at, |last, at| Some(last.max(at?))),
+        },
         None if now >= row.grant.ends_at => GrantState::Ended {
             at: row.grant.ends_at,
         },

@@ -448,7 +448,7 @@ fn download(body: Vec<u8>, kind: &'static str, name: &'static str) -> Response {
     response
 }
 
-fn disposition(response: &mut Response, name: &'static str) {
+pub(super) fn disposition(response: &mut Response, name: &'static str) {
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }

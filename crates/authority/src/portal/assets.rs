@@ -67,7 +67,7 @@ impl Theme {
     }
 }
 
-/// The stylesheet (the theme's tokens, then ours) and the logo.
+/// The stylesheet (the theme's tokens, then ours), the logo and the script.
 pub(super) fn compile(theme: &Theme) -> Vec<Asset> {
     let css = format!(
         "{}\n{}",
@@ -81,6 +81,12 @@ pub(super) fn compile(theme: &Theme) -> Vec<Asset> {
             "svg",
             "image/svg+xml",
             theme.logo_svg.clone().into_bytes(),
+        ),
+        asset(
+            "effect",
+            "js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("../../templates/effect.js").to_vec(),
         ),
     ]
 }

@@ -1,6 +1,6 @@
 use unefois_core::Micros;
 
-use super::{Duration, LegalGround, Organisation, Term, page};
+use super::{Duration, EffectProof, LegalGround, Organisation, Progress, Term, page};
 
 /// Mes autorisations.
 #[derive(Clone, Debug, Default)]
@@ -51,10 +51,12 @@ pub enum GrantState {
         /// When.
         at: Micros,
     },
-    /// The person stopped it. Whether that is proved to hold everywhere is another thing.
+    /// The person stopped it.
     Stopped {
-        /// When the stop was recorded.
+        /// When the withdrawal was recorded.
         at: Micros,
+        /// Since when it is proved to hold everywhere; `None` while it is under way.
+        effective_at: Option<Micros>,
     },
 }
 
@@ -87,6 +89,10 @@ pub struct GrantDetail {
     pub narrow: Option<String>,
     /// Retrait; `None` where nothing is left to stop.
     pub stop: Option<String>,
+    /// Where a withdrawal stands that is under way.
+    pub progress: Option<Progress>,
+    /// What shows that a withdrawal has taken effect.
+    pub proof: Option<EffectProof>,
 }
 
 /// Limiter: what may be left out.
@@ -158,27 +164,25 @@ pub struct Withdraw {
     pub demarche: String,
     /// The file's reference.
     pub dossier: String,
-    /// Whether anything was fetched already.
-    pub exchanges: u32,
+    /// Whether nothing was fetched yet, as every administration concerned has answered.
+    pub nothing_sent: bool,
     /// How to reach the asker's data protection officer.
     pub dpo: String,
 }
 
-/// Retrait: recorded. It never says that the stop holds everywhere: that takes the proof of effect.
+/// Retrait: recorded, then effective once that is proved.
 #[derive(Clone, Debug)]
 pub struct Withdrawn {
     /// The asker's name.
     pub asker: String,
     /// What is no longer fetched.
     pub what: Vec<String>,
-    /// When the stop was recorded.
-    pub recorded_at: Micros,
-    /// The bound after which no producer acts on the grant, in milliseconds: the directory's lease.
-    pub bound_ms: u32,
-    /// Whether anything was fetched already.
-    pub exchanges: u32,
+    /// Where the withdrawal stands.
+    pub progress: Progress,
     /// How to reach the asker's data protection officer.
     pub dpo: String,
+    /// Détail, with the proof.
+    pub grant: String,
     /// Historique, filtered on this grant.
     pub history: String,
 }
@@ -197,60 +201,8 @@ impl Grants {
     }
 }
 
-impl Withdrawn {
-    /// « une seconde », « 1,1 seconde ».
-    fn bound(&self, lang: super::Lang) -> String {
-        let (whole, tenths) = (self.bound_ms / 1_000, (self.bound_ms % 1_000).div_ceil(100));
-        let (whole, tenths) = if tenths == 10 {
-            (whole + 1, 0)
-        } else {
-            (whole, tenths)
-        };
-        match (whole, tenths, lang) {
-            (1, 0, super::Lang::Fr) => "une seconde".to_owned(),
-            (1, 0, super::Lang::En) => "one second".to_owned(),
-            (n, 0, super::Lang::Fr) => format!("{n}\u{a0}secondes"),
-            (n, 0, super::Lang::En) => format!("{n}\u{a0}seconds"),
-            (n @ (0 | 1), t, super::Lang::Fr) => format!("{n},{t}\u{a0}seconde"),
-            (n, t, super::Lang::Fr) => format!("{n},{t}\u{a0}secondes"),
-            (n, t, super::Lang::En) => format!("{n}.{t}\u{a0}seconds"),
-        }
-    }
-}
-
 page!(Grants, "grants.html", Grants);
 page!(GrantDetail, "grant.html", Grants);
 page!(Narrow, "narrow.html", Grants);
 page!(Withdraw, "withdraw.html", Grants);
 page!(Withdrawn, "withdrawn.html", Grants);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::portal::Lang;
-
-    #[test]
-    fn the_bound_is_never_said_shorter_than_it_is() {
-        let at = |bound_ms| Withdrawn {
-            asker: String::new(),
-            what: Vec::new(),
-            recorded_at: Micros::new(0),
-            bound_ms,
-            exchanges: 0,
-            dpo: String::new(),
-            history: String::new(),
-        };
-        for (ms, fr, en) in [
-            (1_000, "une seconde", "one second"),
-            (1_001, "1,1\u{a0}seconde", "1.1\u{a0}seconds"),
-            (1_950, "2\u{a0}secondes", "2\u{a0}seconds"),
-            (500, "0,5\u{a0}seconde", "0.5\u{a0}seconds"),
-            (2_500, "2,5\u{a0}secondes", "2.5\u{a0}seconds"),
-        ] {
-            assert_eq!(
-                (at(ms).bound(Lang::Fr), at(ms).bound(Lang::En)),
-                (fr.to_owned(), en.to_owned())
-            );
-        }
-    }
-}

@@ -89,14 +89,14 @@ impl Lang {
         paris::day_hour(*at, self)
     }
 
+    /// « mardi 24 novembre 2026 à 14:05:12 ».
+    pub fn day_second(self, at: &Micros) -> String {
+        paris::day_second(*at, self)
+    }
+
     /// « 14 h 05 ».
     pub fn hour(self, at: &Micros) -> String {
         paris::hour(*at, self)
-    }
-
-    /// « 14:05:12 ».
-    pub fn second(self, at: &Micros) -> String {
-        paris::second(*at)
     }
 
     /// « novembre 2026 ».

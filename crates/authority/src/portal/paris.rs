@@ -37,6 +37,11 @@ pub fn day_hour(at: Micros, lang: Lang) -> String {
     format!("{} {} {}", day(at, lang), lang.t("à", "at"), hour(at, lang))
 }
 
+/// « mardi 24 novembre 2026 à 14:05:12 »; “Tuesday 24 November 2026 at 14:05:12”.
+pub fn day_second(at: Micros, lang: Lang) -> String {
+    format!("{} {} {}", day(at, lang), lang.t("à", "at"), second(at))
+}
+
 /// « 14:05:12 », for what is told to the second.
 pub fn second(at: Micros) -> String {
     local(at).map_or_else(

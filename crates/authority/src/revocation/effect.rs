@@ -81,6 +81,7 @@ impl Effects {
         let (ready, next) = self.revocation.ready(concerned, logs_of);
         if !ready.is_empty() {
             self.write(&ready).await?;
+            self.revocation.proved.send_replace(());
             for effect in &ready {
                 concerned.remove(&effect.place());
                 self.revocation.forget(effect.place());

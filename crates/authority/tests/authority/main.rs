@@ -8,6 +8,7 @@ pub mod answers;
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod effect;
 mod failover;
 mod feed;
 mod grant;

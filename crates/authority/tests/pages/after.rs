@@ -4,38 +4,79 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unefois_authority::portal::Lang;
 
-use crate::markup::{elements, text};
+use crate::markup::{Element, elements, text};
 use crate::{each, page, sample};
-#[test]
-fn a_stop_is_recorded_with_its_bound_and_never_called_effective() {
-    let html = page("retrait-enregistre", Lang::Fr);
-    let status = elements(&html)
-        .into_iter()
-        .find(|e| e.attribute("role") == Some("status"))
-        .unwrap();
+
+/// The region that a withdrawal's page changes.
+fn status(html: &str) -> Element {
+    let all = elements(html);
+    let mut found = all.into_iter().filter(|e| e.attribute("role") == Some("status"));
+    let status = found.next().expect("a region");
+    assert!(found.next().is_none(), "what is said once has one place");
     assert_eq!(status.attribute("aria-live"), Some("polite"));
-    assert!(
-        status.text.contains("Arrêt enregistré à\u{a0}14:05:12"),
-        "{}",
-        status.text
-    );
-    assert!(
-        status.text.contains("Au plus tard une seconde après"),
-        "{}",
-        status.text
-    );
+    status
+}
+
+#[test]
+fn a_withdrawal_is_recorded_with_its_bound_then_effective() {
+    for (name, stage, says, means) in [
+        (
+            "retrait-en-cours",
+            "under_way",
+            "Retrait enregistré à 14:05:12, en cours",
+            "Au plus tard 1,1\u{a0}seconde après",
+        ),
+        (
+            "retrait-long",
+            "late",
+            "Retrait enregistré à 14:05:12, toujours en cours",
+            "rien ne prouve encore",
+        ),
+        (
+            "retrait-effectif",
+            "effective",
+            "Retrait effectif à 14:05:13",
+            "plus aucune administration ne transmet",
+        ),
+    ] {
+        let html = page(name, Lang::Fr);
+        let status = status(&html);
+        assert_eq!(status.attribute("data-stage"), Some(stage));
+        assert!(status.text.contains(says), "{}", status.text);
+        assert!(status.text.contains(means), "{}", status.text);
+        assert_eq!(
+            status.attribute("data-effect").is_some(),
+            stage != "effective",
+            "what is proved is not followed"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_called_effective_without_a_proof() {
     each(|name, _, html| {
         let shown = text(html).to_lowercase();
-        for word in [
-            "effectif",
-            "effective",
-            "prend effet",
-            "takes effect",
-            "taken effect",
-        ] {
-            assert!(!shown.contains(word), "{name} says {word} without a proof");
+        let proved = name.contains("-effectif");
+        let says = ["effectif", "effective"].iter().any(|word| shown.contains(word));
+        assert_eq!(says, proved, "{name}");
+        for word in ["prend effet", "takes effect", "taken effect"] {
+            assert!(!shown.contains(word), "{name} says {word}");
         }
     });
+}
+
+#[test]
+fn the_proof_says_in_words_what_it_rests_on() {
+    let shown = text(&page("autorisation-effectif", Lang::Fr));
+    for required in [
+        "Retrait effectif depuis le mardi 24\u{a0}novembre\u{a0}2026 à 14:05:13",
+        "2 registres sur 2 ont confirmé le retrait.",
+        "Le délai d’un registre injoignable s’est écoulé",
+        "Télécharger la preuve",
+    ] {
+        assert!(shown.contains(required), "{required}");
+    }
+    assert!(!text(&page("autorisation-retrait", Lang::Fr)).contains("Preuve du retrait"));
 }
 
 #[test]

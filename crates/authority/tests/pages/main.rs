@@ -25,9 +25,21 @@ fn each(mut check: impl FnMut(&str, Lang, &str)) {
 #[test]
 fn no_page_needs_script_style_attribute_or_another_host() {
     each(|name, _, html| {
-        for element in elements(html) {
+        let all = elements(html);
+        for script in all.iter().filter(|e| e.name == "script") {
             assert!(
-                !["script", "style", "iframe", "base"].contains(&element.name.as_str()),
+                script.attribute("src").is_some() && script.text.is_empty(),
+                "{name}"
+            );
+            assert!(
+                all.iter()
+                    .any(|e| e.name == "a" && ["Actualiser", "Refresh"].contains(&e.text.as_str())),
+                "{name}: a link does what the script does"
+            );
+        }
+        for element in all {
+            assert!(
+                !["style", "iframe", "base"].contains(&element.name.as_str()),
                 "{name}: {}",
                 element.name
             );

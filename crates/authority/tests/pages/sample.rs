@@ -4,11 +4,11 @@ mod history;
 
 pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
-    Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, ErrorPage, Failure,
-    FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home, Keeping, Lang,
-    LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit, Organisation, Pace, Page,
-    Person, Privacy, Provider, Publisher, SessionExpired, Site, Source, Term, Theme, Unit, Withdraw,
-    Withdrawn,
+    Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EffectProof,
+    ErrorPage, Failure, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home,
+    Keeping, Lang, LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit, Organisation,
+    Pace, Page, Person, Privacy, Progress, Provider, Publisher, SessionExpired, Site, Source, SourceProof,
+    Stage, Term, Theme, Unit, Withdraw, Withdrawn,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -309,6 +309,7 @@ fn grants(lang: Lang) -> Grants {
             "d",
             GrantState::Stopped {
                 at: at("2026-02-10T16:42:00Z"),
+                effective_at: None,
             },
             2,
         )],
@@ -350,6 +351,8 @@ fn grant(lang: Lang) -> GrantDetail {
         history: "/historique?autorisation=a".to_owned(),
         narrow: Some("/autorisations/a/limiter".to_owned()),
         stop: Some("/autorisations/a/arreter".to_owned()),
+        progress: None,
+        proof: None,
     }
 }
 
@@ -393,20 +396,56 @@ fn withdraw(lang: Lang) -> Withdraw {
         what: words(&[lang.t("votre quotient familial", "your family quotient")]),
         demarche: canteen(lang),
         dossier: "2026-0412".to_owned(),
-        exchanges: 1,
+        nothing_sent: false,
         dpo: DPO.to_owned(),
     }
 }
 
-pub(crate) fn withdrawn(lang: Lang) -> Withdrawn {
+const RECORDED: &str = "2026-11-24T13:05:12.3Z";
+const EFFECTIVE: &str = "2026-11-24T13:05:13.1Z";
+
+fn progress(stage: Stage) -> Progress {
+    Progress {
+        recorded_at: at(RECORDED),
+        stage,
+        bound_ms: 1_050,
+        follow: "/autorisations/a/effet?langue=fr".to_owned(),
+        refresh: "/autorisations/a/arretee?attendre=oui".to_owned(),
+    }
+}
+
+pub(crate) fn withdrawn(lang: Lang, stage: Stage) -> Withdrawn {
     Withdrawn {
         asker: clamart(lang).name,
         what: words(&[lang.t("Quotient familial (CAF ou MSA)", "Family quotient (CAF or MSA)")]),
-        recorded_at: at("2026-11-24T13:05:12.3Z"),
-        bound_ms: 1_000,
-        exchanges: 1,
+        progress: progress(stage),
         dpo: DPO.to_owned(),
+        grant: "/autorisations/a".to_owned(),
         history: "/historique?autorisation=a".to_owned(),
+    }
+}
+
+/// A grant that was withdrawn.
+fn grant_withdrawn(lang: Lang, effective: bool) -> GrantDetail {
+    let source = |source: String, acknowledged, lapsed| SourceProof {
+        source,
+        acknowledged,
+        lapsed,
+        opened: 0,
+        absent: 0,
+    };
+    GrantDetail {
+        state: GrantState::Stopped {
+            at: at(RECORDED),
+            effective_at: effective.then(|| at(EFFECTIVE)),
+        },
+        stop: None,
+        progress: (!effective).then(|| progress(Stage::UnderWay)),
+        proof: effective.then(|| EffectProof {
+            sources: vec![source(cnaf(lang), 2, 0), source(mesr(lang), 0, 1)],
+            download: "/autorisations/a/preuve.json".to_owned(),
+        }),
+        ..grant(lang)
     }
 }
 
@@ -503,7 +542,27 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("autorisation", show(&site, &known, &grant(lang))),
         ("limiter", show(&site, &known, &narrow(lang))),
         ("retrait", show(&site, &known, &withdraw(lang))),
-        ("retrait-enregistre", show(&site, &known, &withdrawn(lang))),
+        (
+            "autorisation-retrait",
+            show(&site, &known, &grant_withdrawn(lang, false)),
+        ),
+        (
+            "autorisation-effectif",
+            show(&site, &known, &grant_withdrawn(lang, true)),
+        ),
+        (
+            "retrait-en-cours",
+            show(&site, &known, &withdrawn(lang, Stage::UnderWay)),
+        ),
+        ("retrait-long", show(&site, &known, &withdrawn(lang, Stage::Late))),
+        (
+            "retrait-effectif",
+            show(
+                &site,
+                &known,
+                &withdrawn(lang, Stage::Effective { at: at(EFFECTIVE) }),
+            ),
+        ),
         ("historique", show(&site, &known, &history(lang))),
         ("historique-vide", show(&site, &known, &history_empty(lang))),
         (

@@ -1,0 +1,249 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use unefois_core::effect::{Effect, LogLine, Standing};
+use unefois_core::{Entry, Event, Handle};
+use unefois_store::authority::effect::effect_read;
+use unefois_store::authority::grant::{Element, GrantRow};
+
+use super::grants::{address, state};
+use super::history::disposition;
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::oauth::details_of;
+use crate::pages::Reader;
+use crate::portal::{EffectProof, GrantState, Lang, Progress, SourceProof, Stage};
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// The longest that an answer waits, in milliseconds, however long leases last.
+const LONGEST_MS: i64 = 10_000;
+/// How often the database is asked meanwhile: another process of the authority may write the proof.
+const LOOK: Duration = Duration::from_millis(500);
+
+type Shared = State<Arc<Authority>>;
+
+/// `GET /autorisations/{id}/effet`: where a withdrawal of the reader's own stands, in words; the answer waits until it is
+/// effective, or late. `langue` says in which language: the one of the page that asks.
+pub(crate) async fn follow(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let asked = Form::query(query.as_deref())?.take("langue");
+    let lang = asked
+        .and_then(|code| Lang::from_code(&code))
+        .unwrap_or(reader.lang);
+    let row = authority.settled(&reader, &id, authority.until_late()).await?;
+    let progress = authority
+        .progress(&row, lang, String::new())
+        .ok_or(Error::NotFound)?;
+    let words = progress.words(lang);
+    // `no-store`, as every answer here that names no other rule.
+    let told = json!({
+        "stage": progress.stage.code(),
+        "recorded_at": progress.recorded_at.to_rfc3339(),
+        "effective_at": progress.stage.effective_at().map(|at| at.to_rfc3339()),
+        "words": {"before": words.before, "time": words.time, "after": words.after, "means": words.means},
+    });
+    Ok(Json(told).into_response())
+}
+
+/// `GET /autorisations/{id}/preuve.json`: what proves that a withdrawal of the reader's own has taken effect: one proof an
+/// element, with the entry of the authority's ledger that commits to it, its salt and its place in the tree.
+pub(crate) async fn proof(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(&reader, &id).await?;
+    let mut proofs = Vec::new();
+    for element in &row.elements {
+        let Some((effect, bytes)) = authority.effect(element).await? else {
+            continue;
+        };
+        let text = String::from_utf8(bytes).map_err(|_| Error::Stored)?;
+        proofs.push(json!({
+            "effective_at": effect.effective_at.to_rfc3339(),
+            // Its text, since the entry commits to these very bytes.
+            "effect": text,
+            "receipt": authority.effect_receipt(&element.handle, text.as_bytes()).await?,
+        }));
+    }
+    if proofs.is_empty() {
+        return Err(Error::NotFound);
+    }
+    let mut response = Json(json!({ "grant_id": id, "proofs": proofs })).into_response();
+    disposition(&mut response, "preuve-retrait.json");
+    Ok(response)
+}
+
+impl Authority {
+    /// As long as a withdrawal takes that is not late, and half of it more.
+    pub(super) fn until_late(&self) -> Duration {
+        let ms = (self.revocation.bound_ms() * 3 / 2).min(LONGEST_MS);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    /// A grant of the reader's own, as soon as its withdrawal is not under way, or as it stands after `within`.
+    pub(super) async fn settled(
+        &self,
+        reader: &Reader,
+        id: &str,
+        within: Duration,
+    ) -> Result<GrantRow, Error> {
+        // Before the row is read, so that no proof is written in between.
+        let mut proved = self.revocation.proved();
+        let row = self.my_grant(reader, id).await?;
+        let Ok(_place) = self.waits.try_acquire() else {
+            return Ok(row);
+        };
+        if within.is_zero() || !self.is_under_way(&row) {
+            return Ok(row);
+        }
+        let settled = async {
+            loop {
+                // In time or not, the next round looks.
+                let _ = tokio::time::timeout(LOOK, proved.changed()).await;
+                let row = self.my_grant(reader, id).await?;
+                if !self.is_under_way(&row) {
+                    return Ok(row);
+                }
+            }
+        };
+        match tokio::time::timeout(within, settled).await {
+            Ok(row) => row,
+            Err(_) => self.my_grant(reader, id).await,
+        }
+    }
+
+    fn is_under_way(&self, row: &GrantRow) -> bool {
+        let state = state(row, self.clock.now());
+        matches!(
+            state,
+            GrantState::Stopped {
+                effective_at: None,
+                ..
+            }
+        )
+    }
+
+    /// Where the withdrawal of a grant stands; `None` for one that is not withdrawn as a whole.
+    pub(super) fn progress(&self, row: &GrantRow, lang: Lang, refresh: String) -> Option<Progress> {
+        let now = self.clock.now();
+        let GrantState::Stopped { at, effective_at } = state(row, now) else {
+            return None;
+        };
+        let bound_ms = self.revocation.bound_ms();
+        Some(Progress {
+            recorded_at: at,
+            stage: match effective_at {
+                Some(at) => Stage::Effective { at },
+                None if now.ms_since(at) > bound_ms => Stage::Late,
+                None => Stage::UnderWay,
+            },
+            bound_ms,
+            follow: format!("{}/effet?langue={}", address(row), lang.code()),
+            refresh,
+        })
+    }
+
+    /// What the proofs of a withdrawn grant rest on; `None` until each of its elements has one.
+    pub(super) async fn effect_proof(
+        &self,
+        edition: &Edition,
+        lang: Lang,
+        row: &GrantRow,
+    ) -> Result<Option<EffectProof>, Error> {
+        let state = state(row, self.clock.now());
+        if !matches!(
+            state,
+            GrantState::Stopped {
+                effective_at: Some(_),
+                ..
+            }
+        ) {
+            return Ok(None);
+        }
+        let mut sources = Vec::new();
+        for element in &row.elements {
+            let (effect, _) = self.effect(element).await?.ok_or(Error::Stored)?;
+            let source = words::name(edition, lang, details_of(element)?.operator());
+            let proof = source_proof(source, &effect.logs);
+            // Two elements at one source mostly rest on the same.
+            if !sources.contains(&proof) {
+                sources.push(proof);
+            }
+        }
+        Ok(Some(EffectProof {
+            sources,
+            download: format!("{}/preuve.json", address(row)),
+        }))
+    }
+
+    /// The proof that an element's withdrawal has taken effect, and its bytes.
+    async fn effect(&self, element: &Element) -> Result<Option<(Effect, Vec<u8>)>, Error> {
+        let Some(withdrawn) = &element.withdrawn else {
+            return Ok(None);
+        };
+        let Some((_, bytes)) = effect_read(&self.db, withdrawn.place.seq).await? else {
+            return Ok(None);
+        };
+        let effect = Effect::from_bytes(&bytes).ok_or(Error::Stored)?;
+        Ok(Some((effect, bytes)))
+    }
+
+    /// The entry that commits to a proof, with its salt and its place in the tree; null while it is not written, or once
+    /// what leads to it was erased.
+    async fn effect_receipt(&self, handle: &Handle, effect: &[u8]) -> Result<Value, Error> {
+        let ledger = &self.journal.ledger;
+        for index in ledger.by_handle(handle).await.map_err(Error::Ledger)? {
+            let entries = ledger.entries(index, index + 1).await.map_err(Error::Ledger)?;
+            let bytes = entries.first().ok_or(Error::Stored)?;
+            let entry = Entry::decode(bytes).map_err(|_| Error::Stored)?;
+            if entry.event != Event::Effective {
+                continue;
+            }
+            let evidence = ledger.evidence(index).await.map_err(Error::Ledger)?;
+            let Some(evidence) = evidence.filter(|evidence| evidence.body == effect) else {
+                continue;
+            };
+            let receipt = ledger.proof(index).await.map_err(Error::Ledger)?;
+            return Ok(json!({
+                "log": ledger.origin().as_str(),
+                "index": index,
+                "entry": STANDARD.encode(bytes),
+                "salt": STANDARD.encode(evidence.salt),
+                "proof": receipt.to_string(),
+            }));
+        }
+        Ok(Value::Null)
+    }
+}
+
+fn source_proof(source: String, logs: &[LogLine]) -> SourceProof {
+    let mut proof = SourceProof {
+        source,
+        acknowledged: 0,
+        lapsed: 0,
+        opened: 0,
+        absent: 0,
+    };
+    for line in logs {
+        *match line.standing {
+            Standing::Acknowledged { .. } => &mut proof.acknowledged,
+            Standing::Lapsed { .. } => &mut proof.lapsed,
+            Standing::Opened => &mut proof.opened,
+            Standing::Absent => &mut proof.absent,
+        } += 1;
+    }
+    proof
+}

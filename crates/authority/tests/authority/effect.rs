@@ -1,0 +1,218 @@
+//! What a person reads of a withdrawal until it is effective, and the proof that they take home.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use serde_json::{Value, json};
+use unefois_core::commitment::{Field, Salt};
+use unefois_core::effect::{Effect, Standing};
+use unefois_core::{Entry, Event, Micros};
+use unefois_tlog::{Hash, Receipt};
+
+use crate::both_databases;
+use crate::browser::{Browser, Page};
+use crate::database::TestDatabase;
+use crate::kit::{Kit, set};
+use crate::withdrawal::{WAIT, Watch, open, producer_checkpoint};
+
+both_databases![
+    i3_a_page_says_effective_only_once_that_is_proved,
+    an_acknowledgement_ends_the_wait_of_the_page
+];
+
+/// Grants what two producers hold; the grant's address.
+async fn granted(kit: &Kit, browser: &mut Browser) -> String {
+    let mut parameters = kit.parameters();
+    let both = json!([kit.element(), kit.student()]).to_string();
+    set(&mut parameters, "authorization_details", Some(both));
+    let code = kit.grant(browser, &parameters, "").await;
+    let answer = kit.redeem(&code).await;
+    format!("/autorisations/{}", answer.json["grant_id"].as_str().unwrap())
+}
+
+/// Withdraws it; the page that the browser is led to.
+async fn withdraw(browser: &mut Browser, grant: &str) -> String {
+    let question = browser.get(&format!("{grant}/arreter")).await;
+    assert_eq!(question.status, StatusCode::OK, "{}", question.body);
+    let done = browser
+        .post(&format!("{grant}/arreter"), &format!("csrf={}", question.csrf()))
+        .await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    done.location
+}
+
+fn json_of(page: &Page) -> Value {
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    assert_eq!(page.headers["cache-control"], "no-store");
+    serde_json::from_str(&page.body).unwrap()
+}
+
+fn instant(told: &Value, name: &str) -> Micros {
+    told[name].as_str().unwrap().parse().unwrap()
+}
+
+/// An authority that has just started says « en cours » to everybody, whoever has acknowledged: leases of the epoch before
+/// may still last.
+async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabase) {
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.snapshot(&kit).await;
+    let mut browser = kit.browser();
+    let grant = granted(&kit, &mut browser).await;
+    let (follow, file) = (format!("{grant}/effet"), format!("{grant}/preuve.json"));
+    let mut second_tab = browser.copy();
+    let second_question = second_tab.get(&format!("{grant}/arreter")).await;
+    let mut stranger = kit.browser();
+    kit.provider.says.lock().unwrap().sub = "somebody";
+    kit.provider.says.lock().unwrap().identity["family_name"] = "MERCIER".into();
+    stranger.follow("/fc/connexion").await;
+    for path in [&follow, &file, &format!("{grant}/arretee")] {
+        let of_another = stranger.get(path).await;
+        assert_eq!(of_another.status, StatusCode::NOT_FOUND, "{path}");
+        let nobody = kit.browser().get(path).await;
+        assert_eq!(nobody.status, StatusCode::SEE_OTHER, "{path}");
+    }
+    assert_eq!(
+        browser.get(&follow).await.status,
+        StatusCode::NOT_FOUND,
+        "in force"
+    );
+    assert_eq!(browser.get(&file).await.status, StatusCode::NOT_FOUND, "in force");
+
+    let page = withdraw(&mut browser, &grant).await;
+    watch.batch(&kit, &mut view).await;
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    let told = browser.get(&page).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    assert!(told.body.contains("Retrait enregistré à"), "{}", told.body);
+    assert!(told.body.contains(", en cours"), "{}", told.body);
+    assert!(told.body.contains("/static/effect."), "it is followed");
+    assert!(!told.body.contains("ffectif"), "{}", told.body);
+    let english = browser.copy().get(&format!("{page}?lang=en")).await;
+    assert!(english.body.contains("Withdrawal recorded at") && english.body.contains(", under way"));
+    for path in ["/autorisations", &grant] {
+        let seen = browser.get(path).await;
+        assert!(!seen.body.contains("ffectif"), "{path}: {}", seen.body);
+        assert!(seen.body.contains("en cours"), "{path}: {}", seen.body);
+    }
+    assert_eq!(
+        browser.get(&file).await.status,
+        StatusCode::NOT_FOUND,
+        "not proved"
+    );
+    // As if the clock had run: the page does not pretend.
+    kit.clock.pass(60_000);
+    let late = browser.get(&page).await;
+    assert!(late.body.contains("toujours en cours"), "{}", late.body);
+    assert!(!late.body.contains("ffectif"), "{}", late.body);
+    kit.clock.pass(-60_000);
+    assert!(
+        !kit.events().await.contains(&Event::Effective),
+        "all that was before the proof"
+    );
+
+    // « Actualiser »: the answer waits for it.
+    let told = tokio::time::timeout(WAIT, browser.get(&format!("{page}?attendre=oui")));
+    let told = told.await.expect("in time");
+    assert!(told.body.contains("Retrait effectif"), "{}", told.body);
+    assert!(
+        !told.body.contains("/static/effect."),
+        "nothing is left to follow"
+    );
+    let stands = json_of(&browser.get(&follow).await);
+    assert_eq!(stands["stage"], "effective");
+    assert!(instant(&stands, "effective_at") >= instant(&stands, "recorded_at"));
+    let in_english = json_of(&browser.get(&format!("{follow}?langue=en")).await);
+    assert_eq!(in_english["words"]["time"], stands["words"]["time"]);
+    assert!(
+        in_english["words"]["before"]
+            .as_str()
+            .unwrap()
+            .starts_with("Withdrawal effective")
+    );
+
+    let again = second_tab
+        .post(
+            &format!("{grant}/arreter"),
+            &format!("csrf={}", second_question.csrf()),
+        )
+        .await;
+    assert_eq!((again.status, &again.location), (StatusCode::SEE_OTHER, &page));
+    assert_eq!(
+        json_of(&second_tab.get(&follow).await),
+        stands,
+        "nothing has moved"
+    );
+
+    let list = browser.get("/autorisations").await;
+    assert!(list.body.contains("Retrait effectif depuis le"), "{}", list.body);
+    let detail = browser.get(&grant).await;
+    for words in [
+        "Retrait effectif depuis le",
+        "1 registre sur 1 a confirmé",
+        "aucun registre",
+    ] {
+        assert!(detail.body.contains(words), "{words}: {}", detail.body);
+    }
+    verified(&kit, &json_of(&browser.get(&file).await), &stands).await;
+    kit.stop().await;
+}
+
+/// Judges the file as anybody may who knows the log's key: no other word of the authority's counts.
+async fn verified(kit: &Kit, file: &Value, stands: &Value) {
+    let proofs = file["proofs"].as_array().unwrap();
+    assert_eq!(proofs.len(), 2, "one an element: {file}");
+    let mut last = Micros::new(0);
+    for proof in proofs {
+        let text = proof["effect"].as_str().unwrap();
+        let effect = Effect::from_bytes(text.as_bytes()).unwrap();
+        last = last.max(effect.effective_at);
+        let bytes = |name: &str| STANDARD.decode(proof["receipt"][name].as_str().unwrap()).unwrap();
+        let receipt: Receipt = proof["receipt"]["proof"].as_str().unwrap().parse().unwrap();
+        let leaf = bytes("entry");
+        receipt
+            .verify(&Hash::of_leaf(&leaf), kit.running.ledger().verifier())
+            .unwrap();
+        let entry = Entry::decode(&leaf).unwrap();
+        assert_eq!(entry.event, Event::Effective);
+        let salt = Salt::from_bytes(bytes("salt").try_into().unwrap());
+        assert_eq!(
+            entry.evidence_commit,
+            Some(salt.commit(Field::Evidence, text.as_bytes()))
+        );
+        match effect.logs.as_slice() {
+            [line] => assert!(matches!(line.standing, Standing::Acknowledged { .. }), "{line:?}"),
+            lines => assert_eq!(lines, [], "the other producer has no log"),
+        }
+    }
+    assert_eq!(last, instant(stands, "effective_at"), "the latest of both");
+}
+
+/// A script's question is answered as soon as the proof is written, and not before.
+async fn an_acknowledgement_ends_the_wait_of_the_page(database: TestDatabase) {
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(2_000)).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.snapshot(&kit).await;
+    let mut browser = kit.browser();
+    let grant = granted(&kit, &mut browser).await;
+    let first = withdraw(&mut browser, &grant).await;
+    watch.batch(&kit, &mut view).await;
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    browser.get(&format!("{first}?attendre=oui")).await;
+    // The start is over: from here on this lease alone counts.
+    let other = granted(&kit, &mut browser).await;
+    watch.pong(1).await;
+    withdraw(&mut browser, &other).await;
+    watch.batch(&kit, &mut view).await;
+    let waiting = async { json_of(&browser.copy().get(&format!("{other}/effet")).await) };
+    let told = async {
+        watch.acknowledge(view.head(), producer_checkpoint()).await;
+        watch.pong(2).await;
+    };
+    let (stands, ()) = tokio::join!(waiting, told);
+    assert_eq!(stands["stage"], "effective", "{stands}");
+    let file = json_of(&browser.get(&format!("{other}/preuve.json")).await);
+    let effect: Value = serde_json::from_str(file["proofs"][0]["effect"].as_str().unwrap()).unwrap();
+    assert_eq!(effect["logs"][0]["standing"]["state"], "acknowledged", "{effect}");
+    kit.stop().await;
+}
