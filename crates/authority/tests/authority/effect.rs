@@ -112,8 +112,9 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
     );
 
     // « Actualiser »: the answer waits for it.
-    let told = tokio::time::timeout(WAIT, browser.get(&format!("{page}?attendre=oui")));
-    let told = told.await.expect("in time");
+    let refresh = format!("{page}?attendre=oui");
+    let told = tokio::time::timeout(WAIT, browser.get(&refresh)).await;
+    let told = told.expect("in time");
     assert!(told.body.contains("Retrait effectif"), "{}", told.body);
     assert!(
         !told.body.contains("/static/effect."),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
-use unefois_core::{Clock, Event, Reason};
+use unefois_core::{Clock, Event, Micros, Reason};
 use unefois_mesh::{SystemClock, status};
 use unefois_proto::pb::backoffice::v1::{FetchRequest, FetchResponse, Grant};
 use unefois_tlog::{CosignerKey, Origin, SignedCheckpoint, VerifierKey};
+use url::Url;
 
 use super::asker::Asker;
 use super::browser::Browser;
@@ -22,6 +23,9 @@ use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
 
 /// How long the commune's first head may take to be published and cosigned.
 const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a withdrawal may take until it is effective: the start of an authority waits for older leases.
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
@@ -277,7 +281,7 @@ impl Story {
         Ok("chaque échange, des deux côtés".to_owned())
     }
 
-    /// The person stops a grant; the next fetch under it is refused.
+    /// The person stops a grant; once that is effective, the next fetch under it is refused.
     async fn withdrawal(&mut self) -> Seen {
         let (grant, _) = self.asker.authorize(&self.script.dossiers[1]).await?;
         let base = format!("http://localhost:{}", self.world.ports.portal);
@@ -295,14 +299,51 @@ impl Story {
             .submit(&ask, &action, &[("csrf", &csrf)], "")
             .await?;
         ensure!(
-            done.body.contains("enregistré"),
-            "the page does not say that the stop is recorded"
+            ["Retrait enregistré", "Retrait effectif"]
+                .iter()
+                .any(|words| done.body.contains(words)),
+            "the page does not say that the withdrawal is recorded"
         );
+        let ms = self.effective(&done.url).await?;
         self.grants.push(grant);
-        match self.fetch(CNAF).await {
+        let refused = match self.fetch(CNAF).await {
             Ok(_) => bail!("a withdrawn grant served"),
-            Err(error) => refused_with(&error, Reason::GrantRevoked),
-        }
+            Err(error) => refused_with(&error, Reason::GrantRevoked)?,
+        };
+        Ok(format!(
+            "retrait effectif {ms} ms après son enregistrement, puis {refused}"
+        ))
+    }
+
+    /// Waits until the page of a withdrawal says that it is effective; how long after its record it was, in milliseconds.
+    async fn effective(&mut self, page: &Url) -> anyhow::Result<i64> {
+        let follow = page.join("effet")?;
+        let browser = &mut self.asker.browser;
+        let proved = async {
+            loop {
+                let told: serde_json::Value =
+                    serde_json::from_str(&browser.open(follow.as_str(), "").await?.body)?;
+                if told["stage"] == "effective" {
+                    return anyhow::Ok(told);
+                }
+            }
+        };
+        let told = tokio::time::timeout(EFFECTIVE_WITHIN, proved).await;
+        let told = told.with_context(|| {
+            format!(
+                "no withdrawal was effective after {} s",
+                EFFECTIVE_WITHIN.as_secs()
+            )
+        })??;
+        let instant = |name: &str| -> anyhow::Result<Micros> {
+            Ok(told[name].as_str().context("no such instant")?.parse()?)
+        };
+        let shown = self.asker.browser.open(page.as_str(), "").await?;
+        ensure!(
+            shown.body.contains("Retrait effectif"),
+            "the page does not say that the withdrawal is effective"
+        );
+        Ok(instant("effective_at")?.ms_since(instant("recorded_at")?))
     }
 
     /// The auditor compares both ends of every exchange: the two logs say the same.
