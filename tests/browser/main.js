@@ -12,14 +12,17 @@ import * as grant from './stories/grant.js';
 import * as keyboard from './stories/keyboard.js';
 import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
+import * as partition from './stories/partition.js';
 import * as refusal from './stories/refusal.js';
 import * as tabs from './stories/tabs.js';
 import * as withdrawal from './stories/withdrawal.js';
 
-// Two meshes side by side, each with a browser, so that both cores work; a story sees what those before it left.
+// Meshes side by side, each with a browser, so that all cores work; a story sees what those before it left. The last has
+// a process a member, one of which its story freezes, and leases long enough that what is under way is seen at leisure.
 const LANES = [
-  [grant, withdrawal, refusal, tabs],
-  [login, noScript, keyboard, english, errors],
+  { stories: [grant, withdrawal, refusal, tabs] },
+  { stories: [login, noScript, keyboard, english, errors] },
+  { stories: [partition], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
 ];
 
 const report = new Report();
@@ -45,8 +48,8 @@ async function tell(story, browser, world, commune) {
   }
 }
 
-async function lane(stories) {
-  const world = await World.raise(process.env.UNEFOIS);
+async function lane({ stories, demo }) {
+  const world = await World.raise(process.env.UNEFOIS, demo);
   cleanups.push(() => world.lower());
   const commune = await Commune.open(world.socket);
   cleanups.push(() => commune.close());
@@ -57,8 +60,9 @@ async function lane(stories) {
 
 const asked = (story) => !process.argv[2] || story.name === process.argv[2];
 await rm(OUT, { recursive: true, force: true });
-const lanes = LANES.map((stories) => stories.filter(asked)).filter((stories) => stories.length > 0);
-for (const { reason } of await Promise.allSettled(lanes.map(lane))) {
+const lanes = LANES.map((lane) => ({ ...lane, stories: lane.stories.filter(asked) }));
+const told = lanes.filter(({ stories }) => stories.length > 0);
+for (const { reason } of await Promise.allSettled(told.map(lane))) {
   if (!reason) continue;
   report.failed += 1;
   console.log(`FAIL  ${reason.stack}`);

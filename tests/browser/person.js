@@ -39,6 +39,18 @@ export async function decide(visitor, commune, button, clickCount = 1) {
   return visitor.page.url();
 }
 
+// At the page of a withdrawal: presses « Actualiser » as long as it is under way.
+export async function effective(visitor) {
+  const { page } = visitor;
+  await visitor.reads('Retrait');
+  const refresh = page.getByRole('link', { name: 'Actualiser' });
+  while (await refresh.count()) {
+    await refresh.click();
+    await page.waitForURL(/attendre=/);
+  }
+  await visitor.reads('Retrait effectif à');
+}
+
 // The call is refused with this reason.
 export async function refused(call, reasonOf, reason) {
   const error = await call.then(() => null, (error) => error);

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,10 +10,10 @@ import { createInterface } from 'node:readline';
 const UP_WITHIN_MS = 30_000;
 
 export class World {
-  // Starts `demo --stay` and waits until it says where everything listens.
-  static async raise(binary) {
+  // Starts `demo --stay`, with these arguments more, and waits until it says where everything listens.
+  static async raise(binary, more = []) {
     const folder = await mkdtemp(join(tmpdir(), 'unefois-browser-'));
-    const child = spawn(binary, ['demo', '--stay', '--dir', folder, '--json'], {
+    const child = spawn(binary, ['demo', '--stay', '--dir', folder, '--json', ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const world = new World(folder, child);
@@ -42,6 +42,15 @@ export class World {
 
   get socket() {
     return join(this.folder, 'clamart', 'backoffice.sock');
+  }
+
+  // The process of one member, in a world of processes.
+  async processOf(member) {
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (line.includes('\0serve\0') && line.includes(`${this.folder}/${member}/`)) return Number(pid);
+    }
+    throw new Error(`${member} has no process`);
   }
 
   // Ends the process and takes its folder away.

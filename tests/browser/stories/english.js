@@ -36,9 +36,11 @@ export async function run({ visitor, commune, check }) {
     await card.getByRole('link', { name: /^Stop/ }).click();
     await page.getByRole('button', { name: words.stop, exact: true }).click();
     await page.waitForURL(/\/arretee$/);
-    const text = await visitor.text();
-    ensure(/Stop recorded at \d\d:\d\d:\d\d/.test(text), 'the page does not say that the stop is recorded');
-    ensure(!/effective/i.test(text), 'the page says that the stop is effective');
-    await judge(visitor, 'retrait-enregistre-en', 'en');
+    await page.getByText(/^Withdrawal effective at/).waitFor();
+    ensure(/Withdrawal effective at \d\d:\d\d:\d\d/.test(await visitor.text()), 'the page does not say since when');
+    await judge(visitor, 'retrait-effectif-en', 'en');
+    await page.getByRole('link', { name: 'See the authorisation and the proof' }).click();
+    await visitor.reads('Withdrawal effective since', 'Proof of the withdrawal', '1 ledger of 1 confirmed the withdrawal.');
+    await judge(visitor, 'autorisation-effectif-en', 'en');
   });
 }

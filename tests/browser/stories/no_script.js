@@ -1,7 +1,7 @@
 // From the link to the stop, in a browser that runs no script.
 
 import { reasonOf } from '../commune.js';
-import { QF, STUDENT, WORDS, decide, logIn, refused } from '../person.js';
+import { QF, STUDENT, WORDS, decide, effective, logIn, refused } from '../person.js';
 import { ensure, same } from '../report.js';
 
 export const name = 'no script';
@@ -35,7 +35,7 @@ export async function run({ visitor, commune, check }) {
     await page.getByRole('listitem').filter({ hasText: '2026-1005' }).getByRole('link', { name: /^Arrêter/ }).click();
     await page.getByRole('button', { name: 'Arrêter', exact: true }).click();
     await page.waitForURL(/\/arretee$/);
-    await visitor.reads('Arrêt enregistré à');
+    await effective(visitor);
   });
   await check('the next fetch is refused', () => refused(commune.fetch(grant, STUDENT), reasonOf, 'GRANT_REVOKED'));
   await check('she provides the paper for another file', async () => {

@@ -23,19 +23,19 @@ fn a_withdrawal_is_recorded_with_its_bound_then_effective() {
         (
             "retrait-en-cours",
             "under_way",
-            "Retrait enregistré à 14:05:12, en cours",
+            "Retrait enregistré à\u{a0}14:05:12, en cours",
             "Au plus tard 1,1\u{a0}seconde après",
         ),
         (
             "retrait-long",
             "late",
-            "Retrait enregistré à 14:05:12, toujours en cours",
+            "Retrait enregistré à\u{a0}14:05:12, toujours en cours",
             "rien ne prouve encore",
         ),
         (
             "retrait-effectif",
             "effective",
-            "Retrait effectif à 14:05:13",
+            "Retrait effectif à\u{a0}14:05:13",
             "plus aucune administration ne transmet",
         ),
     ] {

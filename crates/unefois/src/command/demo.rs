@@ -29,6 +29,9 @@ pub struct Demo {
     /// Runs each role in a process of its own, as services do.
     #[arg(long)]
     processes: bool,
+    /// How long a producer releases on one answer of the authority, in milliseconds: the longest that a withdrawal takes.
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(200..=60_000))]
+    lease_ms: u32,
     /// An empty folder for certificates, keys and databases; a temporary one where absent.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -66,6 +69,7 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
     let issuer = demo.issuer.as_ref().map(|url| url.as_str());
     let setting = Setting {
         idp_issuer: issuer.map(|url| url.trim_end_matches('/').to_owned()),
+        lease_ms: demo.lease_ms,
         ..Setting::default()
     };
     let world = World::create(&root, setting, clock.now(), &SystemRandom::new())?;
