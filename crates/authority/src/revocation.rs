@@ -8,6 +8,7 @@ mod barrier;
 mod effect;
 mod feed;
 mod log;
+mod relearn;
 mod standby;
 mod watch;
 
@@ -16,7 +17,7 @@ pub(crate) use watch::WatchRevocations;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -81,6 +82,10 @@ pub(crate) struct Revocation {
     /// When the last heartbeat that committed was sent.
     beat: Mutex<Option<Boot>>,
     stopped: CancellationToken,
+    /// Why it was stopped.
+    why: OnceLock<&'static str>,
+    /// What this database had lost is in it again: a new start goes on.
+    relearnt: CancellationToken,
     /// Readers whose doubt was told not long ago.
     doubts: Limiter<ParticipantId>,
 }
@@ -206,6 +211,8 @@ impl Revocation {
             head: tokio::sync::watch::Sender::new(head),
             beat: Mutex::new(Some(sent)),
             stopped: CancellationToken::new(),
+            why: OnceLock::new(),
+            relearnt: CancellationToken::new(),
             doubts: Limiter::new(1, 1),
         }
     }
@@ -213,6 +220,23 @@ impl Revocation {
     /// Returns once this process does not hold the epoch any more, or has found that the database lost records.
     pub(crate) async fn superseded(&self) {
         self.stopped.cancelled().await;
+    }
+
+    /// Returns once what nodes have proved that this database had lost is in it again.
+    pub(crate) async fn relearnt(&self) {
+        self.relearnt.cancelled().await;
+    }
+
+    /// Whether tokens can be minted and pings answered at this moment.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn serves(&self) -> Result<(), &'static str> {
+        match (self.why.get(), self.is_fresh()) {
+            (Some(why), _) => Err(why),
+            (None, true) => Ok(()),
+            (None, false) => Err("the database does not confirm that this process holds the epoch"),
+        }
     }
 
     /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or has lost records.
@@ -525,7 +549,7 @@ impl Revocation {
 
     /// Stops minting and answering for good: only a new start, with a new epoch, goes on.
     fn stop(&self, why: &'static str) {
-        if !self.stopped.is_cancelled() {
+        if self.why.set(why).is_ok() {
             tracing::error!(
                 epoch = self.epoch,
                 why,
@@ -536,7 +560,7 @@ impl Revocation {
     }
 
     /// Tells whoever watches that a reader names a later place than this database holds: a restored backup, or a reader
-    /// that is wrong or lies. Nothing proves its word, so it stops nobody but itself; told once a minute and reader.
+    /// that is wrong or lies. Unless it proves its word ([`relearn`]) it stops nobody but itself; told once a minute and reader.
     fn doubted(&self, reader: ParticipantId, theirs: RevocationView) {
         if self.doubts.admit(reader, self.clock.boottime()) {
             let ours = self.view();

@@ -124,10 +124,15 @@ impl std::fmt::Debug for Running {
 }
 
 impl Running {
-    /// Tells, whenever it is asked, whether withdrawals can be announced at that moment.
-    pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+    /// Tells, whenever it is asked, whether withdrawals can be announced at that moment, or why not.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), &'static str> + Send + Sync + 'static {
         let revocation = Arc::clone(&self.revocation);
-        move || revocation.is_fresh()
+        move || revocation.serves()
+    }
+
+    /// Returns once withdrawals that the database had lost, as nodes have proved, are in it again: only a new start goes on.
+    pub async fn relearnt(&self) {
+        self.revocation.relearnt().await;
     }
 
     /// Returns once another process holds the epoch, or the database has lost records: nothing more is minted or announced,

@@ -198,6 +198,37 @@ pub enum CannotApply {
     TooMany,
 }
 
+/// What a signed message, whose signature has been checked, adds to a log that ends at `head`: the records beyond it, in
+/// order; none where it ends at or before it.
+///
+/// # Errors
+/// [`CannotApply::NotNext`] where it does not pass through `head`: a gap, or another history; as
+/// [`Withdrawals::apply`] where it contradicts itself.
+pub fn beyond(message: &SignedRecords, head: &Head) -> Result<Vec<Record>, CannotApply> {
+    let mut itself = Withdrawals {
+        head: message.from,
+        last: HashMap::new(),
+    };
+    let extent = Extent::Batch;
+    itself.apply(&SignedRecords {
+        extent,
+        ..message.clone()
+    })?;
+    if message.head.seq < head.seq {
+        return Ok(Vec::new());
+    }
+    let known = |at: &Head| at.seq == head.seq && at.chain == head.chain;
+    let mut at = message.from;
+    let mut passes = known(&at);
+    for record in &message.records {
+        at = at.after(record);
+        passes |= known(&at);
+    }
+    let records = message.records.iter();
+    let later = records.filter(|record| record.place.seq > head.seq).cloned();
+    passes.then(|| later.collect()).ok_or(CannotApply::NotNext)
+}
+
 /// A reader's view of the log: its head, and for each thing withdrawn the last place that withdrew it.
 ///
 /// The view never goes back: an epoch or a number lower than the one applied is refused.
@@ -330,6 +361,40 @@ mod tests {
         let mut view = Withdrawals::default();
         view.apply(&first).unwrap();
         (view, first)
+    }
+
+    #[test]
+    fn what_a_message_adds_to_a_log_follows_its_head_or_is_refused() {
+        let (_, first) = view();
+        let next = message(Extent::Batch, first.head, 2, vec![record(2, 3, grant(3))]);
+        let all = message(
+            Extent::Snapshot,
+            Head::empty(),
+            2,
+            [&first.records[..], &next.records[..]].concat(),
+        );
+        assert_eq!(beyond(&next, &first.head), Ok(next.records.clone()));
+        assert_eq!(beyond(&all, &first.head), Ok(next.records.clone()));
+        assert_eq!(beyond(&all, &Head::empty()), Ok(all.records.clone()));
+        assert_eq!(beyond(&all, &next.head), Ok(Vec::new()));
+        assert_eq!(beyond(&first, &next.head), Ok(Vec::new()));
+
+        assert_eq!(beyond(&next, &Head::empty()), Err(CannotApply::NotNext), "a gap");
+        let other = message(Extent::Batch, Head::empty(), 1, vec![record(1, 1, grant(9))]);
+        assert_eq!(
+            beyond(&all, &other.head),
+            Err(CannotApply::NotNext),
+            "another history"
+        );
+        let mut swapped = all.clone();
+        swapped.records.swap(1, 2);
+        assert_eq!(beyond(&swapped, &first.head), Err(CannotApply::NotNext));
+        let mut truncated = all.clone();
+        truncated.records.pop();
+        assert_eq!(beyond(&truncated, &first.head), Err(CannotApply::BrokenChain));
+        let mut changed = all;
+        changed.records[2].withdrawal = grant(8);
+        assert_eq!(beyond(&changed, &first.head), Err(CannotApply::BrokenChain));
     }
 
     #[test]

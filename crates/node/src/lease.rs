@@ -6,10 +6,13 @@
 //! two nothing is released, whatever the clock says.
 
 mod guard;
+mod held;
 mod watch;
 
 pub use guard::Guard;
 pub use watch::Keeper;
+
+use held::Held;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -62,6 +65,8 @@ pub struct Lease {
 
 struct State {
     withdrawals: Withdrawals,
+    /// The signed messages that were applied, for an authority that has lost them.
+    held: Held,
     /// What an earlier start has written down: nothing lower is applied.
     floor: RevocationView,
     /// Until when the last counted answer holds.
@@ -103,6 +108,7 @@ impl Lease {
             clock,
             state: Mutex::new(State {
                 withdrawals: Withdrawals::default(),
+                held: Held::default(),
                 floor,
                 fresh_until: None,
                 phase: Phase::Starting { resumes },
@@ -185,13 +191,21 @@ impl Lease {
         let verified = jws::verify(text, TYP, MAX_RECORDS_BYTES, |kid| withdrawal_key(edition, kid));
         let message: Result<SignedRecords, _> = verified.and_then(|verified| verified.claims());
         match message {
-            Ok(message) => self.apply_message(&message)?,
+            Ok(message) => {
+                self.apply_message(&message)?;
+                self.state().held.push(&message, text);
+            }
             Err(_) => {
                 self.close(&mut self.state());
                 return Err(NotApplied::Signature);
             }
         }
         Ok(self.head())
+    }
+
+    /// The signed messages applied that lead beyond a place, oldest first.
+    fn held_beyond(&self, place: RevocationView) -> Vec<Arc<str>> {
+        self.state().held.beyond(place)
     }
 
     /// Applies records whose signature has been checked.

@@ -156,6 +156,7 @@ impl Reader {
                 None => {}
                 Some(Ask::Ping(ping)) => self.reached(&ping, &mut place).await?,
                 Some(Ask::Open(_)) => return Err(invalid("open", "a watch is opened once")),
+                Some(Ask::Held(_)) => return Err(invalid("held", "a watch without a log holds nothing")),
                 Some(Ask::Acknowledgement(_)) => {
                     return Err(invalid(
                         "acknowledgement",

@@ -141,10 +141,16 @@ impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
             Some(Ask::Open(open)) => {
+                if self.is_later(&open) {
+                    return match open.origin.is_empty() {
+                        true => Err(stale()),
+                        false => self.relearn(asked).await,
+                    };
+                }
                 let after = open.position.as_ref().map_or(0, |position| position.seq);
                 (self.open(open)?, after)
             }
-            Some(Ask::Ping(_) | Ask::Acknowledgement(_)) | None => {
+            Some(Ask::Ping(_) | Ask::Acknowledgement(_) | Ask::Held(_)) | None => {
                 return Err(invalid("message", "the first message opens the watch"));
             }
         };
@@ -178,6 +184,7 @@ impl Reader {
             match message {
                 None => {}
                 Some(Ask::Open(_)) => return Err(invalid("open", "a watch is opened once")),
+                Some(Ask::Held(_)) => return Err(invalid("held", "what was wanted")),
                 Some(Ask::Ping(ping)) => {
                     told = self.pong(&lease.key, &ping, told, received).await?;
                     lease.told(told);
@@ -187,19 +194,24 @@ impl Reader {
         }
     }
 
-    /// Judges what the reader says of itself: its log, and that this authority is not behind it.
-    fn open(&self, open: pb::Open) -> Result<Option<Lease>, Status> {
-        let position = open.position.unwrap_or_default();
+    /// Whether the reader claims a later place than this authority holds.
+    fn is_later(&self, open: &pb::Open) -> bool {
+        let position = open.position.clone().unwrap_or_default();
         let theirs = RevocationView {
             epoch: position.epoch,
             seq: position.seq,
         };
         let revocation = &self.service.revocation;
         let ours = revocation.view();
-        if theirs.epoch > ours.epoch || theirs.seq > ours.seq {
+        let later = theirs.epoch > ours.epoch || theirs.seq > ours.seq;
+        if later {
             revocation.doubted(self.participant, theirs);
-            return Err(stale());
         }
+        later
+    }
+
+    /// Judges the log that the reader says it keeps.
+    fn open(&self, open: pb::Open) -> Result<Option<Lease>, Status> {
         if open.origin.is_empty() {
             return Ok(None);
         }
@@ -260,11 +272,7 @@ impl Reader {
         };
         self.tell(Tell::Pong(pb::Pong {
             nonce: ping.nonce,
-            head: Some(pb::Position {
-                epoch: told.epoch,
-                seq: told.seq,
-                chain: told.chain.as_bytes().to_vec(),
-            }),
+            head: Some(position(&told)),
             server_time_us: revocation.clock.now().get(),
             lease_ms,
         }))
@@ -308,6 +316,14 @@ impl Reader {
             .send(Ok(answer))
             .await
             .map_err(|_| Status::cancelled("the reader is gone"))
+    }
+}
+
+pub(super) fn position(head: &Head) -> pb::Position {
+    pb::Position {
+        epoch: head.epoch,
+        seq: head.seq,
+        chain: head.chain.as_bytes().to_vec(),
     }
 }
 

@@ -79,7 +79,7 @@ async fn i3_a_holder_that_wakes_up_after_a_takeover_does_nothing_more() {
     let ended = watch.next().await.expect_err("the ping was not answered");
     assert_eq!(status::reason_of(&ended), Some(Reason::RevocationStateStale));
     assert!(kit.running.ledger().writable().is_err(), "its log is another's");
-    assert!(!kit.running.readiness()());
+    assert!(kit.running.readiness()().is_err());
 
     // The person goes on with the pages that the one before has shown.
     let old = std::mem::replace(&mut kit.running, next);

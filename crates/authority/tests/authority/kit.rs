@@ -35,7 +35,8 @@ use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET};
 use ledgers::Endless;
-use pki::{Ca, Pem, jwk, ring, signing_key};
+pub(crate) use pki::ring;
+use pki::{Ca, Pem, jwk, signing_key};
 
 pub(crate) const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
 pub(crate) const COMMUNE: &str = "urn:unefois:participant:21920023500014";
@@ -92,7 +93,7 @@ pub(crate) struct Kit {
     stop_provider: CancellationToken,
     tasks: TaskTracker,
     config: Value,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Kit {
@@ -230,8 +231,16 @@ impl Kit {
             stop_provider,
             tasks,
             config,
-            _database: database,
+            database,
         }
+    }
+
+    /// Stops the authority and starts it again, as `change` has changed its configuration meanwhile.
+    pub(crate) async fn restart(mut self, change: impl FnOnce(&mut Value, &TestDatabase)) -> Self {
+        self.running.stop().await;
+        change(&mut self.config, &self.database);
+        self.running = begin(&self.config, &self.clock).await.unwrap();
+        self
     }
 
     /// Another process of this authority, whose configuration `change` has changed, once it serves.

@@ -22,4 +22,5 @@ mod provider;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod refusals;
+mod restored;
 mod withdrawal;

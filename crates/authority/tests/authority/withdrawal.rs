@@ -32,7 +32,7 @@ both_databases![
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Watch {
-    ask: mpsc::Sender<WatchRequest>,
+    pub(crate) ask: mpsc::Sender<WatchRequest>,
     answers: tonic::Streaming<WatchResponse>,
 }
 
@@ -99,7 +99,7 @@ impl Watch {
             match self.next().await.unwrap() {
                 Tell::Batch(batch) => break batch,
                 Tell::Pong(_) => {}
-                Tell::Snapshot(_) | Tell::ConsumerRecords(_) => panic!("a batch"),
+                Tell::Snapshot(_) | Tell::ConsumerRecords(_) | Tell::Wanted(_) => panic!("a batch"),
             }
         };
         view.apply(&records(kit, &batch.jws)).unwrap();
@@ -125,7 +125,7 @@ impl Watch {
     }
 }
 
-fn message(ask: Ask) -> WatchRequest {
+pub(crate) fn message(ask: Ask) -> WatchRequest {
     WatchRequest { message: Some(ask) }
 }
 
@@ -154,7 +154,7 @@ pub(crate) async fn logged(kit: &Kit, event: Event) {
     tokio::time::timeout(WAIT, there).await.expect("in time");
 }
 
-fn records(kit: &Kit, jwt: &str) -> SignedRecords {
+pub(crate) fn records(kit: &Kit, jwt: &str) -> SignedRecords {
     let key = kit.withdrawal_key.verifying_key().clone();
     let verified = jws::verify(jwt, "unefois-withdrawals+jwt", 1 << 20, |_| Some(key)).unwrap();
     verified.claims().unwrap()
@@ -205,8 +205,11 @@ async fn a_reader_that_claims_a_later_place_stops_nobody_else(database: TestData
             position: Some(position),
             ..open()
         };
-        let refused = Watch::open(&kit, claim).await.next().await;
-        let refused = refused.expect_err("nothing proves that claim");
+        let mut watch = Watch::open(&kit, claim).await;
+        assert!(matches!(watch.next().await, Ok(Tell::Wanted(_))));
+        let nothing = Ask::Held(Default::default());
+        watch.ask.send(message(nothing)).await.unwrap();
+        let refused = watch.next().await.expect_err("nothing proves that claim");
         assert_eq!(status::reason_of(&refused), Some(Reason::RevocationStateStale));
     }
 

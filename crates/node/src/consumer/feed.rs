@@ -171,7 +171,7 @@ impl Inner {
                     }
                     reached
                 }
-                Some(Told::Snapshot(_) | Told::Batch(_)) => {
+                Some(Told::Snapshot(_) | Told::Batch(_) | Told::Wanted(_)) => {
                     return Err(Status::invalid_argument(
                         "a consumer is told of its own records alone",
                     ));

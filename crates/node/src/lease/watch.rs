@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use unefois_core::revocation::Head;
-use unefois_core::{Entry, Event, Micros, Random, Reason, Sha256};
+use unefois_core::{Entry, Event, Micros, Random, Reason, RevocationView, Sha256};
 use unefois_ledger::{Draft, Ledger};
 use unefois_mesh::{Connector, DirectoryFollower, metrics, status};
 use unefois_proto::pb::revocation::v1 as pb;
@@ -158,6 +158,12 @@ impl Keeper {
                 Some(Told::Batch(_) | Told::Pong(_)) | None => {
                     return Err(Status::invalid_argument("a snapshot comes first"));
                 }
+                Some(Told::Wanted(wanted)) if !snapshot => self.show(&wanted, &ask).await?,
+                Some(Told::Wanted(_)) => {
+                    return Err(Status::invalid_argument(
+                        "what is wanted comes before the snapshot",
+                    ));
+                }
                 Some(Told::ConsumerRecords(_)) => {
                     return Err(Status::invalid_argument("a lease rests on signed records"));
                 }
@@ -191,6 +197,24 @@ impl Keeper {
                 Ok(())
             }
         }
+    }
+
+    /// Shows an authority that has gone back what it has lost.
+    async fn show(&self, wanted: &pb::Wanted, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
+        let after = wanted.after.clone().unwrap_or_default();
+        let held = self.lease.held_beyond(RevocationView {
+            epoch: after.epoch,
+            seq: after.seq,
+        });
+        tracing::warn!(
+            messages = held.len(),
+            "the authority has lost withdrawals; it is shown those that this node has applied"
+        );
+        let texts = held.iter().map(ToString::to_string);
+        for jws in texts.chain([String::new()]) {
+            send(ask, Ask::Held(pb::SignedRecords { jws })).await?;
+        }
+        Ok(())
     }
 
     async fn ping(&self, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
@@ -248,7 +272,7 @@ impl Keeper {
         }
     }
 
-    fn position(&self, floor: unefois_core::RevocationView) -> pb::Position {
+    fn position(&self, floor: RevocationView) -> pb::Position {
         let head = self.lease.head();
         match head.view() < floor {
             // An earlier start knew more than this one has applied.

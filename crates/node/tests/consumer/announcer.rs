@@ -164,7 +164,7 @@ impl RevocationService for Announcer {
                             server_time_us: SystemClock.now().get(),
                             lease_ms: 1_000,
                         }),
-                        Some(Ask::Open(_) | Ask::Acknowledgement(_)) | None => return,
+                        Some(Ask::Open(_) | Ask::Acknowledgement(_) | Ask::Held(_)) | None => return,
                     },
                 };
             }

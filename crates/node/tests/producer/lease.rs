@@ -3,9 +3,9 @@
 use futures_util::StreamExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use unefois_core::revocation::Withdrawal;
-use unefois_core::{Event, Reason};
-use unefois_jose::SigningKey;
+use unefois_core::revocation::{SignedRecords, Withdrawal};
+use unefois_core::{Event, Handle, Reason};
+use unefois_jose::{SigningKey, VerifyingKey, jws};
 use unefois_mesh::{Peer, status};
 use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService as _;
 use unefois_tlog::Hash;
@@ -15,6 +15,7 @@ use crate::database::TestDatabase;
 use crate::world::{Grant, World, case, until};
 
 both_databases![
+    i3_a_node_shows_an_authority_what_it_has_lost,
     i3_a_withdrawn_handle_is_refused,
     i3_what_is_not_handed_over_yet_is_withheld,
     i9_withdrawals_that_another_key_signed_count_for_nothing,
@@ -22,6 +23,26 @@ both_databases![
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900}}"#;
+
+async fn i3_a_node_shows_an_authority_what_it_has_lost(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let authority = &world.authority.0;
+    let mut places = vec![authority.view()];
+    for n in 1..=3 {
+        let handle = Handle::from_bytes([n; 16]);
+        places.push(authority.withdraw_everywhere(Withdrawal::Grant(handle)).await);
+    }
+    let shown = authority.lose(places[1]).await;
+    let heads = shown.iter().map(|text| {
+        let key = VerifyingKey::new(authority.public());
+        let signed = jws::verify(text, "unefois-withdrawals+jwt", 1 << 20, |_| Some(key));
+        let message: SignedRecords = signed.expect("its signature").claims().expect("records");
+        message.head.view()
+    });
+    assert_eq!(heads.collect::<Vec<_>>(), places[2..]);
+    node.stop().await;
+}
 
 async fn i3_a_withdrawn_handle_is_refused(database: TestDatabase) {
     let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;

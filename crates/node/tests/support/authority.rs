@@ -26,6 +26,10 @@ pub(crate) struct FakeAuthority {
     mute: watch::Sender<bool>,
     /// What signs in the place of `key`, where a test says so.
     impostor: Mutex<Option<SigningKey>>,
+    /// After which place a node that opens is asked for what it holds, in the place of a snapshot.
+    lost: watch::Sender<Option<pb::Position>>,
+    /// What nodes have shown.
+    shown: watch::Sender<Vec<String>>,
     /// The last place that a node acknowledged.
     acknowledged: watch::Sender<RevocationView>,
     published: watch::Sender<(u64, String, Vec<u8>)>,
@@ -50,6 +54,8 @@ impl FakeAuthority {
             news: watch::Sender::new(0),
             mute: watch::Sender::new(false),
             impostor: Mutex::default(),
+            lost: watch::Sender::new(None),
+            shown: watch::Sender::new(Vec::new()),
             acknowledged: watch::Sender::new(RevocationView::NONE),
             published: watch::Sender::new((0, String::new(), Vec::new())),
             tasks: TaskTracker::new(),
@@ -100,6 +106,20 @@ impl FakeAuthority {
             .await
             .expect("the authority lives");
         place
+    }
+
+    /// Loses what came after `after`; what a node shows of it, once that is all.
+    pub(crate) async fn lose(&self, after: RevocationView) -> Vec<String> {
+        let mut shown = self.shown.subscribe();
+        self.lost.send_replace(Some(pb::Position {
+            epoch: after.epoch,
+            seq: after.seq,
+            chain: Vec::new(),
+        }));
+        let all = shown.wait_for(|shown| shown.last().is_some_and(String::is_empty));
+        let mut shown = all.await.expect("the authority lives").clone();
+        shown.pop();
+        shown
     }
 
     /// Answers pings no more, or again.
@@ -159,11 +179,18 @@ impl RevocationService for Handle {
         let mut news = authority.news.subscribe();
         self.0.tasks.spawn(async move {
             let (mut told, snapshot) = authority.signed(Extent::Snapshot, Head::empty());
-            let mut next = tell(Tell::Snapshot(snapshot));
+            let mut lost = authority.lost.subscribe();
+            let after = lost.borrow_and_update().clone();
+            let mut next = tell(match after {
+                Some(after) => Tell::Wanted(pb::Wanted { after: Some(after) }),
+                None => Tell::Snapshot(snapshot),
+            });
             while out.send(next).await.is_ok() {
                 next = loop {
                     tokio::select! {
                         biased;
+                        // Its database is another: whoever watches opens again.
+                        _ = lost.changed() => return,
                         changed = news.changed() => {
                             if changed.is_err() {
                                 return;
@@ -191,6 +218,7 @@ impl RevocationService for Handle {
                                 let view = RevocationView { epoch: place.epoch, seq: place.seq };
                                 authority.acknowledged.send_replace(view);
                             }
+                            Some(Ask::Held(held)) => authority.shown.send_modify(|shown| shown.push(held.jws)),
                             Some(Ask::Ping(_) | Ask::Open(_)) => {}
                             None => return,
                         },

@@ -111,6 +111,71 @@ pub async fn heartbeat(tx: &mut Tx, epoch: u64, lease_ms: u32, at: Micros) -> Re
     seq.map(|seq| to_u64(seq, "revocation_head.seq")).transpose()
 }
 
+/// Appends records that another database of this log held beyond `from`, each under its own place, and marks the elements
+/// that they withdraw, those that are known here. The epoch becomes at least `seen`, so that whoever takes the next is above
+/// it: the caller stops.
+///
+/// `false` if this process does not hold the epoch, or the head has moved, and then the caller rolls back.
+pub async fn relearn(
+    tx: &mut Tx,
+    epoch: u64,
+    from: &Head,
+    records: &[Record],
+    seen: u64,
+) -> Result<bool, Error> {
+    const HEAD: &str = "UPDATE revocation_head SET seq = $4, chain = $5, \
+         epoch = CASE WHEN epoch < $6 THEN $6 ELSE epoch END WHERE epoch = $1 AND seq = $2 AND chain = $3";
+    // A record does not tell who asked for it. A place that stands is an earlier withdrawal's.
+    const MARK: &str = "UPDATE grant_element SET withdrawn_at = $2, withdrawn_by = 'person', withdrawn_epoch = $3, \
+         withdrawn_seq = $4 WHERE handle = $1 AND withdrawn_at IS NULL";
+    let to = records.iter().fold(*from, |head, record| head.after(record));
+    let (mine, seen) = (to_i64(epoch)?, to_i64(seen)?);
+    let (before, after) = (to_i64(from.seq)?, to_i64(to.seq)?);
+    let (old, new) = (&from.chain.as_bytes()[..], &to.chain.as_bytes()[..]);
+    let rows = on!(tx, c => {
+        sqlx::query(HEAD)
+            .bind(mine)
+            .bind(before)
+            .bind(old)
+            .bind(after)
+            .bind(new)
+            .bind(seen)
+            .execute(c)
+            .await?
+            .rows_affected()
+    });
+    if rows == 0 {
+        return Ok(false);
+    }
+    for record in records {
+        record_insert(tx, record).await?;
+        if let Withdrawal::Grant(handle) = &record.withdrawal {
+            let key = &handle.as_bytes()[..];
+            let (epoch, seq) = (to_i64(record.place.epoch)?, to_i64(record.place.seq)?);
+            let at = record.at.get();
+            on!(tx, c => sqlx::query(MARK).bind(key).bind(at).bind(epoch).bind(seq).execute(c).await?.rows_affected());
+        }
+    }
+    Ok(true)
+}
+
+async fn record_insert(tx: &mut Tx, record: &Record) -> Result<(), Error> {
+    const RECORD: &str =
+        "INSERT INTO revocation_record (seq, epoch, kind, record_key, at) VALUES ($1, $2, $3, $4, $5)";
+    let (kind, key) = parts(&record.withdrawal);
+    let (epoch, seq) = (to_i64(record.place.epoch)?, to_i64(record.place.seq)?);
+    on!(tx, c => sqlx::query(RECORD)
+        .bind(seq)
+        .bind(epoch)
+        .bind(kind)
+        .bind(&key)
+        .bind(record.at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
 /// Withdraws handles: marks the elements and writes one record a handle, in the caller's transaction.
 ///
 /// The records written, those of handles withdrawn before left out, and the head after them; `None` if this process
@@ -157,8 +222,6 @@ pub async fn record(
     const NEXT: &str =
         "UPDATE revocation_head SET seq = seq + $2 WHERE epoch = $1 RETURNING epoch, seq, chain";
     const CHAIN: &str = "UPDATE revocation_head SET chain = $2 WHERE epoch = $1";
-    const RECORD: &str =
-        "INSERT INTO revocation_record (seq, epoch, kind, record_key, at) VALUES ($1, $2, $3, $4, $5)";
     let mine = to_i64(epoch)?;
     let count = withdrawals.len() as u64;
     let added = to_i64(count)?;
@@ -176,17 +239,7 @@ pub async fn record(
             at,
         };
         head.chain = chain(&head.chain, &record);
-        let (kind, key) = parts(&record.withdrawal);
-        let seq = to_i64(seq)?;
-        on!(tx, c => sqlx::query(RECORD)
-            .bind(seq)
-            .bind(mine)
-            .bind(kind)
-            .bind(&key)
-            .bind(at.get())
-            .execute(c)
-            .await?
-            .rows_affected());
+        record_insert(tx, &record).await?;
         records.push(record);
     }
     let chain = &head.chain.as_bytes()[..];

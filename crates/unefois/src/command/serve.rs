@@ -98,6 +98,7 @@ async fn authority(role: &Role, console: Console) -> Result<(), Failure> {
         () = interrupted() => false,
         () = host.reloads(|| running.reload()) => false,
         () = running.superseded(), if standby => true,
+        () = running.relearnt() => true,
     };
     host.stopping();
     if !superseded {
@@ -161,9 +162,7 @@ fn authority_checks(running: &Running) -> Vec<Check> {
         ledger_check(&ledger),
         anchor_check(&ledger),
         cosignature_check(cosigned),
-        Check::new("withdrawals", move || {
-            holds(ready(), "withdrawals cannot be announced at this moment")
-        }),
+        Check::new("withdrawals", move || ready().map_err(Cow::from)),
     ]
 }
 

@@ -15,7 +15,7 @@ use unefois_mesh::{Credential, SystemClock};
 use super::{DAY_MS, write};
 
 #[expect(clippy::disallowed_methods, reason = "keys and certificates of a test")]
-pub(super) fn ring() -> Ring {
+pub(crate) fn ring() -> Ring {
     Ring::new()
 }
 

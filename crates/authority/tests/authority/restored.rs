@@ -1,0 +1,239 @@
+//! A database that went back to what it was before two grants were stopped.
+
+use http::{Method, StatusCode};
+use unefois_core::revocation::{Extent, SignedRecords, Withdrawals};
+use unefois_core::{AccessTokenClaims, Event, Reason, RevocationView};
+use unefois_jose::{SigningKey, jws};
+use unefois_mesh::status;
+use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
+use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
+use unefois_proto::pb::revocation::v1::{Open, Position, SignedRecords as Signed};
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::kit::{Kit, form, ring};
+use crate::withdrawal::{WAIT, Watch, logged, message, open, records};
+
+both_databases![
+    i3_a_restored_database_learns_from_a_node_what_it_has_lost,
+    i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing,
+    i3_a_hole_before_what_is_proved_stops_and_teaches_nothing
+];
+
+/// Two grants that were stopped after the backup, and what a node has applied of that.
+struct Restored {
+    kit: Kit,
+    _backup: TestDatabase,
+    /// What each grant's next token is asked for with.
+    refresh: [String; 2],
+    tokens: [AccessTokenClaims; 2],
+    /// The signed messages, and the view that they make.
+    held: Vec<String>,
+    view: Withdrawals,
+}
+
+impl Restored {
+    async fn new(database: TestDatabase) -> Self {
+        let kit = Kit::on(database).await;
+        let mut browser = kit.browser();
+        let (mut refresh, mut tokens, mut stops) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+            let answer = kit.redeem(&code).await;
+            let text = |name: &str| answer.json[name].as_str().unwrap().to_owned();
+            refresh.push(form(&[
+                ("grant_type", "refresh_token".to_owned()),
+                ("refresh_token", text("refresh_token")),
+            ]));
+            tokens.push(kit.claims(&text("access_token")));
+            stops.push(format!("/autorisations/{}/arreter", text("grant_id")));
+        }
+        let mut backup = None;
+        let kit = kit.restart(|_, database| backup = Some(database.copy())).await;
+        let backup = backup.expect("it was made");
+        let mut watch = Watch::open(&kit, open()).await;
+        let (mut held, mut view) = (Vec::new(), Withdrawals::default());
+        for stop in [None, Some(&stops[0]), Some(&stops[1])] {
+            if let Some(stop) = stop {
+                let question = browser.get(stop).await;
+                let done = browser.post(stop, &format!("csrf={}", question.csrf())).await;
+                assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+            }
+            let (Tell::Snapshot(signed) | Tell::Batch(signed)) = watch.next().await.unwrap() else {
+                panic!("signed records");
+            };
+            view.apply(&records(&kit, &signed.jws)).unwrap();
+            held.push(signed.jws);
+        }
+        assert_eq!(view.head().view(), RevocationView { epoch: 2, seq: 2 });
+        drop(watch);
+        let kit = kit
+            .restart(|config, _| config["database"]["url"] = backup.url().into())
+            .await;
+        Self {
+            kit,
+            _backup: backup,
+            refresh: refresh.try_into().unwrap(),
+            tokens: tokens.try_into().unwrap(),
+            held,
+            view,
+        }
+    }
+
+    /// What a node says that holds the view.
+    fn claim(&self) -> Open {
+        let head = self.view.head();
+        Open {
+            position: Some(Position {
+                epoch: head.epoch,
+                seq: head.seq,
+                chain: head.chain.as_bytes().to_vec(),
+            }),
+            ..open()
+        }
+    }
+
+    /// Claims the later place and shows these messages; what it is told then.
+    async fn show(&self, texts: &[String]) -> tonic::Status {
+        let mut watch = Watch::open(&self.kit, self.claim()).await;
+        let Tell::Wanted(wanted) = watch.next().await.unwrap() else {
+            panic!("a proof is asked for");
+        };
+        assert_eq!(wanted.after.unwrap().seq, 0);
+        for jws in texts.iter().chain([&String::new()]) {
+            let held = Ask::Held(Signed { jws: jws.clone() });
+            // It may have refused the one before, and closed.
+            let _closed = watch.ask.send(message(held)).await;
+        }
+        watch.next().await.expect_err("nothing is announced to it yet")
+    }
+
+    fn signed(&self, message: &SignedRecords, key: &SigningKey) -> String {
+        jws::sign_claims(key, "unefois-withdrawals+jwt", message).unwrap()
+    }
+
+    async fn mint(&self, n: usize) -> crate::kit::Answer {
+        self.kit.call(Method::POST, "/as/token", &self.refresh[n]).await
+    }
+}
+
+async fn i3_a_restored_database_learns_from_a_node_what_it_has_lost(database: TestDatabase) {
+    let mut world = Restored::new(database).await;
+    // Nothing tells yet that anything is missing; what is minted now is below the records that are.
+    let early = world.mint(0).await;
+    assert_eq!(early.status, StatusCode::OK, "{}", early.json);
+    let early = world.kit.claims(early.json["access_token"].as_str().unwrap());
+    assert!(world.view.kills(&early, "kid"));
+
+    let told = world.show(&world.held).await;
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    tokio::time::timeout(WAIT, world.kit.running.relearnt())
+        .await
+        .expect("it has learnt");
+    let refused = world.mint(1).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        refused.json
+    );
+    assert_eq!(
+        refused.json["unefois_reason"],
+        Reason::RevocationStateStale.as_str()
+    );
+    let why = world.kit.running.readiness()().unwrap_err();
+    assert!(why.contains("lost"), "{why}");
+
+    world.kit = world.kit.restart(|_, _| {}).await;
+    for n in [0, 1] {
+        let refused = world.mint(n).await;
+        assert_eq!(refused.json["unefois_reason"], Reason::GrantRevoked.as_str());
+    }
+    let mut watch = Watch::open(&world.kit, world.claim()).await;
+    let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
+        panic!("it is ahead of everybody again");
+    };
+    // The node that taught it follows it, and so does one that knows nothing.
+    let snapshot = records(&world.kit, &snapshot.jws);
+    assert_eq!(snapshot.head.view(), RevocationView { epoch: 3, seq: 2 });
+    let mut fresh = Withdrawals::default();
+    for view in [&mut world.view, &mut fresh] {
+        view.apply(&snapshot).unwrap();
+        assert!(
+            world
+                .tokens
+                .iter()
+                .chain([&early])
+                .all(|token| view.kills(token, "kid"))
+        );
+    }
+    logged(&world.kit, Event::Effective).await;
+    world.kit.stop().await;
+}
+
+async fn i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing(database: TestDatabase) {
+    let world = Restored::new(database).await;
+    let last: SignedRecords = records(&world.kit, &world.held[2]);
+    let all = SignedRecords {
+        extent: Extent::Snapshot,
+        from: records(&world.kit, &world.held[1]).from,
+        records: [
+            &records(&world.kit, &world.held[1]).records[..],
+            &last.records[..],
+        ]
+        .concat(),
+        head: last.head,
+    };
+    let own = &world.kit.withdrawal_key;
+    let change = |change: &dyn Fn(&mut SignedRecords)| {
+        let mut message = all.clone();
+        change(&mut message);
+        world.signed(&message, own)
+    };
+    let stranger = SigningKey::generate(&ring()).unwrap();
+    let broken = [
+        world.signed(&all, &stranger),
+        change(&|message| message.records.swap(0, 1)),
+        change(&|message| drop(message.records.pop())),
+        change(&|message| drop(message.records.remove(0))),
+        change(&|message| message.records[0].at = message.records[0].at.plus_ms(1)),
+        change(&|message| message.head.seq += 1),
+        world.held[1].replace('.', ""),
+        "x".to_owned(),
+    ];
+    for text in broken {
+        let refused = world.show(&[text]).await;
+        assert_eq!(status::reason_of(&refused), Some(Reason::InvalidRequest));
+    }
+    // A claim without a proof, and a proof of what is known.
+    for texts in [&[][..], &world.held[..1]] {
+        let told = world.show(texts).await;
+        assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    }
+    let minted = world.mint(0).await;
+    assert_eq!(
+        minted.status,
+        StatusCode::OK,
+        "nobody else is stopped: {}",
+        minted.json
+    );
+    assert!(world.kit.running.readiness()().is_ok());
+    world.kit.stop().await;
+}
+
+async fn i3_a_hole_before_what_is_proved_stops_and_teaches_nothing(database: TestDatabase) {
+    let world = Restored::new(database).await;
+    let told = world.show(&world.held[2..]).await;
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    tokio::time::timeout(WAIT, world.kit.running.superseded())
+        .await
+        .expect("what is proved stops it");
+    let refused = world.mint(0).await;
+    assert_eq!(
+        refused.json["unefois_reason"],
+        Reason::RevocationStateStale.as_str()
+    );
+    let why = world.kit.running.readiness()().unwrap_err();
+    assert!(why.contains("newer backup"), "{why}");
+    world.kit.stop().await;
+}
