@@ -9,18 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use unefois_core::Reason;
+use tokio::sync::Notify;
+use unefois_core::{Boot, Reason};
 use unefois_jose::access_token::VerifiedToken;
 use unefois_mesh::{Egress, Passage};
 
 use super::Lease;
 
-/// How long a connection may take to let go of a stream that was reset: to send what TLS and the kernel had of it. The peer
-/// of one that takes longer does not read its socket: it is cut, so that it delays nobody.
-const LET_GO: Duration = Duration::from_millis(100);
+/// How long a connection may take to let go of a stream that was reset, in milliseconds: to send what TLS and the kernel had
+/// of it. The peer of one that takes longer does not read its socket: it is cut, so that it delays nobody.
+const LET_GO_MS: i64 = 100;
 /// The same where it does not wait for its socket: this process is behind, or the peer made its window smaller than what
 /// HTTP/2 has taken.
-const LET_GO_AT_MOST: Duration = Duration::from_secs(1);
+const LET_GO_AT_MOST_MS: i64 = 1_000;
+/// How often a connection is looked at that has not let go for [`LET_GO_MS`].
+const LOOK_MS: i64 = 10;
 /// Answers that are registered before those that are over are looked for.
 const SWEEP: usize = 64;
 
@@ -29,6 +32,8 @@ const SWEEP: usize = 64;
 pub struct Guard {
     lease: Arc<Lease>,
     under_way: Mutex<UnderWay>,
+    /// Answers were reset whose connections may have to be cut.
+    ending: Notify,
     /// Lets everything out: [`remove`](Self::remove).
     removed: AtomicBool,
 }
@@ -38,6 +43,7 @@ struct UnderWay {
     answers: Vec<Answer>,
     /// How many there may be before they are swept: twice those that were left the last time.
     sweep_at: usize,
+    ending: Vec<Ending>,
 }
 
 /// An answer of which something may be left.
@@ -47,12 +53,32 @@ struct Answer {
     egress: Egress,
 }
 
+/// An answer that was reset, of which something may be left.
+#[derive(Debug)]
+struct Ending {
+    egress: Egress,
+    /// From when on its connection is cut if it waits for its socket.
+    soon: Boot,
+    /// From when on in any case: before the authority may count it as over.
+    late: Boot,
+}
+
+impl Ending {
+    fn cut_at(&self) -> Boot {
+        match self.egress.waits() {
+            true => self.soon.min(self.late),
+            false => self.late,
+        }
+    }
+}
+
 impl Guard {
     /// The guard of what may be released under `lease`.
     pub fn new(lease: Arc<Lease>) -> Self {
         Self {
             lease,
             under_way: Mutex::default(),
+            ending: Notify::new(),
             removed: AtomicBool::new(false),
         }
     }
@@ -86,29 +112,70 @@ impl Guard {
         passage
     }
 
-    /// Ends every answer under way that may not go on, and returns once no byte of them can be sent any more: their streams
-    /// are reset, and a connection that does not let go of them is cut, after 100 ms where it waits for its socket.
+    /// Resets every answer under way that may not go on: those that the lease does not permit at this moment. Whatever
+    /// becomes of the one that asks, [`run`](Self::run) cuts the connections that do not let go of them in time.
     ///
     /// An answer that has not begun is left to its first check, which can still give its claim back.
-    pub async fn end_forbidden(&self) {
-        let forbidden: Vec<Egress> = {
-            let mut under_way = self.under_way();
-            under_way.sweep();
-            let forbidden = under_way
-                .answers
-                .iter()
-                .filter(|answer| answer.egress.has_begun() && self.permits(&answer.token).is_err());
-            forbidden.map(|answer| answer.egress.clone()).collect()
-        };
-        if forbidden.is_empty() {
-            return;
+    pub fn reset_forbidden(&self) -> Forbidden {
+        let now = self.lease.clock.boottime();
+        let late = now.plus_ms(LET_GO_AT_MOST_MS).min(self.lease.out_by().max(now));
+        let mut under_way = self.under_way();
+        under_way.sweep();
+        let forbidden = under_way
+            .answers
+            .iter()
+            .filter(|answer| answer.egress.has_begun() && self.permits(&answer.token).is_err());
+        let forbidden: Vec<Egress> = forbidden.map(|answer| answer.egress.clone()).collect();
+        for egress in &forbidden {
+            egress.reset();
+            under_way.ending.push(Ending {
+                egress: egress.clone(),
+                soon: now.plus_ms(LET_GO_MS),
+                late,
+            });
         }
-        tracing::warn!(
-            answers = forbidden.len(),
-            "answers under way may not go on: they are reset"
-        );
-        forbidden.iter().for_each(Egress::reset);
-        join_all(forbidden.iter().map(gone)).await;
+        drop(under_way);
+        if !forbidden.is_empty() {
+            tracing::warn!(
+                answers = forbidden.len(),
+                "answers under way may not go on: they are reset"
+            );
+            self.ending.notify_one();
+        }
+        Forbidden(forbidden)
+    }
+
+    /// Cuts the connections that do not let go of what was reset; never returns.
+    pub async fn run(&self) {
+        loop {
+            let now = self.lease.clock.boottime();
+            let next = {
+                let mut under_way = self.under_way();
+                under_way.ending.retain(|ending| !ending.egress.is_over());
+                for ending in under_way.ending.iter().filter(|ending| now >= ending.cut_at()) {
+                    tracing::warn!(
+                        "a peer does not take what was sent: its connection is cut, with the answer that may not go on"
+                    );
+                    ending.egress.cut();
+                }
+                // One that does not wait at this moment may at the next.
+                let ending = under_way.ending.iter();
+                let look = ending.map(|ending| match now < ending.soon {
+                    true => ending.soon.min(ending.late),
+                    false => ending.late.min(now.plus_ms(LOOK_MS)),
+                });
+                look.min()
+            };
+            let woken = self.ending.notified();
+            match next {
+                None => woken.await,
+                Some(at) => {
+                    let micros = at.micros_since(now).max(1_000).unsigned_abs();
+                    // In time or not, it is looked at again.
+                    let _woken = tokio::time::timeout(Duration::from_micros(micros), woken).await;
+                }
+            }
+        }
     }
 
     /// Lets everything out from now on, and ends nothing: what a run of faults compares with, since ledgers alone cannot
@@ -132,15 +199,14 @@ impl UnderWay {
     }
 }
 
-/// Returns once nothing of an answer that was reset is left.
-async fn gone(egress: &Egress) {
-    let over = async |within| tokio::time::timeout(within, egress.over()).await.is_ok();
-    if over(LET_GO).await || !egress.waits() && over(LET_GO_AT_MOST).await {
-        return;
+/// The answers that one call has reset.
+#[derive(Debug)]
+#[must_use]
+pub struct Forbidden(Vec<Egress>);
+
+impl Forbidden {
+    /// Returns once no byte of them can be sent any more.
+    pub async fn over(&self) {
+        join_all(self.0.iter().map(Egress::over)).await;
     }
-    tracing::warn!(
-        "a peer does not take what was sent: its connection is cut, with the answer that may not go on"
-    );
-    egress.cut();
-    egress.over().await;
 }

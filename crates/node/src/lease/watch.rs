@@ -19,6 +19,7 @@ use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServ
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Told;
 
+use super::guard::Forbidden;
 use super::{Due, Guard, Lease};
 
 const PING_EVERY: Duration = Duration::from_millis(200);
@@ -56,6 +57,7 @@ impl Keeper {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.watch_lapses() => {}
+            () = self.guard.run() => {}
             () = self.keep_streams() => {}
         }
     }
@@ -79,7 +81,7 @@ impl Keeper {
             (looked, was_stale) = (now, self.lease.fresh().is_err());
             if self.lease.due() == Due::Lapsed {
                 tracing::warn!("the withdrawal lease lapsed: nothing is released until it is fresh again");
-                self.guard.end_forbidden().await;
+                self.guard.reset_forbidden().over().await;
                 if self.write(Event::Lapsed).await {
                     self.lease.lapse_recorded();
                 } else {
@@ -145,14 +147,16 @@ impl Keeper {
             };
             match answer.message {
                 Some(Told::Snapshot(records)) => {
-                    self.acknowledge(self.apply(&records.jws)?, &ask).await?;
+                    let (applied, ended) = self.apply(&records.jws)?;
+                    self.acknowledge(applied, ended, &ask).await?;
                     snapshot = true;
                     *told = false;
                     // The first lease need not wait for the next tick.
                     ping.reset_immediately();
                 }
                 Some(Told::Batch(records)) if snapshot => {
-                    acknowledgements.push_back(self.acknowledge(self.apply(&records.jws)?, &ask));
+                    let (applied, ended) = self.apply(&records.jws)?;
+                    acknowledgements.push_back(self.acknowledge(applied, ended, &ask));
                 }
                 Some(Told::Pong(pong)) if snapshot => self.pong(&pong).await?,
                 Some(Told::Batch(_) | Told::Pong(_)) | None => {
@@ -171,15 +175,25 @@ impl Keeper {
         }
     }
 
-    /// Applies records: the guard is shut for what they withdraw.
-    fn apply(&self, jws: &str) -> Result<Head, Status> {
-        self.lease.apply(jws, &self.directory.edition()).map_err(refused)
+    /// Applies records: the guard is shut for what they withdraw, and the answers under way that they forbid are reset at
+    /// once. An answer to a ping that names them may make the lease longer from now on, so it must not be before.
+    fn apply(&self, jws: &str) -> Result<(Head, Forbidden), Status> {
+        let applied = self
+            .lease
+            .apply(jws, &self.directory.edition())
+            .map_err(refused)?;
+        Ok((applied, self.guard.reset_forbidden()))
     }
 
-    /// Ends the answers that the records forbid, writes the view down, then acknowledges: after that no release under an
-    /// older view is in this log at or beyond the size told, and no byte of such a release can be sent.
-    async fn acknowledge(&self, applied: Head, ask: &mpsc::Sender<pb::WatchRequest>) -> Result<(), Status> {
-        let (written, ()) = tokio::join!(self.ledger.observe(applied.view()), self.guard.end_forbidden());
+    /// Writes the view down, waits for the answers that were reset, then acknowledges: after that no release under an older
+    /// view is in this log at or beyond the size told, and no byte of such a release can be sent.
+    async fn acknowledge(
+        &self,
+        applied: Head,
+        ended: Forbidden,
+        ask: &mpsc::Sender<pb::WatchRequest>,
+    ) -> Result<(), Status> {
+        let (written, ()) = tokio::join!(self.ledger.observe(applied.view()), ended.over());
         match written {
             Ok(head) => {
                 let acknowledgement = pb::Acknowledgement {
