@@ -33,20 +33,15 @@ impl Mesh {
         Self::raised(n, LONG_MS).await.0
     }
 
-    /// The same, and one more fetch that the fund refuses: the person had stopped the grant.
+    /// The same, and one more fetch that the fund refuses: it does not know the person.
     pub(crate) async fn with_a_refusal(n: usize) -> Self {
-        let (mesh, mut asker) = Self::raised(n, LONG_MS).await;
-        let (grant, _) = asker.authorize("2026-0599").await.unwrap();
-        let fund = mesh.stage.cnaf().expect("it runs in this process");
-        let before = fund.view();
-        mesh.stop(&mut asker, &grant).await;
-        // The page answers before every producer has heard of it.
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        while fund.view() <= before {
-            look.tick().await;
-        }
+        let (mesh, _) = Self::raised(n, LONG_MS).await;
+        let mut script = Script::default();
+        script.people.rotate_left(1);
+        let mut stranger = Asker::new(&mesh.world, Arc::new(script), Browser::default());
+        let (grant, _) = stranger.authorize("2026-0599").await.unwrap();
         let handle = handle_at_cnaf(grant);
-        fetch(&mut asker, &handle).await.expect_err("a stopped grant");
+        fetch(&mut stranger, &handle).await.expect_err("a stranger");
         mesh
     }
 

@@ -41,14 +41,14 @@ fn reports(world: &World) {
         })
         .collect();
     assert_eq!(outcomes, [("refused", 1), ("answered", 3)], "refusals first");
-    assert_eq!(lines[0]["reason"], "GRANT_REVOKED");
+    assert_eq!(lines[0]["reason"], "SUBJECT_NOT_RESOLVED");
     assert_eq!(report["directories"][0]["version"], 1);
     let before = one(world, &["report", CNAF, "--to", "2026-01-01"]);
     assert_eq!(before["lines"], serde_json::json!([]));
 
     let csv = text(&audit(world, &["report", CNAF, "--format", "csv"]));
     assert!(
-        csv.starts_with("issue,motif,") && csv.contains("refused,GRANT_REVOKED,"),
+        csv.starts_with("issue,motif,") && csv.contains("refused,SUBJECT_NOT_RESOLVED,"),
         "{csv}"
     );
     let wrong = audit(world, &["report", "urn:unefois:participant:11111111111111"]);
