@@ -135,20 +135,21 @@ fn key(world: &World, participant: &str) -> anyhow::Result<VerifierKey> {
     Ok(log.vkey.parse()?)
 }
 
-enum Database {
+/// A database read after its process has ended.
+pub(crate) enum Database {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
 
 impl Database {
-    async fn open(url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn open(url: &str) -> anyhow::Result<Self> {
         Ok(match url.starts_with("sqlite:") {
             true => Self::Sqlite(SqliteConnection::connect(url).await?),
             false => Self::Postgres(PgConnection::connect(url).await?),
         })
     }
 
-    async fn entries(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
+    pub(crate) async fn entries(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
         const SQL: &str = "SELECT entry FROM ledger_entry ORDER BY idx";
         Ok(match self {
             Self::Postgres(c) => sqlx::query_scalar(SQL).fetch_all(c).await?,

@@ -9,6 +9,7 @@
 //! cargo run -p unefois-tests --bin faults -- standby
 //! cargo run -p unefois-tests --bin faults -- wire
 //! cargo run -p unefois-tests --bin faults -- copies
+//! cargo run -p unefois-tests --bin faults -- withdraw
 //! ```
 
 mod books;
@@ -24,6 +25,7 @@ mod server;
 mod shim;
 mod standby;
 mod wire;
+mod withdraw;
 mod worker;
 mod workload;
 
@@ -62,6 +64,8 @@ enum Fault {
     Wire(wire::Wire),
     /// Puts old copies back, starts a second process on a log, stops a replica in its tracks.
     Copies(copies::Copies),
+    /// Withdraws grants while they are fetched, with processes stopped and killed, a network cut and late, clocks wrong.
+    Withdraw(withdraw::Withdraw),
     #[command(hide = true)]
     Worker(worker::Worker),
 }
@@ -156,6 +160,16 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
                     let report = kill::run(kill, database).await?;
                     writeln!(std::io::stdout(), "{report}")?;
                     held &= report.holds(kill);
+                }
+                Ok(held)
+            }
+            Fault::Withdraw(withdraw) => {
+                let mut held = true;
+                for database in withdraw.database.each() {
+                    for (report, holds) in withdraw::run(withdraw, database).await? {
+                        writeln!(std::io::stdout(), "{report}")?;
+                        held &= holds;
+                    }
                 }
                 Ok(held)
             }

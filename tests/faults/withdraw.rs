@@ -1,0 +1,185 @@
+//! `faults withdraw`: people withdraw while a commune fetches, and everything around both goes wrong.
+//!
+//! Real processes: an authority and a producer with a lease of a second, a link between them that the run holds back or
+//! delays, and a consumer that takes its answers when it likes. Each interleaving has a grant of its own. The consumer's
+//! end of the wire is a [tap](tap): no byte of an answer may have arrived there after the instant at which the withdrawal
+//! had taken effect, as the authority shows it. The run's processes and the tap read one machine's clock; where a fault
+//! sets the wall clock of a process wrong, it does so by a whole hour, which is taken off again.
+
+mod books;
+mod chance;
+mod consumer;
+mod effects;
+mod grants;
+mod inject;
+mod link;
+mod report;
+mod server;
+mod source;
+mod stage;
+mod tap;
+mod trial;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use unefois_core::{Clock as _, Random};
+use unefois_mesh::{SystemClock, SystemRandom};
+
+use self::chance::Chance;
+use self::consumer::Consumer;
+use self::effects::Effects;
+use self::grants::Given;
+use self::inject::Fault;
+pub(crate) use self::report::Report;
+use self::stage::{Role, Stage};
+use self::trial::{Plan, Scene, Trial, play};
+use crate::Database;
+
+/// How long a process may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(40);
+/// Interleavings under way at once.
+const TOGETHER: usize = 12;
+/// Interleavings of one world: their grants last an hour, on clocks that are wrong by one.
+const A_WORLD: usize = 2_000;
+
+/// `faults withdraw`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Withdraw {
+    /// The database of both processes.
+    #[arg(long, value_enum, default_value = "both")]
+    pub(crate) database: Database,
+    /// Interleavings, on each database.
+    #[arg(long, default_value_t = 500)]
+    interleavings: usize,
+    /// Interleavings with a producer whose guard is removed: the tap must find some that it lets out.
+    #[arg(long, default_value_t = 20)]
+    unguarded: usize,
+    /// The faults; all where absent.
+    #[arg(long, value_enum)]
+    fault: Vec<Fault>,
+    /// What chance begins with; drawn where absent.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Plays on one database, with the guard and without it.
+pub(crate) async fn run(wanted: &Withdraw, kind: Database) -> anyhow::Result<[(Report, bool); 2]> {
+    let drawn = || u64::from(u32::from_be_bytes((&SystemRandom::new() as &dyn Random).bytes()));
+    let seed = wanted.seed.unwrap_or_else(drawn);
+    let guarded = several(wanted, (kind, seed), wanted.interleavings, true).await?;
+    let unguarded = several(wanted, (kind, seed), wanted.unguarded, false).await?;
+    Ok(
+        [(guarded, wanted.interleavings), (unguarded, wanted.unguarded)].map(|(report, wanted)| {
+            let holds = report.holds(wanted);
+            (report, holds)
+        }),
+    )
+}
+
+async fn several(
+    wanted: &Withdraw,
+    (kind, seed): (Database, u64),
+    count: usize,
+    guarded: bool,
+) -> anyhow::Result<Report> {
+    let began = SystemClock.boottime();
+    let database = match kind {
+        Database::Postgres => "postgres",
+        Database::Sqlite | Database::Both => "sqlite",
+    };
+    let mut report = Report::new(database, guarded, seed);
+    while report.trials() < count {
+        let here = A_WORLD.min(count - report.trials());
+        let place = report.trials() as u64;
+        one_world(&mut report, wanted, (kind, seed, place), here, guarded).await?;
+    }
+    report.seconds = SystemClock.boottime().micros_since(began) / 1_000_000;
+    Ok(report)
+}
+
+async fn one_world(
+    report: &mut Report,
+    wanted: &Withdraw,
+    (kind, seed, place): (Database, u64, u64),
+    count: usize,
+    guarded: bool,
+) -> anyhow::Result<()> {
+    let (mut stage, given) = Stage::raise(kind, count, guarded).await?;
+    let (over, enough, tasks) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        TaskTracker::new(),
+    );
+    let effects = Arc::new(Effects::default());
+    let (follow, url, ended) = (
+        Arc::clone(&effects),
+        stage.database(Role::Authority).to_owned(),
+        over.clone(),
+    );
+    tasks.spawn(async move { follow.follow(&url, &ended).await });
+    let scene = Arc::new(Scene {
+        consumer: Consumer::new(
+            &stage.world,
+            "clamart",
+            stage.authority_at,
+            stage.producer_at,
+            tasks.clone(),
+        )?,
+        effects,
+        link: stage.link.clone(),
+        over: over.clone(),
+        minted: Mutex::default(),
+    });
+    let plan = |n: u64| match guarded {
+        true => Plan::draw(&mut Chance::new(seed, place + n)),
+        false => Plan::under_way(&mut Chance::new(seed, place + n)),
+    };
+    let plays: Vec<(Given, Plan)> = given.into_iter().zip((0..).map(plan)).collect();
+    let mut faults = Chance::new(seed, u64::MAX - place);
+    let injecting = async {
+        match guarded {
+            true => inject::inject(&mut stage, &mut faults, &wanted.fault, &enough).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let playing = async {
+        let trials = all(&scene, plays).await;
+        enough.cancel();
+        trials
+    };
+    let (spells, trials) = tokio::try_join!(injecting, playing)?;
+    over.cancel();
+    stage.lower().await?;
+    tasks.close();
+    tasks.wait().await;
+    let books = books::read(&stage, &trials).await?;
+    let minted = scene
+        .minted
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    report.add(&spells, &trials, &minted, books);
+    Ok(())
+}
+
+/// Plays all of them, some at once.
+async fn all(scene: &Arc<Scene>, plays: Vec<(Given, Plan)>) -> anyhow::Result<Vec<Trial>> {
+    let (mut plays, mut playing, mut trials) = (plays.into_iter(), JoinSet::new(), Vec::new());
+    loop {
+        while playing.len() < TOGETHER
+            && let Some((given, plan)) = plays.next()
+        {
+            let scene = Arc::clone(scene);
+            playing.spawn(async move { play(&scene, &given, plan).await });
+        }
+        match playing.join_next().await {
+            Some(trial) => trials.push(trial.context("an interleaving")??),
+            None => return Ok(trials),
+        }
+    }
+}

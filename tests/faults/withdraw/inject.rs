@@ -1,0 +1,207 @@
+//! The faults, one after the other, each followed by a time in which all is well.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio_util::sync::CancellationToken;
+use unefois_core::{Clock as _, Micros};
+use unefois_mesh::SystemClock;
+
+use super::chance::Chance;
+use super::link::Passage;
+use super::source::pause;
+use super::stage::{Role, Stage};
+
+/// How long all is well between two faults.
+const WELL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
+/// How long a fault lasts.
+const LASTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How late bytes come.
+const LATE: Duration = Duration::from_secs(5);
+/// How long a clock stays wrong at least: its process hears of it within a second.
+const WRONG: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Fault {
+    None,
+    ProducerStopped,
+    AuthorityStopped,
+    /// Nothing comes from the producer to the authority.
+    CutUp,
+    /// Nothing comes from the authority to the producer.
+    CutDown,
+    CutBoth,
+    Late,
+    ProducerKilled,
+    AuthorityKilled,
+    ProducerClock,
+    AuthorityClock,
+}
+
+impl Fault {
+    const ALL: [Self; 10] = [
+        Self::ProducerStopped,
+        Self::AuthorityStopped,
+        Self::CutUp,
+        Self::CutDown,
+        Self::CutBoth,
+        Self::Late,
+        Self::ProducerKilled,
+        Self::AuthorityKilled,
+        Self::ProducerClock,
+        Self::AuthorityClock,
+    ];
+
+    const fn is_clock(self) -> bool {
+        matches!(self, Self::ProducerClock | Self::AuthorityClock)
+    }
+
+    /// Whether nothing of the producer reaches the authority meanwhile.
+    pub(crate) const fn keeps_apart(self) -> bool {
+        matches!(self, Self::ProducerStopped | Self::CutUp | Self::CutBoth)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::ProducerStopped => "producer stopped",
+            Self::AuthorityStopped => "authority stopped",
+            Self::CutUp => "cut, to the authority",
+            Self::CutDown => "cut, to the producer",
+            Self::CutBoth => "cut, both ways",
+            Self::Late => "heartbeats 5 s late",
+            Self::ProducerKilled => "producer killed",
+            Self::AuthorityKilled => "authority killed",
+            Self::ProducerClock => "producer's clock ± 1 h",
+            Self::AuthorityClock => "authority's clock ± 1 h",
+        })
+    }
+}
+
+/// One fault, from when to when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spell {
+    pub(crate) fault: Fault,
+    pub(crate) from: Micros,
+    pub(crate) to: Micros,
+}
+
+impl Spell {
+    /// How much of a span it covers.
+    pub(crate) fn overlap(&self, (from, to): (Micros, Micros)) -> i64 {
+        self.to.min(to).get() - self.from.max(from).get()
+    }
+}
+
+/// Injects until `enough`, `only` these or all; what was injected.
+pub(crate) async fn inject(
+    stage: &mut Stage,
+    chance: &mut Chance,
+    only: &[Fault],
+    enough: &CancellationToken,
+) -> anyhow::Result<Vec<Spell>> {
+    let mut spells = Vec::new();
+    // Each kind once before any comes again.
+    let mut deck: Vec<Fault> = Vec::new();
+    loop {
+        pause(chance.between(WELL.0, WELL.1), enough).await;
+        if enough.is_cancelled() {
+            return Ok(spells);
+        }
+        if deck.is_empty() {
+            let (all, clocks) = (Fault::ALL.into_iter(), stage.clocks);
+            let wanted = all.filter(|fault| only.is_empty() || only.contains(fault));
+            deck.extend(wanted.filter(|fault| clocks || !fault.is_clock()));
+        }
+        let drawn = usize::try_from(chance.pick(deck.len() as u64)).unwrap_or(0);
+        let fault = deck.swap_remove(drawn);
+        spells.push(one(stage, fault, chance, enough).await?);
+    }
+}
+
+async fn one(
+    stage: &mut Stage,
+    fault: Fault,
+    chance: &mut Chance,
+    enough: &CancellationToken,
+) -> anyhow::Result<Spell> {
+    // Rather short than long: once its lease has lapsed, a producer only refuses.
+    let lasts = chance
+        .between(LASTS.0, LASTS.1)
+        .min(chance.between(LASTS.0, LASTS.1));
+    let (up, down) = (Arc::clone(&stage.link.up), Arc::clone(&stage.link.down));
+    let mut from = SystemClock.now();
+    match fault {
+        Fault::None => {}
+        Fault::ProducerStopped | Fault::AuthorityStopped => {
+            let role = match fault {
+                Fault::ProducerStopped => Role::Producer,
+                _ => Role::Authority,
+            };
+            stage.signal(role, Signal::STOP)?;
+            from = SystemClock.now();
+            pause(lasts, enough).await;
+            stage.signal(role, Signal::CONT)?;
+        }
+        Fault::CutUp | Fault::CutDown | Fault::CutBoth => {
+            if fault != Fault::CutDown {
+                up.send_replace(Passage::Cut);
+            }
+            if fault != Fault::CutUp {
+                down.send_replace(Passage::Cut);
+            }
+            from = SystemClock.now();
+            pause(lasts, enough).await;
+            stage.link.free();
+        }
+        Fault::Late => {
+            let which = chance.pick(3);
+            if which != 0 {
+                up.send_replace(Passage::Late(LATE));
+            }
+            if which != 1 {
+                down.send_replace(Passage::Late(LATE));
+            }
+            pause(LATE + lasts, enough).await;
+            stage.link.free();
+        }
+        Fault::ProducerKilled | Fault::AuthorityKilled => {
+            let role = match fault {
+                Fault::ProducerKilled => Role::Producer,
+                _ => Role::Authority,
+            };
+            stage.kill(role)?;
+            // At once, or after a while.
+            if chance.one_in(2) {
+                pause(lasts / 2, enough).await;
+            }
+            stage.start(role)?;
+        }
+        Fault::ProducerClock | Fault::AuthorityClock => {
+            let role = match fault {
+                Fault::ProducerClock => Role::Producer,
+                _ => Role::Authority,
+            };
+            stage.set_clock(role, if chance.one_in(2) { 1 } else { -1 })?;
+            pause(chance.between(WRONG.0, WRONG.1), enough).await;
+            stage.set_clock(role, 0)?;
+        }
+    }
+    let to = SystemClock.now();
+    stage.ready(Role::Authority).await?;
+    stage.ready(Role::Producer).await?;
+    Ok(Spell {
+        fault,
+        from,
+        // What is down stays so until it is ready.
+        to: match fault {
+            Fault::ProducerKilled | Fault::AuthorityKilled => SystemClock.now(),
+            _ => to,
+        },
+    })
+}
