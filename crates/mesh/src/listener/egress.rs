@@ -6,7 +6,8 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -24,12 +25,58 @@ const PIECE: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Egress(Arc<Way>);
 
-#[derive(Debug)]
-struct Way {
+/// The same, as its connection knows it.
+pub(super) struct Way {
     wire: Arc<Wire>,
     /// The task of its stream; none over HTTP/1.
     stream: Option<Arc<Pace>>,
     held: watch::Sender<Held>,
+    /// Whether it was reset while its body lived: HTTP/2 then drops what it has.
+    was_reset: AtomicBool,
+    /// Whether anything of it may still be sent, once it is guarded.
+    lasts: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way")
+            .field("stream", &self.stream)
+            .field("held", &*self.held.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Way {
+    /// Whether something of it is held that may not be sent any more. Where nothing has begun, the first check decides.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let begun = self.held.borrow().begun;
+        begun && !self.is_over() && self.lasts.get().is_some_and(|lasts| !lasts())
+    }
+
+    /// Whether the task of its stream is still there to be reset.
+    pub(super) fn has_body(&self) -> bool {
+        self.held.borrow().body
+    }
+
+    /// Whether HTTP/2 sends what it has of it: it was not reset before its task ended.
+    pub(super) fn leaves(&self) -> bool {
+        self.held.borrow().pieces > 0 && !self.was_reset.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let held = *self.held.borrow();
+        self.wire.is_closed() || held.is_none() && self.wire.is_rid_of(held.turn)
+    }
+
+    pub(super) fn reset(&self) {
+        if self.has_body() {
+            self.was_reset.store(true, Ordering::SeqCst);
+        }
+        match &self.stream {
+            Some(stream) => stream.reset(),
+            None => self.wire.cut(),
+        }
+    }
 }
 
 /// What is held of an answer.
@@ -51,6 +98,8 @@ impl Egress {
             wire: Arc::clone(wire),
             stream: Pace::of_this_task(),
             held: watch::Sender::default(),
+            was_reset: AtomicBool::new(false),
+            lasts: OnceLock::new(),
         }))
     }
 
@@ -61,8 +110,18 @@ impl Egress {
 
     /// What lets the answer out by pieces of at most 16 KiB, each only if `check` then says so; after a piece that it
     /// keeps, nothing leaves and the stream is reset. It counts once it is in the answer's extensions.
-    pub fn guarded(&self, check: impl Fn() -> bool + Send + Sync + 'static) -> Passage {
+    ///
+    /// `lasts` is asked before each turn of the connection: once it says no, nothing more of the answer is sent, though it
+    /// was let out. A process that was frozen may have had it for long.
+    pub fn guarded(
+        &self,
+        check: impl Fn() -> bool + Send + Sync + 'static,
+        lasts: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Passage {
         self.0.held.send_modify(|held| held.body = true);
+        // Guarded twice, it is as it was the first time.
+        let _first = self.0.lasts.set(Box::new(lasts)).is_ok();
+        self.0.wire.watch(&self.0);
         Passage(Arc::new(Door {
             way: Arc::clone(&self.0),
             check: Box::new(check),
@@ -76,10 +135,7 @@ impl Egress {
 
     /// Resets the stream: what waits for its peer's window is dropped. Over HTTP/1 the connection is cut.
     pub fn reset(&self) {
-        match &self.0.stream {
-            Some(stream) => stream.reset(),
-            None => self.cut(),
-        }
+        self.0.reset();
     }
 
     /// Cuts the whole connection: what it holds does not leave, the kernel's part included.
@@ -95,8 +151,7 @@ impl Egress {
     /// Whether every byte of the guarded answer was sent or dropped: none is in this process, nor waits in its kernel, and
     /// none will. Where the connection is not of the mesh, the kernel's part counts as sent.
     pub fn is_over(&self) -> bool {
-        let held = *self.0.held.borrow();
-        self.0.wire.is_closed() || held.is_none() && self.0.wire.is_rid_of(held.turn)
+        self.0.is_over()
     }
 
     /// Returns once [`is_over`](Self::is_over) is so.
@@ -143,6 +198,7 @@ impl Drop for Door {
             held.body = false;
             held.turn = turn;
         });
+        self.way.wire.body_ended();
     }
 }
 

@@ -182,7 +182,7 @@ impl Server {
         let connection = builder.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let age = Duration::from_secs(self.limits.connection_age_s.into());
-        let turns = poll_fn(|cx| wire.turn(|| connection.as_mut().poll(cx)));
+        let turns = poll_fn(|cx| wire.turn(cx, |cx| connection.as_mut().poll(cx)));
         let ended = tokio::select! {
             biased;
             () = cut.cancelled() => return,
@@ -195,7 +195,7 @@ impl Server {
         if !ended {
             connection.as_mut().graceful_shutdown();
             let grace = Duration::from_millis(self.limits.deadline_ms.into());
-            let turns = poll_fn(|cx| wire.turn(|| connection.as_mut().poll(cx)));
+            let turns = poll_fn(|cx| wire.turn(cx, |cx| connection.as_mut().poll(cx)));
             tokio::select! {
                 biased;
                 () = cut.cancelled() => {}

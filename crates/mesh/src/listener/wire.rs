@@ -8,10 +8,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
+use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
@@ -21,6 +22,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::egress::Way;
+
 /// The writing side of one connection.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -28,6 +31,10 @@ pub(super) struct Wire {
     /// Whether the last that this turn did was a flush after which nothing was left.
     flushed: AtomicBool,
     cut: CancellationToken,
+    /// The guarded answers that it may have something of.
+    answers: Mutex<Vec<Weak<Way>>>,
+    /// Wakes the connection once a body has ended.
+    ended: AtomicWaker,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,23 +54,74 @@ impl Wire {
             turns: watch::Sender::default(),
             flushed: AtomicBool::new(false),
             cut,
+            answers: Mutex::default(),
+            ended: AtomicWaker::new(),
         })
     }
 
-    /// One turn of the connection.
-    pub(super) fn turn<T>(&self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
+    /// One turn of the connection, if it holds nothing that may not be sent any more.
+    pub(super) fn turn<T>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.keeps_back(cx) {
+            return Poll::Pending;
+        }
         self.flushed.store(false, Ordering::Release);
         self.turns.send_modify(|turns| {
             turns.begun += 1;
             turns.waits = false;
         });
-        let polled = poll();
+        let polled = poll(cx);
         let flushed = self.flushed.load(Ordering::Acquire);
         self.turns.send_modify(|turns| match flushed {
             true => turns.flushed = turns.begun,
             false => turns.waits = true,
         });
         polled
+    }
+
+    /// Looks after what it holds of `answer`, from now on.
+    pub(super) fn watch(&self, answer: &Arc<Way>) {
+        self.answers().push(Arc::downgrade(answer));
+    }
+
+    /// The body of a guarded answer has ended.
+    pub(super) fn body_ended(&self) {
+        self.ended.wake();
+    }
+
+    /// Whether a turn would send what may not be sent any more. As long as all of it is in HTTP/2, its stream is reset, and
+    /// the turn waits until the stream's task has ended. What lies below cannot be told apart: the connection is cut.
+    fn keeps_back(&self, cx: &Context<'_>) -> bool {
+        let forbidden: Vec<Arc<Way>> = {
+            let mut answers = self.answers();
+            answers.retain(|answer| answer.upgrade().is_some_and(|way| !way.is_over()));
+            let answers = answers.iter().filter_map(Weak::upgrade);
+            answers.filter(|way| way.is_forbidden()).collect()
+        };
+        if forbidden.is_empty() {
+            return false;
+        }
+        self.ended.register(cx.waker());
+        forbidden.iter().for_each(|way| way.reset());
+        let Turns { begun, flushed, .. } = *self.turns.borrow();
+        let below = flushed < begun;
+        if !below && forbidden.iter().any(|way| way.has_body()) {
+            return true;
+        }
+        let leaves = below || forbidden.iter().any(|way| way.leaves());
+        if leaves {
+            tracing::warn!("what a connection had to send may not be sent any more: it is cut");
+            self.cut();
+        }
+        leaves
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<Weak<Way>>> {
+        // Each change is one call on a list.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The turn under way, or the last one.

@@ -94,12 +94,18 @@ impl Guard {
         self.lease.permits(token.claims(), token.kid()).map(drop)
     }
 
+    /// Whether what was let out may still be sent: the authority may not count it as over yet.
+    fn may_send(&self) -> bool {
+        self.removed.load(Ordering::Relaxed) || self.lease.clock.boottime() < self.lease.out_by()
+    }
+
     /// Registers an answer that is about to leave by `egress`; it leaves by the passage returned, each piece as
     /// [`permits`](Self::permits) says.
     pub fn admit(self: &Arc<Self>, token: &Arc<VerifiedToken>, egress: Egress) -> Passage {
         let passage = {
             let (guard, token) = (Arc::clone(self), Arc::clone(token));
-            egress.guarded(move || guard.permits(&token).is_ok())
+            let lasting = Arc::clone(&guard);
+            egress.guarded(move || guard.permits(&token).is_ok(), move || lasting.may_send())
         };
         let mut under_way = self.under_way();
         if under_way.answers.len() >= under_way.sweep_at.max(SWEEP) {

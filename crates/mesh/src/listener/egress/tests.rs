@@ -33,6 +33,8 @@ struct Scene {
     egress: Egress,
     /// Whether pieces may leave.
     permits: Arc<AtomicBool>,
+    /// Whether what was let out may still be sent.
+    lasts: Arc<AtomicBool>,
     /// Notified when the body is dropped.
     dropped: Arc<Notify>,
 }
@@ -47,11 +49,21 @@ impl Drop for Tell {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with_window(1 << 20).await
+    }
+
+    /// The client has room for so many bytes.
+    async fn with_window(window: u32) -> Self {
         let (permits, dropped) = (Arc::new(AtomicBool::new(true)), Arc::<Notify>::default());
+        let lasts = Arc::new(AtomicBool::new(true));
+        let lasting = Arc::clone(&lasts);
         let (tell, mut told) = mpsc::channel(1);
         let (asked, end) = (Arc::clone(&permits), Arc::clone(&dropped));
         let handler = move |Extension(egress): Extension<Egress>| async move {
-            let passage = egress.guarded(move || asked.load(Ordering::SeqCst));
+            let passage = egress.guarded(
+                move || asked.load(Ordering::SeqCst),
+                move || lasting.load(Ordering::SeqCst),
+            );
             tell.send(egress).await.expect("the test waits");
             let tell = Tell(end);
             let frames = std::iter::repeat_with(move || {
@@ -79,7 +91,7 @@ impl Scene {
         };
         let tasks = server.tasks.clone();
         tasks.spawn(server.plain(TokioIo::new(io), caller));
-        let window = (1_u32 << 20).to_be_bytes();
+        let window = window.to_be_bytes();
         let request = [
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             // SETTINGS_INITIAL_WINDOW_SIZE
@@ -93,6 +105,7 @@ impl Scene {
             client,
             egress: told.recv().await.unwrap(),
             permits,
+            lasts,
             dropped,
         }
     }
@@ -158,6 +171,42 @@ async fn a_piece_that_may_not_leave_resets_the_stream() {
     };
     assert_eq!(reason, CANCEL);
     assert!(read < PIECES * PIECE, "{read}");
+    scene.over().await;
+}
+
+/// As after a freeze: the peer has made room long ago, and what was let out before is no longer to be sent.
+#[tokio::test]
+async fn what_waits_in_http2_and_may_not_be_sent_any_more_is_reset_before_it_leaves() {
+    const ROOM: u32 = 100;
+    let mut scene = Scene::with_window(ROOM).await;
+    let mut read = 0;
+    while read < ROOM as usize {
+        if let (DATA, payload) = scene.frame().await {
+            read += payload.len();
+        }
+    }
+    scene.lasts.store(false, Ordering::SeqCst);
+    let room = frame(8, 0, 1, &(1_u32 << 20).to_be_bytes());
+    scene.client.write_all(&room).await.unwrap();
+    let reason = loop {
+        match scene.frame().await {
+            (RST_STREAM, reason) => break reason,
+            (kind, _) => assert_ne!(kind, DATA),
+        }
+    };
+    assert_eq!(reason, CANCEL);
+    scene.over().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_socket_and_may_not_be_sent_any_more_cuts_the_connection() {
+    let mut scene = Scene::new().await;
+    let mut begin = vec![0; 2 * PIPE];
+    scene.client.read_exact(&mut begin).await.unwrap();
+    scene.lasts.store(false, Ordering::SeqCst);
+    let mut rest = Vec::new();
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() <= 2 * PIPE, "{}", rest.len());
     scene.over().await;
 }
 
