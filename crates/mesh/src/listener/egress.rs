@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -31,8 +30,6 @@ pub(super) struct Way {
     /// The task of its stream; none over HTTP/1.
     stream: Option<Arc<Pace>>,
     held: watch::Sender<Held>,
-    /// Whether it was reset while its body lived: HTTP/2 then drops what it has.
-    was_reset: AtomicBool,
     /// Whether anything of it may still be sent, once it is guarded.
     lasts: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -58,9 +55,9 @@ impl Way {
         self.held.borrow().body
     }
 
-    /// Whether HTTP/2 sends what it has of it: it was not reset before its task ended.
+    /// Whether HTTP/2 sends what it has of it: its task ended by itself, before a reset could end it.
     pub(super) fn leaves(&self) -> bool {
-        self.held.borrow().pieces > 0 && !self.was_reset.load(Ordering::SeqCst)
+        self.held.borrow().pieces > 0 && !self.stream.as_ref().is_some_and(|stream| stream.was_reset())
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -69,9 +66,6 @@ impl Way {
     }
 
     pub(super) fn reset(&self) {
-        if self.has_body() {
-            self.was_reset.store(true, Ordering::SeqCst);
-        }
         match &self.stream {
             Some(stream) => stream.reset(),
             None => self.wire.cut(),
@@ -98,7 +92,6 @@ impl Egress {
             wire: Arc::clone(wire),
             stream: Pace::of_this_task(),
             held: watch::Sender::default(),
-            was_reset: AtomicBool::new(false),
             lasts: OnceLock::new(),
         }))
     }

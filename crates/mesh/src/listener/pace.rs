@@ -34,6 +34,8 @@ struct State {
     waits: bool,
     /// Whether it is to be reset.
     reset: bool,
+    /// Whether it is: its task runs no more, and had not ended before.
+    was_reset: bool,
 }
 
 impl Pace {
@@ -47,10 +49,16 @@ impl Pace {
         self.0.send_modify(|state| state.reset = true);
     }
 
-    /// Returns once the stream is to be reset.
+    /// Whether the stream's task was ended by a reset, and not by itself.
+    pub(super) fn was_reset(&self) -> bool {
+        self.0.borrow().was_reset
+    }
+
+    /// Returns once the stream is reset: its task must not run on.
     async fn told(self: Arc<Self>) {
         let mut state = self.0.subscribe();
         let _so = state.wait_for(|state| state.reset).await.is_ok();
+        self.0.send_modify(|state| state.was_reset = true);
     }
 
     /// Returns once a frame has waited for so long.
