@@ -112,6 +112,7 @@ enum Change {
 struct Taken {
     log: Log,
     waiting: BTreeMap<RevocationView, Record>,
+    starts: Vec<LeaseKey>,
     mine_ms: u32,
     inherited_ms: u32,
     /// When the statement that took it was sent.
@@ -130,6 +131,12 @@ impl Taken {
     ) -> Result<Self, Error> {
         let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
         let waiting = missing(&mut tx).await?;
+        let starts = store::starts(&mut tx).await?.into_iter();
+        let starts = starts.map(|(participant, origin, boot)| LeaseKey {
+            participant,
+            origin,
+            boot,
+        });
         tx.commit().await?;
         let opens_at = clock
             .boottime()
@@ -137,6 +144,7 @@ impl Taken {
         Ok(Self {
             log,
             waiting,
+            starts: starts.collect(),
             mine_ms,
             inherited_ms,
             sent,
@@ -175,6 +183,7 @@ impl Revocation {
         let Taken {
             log,
             waiting,
+            starts,
             mine_ms,
             inherited_ms,
             sent,
@@ -183,6 +192,9 @@ impl Revocation {
         let head = log.head();
         let mut barrier = Barrier::new(opens_at);
         waiting.keys().for_each(|place| barrier.take_up(*place));
+        for start in &starts {
+            barrier.heard(start);
+        }
         tracing::info!(
             epoch = head.epoch,
             seq = head.seq,
@@ -456,9 +468,17 @@ impl Revocation {
         Ok(text.into())
     }
 
-    /// A process that holds a lease has opened its view.
-    fn opened(&self, lease: &LeaseKey) {
+    /// A process that holds a lease has opened its view. That is durable before any of its pings is answered: an older
+    /// start, which goes on without knowing that it was replaced, may be the first to come to the next epoch.
+    async fn opened(&self, lease: &LeaseKey) -> Result<(), Error> {
+        // Written again where it did not succeed: it is known only once it is durable.
+        if !self.state().barrier.is_known(lease) {
+            let mut tx = self.db.begin().await?;
+            store::start_keep(&mut tx, &lease.participant, &lease.origin, lease.boot).await?;
+            tx.commit().await?;
+        }
         self.state().barrier.opened(lease);
+        Ok(())
     }
 
     /// Registers that a ping is answered with the head `told`; for how long the answer holds, or `None` where the head

@@ -83,6 +83,8 @@ pub(crate) struct Barrier {
     opens_at: Boot,
     /// The last answer to each process; `None` for one that said something and was never answered.
     leases: BTreeMap<LeaseKey, Option<Answered>>,
+    /// The newest start of each log that any epoch has heard.
+    newest: BTreeMap<(ParticipantId, String), u64>,
     pending: BTreeMap<RevocationView, Pending>,
 }
 
@@ -92,17 +94,35 @@ impl Barrier {
         Self {
             opens_at,
             leases: BTreeMap::new(),
+            newest: BTreeMap::new(),
             pending: BTreeMap::new(),
         }
     }
 
+    /// An epoch has heard of a start.
+    pub(crate) fn heard(&mut self, lease: &LeaseKey) {
+        let log = (lease.participant, lease.origin.clone());
+        let newest = self.newest.entry(log).or_insert(0);
+        *newest = lease.boot.max(*newest);
+    }
+
+    /// Whether this start of a log, or a newer one, was heard of.
+    pub(crate) fn is_known(&self, lease: &LeaseKey) -> bool {
+        let newest = self.newest.get(&(lease.participant, lease.origin.clone()));
+        newest.is_some_and(|newest| *newest >= lease.boot)
+    }
+
     /// A process has opened its view: the newest start of its log is known.
     pub(crate) fn opened(&mut self, lease: &LeaseKey) {
+        self.heard(lease);
         self.leases.entry(lease.clone()).or_insert(None);
     }
 
     /// An answer with the present head leaves now.
     pub(crate) fn answer(&mut self, lease: &LeaseKey, asked: Asked) {
+        if !self.leases.contains_key(lease) {
+            self.opened(lease);
+        }
         let answered = Answered {
             deadline: asked.received.plus_ms(deadline_ms(asked.lease_ms)),
             size: asked.size,
@@ -181,14 +201,16 @@ impl Barrier {
         lines
     }
 
+    /// The newest start of a log, if this epoch has heard it: an older one speaks for nobody.
     fn newest(&self, participant: &ParticipantId, origin: &str) -> Option<LeaseKey> {
-        let of_log = |boot| LeaseKey {
+        let log = (*participant, origin.to_owned());
+        let boot = *self.newest.get(&log)?;
+        let lease = LeaseKey {
             participant: *participant,
-            origin: origin.to_owned(),
+            origin: log.1,
             boot,
         };
-        let mut boots = self.leases.range(of_log(0)..=of_log(u64::MAX));
-        boots.next_back().map(|(lease, _)| lease.clone())
+        self.leases.contains_key(&lease).then_some(lease)
     }
 
     fn standing(&self, place: RevocationView, lease: &LeaseKey) -> Standing {
@@ -331,6 +353,21 @@ mod tests {
         );
         barrier.acknowledge(&lease(0, 1), &acknowledged(1));
         assert_eq!(barrier.settled(place(1), &Concerned::All, at(1)), Ok(()));
+    }
+
+    #[test]
+    fn i3_an_older_start_that_comes_first_to_a_new_epoch_speaks_for_nobody() {
+        let mut barrier = Barrier::new(OPEN);
+        barrier.heard(&lease(0, 2));
+        assert!(barrier.is_known(&lease(0, 1)) && !barrier.is_known(&lease(0, 3)));
+        barrier.take_up(place(1));
+        barrier.opened(&lease(0, 1));
+        barrier.acknowledge(&lease(0, 1), &acknowledged(1));
+        assert_eq!(standing(&barrier, 1, 0), Standing::Absent);
+        barrier.opened(&lease(0, 2));
+        assert_eq!(standing(&barrier, 1, 0), Standing::Opened);
+        barrier.acknowledge(&lease(0, 2), &acknowledged(1));
+        assert!(matches!(standing(&barrier, 1, 0), Standing::Acknowledged { .. }));
     }
 
     #[test]

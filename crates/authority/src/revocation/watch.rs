@@ -158,7 +158,7 @@ impl Reader {
             return self.feed(asked, after).await;
         };
         let revocation = &self.service.revocation;
-        revocation.opened(&lease.key);
+        revocation.opened(&lease.key).await.map_err(internal)?;
         let mut news = revocation.head.subscribe();
         let (mut told, text) = revocation.snapshot().await.map_err(internal)?;
         self.tell(Tell::Snapshot(pb::SignedRecords {

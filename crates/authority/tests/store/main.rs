@@ -26,6 +26,7 @@ both_databases![
     a_withdrawal_waits_for_its_entry,
     i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch,
     i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave,
+    i3_the_newest_start_of_a_log_is_never_forgotten,
     a_subject_leads_to_one_account,
     a_session_ends_with_its_logins,
     what_has_expired_is_swept,
@@ -426,6 +427,21 @@ async fn i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave(database
     tx.commit().await.unwrap();
     assert_eq!(take(200).await, (4, 1_000));
     assert_eq!(take(9_000).await, (5, 9_000));
+}
+
+async fn i3_the_newest_start_of_a_log_is_never_forgotten(database: TestDatabase) {
+    let db = open(&database).await;
+    for (origin, boot) in [("a/1", 3), ("a/1", 2), ("b/1", 1), ("a/1", 3)] {
+        let mut tx = db.begin().await.unwrap();
+        revocation::start_keep(&mut tx, &client(), origin, boot)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+    let mut tx = db.begin().await.unwrap();
+    let starts = revocation::starts(&mut tx).await.unwrap();
+    let expected = [("a/1", 3), ("b/1", 1)].map(|(origin, boot)| (client(), origin.to_owned(), boot));
+    assert_eq!(starts, expected);
 }
 
 async fn a_subject_leads_to_one_account(database: TestDatabase) {

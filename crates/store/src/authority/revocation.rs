@@ -1,8 +1,9 @@
 //! The log of withdrawals. Epoch and head are one row; who does not hold the epoch writes nothing.
 
 use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
-use unefois_core::{Handle, Micros, Sha256, WithdrawnBy};
+use unefois_core::{Handle, Micros, ParticipantId, Sha256, WithdrawnBy};
 
+use super::word;
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
 type HeadRow = (i64, i64, Vec<u8>);
@@ -299,4 +300,30 @@ fn withdrawal(kind: &str, key: String) -> Result<Withdrawal, Error> {
         "ALL_BEFORE" => Ok(Withdrawal::AllBefore),
         _ => Err(Error::Corrupt("revocation_record.kind")),
     }
+}
+
+/// Keeps the newest start that is known of a log; it never goes back.
+pub async fn start_keep(
+    tx: &mut Tx,
+    participant: &ParticipantId,
+    origin: &str,
+    boot: u64,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO producer_start (participant, origin, boot) VALUES ($1, $2, $3) \
+         ON CONFLICT (participant, origin) DO UPDATE SET boot = excluded.boot \
+         WHERE producer_start.boot < excluded.boot";
+    let (participant, boot) = (participant.to_string(), to_i64(boot)?);
+    on!(tx, c => sqlx::query(SQL).bind(&participant).bind(origin).bind(boot).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The newest start known of each log: its participant, its origin and the epoch that it took.
+pub async fn starts(tx: &mut Tx) -> Result<Vec<(ParticipantId, String, u64)>, Error> {
+    const SQL: &str = "SELECT participant, origin, boot FROM producer_start ORDER BY participant, origin";
+    let rows = on!(tx, c => sqlx::query_as::<_, (String, String, i64)>(SQL).fetch_all(c).await?);
+    let start = |(participant, origin, boot): (String, String, i64)| {
+        let participant = word(&participant, "producer_start.participant")?;
+        Ok((participant, origin, to_u64(boot, "producer_start.boot")?))
+    };
+    rows.into_iter().map(start).collect()
 }
