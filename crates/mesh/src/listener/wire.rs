@@ -30,6 +30,8 @@ pub(super) struct Wire {
     turns: watch::Sender<Turns>,
     /// Whether the last that this turn did was a flush after which nothing was left.
     flushed: AtomicBool,
+    /// Whether this turn began with nothing that may not be sent.
+    free: AtomicBool,
     cut: CancellationToken,
     /// The guarded answers that it may have something of.
     answers: Mutex<Vec<Weak<Way>>>,
@@ -53,6 +55,7 @@ impl Wire {
         Arc::new(Self {
             turns: watch::Sender::default(),
             flushed: AtomicBool::new(false),
+            free: AtomicBool::new(true),
             cut,
             answers: Mutex::default(),
             ended: AtomicWaker::new(),
@@ -95,12 +98,8 @@ impl Wire {
     /// Whether a turn would send what may not be sent any more. As long as all of it is in HTTP/2, its stream is reset, and
     /// the turn waits until the stream's task has ended. What lies below cannot be told apart: the connection is cut.
     fn keeps_back(&self, cx: &Context<'_>) -> bool {
-        let forbidden: Vec<Arc<Way>> = {
-            let mut answers = self.answers();
-            answers.retain(|answer| answer.upgrade().is_some_and(|way| !way.is_over()));
-            let answers = answers.iter().filter_map(Weak::upgrade);
-            answers.filter(|way| way.is_forbidden()).collect()
-        };
+        let forbidden = self.forbidden();
+        self.free.store(forbidden.is_empty(), Ordering::Release);
         if forbidden.is_empty() {
             return false;
         }
@@ -117,6 +116,25 @@ impl Wire {
             self.cut();
         }
         leaves
+    }
+
+    /// The answers that it may have something of, and that may not be sent any more.
+    fn forbidden(&self) -> Vec<Arc<Way>> {
+        let mut answers = self.answers();
+        answers.retain(|answer| answer.upgrade().is_some_and(|way| !way.is_over()));
+        let answers = answers.iter().filter_map(Weak::upgrade);
+        answers.filter(|way| way.is_forbidden()).collect()
+    }
+
+    /// Cuts the connection if something may not be sent any more that might be as this turn began: the last look before
+    /// a write, since a process may be stopped within a turn.
+    fn stops(&self) -> bool {
+        let stops = self.free.load(Ordering::Acquire) && !self.forbidden().is_empty();
+        if stops {
+            tracing::warn!("what a connection was about to send may not be sent any more: it is cut");
+            self.cut();
+        }
+        stops
     }
 
     fn answers(&self) -> MutexGuard<'_, Vec<Weak<Way>>> {
@@ -250,10 +268,16 @@ impl<I: Read + Unpin> Read for Watched<I> {
 impl<I: Write + Unpin> Write for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.flushed(false);
+        if self.end.0.stops() {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.end.0.stops() {
+            return Poll::Pending;
+        }
         let flush = Pin::new(&mut self.io).poll_flush(cx);
         self.flushed(matches!(flush, Poll::Ready(Ok(()))) && self.is_sent(cx));
         flush
@@ -273,6 +297,9 @@ impl<I: Write + Unpin> Write for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed(false);
+        if self.end.0.stops() {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
     }
 }
