@@ -6,6 +6,7 @@
 //! had taken effect, as the authority shows it. The run's processes and the tap read one machine's clock; where a fault
 //! sets the wall clock of a process wrong, it does so by a whole hour, which is taken off again.
 
+mod audit;
 mod books;
 mod chance;
 mod consumer;
@@ -154,6 +155,7 @@ async fn one_world(
     };
     let (spells, trials) = tokio::try_join!(injecting, playing)?;
     over.cancel();
+    let audited = audit::audit(&stage.world).await?;
     stage.lower().await?;
     tasks.close();
     tasks.wait().await;
@@ -163,7 +165,7 @@ async fn one_world(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    report.add(&spells, &trials, &minted, books);
+    report.add(&spells, &trials, &minted, (books, audited));
     Ok(())
 }
 

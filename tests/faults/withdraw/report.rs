@@ -5,6 +5,7 @@ use std::fmt;
 
 use unefois_core::Micros;
 
+use super::audit::Audited;
 use super::books::Books;
 use super::consumer::Ended;
 use super::inject::{Fault, Spell};
@@ -47,6 +48,7 @@ pub(crate) struct Report {
     /// Effects shown before their instant had come.
     ahead: usize,
     books: Books,
+    audited: Audited,
 }
 
 impl Report {
@@ -65,9 +67,10 @@ impl Report {
         spells: &[Spell],
         trials: &[Trial],
         minted: &[(Micros, Micros)],
-        books: Books,
+        (books, audited): (Books, Audited),
     ) {
         self.books.add(books);
+        self.audited.add(audited);
         for spell in spells {
             self.rows.entry(spell.fault).or_default().spells += 1;
         }
@@ -146,6 +149,8 @@ impl Report {
         let late = self.late_bytes() > 0;
         self.trials() >= wanted
             && self.books.hold()
+            && self.audited.hold()
+            && self.audited.is_of(self.trials())
             && self.ahead == 0
             && late != self.guarded
             && self.rows.values().any(|row| row.answered > 0)
@@ -232,7 +237,8 @@ impl fmt::Display for Report {
         for late in &self.late {
             writeln!(f, "{late}")?;
         }
-        write!(f, "{}", self.books)
+        writeln!(f, "{}", self.books)?;
+        write!(f, "{}", self.audited)
     }
 }
 
