@@ -159,8 +159,9 @@ fn sandbox_check_takes_another_catalogue_and_a_datatype_for_every_folder() {
 async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let setting = Setting {
-        // The machine may stand still for longer than the demonstration's lease lasts.
-        lease_ms: 60_000,
+        // The machine may stand still for longer than the demonstration's lease lasts; the story waits for a withdrawal,
+        // and the first may take as long as a lease to be effective.
+        lease_ms: 10_000,
         ..Setting::default()
     };
     let world = World::create(folder.path(), setting, SystemClock.now(), &SystemRandom::new()).unwrap();

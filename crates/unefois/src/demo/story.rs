@@ -25,7 +25,7 @@ use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
 const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a withdrawal may take until it is effective: the start of an authority waits for older leases.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(10);
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How one step went.
 #[derive(Clone, Debug, Serialize)]
