@@ -116,8 +116,9 @@ const PASSING: &[(&str, &str)] = &[
 /// A world in `root` whose students' service knows `person`.
 fn world(root: &std::path::Path, person: &Person) -> World {
     let setting = Setting {
-        // The machine may stand still for longer than the demonstration's lease lasts.
-        lease_ms: 60_000,
+        // The machine may stand still for longer than the demonstration's lease lasts; the story waits for a withdrawal,
+        // and the first may take as long as a lease to be effective.
+        lease_ms: 10_000,
         ..Setting::default()
     };
     let world = World::create(root, setting, SystemClock.now(), &SystemRandom::new()).unwrap();

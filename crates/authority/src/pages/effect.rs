@@ -23,8 +23,9 @@ use crate::portal::{EffectProof, GrantState, Lang, Progress, SourceProof, Stage}
 use crate::published::Edition;
 use crate::service::Authority;
 
-/// The longest that an answer waits, in milliseconds, however long leases last.
-const LONGEST_MS: i64 = 10_000;
+/// The longest that an answer waits, in milliseconds, however long leases last: half of what a listener gives it, which would
+/// answer in its place.
+const LONGEST_MS: i64 = 5_000;
 /// How often the database is asked meanwhile: another process of the authority may write the proof.
 const LOOK: Duration = Duration::from_millis(500);
 
