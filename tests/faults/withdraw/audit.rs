@@ -3,13 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::ensure;
 use unefois::command::audit::{Heads, Reader, check_withdrawals};
 use unefois::console::{Console, Lang};
 use unefois::demo::world::World;
+use unefois_core::Clock as _;
+use unefois_mesh::SystemClock;
 
 /// What could not be logged in its time is logged within a minute.
-const LOGGED_WITHIN: Duration = Duration::from_secs(100);
+const LOGGED_WITHIN_MS: i64 = 100_000;
 
 /// How many wrong ones are shown of a world.
 const SHOWN: usize = 5;
@@ -78,17 +80,20 @@ pub(crate) async fn audit(world: &World) -> anyhow::Result<Audited> {
         lang: Lang::Fr,
     };
     let mut look = tokio::time::interval(Duration::from_secs(2));
-    let whole = async {
-        loop {
-            look.tick().await;
-            let report = check_withdrawals(&reader, "faults", &mut Heads::default(), console).await?;
-            if report.pending.is_empty() {
-                return anyhow::Ok(report);
-            }
+    let by = SystemClock.boottime().plus_ms(LOGGED_WITHIN_MS);
+    let report = loop {
+        look.tick().await;
+        let report = check_withdrawals(&reader, "faults", &mut Heads::default(), console).await?;
+        if report.pending.is_empty() {
+            break report;
         }
+        let late = SystemClock.boottime() > by;
+        ensure!(
+            !late,
+            "withdrawals without an entry « effective »: {:?}",
+            report.pending
+        );
     };
-    let report = tokio::time::timeout(LOGGED_WITHIN, whole).await;
-    let report = report.context("a withdrawal has no entry « effective »")??;
     let wrong = report.withdrawals.iter();
     let wrong = wrong.filter(|judged| !judged.late.is_empty() || !judged.faults.is_empty());
     Ok(Audited {

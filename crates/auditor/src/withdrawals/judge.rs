@@ -283,9 +283,19 @@ fn pending(cases: &[Case], announced: &Announced, window: &Range<Micros>) -> Vec
             of_terms.remove(&index);
         }
     }
+    // An authority that died between writing an entry and noting that wrote it again. What is left is little.
+    let again = |noted: &Noted| {
+        let mut opened = cases.iter().filter(|case| !case.secrets.is_empty());
+        opened.any(|case| {
+            terms(&case.noted.entry) == terms(&noted.entry)
+                && case
+                    .handle()
+                    .is_some_and(|handle| is_of(&case.secrets, handle, &noted.entry))
+        })
+    };
     let waiting = open.into_values().flatten().map(|(_, noted)| noted);
     let mut pending: Vec<Pending> = waiting
-        .filter(|noted| window.contains(&noted.entry.at))
+        .filter(|noted| window.contains(&noted.entry.at) && !again(noted))
         .map(|noted| Pending {
             log: noted.log,
             index: noted.index,

@@ -350,6 +350,17 @@ fn a_proof_that_stands_twice_is_told_and_accuses_nobody() {
     assert_eq!(report.pending, []);
 }
 
+/// The authority died before it noted that the entry is written.
+#[test]
+fn a_withdrawal_that_is_announced_twice_waits_for_one_proof() {
+    let mut world = begun();
+    world.announce(0);
+    assert_eq!(world.judged().pending.len(), 2);
+    world.settle();
+    world.announce(0);
+    assert_eq!(world.judged().pending, []);
+}
+
 #[test]
 fn what_another_directory_explains_is_not_accused() {
     let mut world = begun();

@@ -275,6 +275,11 @@ impl World {
             below: below.collect(),
             acknowledged: BTreeMap::new(),
         });
+        self.announce(handle);
+    }
+
+    /// The authority writes that a handle is withdrawn.
+    pub(super) fn announce(&mut self, handle: usize) {
         let entry = self.noted(Event::Withdrawn, handle);
         self.authority.push(entry);
     }
