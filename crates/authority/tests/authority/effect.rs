@@ -111,11 +111,18 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
         "all that was before the proof"
     );
 
-    // « Actualiser »: the answer waits for it.
+    // « Actualiser »: the answer waits for it, some seconds at most.
     let refresh = format!("{page}?attendre=oui");
-    let told = tokio::time::timeout(WAIT, browser.get(&refresh)).await;
+    let refreshed = async {
+        loop {
+            let told = browser.get(&refresh).await;
+            if told.body.contains("Retrait effectif") {
+                break told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(WAIT, refreshed).await;
     let told = told.expect("in time");
-    assert!(told.body.contains("Retrait effectif"), "{}", told.body);
     assert!(
         !told.body.contains("/static/effect."),
         "nothing is left to follow"
