@@ -188,11 +188,6 @@ impl Lease {
         self.state().out_by
     }
 
-    /// The view that is applied, fresh or not.
-    pub fn view(&self) -> RevocationView {
-        self.state().withdrawals.head().view()
-    }
-
     /// Applies signed records: a snapshot, or the batch that follows.
     ///
     /// # Errors

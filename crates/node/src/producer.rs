@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
-use unefois_core::{Clock, DatatypeRev, ParticipantId, Reason, RevocationView};
+use unefois_core::{Clock, DatatypeRev, ParticipantId, Reason};
 use unefois_jose::{DecryptionKey, SigningKey};
 use unefois_ledger::Ledger;
 use unefois_mesh::{DirectoryFollower, SystemRandom};
@@ -133,11 +133,6 @@ impl Producer {
             ..
         } = &*self.inner;
         lease.fresh().is_ok() && directory.edition().ground(clock.now()).is_ok() && ledger.is_writable()
-    }
-
-    /// How far it has applied the withdrawal log.
-    pub fn view(&self) -> RevocationView {
-        self.inner.lease.view()
     }
 
     /// The datatypes that it has a source for.

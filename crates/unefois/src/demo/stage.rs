@@ -167,14 +167,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The CNAF's producer, where its node runs in this process.
-    pub fn cnaf(&self) -> Option<&Producer> {
-        match &self.cnaf {
-            Some(Actor::Node(node)) => node.producer.as_ref(),
-            Some(Actor::Authority(_) | Actor::Process(_)) | None => None,
-        }
-    }
-
     /// Stops the CNAF's node, so that its database can be looked at.
     ///
     /// # Errors
