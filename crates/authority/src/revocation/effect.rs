@@ -25,6 +25,8 @@ use crate::published::{Edition, Published};
 
 /// How long to wait after a failure of the database.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long whoever writes a proof has to log it; later, somebody else does. A ledger's write ends in 2 s.
+const UNLOGGED_MS: i64 = 10_000;
 
 /// Writes the proofs of one epoch.
 pub(crate) struct Effects {
@@ -145,7 +147,8 @@ impl Effects {
 
     /// Writes the entries of proofs that stand but could not be logged in their time.
     pub(crate) async fn log_missing(journal: &Journal, edition: &Edition) -> Result<(), Error> {
-        for (_, bytes) in effect_unlogged(&journal.db).await? {
+        let before = journal.clock.now().plus_ms(-UNLOGGED_MS);
+        for (_, bytes) in effect_unlogged(&journal.db, before).await? {
             let effect = Effect::from_bytes(&bytes).ok_or(Error::Stored)?;
             log(journal, edition, &effect).await?;
         }

@@ -397,10 +397,12 @@ async fn i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch(dat
     };
     assert_eq!(missing(&mut tx, 0).await, [2]);
     assert_eq!(missing(&mut tx, 2).await, [] as [u64; 0]);
-    assert_eq!(effect::effect_unlogged(&db).await.unwrap(), [(1, vec![1])]);
+    let unlogged = async |before| effect::effect_unlogged(&db, before).await.unwrap();
+    assert_eq!(unlogged(at(8)).await, [], "whoever proved it is still at it");
+    assert_eq!(unlogged(at(9)).await, [(1, vec![1])]);
     effect::effect_logged(&mut tx, 1, at(9)).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(effect::effect_unlogged(&db).await.unwrap(), []);
+    assert_eq!(unlogged(at(9)).await, []);
 }
 
 async fn i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave(database: TestDatabase) {

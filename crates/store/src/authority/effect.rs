@@ -60,11 +60,13 @@ pub async fn effect_logged(tx: &mut Tx, seq: u64, at: Micros) -> Result<(), Erro
     Ok(())
 }
 
-/// The proofs whose entry the ledger does not hold yet, by their records' numbers, 100 at most.
-pub async fn effect_unlogged(db: &Db) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    const SQL: &str =
-        "SELECT seq, effect FROM revocation_effect WHERE logged_at IS NULL ORDER BY seq LIMIT 100";
-    let rows = read!(db, pool => sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).fetch_all(pool).await?);
+/// The proofs from before `before` whose entry the ledger does not hold yet, by their records' numbers, 100 at most.
+pub async fn effect_unlogged(db: &Db, before: Micros) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    const SQL: &str = "SELECT seq, effect FROM revocation_effect WHERE logged_at IS NULL AND effective_at < $1 \
+         ORDER BY seq LIMIT 100";
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).bind(before.get()).fetch_all(pool).await?
+    });
     rows.into_iter()
         .map(|(seq, effect)| Ok((to_u64(seq, "revocation_effect.seq")?, effect)))
         .collect()
