@@ -82,14 +82,14 @@ impl Effects {
         let logs_of = |whose: &Concerned| logs(&edition, whose);
         let (ready, next) = self.revocation.ready(concerned, logs_of);
         if !ready.is_empty() {
-            self.write(&ready).await?;
+            let written = self.write(&ready).await?;
             self.revocation.proved.send_replace(());
             for effect in &ready {
                 concerned.remove(&effect.place());
                 self.revocation.forget(effect.place());
                 self.measure(effect);
             }
-            self.log(&edition, &ready).await;
+            self.log(&edition, &written).await;
         }
         Ok(next)
     }
@@ -119,41 +119,66 @@ impl Effects {
         Ok(Concerned::Operator(*details_of(element)?.operator()))
     }
 
-    /// One transaction under the epoch: from its commit on people may be told.
-    async fn write(&self, effects: &[Effect]) -> Result<(), Error> {
+    /// One transaction under the epoch: from its commit on people may be told. Those that stand as they are given here:
+    /// an attempt whose commit nobody confirmed may have left another, which is logged by [`Effects::log_missing`].
+    async fn write<'a>(&self, effects: &'a [Effect]) -> Result<Vec<&'a Effect>, Error> {
         let mut tx = self.journal.db.begin().await?;
+        let mut first = Vec::with_capacity(effects.len());
         for effect in effects {
             let (seq, at) = (effect.record.place.seq, effect.effective_at);
-            let written = effect_insert(&mut tx, self.revocation.epoch, seq, at, &effect.to_bytes()).await?;
-            if written == Written::Superseded {
-                self.revocation.stop("another process holds the epoch");
-                return Err(Error::Superseded);
+            match effect_insert(&mut tx, self.revocation.epoch, seq, at, &effect.to_bytes()).await? {
+                Written::First => first.push(effect),
+                Written::Before => {}
+                Written::Superseded => {
+                    self.revocation.stop("another process holds the epoch");
+                    return Err(Error::Superseded);
+                }
             }
         }
         tx.commit().await?;
-        Ok(())
+        Ok(first)
     }
 
     /// Writes the entries of proofs that stand; those that fail are written later, see [`Effects::log_missing`].
-    async fn log(&self, edition: &Edition, effects: &[Effect]) {
-        let logged = join_all(effects.iter().map(|effect| log(&self.journal, edition, effect))).await;
-        for error in logged.into_iter().filter_map(Result::err) {
-            tracing::warn!(
-                error = chain(&error),
-                "the entry of an effective withdrawal is not written yet"
-            );
+    async fn log(&self, edition: &Edition, effects: &[&Effect]) {
+        let logged = effects.iter().map(|effect| log(&self.journal, edition, effect));
+        for (effect, logged) in effects.iter().zip(join_all(logged).await) {
+            if let Err(error) = logged {
+                unlogged(effect.record.place.seq, &error);
+            }
         }
     }
 
-    /// Writes the entries of proofs that stand but could not be logged in their time.
+    /// Writes the entries of proofs that stand but could not be logged in their time. One that cannot be logged stands in
+    /// no other's way.
     pub(crate) async fn log_missing(journal: &Journal, edition: &Edition) -> Result<(), Error> {
         let before = journal.clock.now().plus_ms(-UNLOGGED_MS);
-        for (_, bytes) in effect_unlogged(&journal.db, before).await? {
-            let effect = Effect::from_bytes(&bytes).ok_or(Error::Stored)?;
-            log(journal, edition, &effect).await?;
+        let mut after = 0;
+        loop {
+            let proofs = effect_unlogged(&journal.db, before, after).await?;
+            let Some((last, _)) = proofs.last() else {
+                return Ok(());
+            };
+            after = *last;
+            let logged = proofs.iter().map(async |(_, bytes)| {
+                let effect = Effect::from_bytes(bytes).ok_or(Error::Stored)?;
+                log(journal, edition, &effect).await
+            });
+            for ((seq, _), logged) in proofs.iter().zip(join_all(logged).await) {
+                if let Err(error) = logged {
+                    unlogged(*seq, &error);
+                }
+            }
         }
-        Ok(())
     }
+}
+
+fn unlogged(seq: u64, error: &Error) {
+    tracing::warn!(
+        seq,
+        error = chain(error),
+        "the entry of an effective withdrawal is not written yet"
+    );
 }
 
 /// Writes the entry `effective` of a proof that stands in the database.

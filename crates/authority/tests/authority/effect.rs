@@ -5,19 +5,24 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
 use unefois_core::commitment::{Field, Salt};
-use unefois_core::effect::{Effect, Standing};
+use unefois_core::effect::{Effect, LogLine, Standing};
+use unefois_core::revocation::Withdrawal;
 use unefois_core::{Entry, Event, Micros};
+use unefois_store::authority::effect::effect_insert;
+use unefois_store::authority::revocation;
+use unefois_store::{Component, Db};
 use unefois_tlog::{Hash, Receipt};
 
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{Kit, set};
-use crate::withdrawal::{WAIT, Watch, open, producer_checkpoint};
+use crate::kit::{AUTHORITY, Kit, set};
+use crate::withdrawal::{WAIT, Watch, logged, open, producer_checkpoint};
 
 both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
-    an_acknowledgement_ends_the_wait_of_the_page
+    an_acknowledgement_ends_the_wait_of_the_page,
+    i3_a_proof_that_cannot_be_logged_stands_in_no_others_way
 ];
 
 /// Grants what two producers hold; the grant's address.
@@ -222,5 +227,48 @@ async fn an_acknowledgement_ends_the_wait_of_the_page(database: TestDatabase) {
     let file = json_of(&browser.get(&format!("{other}/preuve.json")).await);
     let effect: Value = serde_json::from_str(file["proofs"][0]["effect"].as_str().unwrap()).unwrap();
     assert_eq!(effect["logs"][0]["standing"]["state"], "acknowledged", "{effect}");
+    kit.stop().await;
+}
+
+/// Writes the proofs of two records, both unlogged: the first is too large for the ledger.
+async fn proved(url: &str) {
+    let db = Db::open(url, Component::Authority).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let at = Micros::new(1_795_512_305_000_000);
+    let (head, _) = revocation::epoch_take(&mut tx, 1_000, at).await.unwrap();
+    let withdrawals = vec![Withdrawal::SigningKey("kid".to_owned()); 2];
+    let written = revocation::record(&mut tx, head.epoch, withdrawals, at).await;
+    let (records, _) = written.unwrap().unwrap();
+    for (record, origin) in records.into_iter().zip(["x".repeat(2 << 20), "x".to_owned()]) {
+        let seq = record.place.seq;
+        let effect = Effect {
+            record,
+            operator: None,
+            effective_at: at,
+            logs: vec![LogLine {
+                participant: AUTHORITY.parse().unwrap(),
+                origin,
+                boot: None,
+                standing: Standing::Absent,
+            }],
+        };
+        effect_insert(&mut tx, head.epoch, seq, at, &effect.to_bytes())
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+async fn i3_a_proof_that_cannot_be_logged_stands_in_no_others_way(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let proofs = |database: &TestDatabase| {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(proved(database.url())));
+    };
+    let kit = kit.restart(|_, database| proofs(database)).await;
+    logged(&kit, Event::Effective).await;
+    let events = kit.events().await;
+    assert_eq!(events, [Event::Effective], "the other one cannot be");
     kit.stop().await;
 }

@@ -397,9 +397,10 @@ async fn i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch(dat
     };
     assert_eq!(missing(&mut tx, 0).await, [2]);
     assert_eq!(missing(&mut tx, 2).await, [] as [u64; 0]);
-    let unlogged = async |before| effect::effect_unlogged(&db, before).await.unwrap();
+    let unlogged = async |before| effect::effect_unlogged(&db, before, 0).await.unwrap();
     assert_eq!(unlogged(at(8)).await, [], "whoever proved it is still at it");
     assert_eq!(unlogged(at(9)).await, [(1, vec![1])]);
+    assert_eq!(effect::effect_unlogged(&db, at(9), 1).await.unwrap(), []);
     effect::effect_logged(&mut tx, 1, at(9)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(unlogged(at(9)).await, []);

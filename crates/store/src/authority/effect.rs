@@ -60,12 +60,14 @@ pub async fn effect_logged(tx: &mut Tx, seq: u64, at: Micros) -> Result<(), Erro
     Ok(())
 }
 
-/// The proofs from before `before` whose entry the ledger does not hold yet, by their records' numbers, 100 at most.
-pub async fn effect_unlogged(db: &Db, before: Micros) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+/// The proofs from before `before` whose entry the ledger does not hold yet, by their records' numbers, which are after
+/// `after`, 100 at most.
+pub async fn effect_unlogged(db: &Db, before: Micros, after: u64) -> Result<Vec<(u64, Vec<u8>)>, Error> {
     const SQL: &str = "SELECT seq, effect FROM revocation_effect WHERE logged_at IS NULL AND effective_at < $1 \
-         ORDER BY seq LIMIT 100";
+         AND seq > $2 ORDER BY seq LIMIT 100";
+    let (before, after) = (before.get(), to_i64(after)?);
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).bind(before.get()).fetch_all(pool).await?
+        sqlx::query_as::<_, (i64, Vec<u8>)>(SQL).bind(before).bind(after).fetch_all(pool).await?
     });
     rows.into_iter()
         .map(|(seq, effect)| Ok((to_u64(seq, "revocation_effect.seq")?, effect)))
