@@ -331,6 +331,7 @@ impl Prepared {
             revocation: Arc::clone(&revocation),
             published: Arc::clone(&published),
             journal: authority.journal.clone(),
+            tasks: tasks.clone(),
             took: metrics::duration(metrics::REVOCATION_EFFECT_DURATION),
         };
         tasks.spawn(effects.run(shutdown.clone()));

@@ -1,6 +1,6 @@
 //! The task that notices when a withdrawal has taken effect, and writes the proof down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use unefois_core::effect::Effect;
 use unefois_core::revocation::{Record, Withdrawal};
 use unefois_core::{Boot, Event, ParticipantId, RevocationView};
@@ -33,6 +34,8 @@ pub(crate) struct Effects {
     pub(crate) revocation: Arc<Revocation>,
     pub(crate) published: Arc<Published>,
     pub(crate) journal: Journal,
+    /// Entries being written: they end before the process does.
+    pub(crate) tasks: TaskTracker,
     /// Seconds from a withdrawal to its effect, by the kind of record.
     pub(crate) took: Histogram<f64>,
 }
@@ -80,16 +83,18 @@ impl Effects {
         }
         let edition = self.published.edition();
         let logs_of = |whose: &Concerned| logs(&edition, whose);
-        let (ready, next) = self.revocation.ready(concerned, logs_of);
+        let (mut ready, next) = self.revocation.ready(concerned, logs_of);
         if !ready.is_empty() {
-            let written = self.write(&ready).await?;
+            let before = self.write(&ready).await?;
             self.revocation.proved.send_replace(());
             for effect in &ready {
                 concerned.remove(&effect.place());
                 self.revocation.forget(effect.place());
                 self.measure(effect);
             }
-            self.log(&edition, &written).await;
+            ready.retain(|effect| !before.contains(&effect.place()));
+            // The next proof does not wait for the ledger.
+            self.tasks.spawn(log_each(self.journal.clone(), edition, ready));
         }
         Ok(next)
     }
@@ -119,16 +124,18 @@ impl Effects {
         Ok(Concerned::Operator(*details_of(element)?.operator()))
     }
 
-    /// One transaction under the epoch: from its commit on people may be told. Those that stand as they are given here:
-    /// an attempt whose commit nobody confirmed may have left another, which is logged by [`Effects::log_missing`].
-    async fn write<'a>(&self, effects: &'a [Effect]) -> Result<Vec<&'a Effect>, Error> {
+    /// One transaction under the epoch: from its commit on people may be told. The places of those that stood before: an
+    /// attempt whose commit nobody confirmed may have left others, which are logged by [`Effects::log_missing`].
+    async fn write(&self, effects: &[Effect]) -> Result<BTreeSet<RevocationView>, Error> {
         let mut tx = self.journal.db.begin().await?;
-        let mut first = Vec::with_capacity(effects.len());
+        let mut before = BTreeSet::new();
         for effect in effects {
             let (seq, at) = (effect.record.place.seq, effect.effective_at);
             match effect_insert(&mut tx, self.revocation.epoch, seq, at, &effect.to_bytes()).await? {
-                Written::First => first.push(effect),
-                Written::Before => {}
+                Written::First => {}
+                Written::Before => {
+                    before.insert(effect.place());
+                }
                 Written::Superseded => {
                     self.revocation.stop("another process holds the epoch");
                     return Err(Error::Superseded);
@@ -136,17 +143,7 @@ impl Effects {
             }
         }
         tx.commit().await?;
-        Ok(first)
-    }
-
-    /// Writes the entries of proofs that stand; those that fail are written later, see [`Effects::log_missing`].
-    async fn log(&self, edition: &Edition, effects: &[&Effect]) {
-        let logged = effects.iter().map(|effect| log(&self.journal, edition, effect));
-        for (effect, logged) in effects.iter().zip(join_all(logged).await) {
-            if let Err(error) = logged {
-                unlogged(effect.record.place.seq, &error);
-            }
-        }
+        Ok(before)
     }
 
     /// Writes the entries of proofs that stand but could not be logged in their time. One that cannot be logged stands in
@@ -169,6 +166,16 @@ impl Effects {
                     unlogged(*seq, &error);
                 }
             }
+        }
+    }
+}
+
+/// Writes the entries of proofs that stand; those that fail are written later, see [`Effects::log_missing`].
+async fn log_each(journal: Journal, edition: Arc<Edition>, effects: Vec<Effect>) {
+    let logged = effects.iter().map(|effect| log(&journal, &edition, effect));
+    for (effect, logged) in effects.iter().zip(join_all(logged).await) {
+        if let Err(error) = logged {
+            unlogged(effect.record.place.seq, &error);
         }
     }
 }

@@ -25,7 +25,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program` on these producers.
     pub(crate) fn start(program: &Path, asked: Producers) -> anyhow::Result<Self> {
-        let mut child = Command::new(program)
+        // Producers have machines of their own: here they take from the authority only what it leaves.
+        let mut child = Command::new("nice")
+            .args(["-n", "10"])
+            .arg(program)
             .args(["bench", "producers", "--root"])
             .arg(&asked.root)
             .args(["--first", &asked.first.to_string()])
