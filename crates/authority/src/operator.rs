@@ -13,6 +13,7 @@ use unefois_core::revocation::{Record, Withdrawal};
 use unefois_core::{Event, ParticipantId, in_line};
 use unefois_mesh::Peer;
 use unefois_store::authority::effect::effect_read;
+use unefois_store::authority::grant::grant_names;
 
 use crate::Error;
 use crate::form::Form;
@@ -60,6 +61,9 @@ pub(crate) async fn withdraw(
         return Err(Error::request("reason is not one line of plain text"));
     }
     form.nothing_else()?;
+    if let Withdrawal::Client(client) = &withdrawal {
+        authority.known(client).await?;
+    }
 
     let record = authority
         .revocation
@@ -145,6 +149,18 @@ const fn is_base64url(c: u8) -> bool {
 }
 
 impl Authority {
+    /// Refuses a participant that nothing was minted for, so that a slip of the pen is not told to have taken effect. One
+    /// that the directory leaves out already may hold tokens still: its grants tell.
+    async fn known(&self, client: &ParticipantId) -> Result<(), Error> {
+        let listed = self.published.edition().directory.participant(client).is_some();
+        match listed || grant_names(&self.db, client).await? {
+            true => Ok(()),
+            false => Err(Error::request(
+                "no participant of the directory has this name, nor has any grant",
+            )),
+        }
+    }
+
     fn operator_only(&self, peer: &Peer) -> Result<(), Error> {
         match peer.id.participant() == Some(self.participant) {
             true => Ok(()),

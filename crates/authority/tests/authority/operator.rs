@@ -12,6 +12,8 @@ use crate::kit::{COMMUNE, Kit, form};
 
 both_databases![i3_a_withdrawal_of_a_client_takes_effect];
 
+/// A participant that neither the directory nor a grant names.
+const STRANGER: &str = "urn:unefois:participant:21690123100011";
 const PATH: &str = "/as/withdrawals";
 
 fn asked(kind: &str, key: &str, reason: &str) -> String {
@@ -34,6 +36,7 @@ async fn only_the_operator_withdraws_and_says_what_and_why() {
     for wrong in [
         asked("grant", COMMUNE, "x"),
         asked("client", "commune", "x"),
+        asked("client", STRANGER, "x"),
         asked("client_cert", &"A".repeat(42), "x"),
         asked("signing_key", &"é".repeat(21), "x"),
         asked("signing_key", &digest, ""),

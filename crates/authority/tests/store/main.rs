@@ -325,6 +325,10 @@ async fn a_grant_shows_its_withdrawal_or_an_earlier_head(database: TestDatabase)
         .unwrap();
     assert_eq!((list.len(), list[0].elements.len()), (1, 2));
     assert_eq!(list[0].grant.subject_unbound.as_deref(), Some("un motif"));
+    let other = "urn:unefois:participant:13000495500014".parse().unwrap();
+    for (participant, named) in [(client(), true), (other, false)] {
+        assert_eq!(grant::grant_names(&db, &participant).await.unwrap(), named);
+    }
     let left_out: Vec<&str> = list[0].elements[0]
         .left_out
         .iter()

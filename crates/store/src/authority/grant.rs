@@ -430,6 +430,15 @@ pub async fn grant_of_handle(db: &Db, handle: &Handle) -> Result<Option<GrantRow
     Ok(group(rows)?.pop())
 }
 
+/// Whether any grant is or was this participant's, or one that it hosts.
+pub async fn grant_names(db: &Db, client: &ParticipantId) -> Result<bool, Error> {
+    const SQL: &str = "SELECT COUNT(*) FROM \
+         (SELECT 1 FROM person_grant WHERE client = $1 OR act_client = $1 LIMIT 1) AS named";
+    let client = client.to_string();
+    let named: i64 = read!(db, pool => sqlx::query_scalar(SQL).bind(client).fetch_one(pool).await?);
+    Ok(named > 0)
+}
+
 /// A person's grants given since `since`, newest first, 1,000 at most.
 pub async fn grant_list(db: &Db, person: &PersonUid, since: Micros) -> Result<Vec<GrantRow>, Error> {
     const SQL: &str = select!(

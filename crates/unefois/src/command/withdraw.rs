@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
+use unefois_core::subject_request::is_motive;
 use unefois_core::{Clock, Micros, ParticipantId};
 use unefois_mesh::{Connector, DirectoryFollower, HttpsClient, Identity, SystemClock, Target, Trust, status};
 
@@ -46,13 +49,13 @@ enum What {
     /// Every token bound to a certificate.
     Certificate {
         /// SHA-256 of the certificate in DER, base64url.
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, value_parser = digest)]
         x5t: String,
     },
     /// Every token signed by a key of the authority.
     SigningKey {
         /// Its thumbprint (RFC 7638).
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, value_parser = digest)]
         kid: String,
     },
     /// Every token.
@@ -72,6 +75,14 @@ struct Refused {
     error_description: String,
 }
 
+/// Reads a SHA-256 digest as it is typed.
+fn digest(text: &str) -> Result<String, &'static str> {
+    match URL_SAFE_NO_PAD.decode(text) {
+        Ok(bytes) if bytes.len() == 32 => Ok(text.to_owned()),
+        _ => Err("43 characters of base64url, a SHA-256 digest"),
+    }
+}
+
 /// Runs `withdraw …`: returns once the withdrawal is proved to hold everywhere.
 pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
     let (kind, key) = match &withdraw.what {
@@ -80,26 +91,42 @@ pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
         What::SigningKey { kid } => ("signing_key", kid.clone()),
         What::All => ("all_before", String::new()),
     };
+    if !is_motive(&withdraw.reason) {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--reason : une ligne de 1 à 512 octets",
+        ));
+    }
     let authority = Caller::open(&withdraw.config)?;
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("kind", kind), ("key", &key), ("reason", &withdraw.reason)])
         .finish();
     runtime()?.block_on(async {
         let recorded = authority.call(Method::POST, "/as/withdrawals", body).await?;
+        let recorded_at = Micros::new(recorded.at_us);
         console.say(&format!(
-            "retrait enregistré à {} ; attente de sa prise d'effet",
-            Micros::new(recorded.at_us).to_rfc3339()
+            "{} {} ; {}",
+            console.pick("retrait enregistré à", "withdrawal recorded at"),
+            recorded_at.to_rfc3339(),
+            console.pick("attente de sa prise d'effet", "waiting until it has taken effect"),
         ));
-        let effective_at = authority.effective(recorded.seq).await?;
+        let effective_at = authority.effective(recorded.seq).await.map_err(|failure| Failure {
+            next: Some(format!(
+                "le retrait {} est enregistré et vaut déjà pour l'autorité ; relancez la commande pour attendre une prise d'effet",
+                recorded.seq
+            )),
+            ..failure
+        })?;
         let value = serde_json::json!({
             "epoch": recorded.epoch,
             "seq": recorded.seq,
-            "recorded_at": Micros::new(recorded.at_us).to_rfc3339(),
+            "recorded_at": recorded_at.to_rfc3339(),
             "effective_at": effective_at.to_rfc3339(),
         });
         console.data(&value, || {
-            let took = effective_at.ms_since(Micros::new(recorded.at_us));
-            format!("retrait effectif à {} ({took} ms)", effective_at.to_rfc3339())
+            let took = effective_at.ms_since(recorded_at);
+            let effective = console.pick("retrait effectif à", "withdrawal effective at");
+            format!("{effective} {} ({took} ms)", effective_at.to_rfc3339())
         })
     })
 }
