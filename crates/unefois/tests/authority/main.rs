@@ -6,6 +6,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "../../../../tests/kit/database.rs"]
+pub mod database;
+mod standby;
 mod withdraw;
 
 use std::path::Path;
