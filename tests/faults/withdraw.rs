@@ -1,7 +1,7 @@
 //! `faults withdraw`: people withdraw while a commune fetches, and everything around both goes wrong.
 //!
 //! Real processes: an authority and a producer with a lease of a second, a link between them that the run holds back or
-//! delays, and a consumer that takes its answers when it likes. Each interleaving has a grant of its own. The consumer's
+//! delays, on PostgreSQL a second authority that takes over, and a consumer that takes its answers when it likes. Each interleaving has a grant of its own. The consumer's
 //! end of the wire is a [tap](tap): no byte of an answer may have arrived there after the instant at which the withdrawal
 //! had taken effect, as the authority shows it. The run's processes and the tap read one machine's clock; where a fault
 //! sets the wall clock of a process wrong, it does so by a whole hour, which is taken off again.
@@ -18,6 +18,7 @@ mod report;
 mod server;
 mod source;
 mod stage;
+mod takeover;
 mod tap;
 mod trial;
 
@@ -38,6 +39,7 @@ use self::grants::Given;
 use self::inject::Fault;
 pub(crate) use self::report::Report;
 use self::stage::{Role, Stage};
+use self::takeover::Outsider;
 use self::trial::{Plan, Scene, Trial, play};
 use crate::Database;
 
@@ -57,10 +59,10 @@ pub(crate) struct Withdraw {
     /// Interleavings, on each database.
     #[arg(long, default_value_t = 500)]
     interleavings: usize,
-    /// Interleavings with a producer whose guard is removed: the tap must find some that it lets out.
+    /// Interleavings with a producer whose guard is removed: the tap must find some that it lets out. None where 0.
     #[arg(long, default_value_t = 20)]
     unguarded: usize,
-    /// The faults; all where absent.
+    /// The faults, each of which must come; all that can be had where absent.
     #[arg(long, value_enum)]
     fault: Vec<Fault>,
     /// What chance begins with; drawn where absent.
@@ -68,18 +70,19 @@ pub(crate) struct Withdraw {
     seed: Option<u64>,
 }
 
-/// Plays on one database, with the guard and without it.
-pub(crate) async fn run(wanted: &Withdraw, kind: Database) -> anyhow::Result<[(Report, bool); 2]> {
+/// Plays on one database, with the guard and, unless none are wanted, without it.
+pub(crate) async fn run(wanted: &Withdraw, kind: Database) -> anyhow::Result<Vec<(Report, bool)>> {
     let drawn = || u64::from(u32::from_be_bytes((&SystemRandom::new() as &dyn Random).bytes()));
     let seed = wanted.seed.unwrap_or_else(drawn);
-    let guarded = several(wanted, (kind, seed), wanted.interleavings, true).await?;
-    let unguarded = several(wanted, (kind, seed), wanted.unguarded, false).await?;
-    Ok(
-        [(guarded, wanted.interleavings), (unguarded, wanted.unguarded)].map(|(report, wanted)| {
-            let holds = report.holds(wanted);
-            (report, holds)
-        }),
-    )
+    let mut reports = Vec::new();
+    for (count, guarded) in [(wanted.interleavings, true), (wanted.unguarded, false)] {
+        if count > 0 {
+            let report = several(wanted, (kind, seed), count, guarded).await?;
+            let holds = report.holds(count);
+            reports.push((report, holds));
+        }
+    }
+    Ok(reports)
 }
 
 async fn several(
@@ -110,7 +113,8 @@ async fn one_world(
     count: usize,
     guarded: bool,
 ) -> anyhow::Result<()> {
-    let (mut stage, given) = Stage::raise(kind, count, guarded).await?;
+    let (mut stage, mut given) = Stage::raise(kind, count + 1, guarded).await?;
+    let grant = given.pop().context("a grant more than is played")?;
     let (over, enough, tasks) = (
         CancellationToken::new(),
         CancellationToken::new(),
@@ -135,7 +139,14 @@ async fn one_world(
         link: stage.link.clone(),
         over: over.clone(),
         minted: Mutex::default(),
+        withdrawn: Mutex::default(),
     });
+    let outsider = Outsider {
+        consumer: scene.consumer.clone(),
+        grant,
+    };
+    let wanted = &wanted.fault;
+    report.wants(stage.possible().filter(|fault| guarded && wanted.contains(fault)));
     let plan = |n: u64| match guarded {
         true => Plan::draw(&mut Chance::new(seed, place + n)),
         false => Plan::under_way(&mut Chance::new(seed, place + n)),
@@ -144,7 +155,7 @@ async fn one_world(
     let mut faults = Chance::new(seed, u64::MAX - place);
     let injecting = async {
         match guarded {
-            true => inject::inject(&mut stage, &mut faults, &wanted.fault, &enough).await,
+            true => inject::inject(&mut stage, &mut faults, (wanted, &outsider), &enough).await,
             false => Ok(Vec::new()),
         }
     };
@@ -160,12 +171,9 @@ async fn one_world(
     tasks.close();
     tasks.wait().await;
     let books = books::read(&stage, &trials).await?;
-    let minted = scene
-        .minted
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    report.add(&spells, &trials, &minted, (books, audited));
+    let done = [&scene.minted, &scene.withdrawn]
+        .map(|done| done.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    report.add(&spells, &trials, done, (books, audited));
     Ok(())
 }
 

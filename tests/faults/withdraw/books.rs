@@ -1,6 +1,6 @@
 //! What the databases say once a run is over: every withdrawal that was acknowledged, and both ledgers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::Context as _;
@@ -20,8 +20,8 @@ use crate::books::Database;
 /// The counts.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// Withdrawals that were acknowledged and are not in the log, or have no effect there.
-    pub(crate) lost: usize,
+    /// Handles whose withdrawal was acknowledged and is not in the log, or has no effect there.
+    pub(crate) lost: BTreeSet<String>,
     /// Those of which the log says another instant than people were shown.
     pub(crate) told_otherwise: usize,
     /// What `ledger verify` finds in both ledgers.
@@ -33,12 +33,12 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) const fn hold(&self) -> bool {
-        self.lost == 0 && self.told_otherwise == 0 && self.faults == 0
+    pub(crate) fn hold(&self) -> bool {
+        self.lost.is_empty() && self.told_otherwise == 0 && self.faults == 0
     }
 
     pub(crate) fn add(&mut self, other: Self) {
-        self.lost += other.lost;
+        self.lost.extend(other.lost);
         self.told_otherwise += other.told_otherwise;
         self.faults += other.faults;
         for (standing, count) in other.standings {
@@ -77,7 +77,9 @@ impl fmt::Display for Books {
         write!(
             f,
             "  acknowledged withdrawals lost: {}, with another instant: {}; ledger verify, both ledgers: {} faults",
-            self.lost, self.told_otherwise, self.faults
+            self.lost.len(),
+            self.told_otherwise,
+            self.faults
         )
     }
 }
@@ -95,7 +97,7 @@ pub(crate) async fn read(stage: &Stage, trials: &[Trial]) -> anyhow::Result<Book
             None => None,
         };
         let Some((at, effect)) = effect else {
-            books.lost += 1;
+            books.lost.insert(trial.handle.clone());
             continue;
         };
         // By whole hours it may differ: the authority's clock was wrong.

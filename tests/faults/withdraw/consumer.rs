@@ -127,6 +127,14 @@ impl Consumer {
         })
     }
 
+    /// The same, as it would speak to an authority at this address.
+    pub(crate) fn at(&self, authority: SocketAddr) -> Self {
+        Self {
+            authority_url: format!("https://{authority}"),
+            ..self.clone()
+        }
+    }
+
     /// One token for `handle`.
     pub(crate) async fn mint(&self, refresh_token: &str, handle: &Handle) -> anyhow::Result<Token> {
         #[derive(serde::Deserialize)]

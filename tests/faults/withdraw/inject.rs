@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 use unefois_core::{Clock as _, Micros};
@@ -13,6 +14,7 @@ use super::chance::Chance;
 use super::link::Passage;
 use super::source::pause;
 use super::stage::{Role, Stage};
+use super::takeover::{self, Outsider, Takeover};
 
 /// How long all is well between two faults.
 const WELL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
@@ -39,10 +41,14 @@ pub(crate) enum Fault {
     AuthorityKilled,
     ProducerClock,
     AuthorityClock,
+    /// The authority is killed while another process waits for its turn.
+    StandbyAfterKill,
+    /// It is stopped in its tracks, and goes on once the other serves, or when that is about to.
+    StandbyAfterStop,
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ProducerStopped,
         Self::AuthorityStopped,
         Self::CutUp,
@@ -53,10 +59,17 @@ impl Fault {
         Self::AuthorityKilled,
         Self::ProducerClock,
         Self::AuthorityClock,
+        Self::StandbyAfterKill,
+        Self::StandbyAfterStop,
     ];
 
     const fn is_clock(self) -> bool {
         matches!(self, Self::ProducerClock | Self::AuthorityClock)
+    }
+
+    /// Whether a second process of the authority takes over.
+    pub(crate) const fn is_takeover(self) -> bool {
+        matches!(self, Self::StandbyAfterKill | Self::StandbyAfterStop)
     }
 
     /// Whether nothing of the producer reaches the authority meanwhile.
@@ -79,6 +92,8 @@ impl fmt::Display for Fault {
             Self::AuthorityKilled => "authority killed",
             Self::ProducerClock => "producer's clock ± 1 h",
             Self::AuthorityClock => "authority's clock ± 1 h",
+            Self::StandbyAfterKill => "standby after a kill",
+            Self::StandbyAfterStop => "standby after a stop",
         })
     }
 }
@@ -89,6 +104,8 @@ pub(crate) struct Spell {
     pub(crate) fault: Fault,
     pub(crate) from: Micros,
     pub(crate) to: Micros,
+    /// How the standby took over, where one did.
+    pub(crate) takeover: Option<Takeover>,
 }
 
 impl Spell {
@@ -98,11 +115,11 @@ impl Spell {
     }
 }
 
-/// Injects until `enough`, `only` these or all; what was injected.
+/// Injects until `enough`, `only` these or all; what was injected. `outsider` asks an authority that was superseded.
 pub(crate) async fn inject(
     stage: &mut Stage,
     chance: &mut Chance,
-    only: &[Fault],
+    (only, outsider): (&[Fault], &Outsider),
     enough: &CancellationToken,
 ) -> anyhow::Result<Vec<Spell>> {
     let mut spells = Vec::new();
@@ -114,20 +131,30 @@ pub(crate) async fn inject(
             return Ok(spells);
         }
         if deck.is_empty() {
-            let (all, clocks) = (Fault::ALL.into_iter(), stage.clocks);
-            let wanted = all.filter(|fault| only.is_empty() || only.contains(fault));
-            deck.extend(wanted.filter(|fault| clocks || !fault.is_clock()));
+            let possible = stage.possible();
+            let wanted = possible.filter(|fault| only.is_empty() || only.contains(fault));
+            deck.extend(wanted);
+            ensure!(!deck.is_empty(), "none of these faults can be had here");
         }
         let drawn = usize::try_from(chance.pick(deck.len() as u64)).unwrap_or(0);
         let fault = deck.swap_remove(drawn);
-        spells.push(one(stage, fault, chance, enough).await?);
+        spells.push(one(stage, fault, (chance, outsider), enough).await?);
+    }
+}
+
+impl Stage {
+    /// The faults that can be had.
+    pub(crate) fn possible(&self) -> impl Iterator<Item = Fault> + use<> {
+        let (clocks, two) = (self.clocks, self.two);
+        let all = Fault::ALL.into_iter();
+        all.filter(move |fault| (clocks || !fault.is_clock()) && (two || !fault.is_takeover()))
     }
 }
 
 async fn one(
     stage: &mut Stage,
     fault: Fault,
-    chance: &mut Chance,
+    (chance, outsider): (&mut Chance, &Outsider),
     enough: &CancellationToken,
 ) -> anyhow::Result<Spell> {
     // Rather short than long: once its lease has lapsed, a producer only refuses.
@@ -135,7 +162,7 @@ async fn one(
         .between(LASTS.0, LASTS.1)
         .min(chance.between(LASTS.0, LASTS.1));
     let (up, down) = (Arc::clone(&stage.link.up), Arc::clone(&stage.link.down));
-    let mut from = SystemClock.now();
+    let (mut from, mut takeover) = (SystemClock.now(), None);
     match fault {
         Fault::None => {}
         Fault::ProducerStopped | Fault::AuthorityStopped => {
@@ -180,7 +207,9 @@ async fn one(
             if chance.one_in(2) {
                 pause(lasts / 2, enough).await;
             }
-            stage.start(role)?;
+            // One that does not wait for its turn takes over at once, and does not end by itself once it is superseded.
+            let waits = role == Role::Authority && stage.two && chance.one_in(2);
+            stage.start(role, waits)?;
         }
         Fault::ProducerClock | Fault::AuthorityClock => {
             let role = match fault {
@@ -191,6 +220,12 @@ async fn one(
             pause(chance.between(WRONG.0, WRONG.1), enough).await;
             stage.set_clock(role, 0)?;
         }
+        Fault::StandbyAfterKill | Fault::StandbyAfterStop => {
+            let stopped = fault == Fault::StandbyAfterStop;
+            let taken =
+                takeover.insert(takeover::take_over(stage, stopped, (chance, outsider), enough).await?);
+            from = taken.from;
+        }
     }
     let to = SystemClock.now();
     stage.ready(Role::Authority).await?;
@@ -198,6 +233,7 @@ async fn one(
     Ok(Spell {
         fault,
         from,
+        takeover,
         // What is down stays so until it is ready.
         to: match fault {
             Fault::ProducerKilled | Fault::AuthorityKilled => SystemClock.now(),

@@ -28,6 +28,14 @@ pub(crate) enum Passage {
     Late(Duration),
 }
 
+/// Where the authority is reached, as a floating address leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leads {
+    pub(crate) to: SocketAddr,
+    /// What was connected to where it led before is broken as it moves; else it stays as long as both ends do.
+    pub(crate) breaks: bool,
+}
+
 /// Both directions.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -39,10 +47,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Forwards what comes to `here` to the authority that `there` names at that moment, until `over`.
+    /// Forwards what comes to `here` to where `there` leads at that moment, until `over`.
     pub(crate) async fn open(
         here: SocketAddr,
-        there: watch::Receiver<SocketAddr>,
+        there: watch::Receiver<Leads>,
         tasks: &TaskTracker,
         over: &CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -60,11 +68,13 @@ impl Link {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((producer, _)) = accepted else { continue };
-                let (link, over, there) = (shared.clone(), over.clone(), *there.borrow());
+                let (link, over, mut there) = (shared.clone(), over.clone(), there.clone());
                 spawning.spawn(async move {
+                    let to = there.borrow_and_update().to;
                     tokio::select! {
                         () = over.cancelled() => {}
-                        () = link.join(producer, there) => {}
+                        () = link.join(producer, to) => {}
+                        Ok(_) = there.wait_for(|leads| leads.breaks && leads.to != to) => {}
                     }
                 });
             }

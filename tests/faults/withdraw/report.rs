@@ -1,6 +1,6 @@
 //! The table of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use unefois_core::Micros;
@@ -29,6 +29,29 @@ struct Row {
     unclear: usize,
 }
 
+/// From the authority's end to the first token and withdrawal that were asked for since, and to the first answer to such
+/// a token.
+#[derive(Debug, Default)]
+struct Gaps {
+    minted_us: Vec<i64>,
+    withdrawn_us: Vec<i64>,
+    answered_us: Vec<i64>,
+}
+
+/// What happened while the authority went from one process to another.
+#[derive(Debug, Default)]
+struct Takeovers {
+    /// Of one that went on by itself at about that moment.
+    early: usize,
+    /// Calls that one was asked once it was superseded, and those that it allowed.
+    asked: usize,
+    allowed: usize,
+    /// Withdrawals under way: lost, and shown as effective too early.
+    withdrawals: usize,
+    lost: usize,
+    shown_early: usize,
+}
+
 /// How a run on one database went.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -37,9 +60,11 @@ pub(crate) struct Report {
     seed: u64,
     pub(crate) seconds: i64,
     rows: BTreeMap<Fault, Row>,
-    /// From the authority's death to the first token asked for since, and to the first answer to one.
-    minted_us: Vec<i64>,
-    answered_us: Vec<i64>,
+    /// The authority killed and started again, and a standby that took over from one that was killed or stopped.
+    gaps: [Gaps; 3],
+    takeovers: Takeovers,
+    /// Faults that must come.
+    wanted: BTreeSet<Fault>,
     /// The least time from the last that the authority heard of a producer to an effect that it did not acknowledge.
     apart_us: Vec<i64>,
     refusals: BTreeMap<String, usize>,
@@ -61,42 +86,54 @@ impl Report {
         }
     }
 
-    /// Adds what a world of the run has seen.
+    /// Has it hold only if each of these came.
+    pub(crate) fn wants(&mut self, faults: impl Iterator<Item = Fault>) {
+        self.wanted.extend(faults);
+    }
+
+    /// Adds what a world of the run has seen; of tokens and withdrawals, when each was asked for and there.
     pub(crate) fn add(
         &mut self,
         spells: &[Spell],
         trials: &[Trial],
-        minted: &[(Micros, Micros)],
+        [minted, withdrawn]: [Vec<(Micros, Micros)>; 2],
         (books, audited): (Books, Audited),
     ) {
-        self.books.add(books);
-        self.audited.add(audited);
         for spell in spells {
             self.rows.entry(spell.fault).or_default().spells += 1;
         }
         for trial in trials {
-            self.trial(spells, trial);
+            self.trial(spells, trial, books.lost.contains(&trial.handle));
         }
         let answers: Vec<(Micros, Micros)> = (trials.iter())
             .flat_map(|trial| trial.fetches.iter().map(|(_, fetched)| (trial.minted, fetched)))
             .filter(|(_, fetched)| fetched.ended == Ended::Answered)
             .map(|(minted, fetched)| (minted, fetched.at))
             .collect();
-        for spell in spells
-            .iter()
-            .filter(|spell| spell.fault == Fault::AuthorityKilled)
-        {
+        for spell in spells {
+            let (takeovers, taken) = (&mut self.takeovers, spell.takeover);
+            takeovers.asked += taken.map_or(0, |taken| taken.asked);
+            takeovers.allowed += taken.map_or(0, |taken| taken.allowed);
+            takeovers.early += usize::from(taken.is_some_and(|taken| !taken.clean));
+            let gaps = match spell.fault {
+                Fault::AuthorityKilled => &mut self.gaps[0],
+                Fault::StandbyAfterKill => &mut self.gaps[1],
+                Fault::StandbyAfterStop if taken.is_some_and(|taken| taken.clean) => &mut self.gaps[2],
+                _ => continue,
+            };
             let first = |row: &[(Micros, Micros)]| {
                 let since = row.iter().filter(|(began, _)| *began > spell.from);
-                let first = since.map(|(_, at)| at.get() - spell.from.get()).min();
-                first.into_iter()
+                since.map(|(_, at)| at.get() - spell.from.get()).min()
             };
-            self.minted_us.extend(first(minted));
-            self.answered_us.extend(first(&answers));
+            gaps.minted_us.extend(first(&minted));
+            gaps.withdrawn_us.extend(first(&withdrawn));
+            gaps.answered_us.extend(first(&answers));
         }
+        self.books.add(books);
+        self.audited.add(audited);
     }
 
-    fn trial(&mut self, spells: &[Spell], trial: &Trial) {
+    fn trial(&mut self, spells: &[Spell], trial: &Trial, lost: bool) {
         let span = trial.span();
         let met = spells.iter().max_by_key(|spell| spell.overlap(span));
         let met = met.filter(|spell| spell.overlap(span) > 0);
@@ -114,7 +151,13 @@ impl Report {
                 trial.told(since)
             ));
         }
-        self.ahead += usize::from(trial.effective.seen < effective);
+        let ahead = trial.effective.seen < effective;
+        self.ahead += usize::from(ahead);
+        if fault.is_takeover() {
+            self.takeovers.withdrawals += 1;
+            self.takeovers.lost += usize::from(lost);
+            self.takeovers.shown_early += usize::from(ahead || trial.late().0 > 0);
+        }
         let row = self.rows.entry(fault).or_default();
         row.trials += 1;
         row.effective_us.push(effective.get() - asked.get());
@@ -153,6 +196,8 @@ impl Report {
             && self.audited.is_of(self.trials())
             && self.ahead == 0
             && late != self.guarded
+            && self.takeovers.allowed == 0
+            && (self.wanted.iter()).all(|fault| self.rows.get(fault).is_some_and(|row| row.spells > 0))
             && self.rows.values().any(|row| row.answered > 0)
     }
 }
@@ -213,19 +258,36 @@ impl fmt::Display for Report {
         }
         let refusals: Vec<String> = self.refusals.iter().map(|(r, n)| format!("{r} {n}")).collect();
         writeln!(f, "  refusals: {}", refusals.join(", "))?;
-        let (minted, answered) = (
-            middle_and_most(&self.minted_us),
-            middle_and_most(&self.answered_us),
-        );
-        writeln!(
-            f,
-            "  authority killed {} times; until a token: p50 {} ms, max {} ms; until it is answered: p50 {} ms, max {} ms",
-            self.minted_us.len(),
-            minted.0,
-            minted.1,
-            answered.0,
-            answered.1
-        )?;
+        let ends = ["killed and restarted", "killed, standby", "stopped, standby"];
+        for (end, gaps) in ends.iter().zip(&self.gaps) {
+            let [minted, withdrawn, answered] =
+                [&gaps.minted_us, &gaps.withdrawn_us, &gaps.answered_us].map(|us| middle_and_most(us));
+            if !gaps.minted_us.is_empty() {
+                writeln!(
+                    f,
+                    "  authority {end} {} times; p50/max until a token: {}/{} ms, until one is answered: {}/{} ms, until a \
+                     withdrawal is recorded: {}/{} ms",
+                    gaps.minted_us.len(),
+                    minted.0,
+                    minted.1,
+                    answered.0,
+                    answered.1,
+                    withdrawn.0,
+                    withdrawn.1
+                )?;
+            }
+        }
+        match &self.takeovers {
+            _ if *database == "sqlite" => {
+                writeln!(f, "  no standby: one process alone has a SQLite file")?;
+            }
+            over => writeln!(
+                f,
+                "  withdrawals during takeovers: {}, lost {}, shown effective early {}; one that was superseded allowed {} \
+                 of {} calls; {} went on just then",
+                over.withdrawals, over.lost, over.shown_early, over.allowed, over.asked, over.early
+            )?,
+        }
         let least = self.apart_us.iter().min().map_or(0, |us| us / 1_000);
         writeln!(
             f,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,6 +17,8 @@ use tokio::time::timeout;
 const WITHIN: Duration = Duration::from_secs(40);
 /// How long one look at it may take.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_millis(10);
 
 /// How a process is started, as often as it is.
 #[derive(Clone, Debug)]
@@ -59,20 +61,60 @@ impl Server {
 
     /// Waits until it says that it is ready.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+        self.until(|ready| ready).await
+    }
+
+    /// Waits until it says anything: one that waits for its turn is up then.
+    pub(crate) async fn up(&mut self) -> anyhow::Result<()> {
+        self.until(|_| true).await
+    }
+
+    /// Waits until it says that it is not ready.
+    pub(crate) async fn unready(&mut self) -> anyhow::Result<()> {
+        self.until(|ready| !ready).await
+    }
+
+    async fn until(&mut self, wanted: impl Fn(bool) -> bool) -> anyhow::Result<()> {
         let ready = async {
-            let mut look = tokio::time::interval(Duration::from_millis(10));
+            let mut look = tokio::time::interval(EVERY);
             loop {
                 look.tick().await;
-                if let Some(status) = self.child.try_wait()? {
+                if let Some(status) = self.ended()? {
                     bail!("it ended: {status}");
                 }
-                if matches!(timeout(LOOK, probe(self.recipe.probe)).await, Ok(Ok(true))) {
+                if self.says().await.is_some_and(&wanted) {
                     return Ok(());
                 }
             }
         };
-        let ready = timeout(WITHIN, ready).await.context("it is not ready in time");
+        let ready = timeout(WITHIN, ready).await;
+        let ready = ready.context("it does not say so in time");
         ready.and_then(|ready| ready).with_context(|| self.last_words())
+    }
+
+    /// Whether it says that it is ready; `None` where it says nothing.
+    pub(crate) async fn says(&self) -> Option<bool> {
+        timeout(LOOK, probe(self.recipe.probe)).await.ok()?.ok()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn end(&mut self) -> anyhow::Result<ExitStatus> {
+        let ended = async {
+            let mut look = tokio::time::interval(EVERY);
+            loop {
+                look.tick().await;
+                if let Some(status) = self.ended()? {
+                    return Ok(status);
+                }
+            }
+        };
+        let ended = timeout(WITHIN, ended).await.context("it does not end");
+        ended.and_then(|ended| ended).with_context(|| self.last_words())
     }
 
     /// Sends it a signal.
@@ -93,21 +135,13 @@ impl Server {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         ensure!(self.child.try_wait()?.is_none(), self.last_words());
         self.signal(Signal::TERM)?;
-        let ended = async {
-            let mut look = tokio::time::interval(Duration::from_millis(10));
-            loop {
-                look.tick().await;
-                if let Some(status) = self.child.try_wait()? {
-                    return std::io::Result::Ok(status);
-                }
-            }
-        };
-        let status = timeout(WITHIN, ended).await.context("it does not end")??;
+        let status = self.end().await?;
         ensure!(status.success(), self.last_words());
         Ok(())
     }
 
-    fn last_words(&self) -> String {
+    /// What it last logged.
+    pub(crate) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.recipe.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(8)..].join("\n");
@@ -124,6 +158,7 @@ impl Drop for Server {
     }
 }
 
+/// Whether what answers there says that it is ready.
 async fn probe(at: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(at).await?;
     stream
@@ -131,5 +166,8 @@ async fn probe(at: SocketAddr) -> std::io::Result<bool> {
         .await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+    match answer.is_empty() {
+        true => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        false => Ok(answer.starts_with(b"HTTP/1.1 200 ")),
+    }
 }

@@ -1,6 +1,7 @@
-//! The world of a run: an authority, a producer, the link between them, and what is behind the producer.
+//! The world of a run: an authority in one of two places, a producer, the link between them, and what is behind the
+//! producer.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -10,12 +11,12 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use unefois::demo::world::{Member, Setting, World};
+use unefois::demo::world::{Member, Ports, Setting, World};
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
 
 use super::grants::{Given, give};
-use super::link::Link;
+use super::link::{Leads, Link};
 use super::server::{Recipe, Server};
 use super::source;
 use crate::{Database, UNGUARDED};
@@ -32,21 +33,80 @@ pub(crate) enum Role {
     Producer,
 }
 
+/// Where a process may run, and what runs there.
+pub(crate) struct Place {
+    recipe: Recipe,
+    /// Where it listens.
+    pub(crate) at: SocketAddr,
+    server: Option<Server>,
+    /// Whether what runs there waits for its turn.
+    pub(crate) waits: bool,
+}
+
 /// Everything that runs.
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) link: Link,
+    /// Where consumers reach the authority.
     pub(crate) authority_at: SocketAddr,
     pub(crate) producer_at: SocketAddr,
-    authority: (Recipe, Option<Server>),
-    producer: (Recipe, Option<Server>),
+    /// Where the authority may run, and the one that holds it.
+    pub(crate) authorities: [Place; 2],
+    pub(crate) holder: usize,
+    producer: Place,
+    /// Where producer and consumers are led to.
+    leads: [watch::Sender<Leads>; 2],
     authority_database: TestDatabase,
     producer_database: TestDatabase,
     /// The wall clock of both processes may be set wrong.
     pub(crate) clocks: bool,
+    /// Another process of the authority may wait for its turn: their database is one that two can open.
+    pub(crate) two: bool,
     folder: TempDir,
+    /// Keeps the ports that are not the world's.
+    _guard: TcpListener,
     over: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Place {
+    const fn new(recipe: Recipe, at: SocketAddr) -> Self {
+        Self {
+            recipe,
+            at,
+            server: None,
+            waits: false,
+        }
+    }
+
+    /// Starts its process, which does not run; one of the authority takes the epoch, or `waits` for it.
+    pub(crate) fn start(&mut self, waits: bool) -> anyhow::Result<()> {
+        ensure!(self.server.is_none(), "it runs");
+        let mut recipe = self.recipe.clone();
+        if waits {
+            let standby = ("UNEFOIS__AUTHORITY__STANDBY", "true");
+            recipe
+                .variables
+                .push((standby.0.to_owned(), standby.1.to_owned()));
+        }
+        (self.server, self.waits) = (Some(Server::start(&recipe)?), waits);
+        Ok(())
+    }
+
+    /// What runs there.
+    pub(crate) fn running(&mut self) -> anyhow::Result<&mut Server> {
+        self.server.as_mut().context("it does not run")
+    }
+
+    /// What ran there has ended.
+    pub(crate) fn clear(&mut self) {
+        self.server = None;
+    }
+
+    /// Kills what runs there.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.server.take().context("it does not run")?.kill()
+    }
 }
 
 impl Stage {
@@ -67,17 +127,31 @@ impl Stage {
         };
         let (authority_database, producer_database, clamart) = (database(), database(), database());
         let (over, tasks) = (CancellationToken::new(), TaskTracker::new());
-        // The directory names the link; the fund, whose port this was, does not take part.
-        let authority_at = loopback(world.ports.cnaf);
-        let (_, there) = watch::channel(authority_at);
-        let link = Link::open(loopback(world.ports.authority), there, &tasks, &over).await?;
+        // The directory names the link. Nobody answers where it names nodes that do not take part: who asks them hears so.
+        let (more, guard) = Ports::free()?;
+        let held_at = loopback(more.cnaf);
+        let leads = [(); 2].map(|()| {
+            watch::Sender::new(Leads {
+                to: held_at,
+                breaks: true,
+            })
+        });
+        let link = Link::open(
+            loopback(world.ports.authority),
+            leads[0].subscribe(),
+            &tasks,
+            &over,
+        )
+        .await?;
 
         let clocks = Path::new(FAKETIME).exists();
         let program = std::env::current_exe()?;
         let mut authority = recipe(&world, Member::Authority, &program, authority_database.url());
-        let listen = ("UNEFOIS__LISTEN__MESH".to_owned(), authority_at.to_string());
+        let listen = ("UNEFOIS__LISTEN__MESH".to_owned(), held_at.to_string());
         authority.variables.push(listen);
         let given = give(&world, &authority, authority_database.url(), clamart.url(), count).await?;
+        let authority_at = loopback(more.clamart);
+        Link::open(authority_at, leads[1].subscribe(), &tasks, &over).await?;
 
         let unguarded = folder.path().join(UNGUARDED);
         std::os::unix::fs::symlink(&program, &unguarded)?;
@@ -92,23 +166,30 @@ impl Stage {
                 recipe.variables.extend(faketime(&file));
             }
         }
+        let (other, other_at) = beside(&world, &more, &authority);
+        let producer_at = loopback(world.ports.mesr);
         let mut stage = Self {
             link,
             authority_at,
-            producer_at: loopback(world.ports.mesr),
+            producer_at,
             world,
-            authority: (authority, None),
-            producer: (producer, None),
+            authorities: [Place::new(authority, held_at), Place::new(other, other_at)],
+            holder: 0,
+            producer: Place::new(producer, producer_at),
+            leads,
             authority_database,
             producer_database,
             clocks,
+            two: kind == Database::Postgres,
             folder,
+            _guard: guard,
             over,
             tasks,
         };
-        stage.start(Role::Authority)?;
+        let waits = stage.two;
+        stage.start(Role::Authority, waits)?;
         stage.ready(Role::Authority).await?;
-        stage.start(Role::Producer)?;
+        stage.start(Role::Producer, false)?;
         stage.ready(Role::Producer).await?;
         Ok((stage, given))
     }
@@ -121,36 +202,40 @@ impl Stage {
         }
     }
 
-    const fn place(&mut self, role: Role) -> &mut (Recipe, Option<Server>) {
+    fn place(&mut self, role: Role) -> &mut Place {
         match role {
-            Role::Authority => &mut self.authority,
+            Role::Authority => &mut self.authorities[self.holder],
             Role::Producer => &mut self.producer,
         }
     }
 
-    /// Starts a role's process, which does not run.
-    pub(crate) fn start(&mut self, role: Role) -> anyhow::Result<()> {
-        let (recipe, server) = self.place(role);
-        ensure!(server.is_none(), "it runs");
-        *server = Some(Server::start(recipe)?);
-        Ok(())
+    /// Starts a role's process, which does not run; an authority's `waits` for the epoch, or takes it.
+    pub(crate) fn start(&mut self, role: Role, waits: bool) -> anyhow::Result<()> {
+        self.place(role).start(waits)
     }
 
     /// Waits until a role may do its part.
     pub(crate) async fn ready(&mut self, role: Role) -> anyhow::Result<()> {
-        let server = self.place(role).1.as_mut();
-        server.context("it does not run")?.ready().await
+        self.place(role).running()?.ready().await
     }
 
     /// Stops a role in its tracks, or lets it go on.
     pub(crate) fn signal(&mut self, role: Role, signal: Signal) -> anyhow::Result<()> {
-        let server = self.place(role).1.as_ref();
-        server.context("it does not run")?.signal(signal)
+        self.place(role).running()?.signal(signal)
     }
 
     /// Kills a role's process.
     pub(crate) fn kill(&mut self, role: Role) -> anyhow::Result<()> {
-        self.place(role).1.take().context("it does not run")?.kill()
+        self.place(role).kill()
+    }
+
+    /// From now on the authority is held in this place, and everybody is led there; the producer's connections to where
+    /// it was are broken, or stay as long as their ends do.
+    pub(crate) fn move_to(&mut self, place: usize, breaks: bool) {
+        self.holder = place;
+        let to = self.authorities[place].at;
+        self.leads[0].send_replace(Leads { to, breaks });
+        self.leads[1].send_replace(Leads { to, breaks: true });
     }
 
     /// Sets the wall clock of a role's process wrong by these hours.
@@ -165,7 +250,7 @@ impl Stage {
     /// Ends both processes and all that was around them; their databases stay.
     pub(crate) async fn lower(&mut self) -> anyhow::Result<()> {
         for role in [Role::Producer, Role::Authority] {
-            if let Some(server) = self.place(role).1.take() {
+            if let Some(server) = self.place(role).server.take() {
                 server.stop().await?;
             }
         }
@@ -193,6 +278,34 @@ fn recipe(world: &World, member: Member, program: &Path, database: &str) -> Reci
         probe: loopback(world.ports.admin(member)),
         log: folder.join("log"),
     }
+}
+
+/// The authority's second place: one database, keys and directory, with addresses and an anchor of its own.
+fn beside(world: &World, ports: &Ports, authority: &Recipe) -> (Recipe, SocketAddr) {
+    let (at, probe) = (
+        loopback(ports.authority),
+        loopback(ports.admin(Member::Authority)),
+    );
+    let folder = world.folder(Member::Authority.name());
+    let mut recipe = authority.clone();
+    recipe.variables.extend(
+        [
+            ("UNEFOIS__LISTEN__MESH", at.to_string()),
+            ("UNEFOIS__LISTEN__PORTAL", loopback(ports.portal).to_string()),
+            (
+                "UNEFOIS__PUBLIC__LISTEN",
+                loopback(ports.public(Member::Authority)).to_string(),
+            ),
+            ("UNEFOIS__ADMIN__LISTEN", probe.to_string()),
+            (
+                "UNEFOIS__LEDGER__ANCHOR",
+                folder.join("second.anchor").display().to_string(),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    (recipe.probe, recipe.log) = (probe, folder.join("second.log"));
+    (recipe, at)
 }
 
 fn clock(folder: &Path, role: Role) -> PathBuf {

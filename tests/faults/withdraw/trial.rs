@@ -94,6 +94,8 @@ pub(crate) struct Scene {
     pub(crate) over: CancellationToken,
     /// When each token was asked for, and there.
     pub(crate) minted: Mutex<Vec<(Micros, Micros)>>,
+    /// When each withdrawal was asked for, and acknowledged.
+    pub(crate) withdrawn: Mutex<Vec<(Micros, Micros)>>,
 }
 
 /// One interleaving, as it went.
@@ -211,8 +213,7 @@ async fn mint(scene: &Scene, given: &Given) -> anyhow::Result<(Micros, Token)> {
             let began = SystemClock.now();
             match scene.consumer.mint(&given.refresh_token, &given.handle).await {
                 Ok(token) => {
-                    let mut minted = scene.minted.lock().unwrap_or_else(PoisonError::into_inner);
-                    minted.push((began, SystemClock.now()));
+                    note(&scene.minted, began);
                     return (began, token);
                 }
                 Err(_) => pause(AGAIN, &scene.over).await,
@@ -228,10 +229,20 @@ async fn mint(scene: &Scene, given: &Given) -> anyhow::Result<(Micros, Token)> {
     }
 }
 
+/// Something that began then is done.
+fn note(done: &Mutex<Vec<(Micros, Micros)>>, began: Micros) {
+    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+    done.push((began, SystemClock.now()));
+}
+
 /// Asks until it is acknowledged: asked twice, it is withdrawn once.
 async fn withdraw(scene: &Scene, given: &Given) -> anyhow::Result<()> {
     let asking = async {
-        while scene.consumer.withdraw(&given.grant).await.is_err() {
+        loop {
+            let began = SystemClock.now();
+            if scene.consumer.withdraw(&given.grant).await.is_ok() {
+                return note(&scene.withdrawn, began);
+            }
             pause(AGAIN, &scene.over).await;
         }
     };
