@@ -27,6 +27,7 @@ use unefois_core::effect::deadline_ms;
 use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_jose::jws;
+use unefois_store::authority::GrantId;
 use unefois_store::authority::effect::effect_missing;
 use unefois_store::authority::grant::Element;
 use unefois_store::authority::narrow::narrow;
@@ -100,8 +101,10 @@ struct State {
 
 /// What is withdrawn in one transaction.
 enum Change {
-    /// These handles, by whom.
-    Grants(Vec<Handle>, WithdrawnBy),
+    /// All that stands of this grant, by whom.
+    Grant(GrantId, WithdrawnBy),
+    /// This handle, by its person.
+    Element(Handle),
     /// This handle, for the narrower element that follows it.
     Narrow(Handle, Box<Element>),
     /// What is no single grant.
@@ -276,27 +279,28 @@ impl Revocation {
         deadline_ms(lease_ms).max(opens_in_ms)
     }
 
-    /// Withdraws handles and announces it; when it returns, that is durable. Those that this call has withdrawn:
-    /// others had been before.
+    /// Withdraws all that stands of a grant and announces it; when it returns, that is durable. The handles that this call
+    /// has withdrawn: others had been before. What takes an element's place at the same moment is withdrawn as well, or
+    /// finds that element withdrawn.
     ///
     /// Whoever asks may leave at any moment (a closed connection, a deadline): what has begun goes on without it, since
     /// a record that is committed and not announced would hold for tokens and be unknown to producers.
     pub(crate) async fn withdraw(
         self: &Arc<Self>,
-        handles: &[Handle],
+        grant: GrantId,
         by: WithdrawnBy,
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
-        let change = Change::Grants(handles.to_vec(), by);
-        let records = self.change(change, at).await?;
-        let fresh = records.into_iter().filter_map(|record| match record.withdrawal {
-            Withdrawal::Grant(handle) => Some(handle),
-            Withdrawal::Client(_)
-            | Withdrawal::ClientCert(_)
-            | Withdrawal::SigningKey(_)
-            | Withdrawal::AllBefore => None,
-        });
-        Ok(fresh.collect())
+        Ok(handles(self.change(Change::Grant(grant, by), at).await?))
+    }
+
+    /// Withdraws one element of a grant, as its person asks; as [`Self::withdraw`].
+    pub(crate) async fn withdraw_element(
+        self: &Arc<Self>,
+        handle: Handle,
+        at: Micros,
+    ) -> Result<Vec<Handle>, Error> {
+        Ok(handles(self.change(Change::Element(handle), at).await?))
     }
 
     /// Puts a narrower element in the place of a handle, which is withdrawn; as [`Self::withdraw`]. `false` where the handle
@@ -351,7 +355,11 @@ impl Revocation {
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
         let written = match change {
-            Change::Grants(handles, by) => store::withdraw(&mut tx, self.epoch, handles, *by, at).await?,
+            Change::Grant(id, by) => store::withdraw_grant(&mut tx, self.epoch, id, *by, at).await?,
+            Change::Element(handle) => {
+                let withdrawn = [(*handle, WithdrawnBy::Person)];
+                store::withdraw(&mut tx, self.epoch, &withdrawn, at).await?
+            }
             Change::Narrow(old, next) => narrow(&mut tx, self.epoch, old, next, at).await?,
             Change::Other(withdrawal) => {
                 store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
@@ -599,6 +607,18 @@ impl Revocation {
         // Nothing in a change may panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The handles that records withdraw.
+fn handles(records: Vec<Record>) -> Vec<Handle> {
+    let handle = |record: Record| match record.withdrawal {
+        Withdrawal::Grant(handle) => Some(handle),
+        Withdrawal::Client(_)
+        | Withdrawal::ClientCert(_)
+        | Withdrawal::SigningKey(_)
+        | Withdrawal::AllBefore => None,
+    };
+    records.into_iter().filter_map(handle).collect()
 }
 
 /// Reads the records from the log's head on to `head`, which `tx` has locked, leaving out what is too old to matter.

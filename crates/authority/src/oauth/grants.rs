@@ -103,29 +103,20 @@ impl Authority {
     }
 
     /// Ends every element of a grant that still stands: the record is announced, the entry `withdrawn` durable, when
-    /// it returns.
+    /// it returns. Those that ended before stay as they are.
     pub(crate) async fn end_grant(&self, id: &GrantId, by: WithdrawnBy) -> Result<(), Error> {
-        let (row, _) = grant_at_head(&self.db, id).await?.ok_or(Error::NotFound)?;
-        let handles: Vec<Handle> = row.elements.iter().map(|e| e.handle).collect();
-        self.withdraw(&row, &handles, by).await
+        let fresh = self.revocation.withdraw(*id, by, self.clock.now()).await?;
+        self.log_withdrawals(id, &fresh).await
     }
 
-    /// Ends these elements of a grant; those that ended before stay as they are.
-    pub(crate) async fn withdraw(
-        &self,
-        row: &GrantRow,
-        handles: &[Handle],
-        by: WithdrawnBy,
-    ) -> Result<(), Error> {
-        let fresh = self.revocation.withdraw(handles, by, self.clock.now()).await?;
+    /// Writes the entries of what has just been withdrawn of a grant: read anew, since elements may have taken the place of
+    /// others since it was read last.
+    async fn log_withdrawals(&self, id: &GrantId, fresh: &[Handle]) -> Result<(), Error> {
         let view = self.revocation.view();
         self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
-        for element in row
-            .elements
-            .iter()
-            .filter(|element| fresh.contains(&element.handle))
-        {
-            self.log_withdrawal(row, element, Event::Withdrawn).await?;
+        let (row, _) = grant_at_head(&self.db, id).await?.ok_or(Error::NotFound)?;
+        for element in row.elements.iter().filter(|e| fresh.contains(&e.handle)) {
+            self.log_withdrawal(&row, element).await?;
         }
         Ok(())
     }
@@ -146,7 +137,11 @@ impl Authority {
             return Ok(());
         }
         if units.is_empty() {
-            return self.withdraw(row, &[element.handle], WithdrawnBy::Person).await;
+            let fresh = self
+                .revocation
+                .withdraw_element(element.handle, self.clock.now())
+                .await?;
+            return self.log_withdrawals(&row.grant.id, &fresh).await;
         }
         let now = self.clock.now();
         let handle = Handle::draw(now, &*self.random);
@@ -166,9 +161,7 @@ impl Authority {
         if !self.revocation.narrow(element.handle, next, now).await? {
             return Ok(());
         }
-        let view = self.revocation.view();
-        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
-        self.log_withdrawal(row, element, Event::Narrowed).await
+        self.log_withdrawals(&row.grant.id, &[element.handle]).await
     }
 
     /// Writes the entries of withdrawals that stand but could not be logged in their time: the ledger was away, or
@@ -177,19 +170,23 @@ impl Authority {
         let before = self.clock.now().plus_ms(-UNLOGGED_MS);
         for row in withdrawal_unlogged(&self.db, before).await? {
             for element in &row.elements {
-                let narrowed = (element.withdrawn.as_ref()).is_some_and(|w| w.by == WithdrawnBy::Narrowed);
-                let event = if narrowed {
-                    Event::Narrowed
-                } else {
-                    Event::Withdrawn
-                };
-                self.log_withdrawal(&row, element, event).await?;
+                self.log_withdrawal(&row, element).await?;
             }
         }
         Ok(())
     }
 
-    async fn log_withdrawal(&self, row: &GrantRow, element: &Element, event: Event) -> Result<(), Error> {
+    async fn log_withdrawal(&self, row: &GrantRow, element: &Element) -> Result<(), Error> {
+        let event = match element.withdrawn.as_ref().map(|withdrawn| withdrawn.by) {
+            Some(WithdrawnBy::Narrowed) => Event::Narrowed,
+            Some(
+                WithdrawnBy::Person
+                | WithdrawnBy::Consumer
+                | WithdrawnBy::CodeReuse
+                | WithdrawnBy::Unrecorded,
+            ) => Event::Withdrawn,
+            None => return Ok(()),
+        };
         let details = details_of(element)?;
         let fact = Fact {
             edition: &self.published.edition(),

@@ -148,8 +148,7 @@ pub(crate) async fn withdraw(
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
     let row = authority.my_grant(&reader, &id).await?;
-    let handles: Vec<Handle> = row.elements.iter().map(|element| element.handle).collect();
-    authority.withdraw(&row, &handles, WithdrawnBy::Person).await?;
+    authority.end_grant(&row.grant.id, WithdrawnBy::Person).await?;
     Ok(pages::see_other(&format!("{}/arretee", address(&row))))
 }
 

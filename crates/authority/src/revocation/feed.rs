@@ -295,7 +295,7 @@ mod tests {
         grant_insert(&mut tx, &grant, &elements).await.unwrap();
         tx.commit().await.unwrap();
         let done = revocation
-            .withdraw(&handles, WithdrawnBy::Person, Micros::new(2))
+            .withdraw(grant.id, WithdrawnBy::Person, Micros::new(2))
             .await
             .unwrap();
         assert_eq!(done.len(), usize::from(count));

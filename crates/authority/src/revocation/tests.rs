@@ -98,9 +98,7 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
 
 /// Withdraws one handle; whether this call did it.
 async fn withdraw(revocation: &Arc<Revocation>, n: u8) -> Result<bool, Error> {
-    let done = revocation
-        .withdraw(&[handle(n)], WithdrawnBy::Person, SystemClock.now())
-        .await?;
+    let done = revocation.withdraw_element(handle(n), SystemClock.now()).await?;
     Ok(done == [handle(n)])
 }
 
@@ -119,15 +117,8 @@ async fn i3_what_was_committed_and_not_announced_is_announced(database: TestData
     // What a writer leaves that dies between its commit and its announcement.
     let behind = async |n| {
         let mut tx = revocation.db.begin().await.unwrap();
-        let handles = [handle(n)];
-        let done = store::withdraw(
-            &mut tx,
-            revocation.epoch,
-            &handles,
-            WithdrawnBy::Person,
-            SystemClock.now(),
-        )
-        .await;
+        let handles = [(handle(n), WithdrawnBy::Person)];
+        let done = store::withdraw(&mut tx, revocation.epoch, &handles, SystemClock.now()).await;
         done.unwrap().unwrap();
         tx.commit().await.unwrap();
     };
@@ -148,7 +139,7 @@ async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDataba
     let revocation = open(database.url()).await;
     let two_hours_ago = SystemClock.now().plus_ms(-log::KEPT_MS - 1);
     for (n, at) in [(1, two_hours_ago), (2, two_hours_ago), (3, SystemClock.now())] {
-        let done = revocation.withdraw(&[handle(n)], WithdrawnBy::Person, at).await;
+        let done = revocation.withdraw_element(handle(n), at).await;
         done.unwrap();
     }
     let (clock, keys, tasks) = (Arc::new(SystemClock), Arc::new(keys()), TaskTracker::new());

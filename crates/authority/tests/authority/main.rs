@@ -21,6 +21,7 @@ mod provider;
 #[expect(dead_code, reason = "other tests use the other faults")]
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
+mod race;
 mod refusals;
 mod restored;
 mod withdrawal;

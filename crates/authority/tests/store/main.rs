@@ -10,6 +10,7 @@ use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
+use unefois_store::authority::narrow;
 use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation;
@@ -20,6 +21,7 @@ use unefois_store::{Component, Db, Tx};
 both_databases![
     a_superseded_process_withdraws_nothing,
     withdrawals_race_to_one_number_each,
+    a_withdrawal_of_a_grant_waits_for_what_takes_an_elements_place,
     a_code_is_used_once_whoever_races,
     a_request_and_a_state_are_taken_once,
     a_grant_shows_its_withdrawal_or_an_earlier_head,
@@ -97,8 +99,11 @@ async fn take_epoch(db: &Db) -> Head {
 
 async fn withdraw(db: &Db, epoch: u64, handles: &[u8]) -> Option<Head> {
     let mut tx = db.begin().await.unwrap();
-    let handles: Vec<Handle> = handles.iter().map(|n| handle(*n)).collect();
-    let done = revocation::withdraw(&mut tx, epoch, &handles, WithdrawnBy::Person, at(5))
+    let handles: Vec<_> = handles
+        .iter()
+        .map(|n| (handle(*n), WithdrawnBy::Person))
+        .collect();
+    let done = revocation::withdraw(&mut tx, epoch, &handles, at(5))
         .await
         .unwrap();
     let (_, head) = done?;
@@ -165,6 +170,45 @@ async fn use_code(db: &Db, client: &ParticipantId, publisher: Option<&Participan
     let used = grant::code_use(&mut tx, &hash(1), by, at(1)).await.unwrap();
     tx.commit().await.unwrap();
     used
+}
+
+async fn a_withdrawal_of_a_grant_waits_for_what_takes_an_elements_place(database: TestDatabase) {
+    let db = open(&database).await;
+    let id = granted(&db, 1, &[1, 2]).await;
+    let old = take_epoch(&db).await.epoch;
+    let epoch = take_epoch(&db).await.epoch;
+    let next = Element {
+        handle: handle(3),
+        details: "{}".to_owned(),
+        left_out: Vec::new(),
+        withdrawn: None,
+        followed_by: None,
+    };
+    let mut narrowing = db.begin().await.unwrap();
+    let narrowed = narrow::narrow(&mut narrowing, epoch, &handle(1), &next, at(4)).await;
+    assert_eq!(narrowed.unwrap().unwrap().0.len(), 1);
+    let stop = async |epoch| {
+        let mut tx = db.begin().await.unwrap();
+        let stopped = revocation::withdraw_grant(&mut tx, epoch, &id, WithdrawnBy::Person, at(5));
+        let (records, _) = stopped.await.unwrap()?;
+        tx.commit().await.unwrap();
+        Some(records.len())
+    };
+    let (stopped, committed) = tokio::join!(stop(epoch), narrowing.commit());
+    committed.unwrap();
+    assert_eq!(stopped, Some(2), "the one that stood, and the one that had come");
+    let (row, _) = grant::grant_at_head(&db, &id).await.unwrap().unwrap();
+    let by: Vec<_> = row
+        .elements
+        .iter()
+        .map(|e| e.withdrawn.as_ref().unwrap().by)
+        .collect();
+    assert_eq!(
+        by,
+        [WithdrawnBy::Narrowed, WithdrawnBy::Person, WithdrawnBy::Person]
+    );
+    assert_eq!(stop(old).await, None, "superseded");
+    assert_eq!(stop(epoch).await, Some(0), "nothing is left");
 }
 
 async fn a_code_is_used_once_whoever_races(database: TestDatabase) {

@@ -3,7 +3,7 @@
 use unefois_core::Micros;
 use unefois_core::revocation::Record;
 
-use super::revocation::{RecordRow, record_of};
+use super::revocation::{RecordRow, hold, record_of};
 use crate::{Db, Error, Tx, on, read, to_i64, to_u64};
 
 /// What became of a proof.
@@ -25,14 +25,13 @@ pub async fn effect_insert(
     effective_at: Micros,
     effect: &[u8],
 ) -> Result<Written, Error> {
-    // The row's lock makes whoever takes the epoch wait for this transaction.
-    const HELD: &str = "UPDATE revocation_head SET epoch = epoch WHERE epoch = $1";
     const SQL: &str = "INSERT INTO revocation_effect (seq, effective_at, effect) VALUES ($1, $2, $3) \
          ON CONFLICT (seq) DO NOTHING";
-    let (epoch, seq) = (to_i64(epoch)?, to_i64(seq)?);
-    if on!(tx, c => sqlx::query(HELD).bind(epoch).execute(c).await?.rows_affected()) == 0 {
+    // Whoever takes the epoch waits for this transaction.
+    if !hold(tx, epoch).await? {
         return Ok(Written::Superseded);
     }
+    let seq = to_i64(seq)?;
     let rows = on!(tx, c => {
         sqlx::query(SQL).bind(seq).bind(effective_at.get()).bind(effect).execute(c).await?.rows_affected()
     });

@@ -26,7 +26,7 @@ pub async fn narrow(
          FROM grant_element e WHERE handle = $1";
     const FOLLOW: &str = "UPDATE grant_element SET followed_by = $2 WHERE handle = $1";
     // The withdrawal is the lock: of two that end the element at once, one finds it standing.
-    let done = withdraw(tx, epoch, &[*old], WithdrawnBy::Narrowed, at).await?;
+    let done = withdraw(tx, epoch, &[(*old, WithdrawnBy::Narrowed)], at).await?;
     if done.as_ref().is_none_or(|(records, _)| records.is_empty()) {
         return Ok(done);
     }

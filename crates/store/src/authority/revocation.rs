@@ -3,7 +3,7 @@
 use unefois_core::revocation::{Head, Record, RecordPlace, Withdrawal, chain};
 use unefois_core::{Handle, Micros, ParticipantId, Sha256, WithdrawnBy};
 
-use super::word;
+use super::{GrantId, word};
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
 type HeadRow = (i64, i64, Vec<u8>);
@@ -177,22 +177,67 @@ async fn record_insert(tx: &mut Tx, record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-/// Withdraws handles: marks the elements and writes one record a handle, in the caller's transaction.
+/// Withdraws handles, each by whom: marks the elements and writes one record a handle, in the caller's transaction.
 ///
 /// The records written, those of handles withdrawn before left out, and the head after them; `None` if this process
 /// does not hold the epoch, and then the caller rolls back.
 pub async fn withdraw(
     tx: &mut Tx,
     epoch: u64,
-    handles: &[Handle],
+    handles: &[(Handle, WithdrawnBy)],
+    at: Micros,
+) -> Result<Option<(Vec<Record>, Head)>, Error> {
+    match hold(tx, epoch).await? {
+        true => mark(tx, epoch, handles, at).await,
+        false => Ok(None),
+    }
+}
+
+/// As [`withdraw`], all that stands of a grant: elements that have taken the place of others meanwhile too.
+pub async fn withdraw_grant(
+    tx: &mut Tx,
+    epoch: u64,
+    grant: &GrantId,
     by: WithdrawnBy,
+    at: Micros,
+) -> Result<Option<(Vec<Record>, Head)>, Error> {
+    const STANDING: &str =
+        "SELECT handle FROM grant_element WHERE grant_id = $1 AND withdrawn_at IS NULL ORDER BY position";
+    if !hold(tx, epoch).await? {
+        return Ok(None);
+    }
+    let id = &grant.as_bytes()[..];
+    let standing = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(STANDING).bind(id).fetch_all(c).await?);
+    let handles = standing.into_iter().map(|handle| {
+        let handle = to_array(handle, "grant_element.handle").map(Handle::from_bytes)?;
+        Ok((handle, by))
+    });
+    let handles: Vec<_> = handles.collect::<Result<_, Error>>()?;
+    mark(tx, epoch, &handles, at).await
+}
+
+/// Makes every other writer of the log wait until this transaction ends, so that what is read in it stays; `false` if this
+/// process does not hold the epoch.
+///
+/// It is what a transaction that withdraws or proves does first: two that took the head after an element could each wait
+/// for the other.
+pub(super) async fn hold(tx: &mut Tx, epoch: u64) -> Result<bool, Error> {
+    const HELD: &str = "UPDATE revocation_head SET epoch = epoch WHERE epoch = $1";
+    let epoch = to_i64(epoch)?;
+    Ok(on!(tx, c => sqlx::query(HELD).bind(epoch).execute(c).await?.rows_affected()) == 1)
+}
+
+async fn mark(
+    tx: &mut Tx,
+    epoch: u64,
+    handles: &[(Handle, WithdrawnBy)],
     at: Micros,
 ) -> Result<Option<(Vec<Record>, Head)>, Error> {
     const MARK: &str = "UPDATE grant_element SET withdrawn_at = $2, withdrawn_by = $3 \
          WHERE handle = $1 AND withdrawn_at IS NULL";
     const PLACE: &str = "UPDATE grant_element SET withdrawn_epoch = $2, withdrawn_seq = $3 WHERE handle = $1";
     let mut fresh = Vec::new();
-    for handle in handles {
+    for (handle, by) in handles {
         let key = &handle.as_bytes()[..];
         let rows = on!(tx, c => sqlx::query(MARK).bind(key).bind(at.get()).bind(by.as_str()).execute(c).await?.rows_affected());
         if rows == 1 {
