@@ -29,8 +29,7 @@ use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, S
 use unefois_jose::jws;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::effect::effect_missing;
-use unefois_store::authority::grant::Element;
-use unefois_store::authority::narrow::narrow;
+use unefois_store::authority::narrow::{Narrowing, narrow};
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
 
@@ -103,10 +102,8 @@ struct State {
 enum Change {
     /// All that stands of this grant, by whom.
     Grant(GrantId, WithdrawnBy),
-    /// This handle, by its person.
-    Element(Handle),
-    /// This handle, for the narrower element that follows it.
-    Narrow(Handle, Box<Element>),
+    /// These elements of one grant, each for the narrower one that follows it.
+    Narrow(Vec<Narrowing>),
     /// What is no single grant.
     Other(Withdrawal),
 }
@@ -294,25 +291,14 @@ impl Revocation {
         Ok(handles(self.change(Change::Grant(grant, by), at).await?))
     }
 
-    /// Withdraws one element of a grant, as its person asks; as [`Self::withdraw`].
-    pub(crate) async fn withdraw_element(
-        self: &Arc<Self>,
-        handle: Handle,
-        at: Micros,
-    ) -> Result<Vec<Handle>, Error> {
-        Ok(handles(self.change(Change::Element(handle), at).await?))
-    }
-
-    /// Puts a narrower element in the place of a handle, which is withdrawn; as [`Self::withdraw`]. `false` where the handle
-    /// had been withdrawn before: then nothing is changed.
+    /// Puts narrower elements in the places of others, all at once; as [`Self::withdraw`]. One that had been withdrawn before
+    /// stays as it is.
     pub(crate) async fn narrow(
         self: &Arc<Self>,
-        old: Handle,
-        next: Element,
+        narrowings: Vec<Narrowing>,
         at: Micros,
-    ) -> Result<bool, Error> {
-        let records = self.change(Change::Narrow(old, Box::new(next)), at).await?;
-        Ok(!records.is_empty())
+    ) -> Result<Vec<Handle>, Error> {
+        Ok(handles(self.change(Change::Narrow(narrowings), at).await?))
     }
 
     /// Withdraws what is no single grant and announces it; when it returns, that is durable. As [`Self::withdraw`], it goes
@@ -356,11 +342,7 @@ impl Revocation {
         let mut tx = self.db.begin().await?;
         let written = match change {
             Change::Grant(id, by) => store::withdraw_grant(&mut tx, self.epoch, id, *by, at).await?,
-            Change::Element(handle) => {
-                let withdrawn = [(*handle, WithdrawnBy::Person)];
-                store::withdraw(&mut tx, self.epoch, &withdrawn, at).await?
-            }
-            Change::Narrow(old, next) => narrow(&mut tx, self.epoch, old, next, at).await?,
+            Change::Narrow(narrowings) => narrow(&mut tx, self.epoch, narrowings, at).await?,
             Change::Other(withdrawal) => {
                 store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
             }

@@ -14,6 +14,7 @@ use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
     Element, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
 };
+use unefois_store::authority::narrow::Narrowing;
 
 use super::client::Client;
 use super::mint::{details_of, stands};
@@ -121,30 +122,33 @@ impl Authority {
         Ok(())
     }
 
-    /// Leaves optional units out of an element: its handle is withdrawn, and the asker gets the one that follows at its
-    /// next refresh. Nothing happens where nothing would be left out, or where the element has ended meanwhile; an element
-    /// of which nothing would be left is withdrawn.
-    pub(crate) async fn narrow(
+    /// Puts narrower elements in the places of others, all at once: their handles are withdrawn, and the asker gets those
+    /// that follow at its next refresh. An element that has ended meanwhile stays as it is.
+    pub(crate) async fn narrow(&self, id: &GrantId, narrowings: Vec<Narrowing>) -> Result<(), Error> {
+        if narrowings.is_empty() {
+            return Ok(());
+        }
+        let fresh = self.revocation.narrow(narrowings, self.clock.now()).await?;
+        self.log_withdrawals(id, &fresh).await
+    }
+
+    /// What becomes of an element without those of its optional units that are not `kept`; `None` where it stays whole.
+    pub(crate) fn narrowing(
         &self,
-        row: &GrantRow,
         element: &Element,
         kept: impl Fn(&UnitName) -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Narrowing>, Error> {
         let details = details_of(element)?;
         let (units, out): (Vec<_>, Vec<_>) = (details.units.iter().cloned())
             .partition(|asked| asked.need == Need::Required || kept(&asked.unit));
         if out.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let old = element.handle;
         if units.is_empty() {
-            let fresh = self
-                .revocation
-                .withdraw_element(element.handle, self.clock.now())
-                .await?;
-            return self.log_withdrawals(&row.grant.id, &fresh).await;
+            return Ok(Some(Narrowing { old, next: None }));
         }
-        let now = self.clock.now();
-        let handle = Handle::draw(now, &*self.random);
+        let handle = Handle::draw(self.clock.now(), &*self.random);
         let details = AuthorizationDetails {
             units,
             gh: Some(handle),
@@ -158,10 +162,8 @@ impl Authority {
             withdrawn: None,
             followed_by: None,
         };
-        if !self.revocation.narrow(element.handle, next, now).await? {
-            return Ok(());
-        }
-        self.log_withdrawals(&row.grant.id, &[element.handle]).await
+        let next = Some(next);
+        Ok(Some(Narrowing { old, next }))
     }
 
     /// Writes the entries of withdrawals that stand but could not be logged in their time: the ledger was away, or

@@ -45,7 +45,7 @@ pub(crate) async fn ask(
     pages::show(&authority, &reader, &page).await
 }
 
-/// `POST /autorisations/{id}/limiter`: leaves out what was unticked. A part that the form did not show stays as it is:
+/// `POST /autorisations/{id}/limiter`: leaves out what was unticked, all of it or nothing. A part that the form did not show stays as it is:
 /// another tab may have narrowed it meanwhile.
 pub(crate) async fn narrow(
     State(authority): Shared,
@@ -57,12 +57,14 @@ pub(crate) async fn narrow(
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
     let row = authority.my_grant(&reader, &id).await?;
+    let mut narrowings = Vec::new();
     for (n, element, _) in in_force(&row, authority.clock.now())? {
         if posted.has(&shown(n)) {
             let kept = |unit: &_| posted.has(&words::field(n, unit));
-            authority.narrow(&row, element, kept).await?;
+            narrowings.extend(authority.narrowing(element, kept)?);
         }
     }
+    authority.narrow(&row.grant.id, narrowings).await?;
     Ok(pages::see_other(&address(&row)))
 }
 

@@ -7,7 +7,7 @@ use unefois_jose::{Pkcs8, SystemRandom};
 use unefois_mesh::SystemClock;
 use unefois_store::Component;
 use unefois_store::authority::grant::{Element, Grant, grant_at_head, grant_insert};
-use unefois_store::authority::{GrantId, PersonUid, person};
+use unefois_store::authority::{PersonUid, person};
 
 use self::proxy::{Fault, Hold, Proxy};
 use super::*;
@@ -96,9 +96,14 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
     Arc::new(revocation.unwrap())
 }
 
+fn nothing_left(n: u8) -> Vec<Narrowing> {
+    let (old, next) = (handle(n), None);
+    vec![Narrowing { old, next }]
+}
+
 /// Withdraws one handle; whether this call did it.
 async fn withdraw(revocation: &Arc<Revocation>, n: u8) -> Result<bool, Error> {
-    let done = revocation.withdraw_element(handle(n), SystemClock.now()).await?;
+    let done = revocation.narrow(nothing_left(n), SystemClock.now()).await?;
     Ok(done == [handle(n)])
 }
 
@@ -139,7 +144,7 @@ async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDataba
     let revocation = open(database.url()).await;
     let two_hours_ago = SystemClock.now().plus_ms(-log::KEPT_MS - 1);
     for (n, at) in [(1, two_hours_ago), (2, two_hours_ago), (3, SystemClock.now())] {
-        let done = revocation.withdraw_element(handle(n), at).await;
+        let done = revocation.narrow(nothing_left(n), at).await;
         done.unwrap();
     }
     let (clock, keys, tasks) = (Arc::new(SystemClock), Arc::new(keys()), TaskTracker::new());

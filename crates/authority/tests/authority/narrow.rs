@@ -1,7 +1,7 @@
 //! Leaving out a part of what was granted.
 
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use unefois_core::Event;
 
 use crate::both_databases;
@@ -9,7 +9,10 @@ use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::kit::{Answer, Kit, form, set};
 
-both_databases![a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows];
+both_databases![
+    parts_are_limited_together_though_nothing_can_be_logged,
+    a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows
+];
 
 fn handle(answer: &Answer) -> String {
     answer.json["authorization_details"][0]["gh"]
@@ -45,6 +48,35 @@ async fn post(browser: &mut Browser, address: &str, csrf: &str, fields: &str) ->
         .post(address, &format!("csrf={csrf}{fields}"))
         .await
         .status
+}
+
+async fn parts_are_limited_together_though_nothing_can_be_logged(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.parameters();
+    let mut student = kit.student();
+    student["units"] = json!([
+        {"unit": "inscription", "need": "required"}, {"unit": "etablissement", "need": "optional"}
+    ]);
+    let both = json!([kit.element(), student]).to_string();
+    set(&mut parameters, "authorization_details", Some(both));
+    let mut browser = kit.browser();
+    let ticks = "&e0.composition=1&e1.etablissement=1";
+    let code = kit.grant(&mut browser, &parameters, ticks).await;
+    let given = kit.redeem(&code).await;
+    let id = given.json["grant_id"].as_str().unwrap().to_owned();
+    let narrow = format!("/autorisations/{id}/limiter");
+    let csrf = browser.get(&narrow).await.csrf();
+
+    kit.running.ledger().close().await;
+    let failed = post(&mut browser, &narrow, &csrf, "&p0=1&p1=1").await;
+    assert!(failed.is_server_error(), "{failed}");
+    let kit = kit.restart(|_, _| {}).await;
+    let shown = kit.call(Method::GET, &format!("/as/grants/{id}"), "").await;
+    let standing = shown.json["authorization_details"].as_array().unwrap();
+    let units: Vec<&Value> = standing.iter().map(|details| &details["units"]).collect();
+    let required = |unit: &str| json!([{"unit": unit, "need": "required"}]);
+    assert_eq!(units, [&required("valeur"), &required("inscription")]);
+    kit.stop().await;
 }
 
 async fn a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows(database: TestDatabase) {

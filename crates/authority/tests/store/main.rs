@@ -10,7 +10,7 @@ use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
-use unefois_store::authority::narrow;
+use unefois_store::authority::narrow::{Narrowing, narrow};
 use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation;
@@ -185,7 +185,11 @@ async fn a_withdrawal_of_a_grant_waits_for_what_takes_an_elements_place(database
         followed_by: None,
     };
     let mut narrowing = db.begin().await.unwrap();
-    let narrowed = narrow::narrow(&mut narrowing, epoch, &handle(1), &next, at(4)).await;
+    let one = Narrowing {
+        old: handle(1),
+        next: Some(next),
+    };
+    let narrowed = narrow(&mut narrowing, epoch, &[one], at(4)).await;
     assert_eq!(narrowed.unwrap().unwrap().0.len(), 1);
     let stop = async |epoch| {
         let mut tx = db.begin().await.unwrap();
