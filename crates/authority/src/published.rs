@@ -13,6 +13,7 @@ use unefois_jose::directory::{self, DirectoryRefused};
 use unefois_mesh::{DirectoryConfig, Peer, PeerGate, admit};
 
 use crate::Error;
+use crate::revocation::InForce;
 
 /// The directory or catalogue cannot be taken up; the one in use stays.
 #[derive(Debug, thiserror::Error)]
@@ -133,4 +134,15 @@ fn read(config: &DirectoryConfig, pin: &Thumbprint) -> Result<Edition, PublishEr
         jws,
         catalogue_bytes: catalogue_bytes.into(),
     })
+}
+impl InForce for Published {
+    fn lease_ms(&self) -> u32 {
+        self.current.load().directory.lease_ms()
+    }
+
+    fn lists(&self, kid: &str) -> bool {
+        let edition = self.current.load();
+        let keys = &edition.directory.authority().token_keys;
+        keys.iter().any(|key| key.kid() == kid)
+    }
 }

@@ -49,8 +49,13 @@ const FRESH_MS: i64 = 500;
 /// answers until [`FRESH_MS`] after its last heartbeat.
 const SUPERSEDED_MS: i64 = FRESH_MS + 100;
 
-/// How long a lease lasts, in milliseconds, as the directory in force says.
-pub(crate) type LeaseMs = Arc<dyn Fn() -> u32 + Send + Sync>;
+/// What the directory in force says.
+pub(crate) trait InForce: Send + Sync {
+    /// How long a lease lasts, in milliseconds.
+    fn lease_ms(&self) -> u32;
+    /// Whether a token signed with this key may be believed.
+    fn lists(&self, kid: &str) -> bool;
+}
 
 /// The log as this process, the holder of one epoch, writes it.
 pub(crate) struct Revocation {
@@ -67,7 +72,7 @@ pub(crate) struct Revocation {
     moved: Notify,
     /// Some proof of effect was written.
     proved: tokio::sync::watch::Sender<()>,
-    lease_ms: LeaseMs,
+    in_force: Arc<dyn InForce>,
     /// The longest lease that an older epoch may have given.
     inherited_ms: u32,
     /// The longest lease that this one may give: the database knows of it.
@@ -127,9 +132,9 @@ impl Taken {
         (head, inherited_ms): (Head, u32),
         mine_ms: u32,
         sent: Boot,
-        clock: &dyn Clock,
+        (clock, in_force): (&dyn Clock, &dyn InForce),
     ) -> Result<Self, Error> {
-        let log = read(&mut tx, Log::empty(), head, clock.now()).await?;
+        let log = read(&mut tx, Log::empty(), head, (clock, in_force)).await?;
         let waiting = missing(&mut tx).await?;
         let starts = store::starts(&mut tx).await?.into_iter();
         let starts = starts.map(|(participant, origin, boot)| LeaseKey {
@@ -163,13 +168,13 @@ impl Revocation {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         tasks: TaskTracker,
-        lease_ms: LeaseMs,
+        in_force: Arc<dyn InForce>,
     ) -> Result<Self, Error> {
-        let (sent, mine_ms) = (clock.boottime(), lease_ms());
+        let (sent, mine_ms) = (clock.boottime(), in_force.lease_ms());
         let mut tx = db.begin().await?;
         let epoch = store::epoch_take(&mut tx, mine_ms, clock.now()).await?;
-        let taken = Taken::up(tx, epoch, mine_ms, sent, &*clock).await?;
-        Ok(Self::holding(db, clock, keys, tasks, lease_ms, taken))
+        let taken = Taken::up(tx, epoch, mine_ms, sent, (&*clock, &*in_force)).await?;
+        Ok(Self::holding(db, clock, keys, tasks, in_force, taken))
     }
 
     fn holding(
@@ -177,7 +182,7 @@ impl Revocation {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         tasks: TaskTracker,
-        lease_ms: LeaseMs,
+        in_force: Arc<dyn InForce>,
         taken: Taken,
     ) -> Self {
         let Taken {
@@ -214,7 +219,7 @@ impl Revocation {
             }),
             moved: Notify::new(),
             proved: tokio::sync::watch::Sender::new(()),
-            lease_ms,
+            in_force,
             inherited_ms,
             longest_ms: AtomicU32::new(mine_ms),
             opens_at,
@@ -271,7 +276,10 @@ impl Revocation {
 
     /// How long a withdrawal recorded now takes at most to take effect, in milliseconds, while the database answers.
     pub(crate) fn bound_ms(&self) -> i64 {
-        let lease_ms = (self.lease_ms)().max(self.longest_ms.load(Ordering::Acquire));
+        let lease_ms = self
+            .in_force
+            .lease_ms()
+            .max(self.longest_ms.load(Ordering::Acquire));
         let opens_in_ms = self.opens_at.micros_since(self.clock.boottime()) / 1_000 + 1;
         deadline_ms(lease_ms).max(opens_in_ms)
     }
@@ -386,7 +394,7 @@ impl Revocation {
     #[must_use]
     fn publish(&self, records: &[Record], head: Head) -> bool {
         let mut state = self.state();
-        if !state.log.extend(records, head) {
+        if !state.log.extend(records, head, self.clock.boottime()) {
             return false;
         }
         for record in records {
@@ -394,7 +402,9 @@ impl Revocation {
             state.barrier.publish(place);
             state.waiting.insert(place, record.clone());
         }
-        state.log.prune(self.clock.now());
+        state
+            .log
+            .prune(self.clock.boottime(), |kid| self.in_force.lists(kid));
         drop(state);
         self.moved.notify_one();
         self.head.send_if_modified(|told| {
@@ -415,7 +425,9 @@ impl Revocation {
             {
                 return Ok((*head, Arc::clone(text)));
             }
-            state.log.prune(self.clock.now());
+            state
+                .log
+                .prune(self.clock.boottime(), |kid| self.in_force.lists(kid));
             state.log.snapshot()
         };
         if message.records.len() > MAX_RECORDS {
@@ -467,14 +479,17 @@ impl Revocation {
             store::start_keep(&mut tx, &lease.participant, &lease.origin, lease.boot).await?;
             tx.commit().await?;
         }
-        self.state().barrier.opened(lease);
+        self.state().barrier.opened(lease, self.clock.boottime());
         Ok(())
     }
 
     /// Registers that a ping is answered with the head `told`; for how long the answer holds, or `None` where the head
     /// has moved on: the reader is told of the rest first.
     fn answer(&self, lease: &LeaseKey, told: Head, received: Boot, log: (u64, Sha256)) -> Option<u32> {
-        let lease_ms = (self.lease_ms)().min(self.longest_ms.load(Ordering::Acquire));
+        let lease_ms = self
+            .in_force
+            .lease_ms()
+            .min(self.longest_ms.load(Ordering::Acquire));
         let (size, root) = log;
         let asked = Asked {
             received,
@@ -531,7 +546,10 @@ impl Revocation {
     /// database is announced: the outcome of a COMMIT may have been unknown when it was asked.
     async fn heartbeat(&self) -> Result<bool, Error> {
         let told = self.view().seq;
-        let longest = (self.lease_ms)().max(self.longest_ms.load(Ordering::Acquire));
+        let longest = self
+            .in_force
+            .lease_ms()
+            .max(self.longest_ms.load(Ordering::Acquire));
         let in_force = match self.clock.boottime() > self.opens_at {
             true => longest,
             false => longest.max(self.inherited_ms),
@@ -604,7 +622,12 @@ fn handles(records: Vec<Record>) -> Vec<Handle> {
 }
 
 /// Reads the records from the log's head on to `head`, which `tx` has locked, leaving out what is too old to matter.
-async fn read(tx: &mut Tx, mut log: Log, head: Head, now: Micros) -> Result<Log, Error> {
+async fn read(
+    tx: &mut Tx,
+    mut log: Log,
+    head: Head,
+    (clock, in_force): (&dyn Clock, &dyn InForce),
+) -> Result<Log, Error> {
     const PAGE: u64 = 10_000;
     loop {
         let (_, records) = store::log(tx, log.head().seq, log.head().seq + PAGE).await?;
@@ -612,10 +635,10 @@ async fn read(tx: &mut Tx, mut log: Log, head: Head, now: Micros) -> Result<Log,
             PAGE => records.iter().fold(log.head(), |head, record| head.after(record)),
             _ => head,
         };
-        if !log.extend(&records, reached) {
+        if !log.extend(&records, reached, clock.boottime()) {
             return Err(Error::Stored);
         }
-        log.prune(now);
+        log.prune_read(clock.now(), |kid| in_force.lists(kid));
         if reached == head {
             return Ok(log);
         }

@@ -34,7 +34,7 @@ use crate::limiter::Limiter;
 use crate::login::HttpError;
 use crate::portal::{Site, ThemeError};
 use crate::published::PublishError;
-use crate::revocation::{Effects, LeaseMs, Revocation, WatchRevocations};
+use crate::revocation::{Effects, InForce, Revocation, WatchRevocations};
 use crate::service::Authority;
 use crate::{Error, router};
 use prepared::{origin, text};
@@ -261,12 +261,12 @@ impl Prepared {
             Ok::<_, StartError>((ledger, inquiry))
         };
         let epoch = async {
-            let leases = Arc::clone(&published);
-            let lease_ms: LeaseMs = Arc::new(move || leases.edition().directory.lease_ms());
+            let followed = Arc::clone(&published);
+            let in_force: Arc<dyn InForce> = followed;
             let (db, clock, keys, tasks) = (db.clone(), Arc::clone(&clock), Arc::clone(&keys), tasks.clone());
             let held = match config.authority.standby {
-                true => Revocation::take_over(db, clock, keys, tasks.clone(), lease_ms).await,
-                false => Revocation::start(db, clock, keys, tasks.clone(), lease_ms)
+                true => Revocation::take_over(db, clock, keys, tasks.clone(), in_force).await,
+                false => Revocation::start(db, clock, keys, tasks.clone(), in_force)
                     .await
                     .map_err(StartError::Revocation)?,
             };

@@ -1,7 +1,8 @@
 //! The log of withdrawals: its records, their hash chain, and a reader's view of it.
 //!
-//! A record at place S kills every matching token whose `rvk` is before S. All comparisons are on (epoch, seq); no
-//! clock takes part. Records travel signed, as [`SignedRecords`] in a JWS whose signature the caller has checked.
+//! A record at place S kills every matching token whose `rvk` is before S; that of a signing key kills every token of that
+//! key, since whoever stole the key writes the `rvk`. All comparisons are on (epoch, seq); no clock takes part. Records
+//! travel signed, as [`SignedRecords`] in a JWS whose signature the caller has checked.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +24,7 @@ pub enum Withdrawal {
     Client(ParticipantId),
     /// All tokens bound to one certificate (its `x5t#S256`).
     ClientCert(String),
-    /// All tokens signed by one key (its `kid`).
+    /// All tokens signed by one key (its `kid`), for good.
     SigningKey(String),
     /// All tokens minted before this record.
     AllBefore,
@@ -62,7 +63,7 @@ impl Record {
             Withdrawal::Grant(handle) => *handle == token.gh,
             Withdrawal::Client(client) => *client == token.client_id || Some(*client) == token.act_client,
             Withdrawal::ClientCert(x5t) => *x5t == token.cnf.x5t_s256,
-            Withdrawal::SigningKey(signed) => signed == kid,
+            Withdrawal::SigningKey(signed) => return signed == kid,
             Withdrawal::AllBefore => true,
         };
         matches && RevocationView::from(self.place) > token.rvk
@@ -300,8 +301,9 @@ impl Withdrawals {
     }
 
     /// Whether a record kills this token: one that matches its handle, client (or the publisher acting for it),
-    /// certificate or signing key (`kid`), or that ends everything, at a place after the token's `rvk`.
+    /// certificate, or that ends everything, at a place after the token's `rvk`; or one of its signing key (`kid`).
     pub fn kills(&self, token: &AccessTokenClaims, kid: &str) -> bool {
+        let stolen = Withdrawal::SigningKey(kid.to_owned());
         let killed = |what: Withdrawal| self.last.get(&what).is_some_and(|place| *place > token.rvk);
         killed(Withdrawal::Grant(token.gh))
             || killed(Withdrawal::Client(token.client_id))
@@ -309,7 +311,7 @@ impl Withdrawals {
                 .act_client
                 .is_some_and(|publisher| killed(Withdrawal::Client(publisher)))
             || killed(Withdrawal::ClientCert(token.cnf.x5t_s256.clone()))
-            || killed(Withdrawal::SigningKey(kid.to_owned()))
+            || self.last.contains_key(&stolen)
             || killed(Withdrawal::AllBefore)
     }
 

@@ -112,16 +112,18 @@ impl Barrier {
         newest.is_some_and(|newest| *newest >= lease.boot)
     }
 
-    /// A process has opened its view: the newest start of its log is known.
-    pub(crate) fn opened(&mut self, lease: &LeaseKey) {
+    /// A process has opened its view: the newest start of its log is known. Starts that are over go, so that whoever opens
+    /// again and again as another start keeps no more than those of one lease's time.
+    pub(crate) fn opened(&mut self, lease: &LeaseKey, now: Boot) {
         self.heard(lease);
         self.leases.entry(lease.clone()).or_insert(None);
+        self.forget_over(now);
     }
 
     /// An answer with the present head leaves now.
     pub(crate) fn answer(&mut self, lease: &LeaseKey, asked: Asked) {
         if !self.leases.contains_key(lease) {
-            self.opened(lease);
+            self.opened(lease, asked.received);
         }
         let answered = Answered {
             deadline: asked.received.plus_ms(deadline_ms(asked.lease_ms)),
@@ -232,10 +234,14 @@ impl Barrier {
         }
     }
 
-    /// Forgets a record that has taken effect, and the starts that are over: replaced by a newer one and past their
-    /// deadline.
+    /// Forgets a record that has taken effect.
     pub(crate) fn forget(&mut self, place: RevocationView, now: Boot) {
         self.pending.remove(&place);
+        self.forget_over(now);
+    }
+
+    /// Forgets the starts that are over: replaced by a newer one and past their deadline.
+    fn forget_over(&mut self, now: Boot) {
         let leases = std::mem::take(&mut self.leases);
         let mut kept = leases.into_iter().peekable();
         while let Some((lease, answered)) = kept.next() {
@@ -325,7 +331,7 @@ mod tests {
         let mut barrier = Barrier::new(at(1_600));
         barrier.take_up(place(1));
         barrier.publish(place(2));
-        barrier.opened(&lease(0, 1));
+        barrier.opened(&lease(0, 1), OPEN);
         barrier.acknowledge(&lease(0, 1), &acknowledged(2));
         for seq in [1, 2] {
             assert_eq!(
@@ -340,7 +346,7 @@ mod tests {
     fn i3_an_older_start_counts_until_its_own_deadline() {
         let mut barrier = Barrier::new(OPEN);
         barrier.answer(&lease(0, 1), asked(0, 4));
-        barrier.opened(&lease(0, 2));
+        barrier.opened(&lease(0, 2), OPEN);
         barrier.publish(place(1));
         barrier.acknowledge(&lease(0, 2), &acknowledged(1));
         assert_eq!(
@@ -361,10 +367,10 @@ mod tests {
         barrier.heard(&lease(0, 2));
         assert!(barrier.is_known(&lease(0, 1)) && !barrier.is_known(&lease(0, 3)));
         barrier.take_up(place(1));
-        barrier.opened(&lease(0, 1));
+        barrier.opened(&lease(0, 1), OPEN);
         barrier.acknowledge(&lease(0, 1), &acknowledged(1));
         assert_eq!(standing(&barrier, 1, 0), Standing::Absent);
-        barrier.opened(&lease(0, 2));
+        barrier.opened(&lease(0, 2), OPEN);
         assert_eq!(standing(&barrier, 1, 0), Standing::Opened);
         barrier.acknowledge(&lease(0, 2), &acknowledged(1));
         assert!(matches!(standing(&barrier, 1, 0), Standing::Acknowledged { .. }));

@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long whoever writes a proof has to log it; later, somebody else does. A ledger's write ends in 2 s.
 const UNLOGGED_MS: i64 = 10_000;
 
+/// Entries of proofs written at once.
+const TOGETHER: usize = 16;
+
 /// Writes the proofs of one epoch.
 pub(crate) struct Effects {
     pub(crate) revocation: Arc<Revocation>,
@@ -121,7 +124,18 @@ impl Effects {
         let Some(element) = row.as_ref().and_then(|row| row.elements.first()) else {
             return Ok(Concerned::All);
         };
-        Ok(Concerned::Operator(*details_of(element)?.operator()))
+        match details_of(element) {
+            Ok(details) => Ok(Concerned::Operator(*details.operator())),
+            // To wait for more is safe, and one that does not read holds up no other.
+            Err(error) => {
+                tracing::error!(
+                    seq = record.place.seq,
+                    error = chain(&error),
+                    "a withdrawn element does not read: its withdrawal waits for every producer"
+                );
+                Ok(Concerned::All)
+            }
+        }
     }
 
     /// One transaction under the epoch: from its commit on people may be told. The places of those that stood before: an
@@ -172,10 +186,12 @@ impl Effects {
 
 /// Writes the entries of proofs that stand; those that fail are written later, see [`Effects::log_missing`].
 async fn log_each(journal: Journal, edition: Arc<Edition>, effects: Vec<Effect>) {
-    let logged = effects.iter().map(|effect| log(&journal, &edition, effect));
-    for (effect, logged) in effects.iter().zip(join_all(logged).await) {
-        if let Err(error) = logged {
-            unlogged(effect.record.place.seq, &error);
+    for some in effects.chunks(TOGETHER) {
+        let logged = some.iter().map(|effect| log(&journal, &edition, effect));
+        for (effect, logged) in some.iter().zip(join_all(logged).await) {
+            if let Err(error) = logged {
+                unlogged(effect.record.place.seq, &error);
+            }
         }
     }
 }

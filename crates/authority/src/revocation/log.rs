@@ -1,18 +1,22 @@
 use std::collections::VecDeque;
 
-use unefois_core::Micros;
-use unefois_core::revocation::{Extent, Head, MAX_RECORDS, Record, SignedRecords};
+use unefois_core::revocation::{Extent, Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
+use unefois_core::{Boot, Micros};
 
 /// How long a record is kept for readers: longer than any token lives (300 s) and any document may be resumed (1 h),
 /// and so than anything that it could still kill. The database keeps all.
 pub(super) const KEPT_MS: i64 = 2 * 3_600_000;
+/// The records that a start keeps however old they look: its wall clock may be wrong, and be set right while tokens live that
+/// they kill.
+const KEPT_AT_START: usize = 10_000;
 
 /// The records that readers need, and the head that they lead to.
 #[derive(Debug)]
 pub(super) struct Log {
     /// The head before the oldest record kept.
     from: Head,
-    records: VecDeque<Record>,
+    /// Each with the moment at which this process took it up.
+    records: VecDeque<(Record, Boot)>,
     head: Head,
 }
 
@@ -32,7 +36,7 @@ impl Log {
 
     /// Takes records up, unless they do not lead from the present head to `head`.
     #[must_use]
-    pub(super) fn extend(&mut self, records: &[Record], head: Head) -> bool {
+    pub(super) fn extend(&mut self, records: &[Record], head: Head, now: Boot) -> bool {
         let reached = records.iter().fold(self.head, |head, record| head.after(record));
         let numbered = (self.head.seq + 1..)
             .zip(records)
@@ -40,15 +44,32 @@ impl Log {
         if !numbered || (reached.seq, reached.chain) != (head.seq, head.chain) {
             return false;
         }
-        self.records.extend(records.iter().cloned());
+        self.records
+            .extend(records.iter().map(|record| (record.clone(), now)));
         self.head = head;
         true
     }
 
-    /// Drops what was written more than [`KEPT_MS`] before `now`.
-    pub(super) fn prune(&mut self, now: Micros) {
+    /// Drops what was taken up more than [`KEPT_MS`] before `now`, up to the first record that may still kill: that of a
+    /// signing key which the directory `lists`.
+    pub(super) fn prune(&mut self, now: Boot, lists: impl Fn(&str) -> bool) {
         let before = now.plus_ms(-KEPT_MS);
-        while let Some(oldest) = self.records.pop_front_if(|record| record.at < before) {
+        self.drop_while(|(record, taken)| *taken < before && !holds(record, &lists));
+    }
+
+    /// As [`Self::prune`] at a start, by what the records tell of their age.
+    pub(super) fn prune_read(&mut self, now: Micros, lists: impl Fn(&str) -> bool) {
+        let before = now.plus_ms(-KEPT_MS);
+        let mut spare = self.records.len().saturating_sub(KEPT_AT_START);
+        self.drop_while(|(record, _)| {
+            let dropped = spare > 0 && record.at < before && !holds(record, &lists);
+            spare = spare.saturating_sub(1);
+            dropped
+        });
+    }
+
+    fn drop_while(&mut self, mut dropped: impl FnMut(&(Record, Boot)) -> bool) {
+        while let Some((oldest, _)) = self.records.pop_front_if(|kept| dropped(kept)) {
             self.from = self.from.after(&oldest);
         }
     }
@@ -56,7 +77,7 @@ impl Log {
     /// Whether these are the last records.
     pub(super) fn ends_with(&self, records: &[Record]) -> bool {
         let skipped = self.records.len().checked_sub(records.len());
-        skipped.is_some_and(|n| self.records.range(n..).eq(records))
+        skipped.is_some_and(|n| self.records.range(n..).map(|(record, _)| record).eq(records))
     }
 
     /// Everything that is kept.
@@ -65,7 +86,7 @@ impl Log {
             extent: Extent::Snapshot,
             from: self.from,
             head: self.head,
-            records: self.records.iter().cloned().collect(),
+            records: self.records.iter().map(|(record, _)| record.clone()).collect(),
         }
     }
 
@@ -76,8 +97,9 @@ impl Log {
         }
         let known = self
             .records
-            .partition_point(|record| record.place.seq <= from.seq);
-        let records: Vec<Record> = self.records.range(known..).cloned().collect();
+            .partition_point(|(record, _)| record.place.seq <= from.seq);
+        let records = self.records.range(known..);
+        let records: Vec<Record> = records.map(|(record, _)| record.clone()).collect();
         (records.len() <= MAX_RECORDS).then_some(SignedRecords {
             extent: Extent::Batch,
             from,
@@ -87,14 +109,20 @@ impl Log {
     }
 }
 
+/// Whether a record may kill tokens however old it is.
+fn holds(record: &Record, lists: impl Fn(&str) -> bool) -> bool {
+    matches!(&record.withdrawal, Withdrawal::SigningKey(kid) if lists(kid))
+}
+
 #[cfg(test)]
 mod tests {
-    use unefois_core::revocation::{RecordPlace, Withdrawal, Withdrawals};
+    use unefois_core::revocation::{RecordPlace, Withdrawals};
     use unefois_core::{Handle, RevocationView};
 
     use super::*;
 
     const NOW: Micros = Micros::new(1_795_512_305_000_000);
+    const OPEN: Boot = Boot::new(7);
 
     fn record(seq: u64, age_ms: i64) -> Record {
         Record {
@@ -109,9 +137,17 @@ mod tests {
         for (seq, age) in (1..).zip(ages_ms) {
             let record = record(seq, *age);
             let head = log.head.after(&record);
-            assert!(log.extend(&[record], head));
+            assert!(log.extend(&[record], head, OPEN));
         }
         log
+    }
+
+    fn numbers(log: &Log) -> Vec<u64> {
+        log.snapshot()
+            .records
+            .iter()
+            .map(|record| record.place.seq)
+            .collect()
     }
 
     #[test]
@@ -120,21 +156,26 @@ mod tests {
         let before = log.head;
         let next = record(2, 8);
         let head = before.after(&next);
-        assert!(!log.extend(&[], head));
+        assert!(!log.extend(&[], head, OPEN));
         let skips = record(3, 7);
-        assert!(!log.extend(std::slice::from_ref(&skips), before.after(&skips)));
-        assert!(!log.extend(&[record(2, 7)], head), "another record");
+        assert!(!log.extend(std::slice::from_ref(&skips), before.after(&skips), OPEN));
+        assert!(!log.extend(&[record(2, 7)], head, OPEN), "another record");
         assert_eq!(log.head(), before);
-        assert!(log.extend(std::slice::from_ref(&next), head));
+        assert!(log.extend(std::slice::from_ref(&next), head, OPEN));
         assert!(log.ends_with(&[next]) && log.ends_with(&[]) && !log.ends_with(&[record(1, 9)]));
     }
 
     #[test]
     fn what_is_too_old_to_matter_is_left_out_and_the_rest_still_reads() {
-        let mut log = log(&[KEPT_MS + 2, KEPT_MS + 1, KEPT_MS, 5]);
+        let mut log = log(&[4, 3]);
+        for age in [2, 1] {
+            let record = record(log.head.seq + 1, age);
+            let head = log.head.after(&record);
+            assert!(log.extend(&[record], head, OPEN.plus_ms(1)));
+        }
         let behind = log.batch(Head::empty()).unwrap();
         assert_eq!(behind.records.len(), 4);
-        log.prune(NOW);
+        log.prune(OPEN.plus_ms(KEPT_MS + 1), |_| false);
         assert_eq!(
             log.batch(Head::empty()),
             None,
@@ -156,6 +197,57 @@ mod tests {
         }
         let rest = log.batch(snapshot.from).unwrap();
         assert_eq!(rest.records, snapshot.records);
+    }
+
+    #[test]
+    fn i3_a_wall_clock_that_jumps_ahead_drops_nothing_that_may_still_kill() {
+        let mut log = log(&[60_000, 30_000]);
+        // A start whose clock is a day ahead.
+        log.prune_read(NOW.plus_ms(86_400_000), |_| false);
+        assert_eq!(numbers(&log), [1, 2]);
+        log.prune(OPEN.plus_ms(KEPT_MS), |_| false);
+        assert_eq!(numbers(&log), [1, 2]);
+    }
+
+    #[test]
+    fn a_start_leaves_out_what_is_old_beyond_those_that_it_always_keeps() {
+        let mut all = Log::empty();
+        let kept = u64::try_from(KEPT_AT_START).unwrap();
+        for seq in 1..=kept + 3 {
+            let record = Record {
+                at: NOW.plus_ms(if seq <= 2 { -KEPT_MS - 1 } else { -KEPT_MS }),
+                withdrawal: Withdrawal::AllBefore,
+                ..record(1, 0)
+            };
+            let record = Record {
+                place: RecordPlace { epoch: 1, seq },
+                ..record
+            };
+            let head = all.head.after(&record);
+            assert!(all.extend(&[record], head, OPEN));
+        }
+        all.prune_read(NOW, |_| false);
+        assert_eq!(numbers(&all).first(), Some(&3), "the third is young enough");
+        all.prune_read(NOW.plus_ms(1), |_| false);
+        assert_eq!(numbers(&all).len(), KEPT_AT_START);
+    }
+
+    #[test]
+    fn i3_the_record_of_a_signing_key_stays_until_no_directory_lists_the_key() {
+        let mut log = log(&[9]);
+        for (seq, kid) in [(2, "stolen"), (3, "other")] {
+            let record = Record {
+                withdrawal: Withdrawal::SigningKey(kid.to_owned()),
+                ..record(seq, 8)
+            };
+            let head = log.head.after(&record);
+            assert!(log.extend(&[record], head, OPEN));
+        }
+        let late = OPEN.plus_ms(100 * KEPT_MS);
+        log.prune(late, |kid| kid == "stolen");
+        assert_eq!(numbers(&log), [2, 3]);
+        log.prune(late, |_| false);
+        assert!(numbers(&log).is_empty());
     }
 
     /// The first records of a batch from the beginning.

@@ -55,7 +55,7 @@ impl Revocation {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         tasks: TaskTracker,
-        lease_ms: LeaseMs,
+        in_force: Arc<dyn InForce>,
     ) -> Self {
         let mut silence = Silence::default();
         let mut failing = false;
@@ -64,8 +64,8 @@ impl Revocation {
         tracing::info!("this process waits until whoever holds the epoch of the withdrawal log is silent");
         loop {
             every.tick().await;
-            let error = match turn(&db, &*clock, &mut silence, &lease_ms).await {
-                Ok(Some(taken)) => return Self::holding(db, clock, keys, tasks, lease_ms, taken),
+            let error = match turn(&db, &*clock, &mut silence, &*in_force).await {
+                Ok(Some(taken)) => return Self::holding(db, clock, keys, tasks, in_force, taken),
                 Ok(None) => {
                     failing = false;
                     continue;
@@ -87,7 +87,7 @@ async fn turn(
     db: &Db,
     clock: &dyn Clock,
     silence: &mut Silence,
-    lease_ms: &LeaseMs,
+    in_force: &dyn InForce,
 ) -> Result<Option<Taken>, Error> {
     let sent = clock.boottime();
     let Some(pulse) = patient(store::pulse(db)).await? else {
@@ -96,14 +96,16 @@ async fn turn(
     if !silence.look(pulse, sent, clock.boottime()) {
         return Ok(None);
     }
-    let (sent, mine_ms) = (clock.boottime(), lease_ms());
+    let (sent, mine_ms) = (clock.boottime(), in_force.lease_ms());
     let taking = async {
         let mut tx = db.begin().await?;
         let epoch = store::epoch_take_over(&mut tx, pulse, mine_ms, clock.now()).await?;
         Ok((tx, epoch))
     };
     match patient(taking).await? {
-        Some((tx, Some(epoch))) => Ok(Some(Taken::up(tx, epoch, mine_ms, sent, clock).await?)),
+        Some((tx, Some(epoch))) => Ok(Some(
+            Taken::up(tx, epoch, mine_ms, sent, (clock, in_force)).await?,
+        )),
         Some((_, None)) | None => Ok(None),
     }
 }

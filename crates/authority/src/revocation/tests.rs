@@ -22,7 +22,7 @@ mod proxy;
 both_databases![
     i3_what_was_committed_and_not_announced_is_announced,
     i3_a_database_that_lost_records_is_left,
-    a_start_reads_what_still_matters_and_signs_it_once,
+    a_start_keeps_what_looks_old_and_signs_it_once,
 ];
 
 const GRANT: GrantId = GrantId::from_bytes([1; 16]);
@@ -85,20 +85,27 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
         .unwrap();
     tx.commit().await.unwrap();
     let clock = Arc::new(SystemClock);
-    let revocation = Revocation::start(
-        db,
-        clock,
-        Arc::new(keys()),
-        TaskTracker::new(),
-        Arc::new(|| 1_000),
-    )
-    .await;
+    let revocation =
+        Revocation::start(db, clock, Arc::new(keys()), TaskTracker::new(), Arc::new(Always)).await;
     Arc::new(revocation.unwrap())
 }
 
 fn nothing_left(n: u8) -> Vec<Narrowing> {
     let (old, next) = (handle(n), None);
     vec![Narrowing { old, next }]
+}
+
+/// A directory that never changes: leases of a second, and the key `listed`.
+struct Always;
+
+impl InForce for Always {
+    fn lease_ms(&self) -> u32 {
+        1_000
+    }
+
+    fn lists(&self, kid: &str) -> bool {
+        kid == "listed"
+    }
 }
 
 /// Withdraws one handle; whether this call did it.
@@ -140,7 +147,7 @@ async fn i3_what_was_committed_and_not_announced_is_announced(database: TestData
     assert_announced(&revocation, 4).await;
 }
 
-async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDatabase) {
+async fn a_start_keeps_what_looks_old_and_signs_it_once(database: TestDatabase) {
     let revocation = open(database.url()).await;
     let two_hours_ago = SystemClock.now().plus_ms(-log::KEPT_MS - 1);
     for (n, at) in [(1, two_hours_ago), (2, two_hours_ago), (3, SystemClock.now())] {
@@ -148,13 +155,16 @@ async fn a_start_reads_what_still_matters_and_signs_it_once(database: TestDataba
         done.unwrap();
     }
     let (clock, keys, tasks) = (Arc::new(SystemClock), Arc::new(keys()), TaskTracker::new());
-    let next = Revocation::start(revocation.db.clone(), clock, keys, tasks, Arc::new(|| 1_000))
+    let next = Revocation::start(revocation.db.clone(), clock, keys, tasks, Arc::new(Always))
         .await
         .unwrap();
     for revocation in [&*revocation, &next] {
         let snapshot = revocation.state().log.snapshot();
         let places = snapshot.records.iter().map(|record| record.place.seq);
-        assert_eq!((snapshot.from.seq, places.collect::<Vec<_>>()), (2, vec![3]));
+        assert_eq!(
+            (snapshot.from.seq, places.collect::<Vec<_>>()),
+            (0, vec![1, 2, 3])
+        );
     }
     assert_eq!(next.view(), RevocationView { epoch: 2, seq: 3 });
 

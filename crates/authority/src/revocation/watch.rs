@@ -22,12 +22,16 @@ use super::Revocation;
 use super::barrier::{Acknowledged, LeaseKey};
 use super::feed::Feed;
 use crate::Error;
+use crate::limiter::Limiter;
 use crate::published::Published;
 
 /// Answers that may wait for a slow reader; one more waits for it.
 const QUEUE: usize = 16;
 /// Streams that one participant may have open at once: its processes, twice over while they are replaced.
 const STREAMS: usize = 16;
+/// Watches that one participant may open at once, and a minute: its processes open theirs again each 200 ms while they are
+/// refused.
+const OPENS: (u32, u32) = (64, 1_200);
 /// Largest checkpoint that is kept.
 const MAX_CHECKPOINT: usize = 8 * 1024;
 /// Heads that a reader may have been told and not have acknowledged; the acknowledgement of a later one serves them all.
@@ -44,15 +48,29 @@ pub(crate) struct WatchRevocations {
     pub(crate) feed: Arc<Feed>,
 }
 
-/// The streams that each participant has open.
-#[derive(Default)]
-pub(crate) struct Readers(Mutex<HashMap<ParticipantId, Arc<Semaphore>>>);
+/// The streams that each participant has open, and how often it opens them.
+pub(crate) struct Readers {
+    open: Mutex<HashMap<ParticipantId, Arc<Semaphore>>>,
+    opens: Limiter<ParticipantId>,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            opens: Limiter::new(OPENS.0, OPENS.1),
+        }
+    }
+}
 
 impl Readers {
     /// A place for one more stream, given back when it is dropped.
-    fn admit(&self, participant: ParticipantId) -> Option<OwnedSemaphorePermit> {
+    fn admit(&self, participant: ParticipantId, now: Boot) -> Option<OwnedSemaphorePermit> {
+        if !self.opens.admit(participant, now) {
+            return None;
+        }
         // One place each for those that the directory lists, so it is bounded.
-        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let places = readers
             .entry(participant)
             .or_insert_with(|| Arc::new(Semaphore::new(STREAMS)));
@@ -76,8 +94,12 @@ impl RevocationService for WatchRevocations {
             .id
             .participant()
             .ok_or_else(|| status::refused(Reason::NotEntitled, "withdrawals are for participants"))?;
-        let place = self.readers.admit(participant).ok_or_else(|| {
-            status::refused(Reason::Overloaded, "this participant has too many watches open")
+        let now = self.revocation.clock.boottime();
+        let place = self.readers.admit(participant, now).ok_or_else(|| {
+            status::refused(
+                Reason::Overloaded,
+                "this participant has too many watches open, or opens them too often",
+            )
         })?;
         let (out, answers) = mpsc::channel(QUEUE);
         let reader = Reader {

@@ -296,6 +296,20 @@ fn i3_no_release_between_a_lapse_and_its_resumption() {
     assert_eq!(gate(), GateState::Open(head.view()));
 }
 
+/// Whoever stole a key writes the `rvk` of what it signs.
+#[test]
+fn i3_no_token_of_a_withdrawn_key_whatever_it_says_of_its_minting() {
+    let mut scene = Scene::new(NONE, false);
+    let (stolen, other) = (kid(), kid());
+    let withdrawn = vec![Withdrawal::SigningKey(stolen.to_string())];
+    scene.apply(Extent::Batch, withdrawn).expect("a batch");
+    scene.open();
+    let (lease, view) = (Arc::new(scene.lease), scene.head.view());
+    let said = |kid| lease.gate(token(view), kid)();
+    assert_eq!(said(&stolen), GateState::Closed(Reason::GrantRevoked, view));
+    assert_eq!(said(&other), GateState::Open(view));
+}
+
 #[tokio::test]
 async fn a_token_ahead_of_the_view_waits_for_it_and_is_refused_as_stale() {
     let mut scene = Scene::new(NONE, false);

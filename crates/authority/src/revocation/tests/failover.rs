@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(20);
 async fn standby(url: &str) -> Arc<Revocation> {
     let db = Db::open(url, Component::Authority).await.unwrap();
     let (clock, keys) = (Arc::new(SystemClock), Arc::new(keys()));
-    Arc::new(Revocation::take_over(db, clock, keys, TaskTracker::new(), Arc::new(|| 1_000)).await)
+    Arc::new(Revocation::take_over(db, clock, keys, TaskTracker::new(), Arc::new(Always)).await)
 }
 
 /// Waits until the holder has shown `n` times that it goes on.
