@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::effect::{Effect, LogLine, Standing};
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{Entry, Event, Micros};
-use unefois_store::authority::effect::effect_insert;
-use unefois_store::authority::revocation;
+use unefois_core::{Acr, Capacity, Entry, Event, Handle, Micros, Sha256, WithdrawnBy};
+use unefois_store::authority::effect::{effect_insert, effect_read};
+use unefois_store::authority::grant::{Element, Grant, grant_insert};
+use unefois_store::authority::{GrantId, PersonUid, person, revocation};
 use unefois_store::{Component, Db};
 use unefois_tlog::{Hash, Receipt};
 
@@ -22,7 +23,8 @@ use crate::withdrawal::{WAIT, Watch, logged, open, producer_checkpoint};
 both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
     an_acknowledgement_ends_the_wait_of_the_page,
-    i3_a_proof_that_cannot_be_logged_stands_in_no_others_way
+    i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
+    i3_an_element_that_does_not_read_stands_in_no_others_way,
 ];
 
 /// Grants what two producers hold; the grant's address.
@@ -270,5 +272,63 @@ async fn i3_a_proof_that_cannot_be_logged_stands_in_no_others_way(database: Test
     logged(&kit, Event::Effective).await;
     let events = kit.events().await;
     assert_eq!(events, [Event::Effective], "the other one cannot be");
+    kit.stop().await;
+}
+
+/// Withdraws an element that this version does not read, and then a key; both wait for their proofs.
+async fn unreadable(url: &str) {
+    let db = Db::open(url, Component::Authority).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let (person, at) = (PersonUid::from_bytes([1; 16]), Micros::new(1_795_512_305_000_000));
+    person::person_insert(&mut tx, &person, at).await.unwrap();
+    let grant = Grant {
+        id: GrantId::from_bytes([1; 16]),
+        person,
+        client: AUTHORITY.parse().unwrap(),
+        act_client: None,
+        capacity: Capacity::SelfPerson,
+        acr: Acr::Eidas1,
+        auth_time: 1,
+        idp_iss: "https://fc.example".to_owned(),
+        pivot_digest: Sha256::of(b"pivot"),
+        subject_unbound: None,
+        granted_at: at,
+        ends_at: at.plus_ms(60_000),
+    };
+    let element = Element {
+        handle: Handle::from_bytes([1; 16]),
+        details: r#"{"type":"of a later version"}"#.to_owned(),
+        left_out: Vec::new(),
+        withdrawn: None,
+        followed_by: None,
+    };
+    let handle = element.handle;
+    grant_insert(&mut tx, &grant, &[element]).await.unwrap();
+    let (head, _) = revocation::epoch_take(&mut tx, 1_000, at).await.unwrap();
+    let by = WithdrawnBy::Person;
+    let done = revocation::withdraw(&mut tx, head.epoch, &[(handle, by)], at).await;
+    assert!(done.unwrap().is_some());
+    let key = vec![Withdrawal::SigningKey("kid".to_owned())];
+    let done = revocation::record(&mut tx, head.epoch, key, at).await;
+    assert!(done.unwrap().is_some());
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+async fn i3_an_element_that_does_not_read_stands_in_no_others_way(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let write = |database: &TestDatabase| {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(unreadable(database.url())));
+    };
+    let kit = kit.restart(|_, database| write(database)).await;
+    logged(&kit, Event::Effective).await;
+    let db = Db::open_for_reading(kit.database_url()).await.unwrap();
+    for seq in [1, 2] {
+        let (_, effect) = effect_read(&db, seq).await.unwrap().expect("proved");
+        let effect = Effect::from_bytes(&effect).unwrap();
+        assert_eq!(effect.operator, None, "it waited for every producer");
+    }
+    db.close().await;
     kit.stop().await;
 }

@@ -387,6 +387,10 @@ impl Kit {
         Retention::new(self.running.ledger().clone())
     }
 
+    pub(crate) fn database_url(&self) -> &str {
+        self.database.url()
+    }
+
     /// The events of the authority's ledger.
     pub(crate) async fn events(&self) -> Vec<Event> {
         self.entries()

@@ -150,7 +150,12 @@ pub(crate) fn producer_checkpoint() -> String {
 
 /// Waits for an entry of the authority's ledger.
 pub(crate) async fn logged(kit: &Kit, event: Event) {
-    let there = async { while !kit.events().await.contains(&event) {} };
+    let there = async {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+        while !kit.events().await.contains(&event) {
+            look.tick().await;
+        }
+    };
     tokio::time::timeout(WAIT, there).await.expect("in time");
 }
 
