@@ -68,6 +68,8 @@ enum Fault {
     Withdraw(withdraw::Withdraw),
     #[command(hide = true)]
     Worker(worker::Worker),
+    #[command(hide = true)]
+    Source(withdraw::source::Serve),
 }
 
 /// `faults kill`.
@@ -129,6 +131,7 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     runtime.block_on(async {
         match &cli.fault {
             Fault::Worker(worker) => worker::run(worker).await,
+            Fault::Source(serve) => withdraw::source::serve(serve).await,
             Fault::Disk(disk) => {
                 let report = disk::run(disk).await?;
                 writeln!(std::io::stdout(), "{report}")?;

@@ -14,9 +14,10 @@ mod effects;
 mod grants;
 mod inject;
 mod link;
+mod net;
 mod report;
 mod server;
-mod source;
+pub(crate) mod source;
 mod stage;
 mod takeover;
 mod tap;
@@ -65,9 +66,23 @@ pub(crate) struct Withdraw {
     /// The faults, each of which must come; all that can be had where absent.
     #[arg(long, value_enum)]
     fault: Vec<Fault>,
+    /// What cuts the network.
+    #[arg(long, value_enum, default_value = "any")]
+    network: Network,
     /// What chance begins with; drawn where absent.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// What cuts the network between the producer and the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Network {
+    /// The kernel where that is permitted, the run itself elsewhere.
+    Any,
+    /// The kernel: the producer is in a network namespace of its own, behind a router.
+    Namespaces,
+    /// The run itself, which forwards every byte and holds it back.
+    Link,
 }
 
 /// Plays on one database, with the guard and, unless none are wanted, without it.
@@ -113,7 +128,8 @@ async fn one_world(
     count: usize,
     guarded: bool,
 ) -> anyhow::Result<()> {
-    let (mut stage, mut given) = Stage::raise(kind, count + 1, guarded).await?;
+    let (mut stage, mut given) = Stage::raise((kind, wanted.network), count + 1, guarded).await?;
+    report.cut_by(stage.cut_by());
     let grant = given.pop().context("a grant more than is played")?;
     let (over, enough, tasks) = (
         CancellationToken::new(),
@@ -132,7 +148,7 @@ async fn one_world(
             &stage.world,
             "clamart",
             stage.authority_at,
-            stage.producer_at,
+            stage.producer_at(),
             tasks.clone(),
         )?,
         effects,

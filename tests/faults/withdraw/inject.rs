@@ -20,6 +20,8 @@ use super::takeover::{self, Outsider, Takeover};
 const WELL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
 /// How long a fault lasts.
 const LASTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// When what was sent before a cut has arrived.
+const UNDER_WAY_MS: i64 = 500;
 /// How late bytes come.
 const LATE: Duration = Duration::from_secs(5);
 /// How long a clock stays wrong at least: its process hears of it within a second.
@@ -161,7 +163,6 @@ async fn one(
     let lasts = chance
         .between(LASTS.0, LASTS.1)
         .min(chance.between(LASTS.0, LASTS.1));
-    let (up, down) = (Arc::clone(&stage.link.up), Arc::clone(&stage.link.down));
     let (mut from, mut takeover) = (SystemClock.now(), None);
     match fault {
         Fault::None => {}
@@ -176,17 +177,19 @@ async fn one(
             stage.signal(role, Signal::CONT)?;
         }
         Fault::CutUp | Fault::CutDown | Fault::CutBoth => {
-            if fault != Fault::CutDown {
-                up.send_replace(Passage::Cut);
-            }
-            if fault != Fault::CutUp {
-                down.send_replace(Passage::Cut);
-            }
+            let (up, down) = (fault != Fault::CutDown, fault != Fault::CutUp);
+            stage.cut(up, down)?;
             from = SystemClock.now();
             pause(lasts, enough).await;
-            stage.link.free();
+            let heard = stage.link.heard();
+            stage.mend(up, down)?;
+            ensure!(
+                !up || heard < from.plus_ms(UNDER_WAY_MS),
+                "{fault}: the authority hears of the producer"
+            );
         }
         Fault::Late => {
+            let (up, down) = (Arc::clone(&stage.link.up), Arc::clone(&stage.link.down));
             let which = chance.pick(3);
             if which != 0 {
                 up.send_replace(Passage::Late(LATE));

@@ -87,6 +87,15 @@ impl Link {
         Micros::new(self.heard.load(Ordering::SeqCst))
     }
 
+    /// Holds back what goes to the authority, or comes from it.
+    pub(crate) fn cut(&self, up: bool, down: bool) {
+        for (passage, is_cut) in [(&self.up, up), (&self.down, down)] {
+            if is_cut {
+                passage.send_replace(Passage::Cut);
+            }
+        }
+    }
+
     /// Lets everything pass.
     pub(crate) fn free(&self) {
         self.up.send_replace(Passage::Free);

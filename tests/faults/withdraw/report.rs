@@ -59,11 +59,13 @@ pub(crate) struct Report {
     guarded: bool,
     seed: u64,
     pub(crate) seconds: i64,
+    /// What cut the network.
+    cut_by: BTreeSet<String>,
     rows: BTreeMap<Fault, Row>,
     /// The authority killed and started again, and a standby that took over from one that was killed or stopped.
     gaps: [Gaps; 3],
     takeovers: Takeovers,
-    /// Faults that must come.
+    /// Faults that must come, and meet an interleaving.
     wanted: BTreeSet<Fault>,
     /// The least time from the last that the authority heard of a producer to an effect that it did not acknowledge.
     apart_us: Vec<i64>,
@@ -86,7 +88,12 @@ impl Report {
         }
     }
 
-    /// Has it hold only if each of these came.
+    /// Says what cuts the network.
+    pub(crate) fn cut_by(&mut self, what: String) {
+        self.cut_by.insert(what);
+    }
+
+    /// Has it hold only if each of these came, and met an interleaving.
     pub(crate) fn wants(&mut self, faults: impl Iterator<Item = Fault>) {
         self.wanted.extend(faults);
     }
@@ -197,7 +204,11 @@ impl Report {
             && self.ahead == 0
             && late != self.guarded
             && self.takeovers.allowed == 0
-            && (self.wanted.iter()).all(|fault| self.rows.get(fault).is_some_and(|row| row.spells > 0))
+            && (self.wanted.iter()).all(|fault| {
+                self.rows
+                    .get(fault)
+                    .is_some_and(|row| row.spells > 0 && row.trials > 0)
+            })
             && self.rows.values().any(|row| row.answered > 0)
     }
 }
@@ -220,6 +231,9 @@ impl fmt::Display for Report {
             "{database}{guard}: {} interleavings of fetch and withdraw, seed {seed}, {seconds} s",
             self.trials()
         )?;
+        for what in &self.cut_by {
+            writeln!(f, "  cuts: {what}")?;
+        }
         writeln!(
             f,
             "  {:25} {:>6} {:>7} {:>8} {:>7} {:>6} {:>10} {:>17} {:>20}",

@@ -1,21 +1,27 @@
 //! What is behind the producer: an API that takes its time, so that a release is decided at any moment around a
-//! withdrawal.
+//! withdrawal. It is a process of its own, beside the producer, wherever that is.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use unefois_mesh::SystemRandom;
 
 use super::chance::Chance;
+use super::stage::loopback;
 
 /// Half of the answers come at once, the others within this.
 const SLOW: Duration = Duration::from_millis(300);
+
+/// What it says once it does.
+const SERVES: &str = "serves\n";
 
 /// What the ministry holds of the one person, as its API writes it.
 const ENROLLED: &str = r#"{
@@ -44,13 +50,55 @@ pub(crate) fn configured(port: u16) -> (String, String) {
     ("UNEFOIS__PRODUCER__PRODUCE".to_owned(), produce)
 }
 
-/// Serves it until `over`.
-pub(crate) async fn open(
-    at: SocketAddr,
-    tasks: &TaskTracker,
-    over: &CancellationToken,
-) -> anyhow::Result<()> {
-    let ended = over.clone();
+/// `faults source`: the API, until its standard input closes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    port: u16,
+}
+
+/// The process; it ends where this is dropped.
+#[derive(Debug)]
+pub(crate) struct Source {
+    child: Child,
+}
+
+impl Source {
+    /// Starts it on this port, with what comes `before` its command; it serves when this returns.
+    pub(crate) fn start(before: &[OsString], port: u16) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?.into_os_string();
+        let words: Vec<&OsString> = before.iter().chain([&program]).collect();
+        let (first, others) = words.split_first().context("a program")?;
+        let mut child = Command::new(first)
+            .args(others)
+            .args(["source", &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (said, mut line) = (child.stdout.take().context("it speaks")?, String::new());
+        let source = Self { child };
+        BufReader::new(said).read_line(&mut line)?;
+        ensure!(line == SERVES, "the source does not serve");
+        Ok(source)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // It ends by itself.
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves it.
+pub(crate) async fn serve(serve: &Serve) -> anyhow::Result<bool> {
+    let over = CancellationToken::new();
+    let (ended, closed) = (over.clone(), over.clone());
+    std::thread::spawn(move || {
+        // Whatever comes, and however it ends.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        closed.cancel();
+    });
     let answer = move || {
         let ended = ended.clone();
         async move {
@@ -63,14 +111,14 @@ pub(crate) async fn open(
         }
     };
     let router = Router::new().route("/statut", get(answer));
-    let (listener, over) = (TcpListener::bind(at).await?, over.clone());
-    tasks.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(over.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the source ended");
-        }
-    });
-    Ok(())
+    let listener = TcpListener::bind(loopback(serve.port)).await?;
+    std::io::stdout().write_all(SERVES.as_bytes())?;
+    std::io::stdout().flush()?;
+    tokio::select! {
+        () = over.cancelled() => {}
+        served = axum::serve(listener, router).into_future() => served?,
+    }
+    Ok(true)
 }
 
 /// Lets some time pass, or the rest of the run.

@@ -15,10 +15,12 @@ use unefois::demo::world::{Member, Ports, Setting, World};
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
 
+use super::Network;
 use super::grants::{Given, give};
 use super::link::{Leads, Link};
+use super::net::Net;
 use super::server::{Recipe, Server};
-use super::source;
+use super::source::{self, Source};
 use crate::{Database, UNGUARDED};
 
 /// What sets the wall clock of a process wrong, where it is installed.
@@ -47,9 +49,10 @@ pub(crate) struct Place {
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) link: Link,
+    /// The wires around the producer, or why there are none.
+    net: Result<Net, String>,
     /// Where consumers reach the authority.
     pub(crate) authority_at: SocketAddr,
-    pub(crate) producer_at: SocketAddr,
     /// Where the authority may run, and the one that holds it.
     pub(crate) authorities: [Place; 2],
     pub(crate) holder: usize,
@@ -62,6 +65,7 @@ pub(crate) struct Stage {
     pub(crate) clocks: bool,
     /// Another process of the authority may wait for its turn: their database is one that two can open.
     pub(crate) two: bool,
+    _source: Source,
     folder: TempDir,
     /// Keeps the ports that are not the world's.
     _guard: TcpListener,
@@ -113,7 +117,7 @@ impl Stage {
     /// Makes the world and `count` grants, then starts all of it; the producer without its guard where it is not
     /// `guarded`.
     pub(crate) async fn raise(
-        kind: Database,
+        (kind, network): (Database, Network),
         count: usize,
         guarded: bool,
     ) -> anyhow::Result<(Self, Vec<Given>)> {
@@ -136,13 +140,24 @@ impl Stage {
                 breaks: true,
             })
         });
-        let link = Link::open(
-            loopback(world.ports.authority),
-            leads[0].subscribe(),
-            &tasks,
-            &over,
-        )
-        .await?;
+        let net = lay(network, folder.path())?;
+        let (here, producer) = match &net {
+            Ok(net) => (net.here(), net.producer()),
+            Err(_) => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST),
+        };
+        let producer_at = SocketAddr::from((producer, world.ports.mesr));
+        let link_at = SocketAddr::from((here, world.ports.authority));
+        let link = Link::open(link_at, leads[0].subscribe(), &tasks, &over).await?;
+        if net.is_ok() {
+            // Everybody else finds both where the directory says, in this namespace.
+            let (_, there) = watch::channel(Leads {
+                to: producer_at,
+                breaks: true,
+            });
+            Link::open(loopback(world.ports.mesr), there, &tasks, &over).await?;
+            let authority = loopback(world.ports.authority);
+            Link::open(authority, leads[1].subscribe(), &tasks, &over).await?;
+        }
 
         let clocks = Path::new(FAKETIME).exists();
         let program = std::env::current_exe()?;
@@ -158,7 +173,16 @@ impl Stage {
         let serves = if guarded { &program } else { &unguarded };
         let mut producer = recipe(&world, Member::Mesr, serves, producer_database.url());
         producer.variables.push(source::configured(world.ports.backend));
-        source::open(loopback(world.ports.backend), &tasks, &over).await?;
+        let before = net.as_ref().map(Net::within).unwrap_or_default();
+        let source = Source::start(&before, world.ports.backend)?;
+        producer.command.splice(..0, before);
+        producer.probe.set_ip(producer_at.ip());
+        let listens = [
+            ("UNEFOIS__LISTEN__MESH", producer_at),
+            ("UNEFOIS__ADMIN__LISTEN", producer.probe),
+        ];
+        let listens = listens.map(|(name, at)| (name.to_owned(), at.to_string()));
+        producer.variables.extend(listens);
         if clocks {
             for (recipe, role) in [(&mut authority, Role::Authority), (&mut producer, Role::Producer)] {
                 let file = clock(folder.path(), role);
@@ -167,11 +191,10 @@ impl Stage {
             }
         }
         let (other, other_at) = beside(&world, &more, &authority);
-        let producer_at = loopback(world.ports.mesr);
         let mut stage = Self {
             link,
+            net,
             authority_at,
-            producer_at,
             world,
             authorities: [Place::new(authority, held_at), Place::new(other, other_at)],
             holder: 0,
@@ -181,6 +204,7 @@ impl Stage {
             producer_database,
             clocks,
             two: kind == Database::Postgres,
+            _source: source,
             folder,
             _guard: guard,
             over,
@@ -192,6 +216,41 @@ impl Stage {
         stage.start(Role::Producer, false)?;
         stage.ready(Role::Producer).await?;
         Ok((stage, given))
+    }
+
+    /// Where consumers reach the producer.
+    pub(crate) const fn producer_at(&self) -> SocketAddr {
+        self.producer.at
+    }
+
+    /// What cuts the network.
+    pub(crate) fn cut_by(&self) -> String {
+        match &self.net {
+            Ok(_) => "by the kernel, in a router between two network namespaces".to_owned(),
+            Err(why) => format!("by the run itself ({why})"),
+        }
+    }
+
+    /// From now on nothing goes to the authority, or comes from it.
+    pub(crate) fn cut(&self, up: bool, down: bool) -> anyhow::Result<()> {
+        match &self.net {
+            Ok(net) => net.cut(up, down),
+            Err(_) => {
+                self.link.cut(up, down);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a cut.
+    pub(crate) fn mend(&self, up: bool, down: bool) -> anyhow::Result<()> {
+        match &self.net {
+            Ok(net) => net.mend(up, down),
+            Err(_) => {
+                self.link.free();
+                Ok(())
+            }
+        }
     }
 
     /// The address of a role's database.
@@ -258,6 +317,15 @@ impl Stage {
         self.tasks.close();
         self.tasks.wait().await;
         Ok(())
+    }
+}
+
+/// The wires, or why there are none.
+fn lay(network: Network, folder: &Path) -> anyhow::Result<Result<Net, String>> {
+    match network {
+        Network::Link => Ok(Err("as asked for".to_owned())),
+        Network::Namespaces => Net::lay(folder).map(Ok),
+        Network::Any => Ok(Net::lay(folder).map_err(|error| format!("{error:#}"))),
     }
 }
 
