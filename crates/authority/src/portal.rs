@@ -32,10 +32,10 @@ pub use demande::{
     ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source,
     Unit, field,
 };
-pub use effect::{EffectProof, Progress, SourceProof, Stage, Words};
+pub use effect::{Act, EffectProof, Progress, SourceProof, Stage, Words};
 pub use failure::{ErrorPage, Failure, SessionExpired};
 pub use grants::{
-    GrantCard, GrantDetail, GrantPart, GrantState, Grants, Narrow, NarrowPart, NarrowUnit, Withdraw,
+    Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Narrow, NarrowPart, NarrowUnit, Withdraw,
     Withdrawn,
 };
 pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};

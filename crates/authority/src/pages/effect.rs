@@ -12,14 +12,15 @@ use unefois_core::{Entry, Event, Handle};
 use unefois_store::authority::effect::effect_read;
 use unefois_store::authority::grant::{Element, GrantRow};
 
-use super::grants::{address, state};
+use super::grants::address;
 use super::history::disposition;
+use super::standing::{Withdrawal, withdrawal};
 use super::words;
 use crate::Error;
 use crate::form::Form;
 use crate::oauth::details_of;
 use crate::pages::Reader;
-use crate::portal::{EffectProof, GrantState, Lang, Progress, SourceProof, Stage};
+use crate::portal::{EffectProof, Lang, Progress, SourceProof, Stage};
 use crate::published::Edition;
 use crate::service::Authority;
 
@@ -107,7 +108,7 @@ impl Authority {
         let Ok(_place) = self.waits.try_acquire() else {
             return Ok(row);
         };
-        if within.is_zero() || !self.is_under_way(&row) {
+        if within.is_zero() || !is_under_way(&row) {
             return Ok(row);
         }
         let settled = async {
@@ -115,7 +116,7 @@ impl Authority {
                 // In time or not, the next round looks.
                 let _ = tokio::time::timeout(LOOK, proved.changed()).await;
                 let row = self.my_grant(reader, id).await?;
-                if !self.is_under_way(&row) {
+                if !is_under_way(&row) {
                     return Ok(row);
                 }
             }
@@ -126,29 +127,20 @@ impl Authority {
         }
     }
 
-    fn is_under_way(&self, row: &GrantRow) -> bool {
-        let state = state(row, self.clock.now());
-        matches!(
-            state,
-            GrantState::Stopped {
-                effective_at: None,
-                ..
-            }
-        )
-    }
-
     /// Where the withdrawal of a grant stands; `None` for one that is not withdrawn as a whole.
     pub(super) fn progress(&self, row: &GrantRow, lang: Lang, refresh: String) -> Option<Progress> {
-        let now = self.clock.now();
-        let GrantState::Stopped { at, effective_at } = state(row, now) else {
-            return None;
-        };
+        let Withdrawal {
+            act,
+            at,
+            effective_at,
+        } = withdrawal(row)?;
         let bound_ms = self.revocation.bound_ms();
         Some(Progress {
+            act,
             recorded_at: at,
             stage: match effective_at {
                 Some(at) => Stage::Effective { at },
-                None if now.ms_since(at) > bound_ms => Stage::Late,
+                None if self.clock.now().ms_since(at) > bound_ms => Stage::Late,
                 None => Stage::UnderWay,
             },
             bound_ms,
@@ -164,14 +156,7 @@ impl Authority {
         lang: Lang,
         row: &GrantRow,
     ) -> Result<Option<EffectProof>, Error> {
-        let state = state(row, self.clock.now());
-        if !matches!(
-            state,
-            GrantState::Stopped {
-                effective_at: Some(_),
-                ..
-            }
-        ) {
+        if withdrawal(row).is_none_or(|withdrawal| withdrawal.effective_at.is_none()) {
             return Ok(None);
         }
         let mut sources = Vec::new();
@@ -228,6 +213,10 @@ impl Authority {
         }
         Ok(Value::Null)
     }
+}
+
+fn is_under_way(row: &GrantRow) -> bool {
+    withdrawal(row).is_some_and(|withdrawal| withdrawal.effective_at.is_none())
 }
 
 fn source_proof(source: String, logs: &[LogLine]) -> SourceProof {

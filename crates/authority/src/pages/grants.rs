@@ -10,6 +10,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
+use super::standing::{Withdrawal, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
 use crate::form::Form;
@@ -17,7 +18,7 @@ use crate::history::Collected;
 use crate::oauth::{bytes_of, details_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn,
+    self, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn,
 };
 use crate::published::Edition;
 use crate::service::Authority;
@@ -58,8 +59,12 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
         };
         match state {
             GrantState::Current => page.current.push(card),
-            GrantState::Ended { .. } | GrantState::GivenBack { .. } => page.ended.push(card),
-            GrantState::Stopped { .. } => page.stopped.push(card),
+            GrantState::Ended { .. } | GrantState::Withdrawn { by: Ender::Asker, .. } => {
+                page.ended.push(card)
+            }
+            GrantState::Withdrawn {
+                by: Ender::Person, ..
+            } => page.stopped.push(card),
         }
     }
     pages::show(&authority, &reader, &page).await
@@ -97,7 +102,7 @@ pub(crate) async fn detail(
         history: history_of(row),
         narrow: match state {
             GrantState::Current => narrow::address_of(row, now)?,
-            GrantState::Ended { .. } | GrantState::GivenBack { .. } | GrantState::Stopped { .. } => None,
+            GrantState::Ended { .. } | GrantState::Withdrawn { .. } => None,
         },
         stop: stop(row, state),
         progress: authority
@@ -165,7 +170,7 @@ pub(crate) async fn withdrawn(
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
     let now = authority.clock.now();
-    let GrantState::Stopped { at, .. } = state(&row, now) else {
+    let Some(Withdrawal { at, .. }) = withdrawal(&row) else {
         return Ok(pages::see_other(&address(&row)));
     };
     let within = match Form::query(query.as_deref())?.has(WAIT) {
@@ -204,25 +209,6 @@ impl Authority {
 
 fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
     row.last().map(details_of).collect()
-}
-
-/// Where a grant stands. A withdrawal is effective once that of each element is, of those that others replaced too.
-pub(super) fn state(row: &GrantRow, now: Micros) -> GrantState {
-    let withdrawn: Option<Vec<_>> = row.last().map(|e| e.withdrawn.as_ref()).collect();
-    let last = withdrawn.as_ref().and_then(|all| all.iter().map(|w| w.at).max());
-    let given_back = withdrawn.is_some_and(|all| all.iter().all(|w| w.by == WithdrawnBy::Consumer));
-    let mut effective = row.elements.iter().map(|e| e.withdrawn.as_ref()?.effective_at);
-    match last {
-        Some(at) if given_back => GrantState::GivenBack { at },
-        Some(at) => GrantState::Stopped {
-            at,
-            effective_at: effective.try_fold(at, |last, at| Some(last.max(at?))),
-        },
-        None if now >= row.grant.ends_at => GrantState::Ended {
-            at: row.grant.ends_at,
-        },
-        None => GrantState::Current,
-    }
 }
 
 /// A grant in force has ended once each of its elements was for one fetch and both ends tell that the answer arrived.

@@ -5,6 +5,8 @@ use super::{Lang, paris, typography};
 /// Where a withdrawal stands, for the page that follows it.
 #[derive(Clone, Debug)]
 pub struct Progress {
+    /// What it is.
+    pub act: Act,
     /// When it was recorded.
     pub recorded_at: Micros,
     /// Where it stands.
@@ -15,6 +17,15 @@ pub struct Progress {
     pub follow: String,
     /// The same page, asked for again.
     pub refresh: String,
+}
+
+/// What withdrew something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A grant was stopped.
+    Stop,
+    /// The asker gave it back.
+    GiveBack,
 }
 
 /// How far a withdrawal is.
@@ -86,9 +97,9 @@ impl Progress {
                 after: lang.t(", toujours en cours", ", still under way").to_owned(),
                 means: lang
                     .t(
-                        "C’est plus long que prévu. Votre retrait est enregistré et ne sera pas perdu, mais rien ne prouve \
+                        "C’est plus long que prévu. Le retrait est enregistré et ne sera pas perdu, mais rien ne prouve \
                          encore que toutes les administrations l’appliquent.",
-                        "This is taking longer than expected. Your withdrawal is recorded and will not be lost, but nothing \
+                        "This is taking longer than expected. The withdrawal is recorded and will not be lost, but nothing \
                          proves yet that every administration applies it.",
                     )
                     .to_owned(),
@@ -119,9 +130,11 @@ impl Progress {
 
     fn recorded(&self, lang: Lang) -> Words {
         Words {
-            before: lang
-                .t("Retrait enregistré à", "Withdrawal recorded at")
-                .to_owned(),
+            before: match self.act {
+                Act::Stop => lang.t("Retrait enregistré à", "Withdrawal recorded at"),
+                Act::GiveBack => lang.t("Autorisation rendue à", "Authorisation given back at"),
+            }
+            .to_owned(),
             time: paris::second(self.recorded_at),
             after: String::new(),
             means: String::new(),
@@ -293,6 +306,7 @@ mod tests {
     #[test]
     fn effective_is_said_once_it_is_with_its_day_where_that_is_another() {
         let progress = |stage| Progress {
+            act: Act::Stop,
             recorded_at: at("2026-11-24T22:59:58Z"),
             stage,
             bound_ms: 1_050,

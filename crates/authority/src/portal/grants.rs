@@ -46,18 +46,24 @@ pub enum GrantState {
         /// Since when.
         at: Micros,
     },
-    /// The asker gave it back: nothing more is fetched under it.
-    GivenBack {
-        /// When.
-        at: Micros,
-    },
-    /// The person stopped it.
-    Stopped {
+    /// Nothing of it stands any more.
+    Withdrawn {
+        /// Who ended it.
+        by: Ender,
         /// When the withdrawal was recorded.
         at: Micros,
         /// Since when it is proved to hold everywhere; `None` while it is under way.
         effective_at: Option<Micros>,
     },
+}
+
+/// Who ended a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ender {
+    /// The person stopped it.
+    Person,
+    /// The asker gave it back.
+    Asker,
 }
 
 /// Détail of one grant.

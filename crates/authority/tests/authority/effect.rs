@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::effect::{Effect, LogLine, Standing};
@@ -22,6 +22,7 @@ use crate::withdrawal::{WAIT, Watch, logged, open, producer_checkpoint};
 
 both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
+    i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved,
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
@@ -201,6 +202,45 @@ async fn verified(kit: &Kit, file: &Value, stands: &Value) {
         }
     }
     assert_eq!(last, instant(stands, "effective_at"), "the latest of both");
+}
+
+/// Asks as a script does, until it is effective.
+async fn followed(browser: &mut Browser, grant: &str) -> Value {
+    let told = async {
+        loop {
+            let stands = json_of(&browser.get(&format!("{grant}/effet")).await);
+            if stands["stage"] == "effective" {
+                break stands;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, told).await.expect("in time")
+}
+
+async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.snapshot(&kit).await;
+    let mut browser = kit.browser();
+    let grant = granted(&kit, &mut browser).await;
+    let id = grant.rsplit('/').next().unwrap();
+    let back = kit.call(Method::DELETE, &format!("/as/grants/{id}"), "").await;
+    assert_eq!(back.status, StatusCode::NO_CONTENT);
+    watch.batch(&kit, &mut view).await;
+    let under_way = browser.get(&grant).await;
+    for words in ["Rendue", "Autorisation rendue à", ", en cours", "/static/effect."] {
+        assert!(under_way.body.contains(words), "{words}: {}", under_way.body);
+    }
+    assert!(!under_way.body.contains("plus rien depuis"), "{}", under_way.body);
+
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    let stands = followed(&mut browser, &grant).await;
+    let detail = browser.get(&grant).await;
+    let second = format!("à {}", stands["words"]["time"].as_str().unwrap());
+    for words in ["plus rien depuis le", &second, "1 registre sur 1 a confirmé"] {
+        assert!(detail.body.contains(words), "{words}: {}", detail.body);
+    }
+    kit.stop().await;
 }
 
 /// A script's question is answered as soon as the proof is written, and not before.

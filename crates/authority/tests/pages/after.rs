@@ -66,6 +66,30 @@ fn nothing_is_called_effective_without_a_proof() {
 }
 
 #[test]
+fn what_the_asker_gave_back_is_under_way_until_that_is_proved() {
+    let html = page("autorisation-rendue", Lang::Fr);
+    let status = status(&html);
+    assert!(
+        status
+            .text
+            .contains("Autorisation rendue à\u{a0}14:05:12, en cours"),
+        "{}",
+        status.text
+    );
+    assert!(status.attribute("data-effect").is_some(), "it is followed");
+    assert!(!text(&html).contains("ne récupère plus rien"));
+
+    let shown = text(&page("autorisation-rendue-effectif", Lang::Fr));
+    for required in [
+        "ne récupère plus rien depuis le mardi 24\u{a0}novembre\u{a0}2026 à 14:05:13",
+        "Preuve du retrait",
+        "Télécharger la preuve",
+    ] {
+        assert!(shown.contains(required), "{required}");
+    }
+}
+
+#[test]
 fn the_proof_says_in_words_what_it_rests_on() {
     let shown = text(&page("autorisation-effectif", Lang::Fr));
     for required in [

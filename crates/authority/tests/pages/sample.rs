@@ -4,11 +4,11 @@ mod history;
 
 pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
-    Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EffectProof,
-    ErrorPage, Failure, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help, Home,
-    Keeping, Lang, LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit, Organisation,
-    Pace, Page, Person, Privacy, Progress, Provider, Publisher, SessionExpired, Site, Source, SourceProof,
-    Stage, Term, Theme, Unit, Withdraw, Withdrawn,
+    Accessibility, Act, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EffectProof,
+    Ender, ErrorPage, Failure, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help,
+    Home, Keeping, Lang, LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit,
+    Organisation, Pace, Page, Person, Privacy, Progress, Provider, Publisher, SessionExpired, Site, Source,
+    SourceProof, Stage, Term, Theme, Unit, Withdraw, Withdrawn,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -298,8 +298,10 @@ fn grants(lang: Lang) -> Grants {
             card(
                 lang,
                 "e",
-                GrantState::GivenBack {
+                GrantState::Withdrawn {
+                    by: Ender::Asker,
                     at: at("2025-12-01T10:12:00Z"),
+                    effective_at: None,
                 },
                 1,
             ),
@@ -307,7 +309,8 @@ fn grants(lang: Lang) -> Grants {
         stopped: vec![card(
             lang,
             "d",
-            GrantState::Stopped {
+            GrantState::Withdrawn {
+                by: Ender::Person,
                 at: at("2026-02-10T16:42:00Z"),
                 effective_at: None,
             },
@@ -406,6 +409,7 @@ const EFFECTIVE: &str = "2026-11-24T13:05:13.1Z";
 
 fn progress(stage: Stage) -> Progress {
     Progress {
+        act: Act::Stop,
         recorded_at: at(RECORDED),
         stage,
         bound_ms: 1_050,
@@ -426,7 +430,7 @@ pub(crate) fn withdrawn(lang: Lang, stage: Stage) -> Withdrawn {
 }
 
 /// A grant that was withdrawn.
-fn grant_withdrawn(lang: Lang, effective: bool) -> GrantDetail {
+fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDetail {
     let source = |source: String, acknowledged, lapsed| SourceProof {
         source,
         acknowledged,
@@ -435,12 +439,20 @@ fn grant_withdrawn(lang: Lang, effective: bool) -> GrantDetail {
         absent: 0,
     };
     GrantDetail {
-        state: GrantState::Stopped {
+        state: GrantState::Withdrawn {
+            by,
             at: at(RECORDED),
             effective_at: effective.then(|| at(EFFECTIVE)),
         },
+        narrow: None,
         stop: None,
-        progress: (!effective).then(|| progress(Stage::UnderWay)),
+        progress: (!effective).then(|| Progress {
+            act: match by {
+                Ender::Person => Act::Stop,
+                Ender::Asker => Act::GiveBack,
+            },
+            ..progress(Stage::UnderWay)
+        }),
         proof: effective.then(|| EffectProof {
             sources: vec![source(cnaf(lang), 2, 0), source(mesr(lang), 0, 1)],
             download: "/autorisations/a/preuve.json".to_owned(),
@@ -544,11 +556,19 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("retrait", show(&site, &known, &withdraw(lang))),
         (
             "autorisation-retrait",
-            show(&site, &known, &grant_withdrawn(lang, false)),
+            show(&site, &known, &grant_withdrawn(lang, Ender::Person, false)),
         ),
         (
             "autorisation-effectif",
-            show(&site, &known, &grant_withdrawn(lang, true)),
+            show(&site, &known, &grant_withdrawn(lang, Ender::Person, true)),
+        ),
+        (
+            "autorisation-rendue",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Asker, false)),
+        ),
+        (
+            "autorisation-rendue-effectif",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Asker, true)),
         ),
         (
             "retrait-en-cours",

@@ -1,0 +1,64 @@
+//! Where a grant stands, and how far what was withdrawn of it is.
+
+use unefois_core::{Micros, WithdrawnBy};
+use unefois_store::authority::grant::{GrantRow, Withdrawn};
+
+use crate::portal::{Act, Ender, GrantState};
+
+/// The last act that withdrew something of a grant, with those before it.
+pub(super) struct Withdrawal {
+    pub(super) act: Act,
+    /// When it was recorded.
+    pub(super) at: Micros,
+    /// Since when nothing that was withdrawn of the grant can serve, as is proved; `None` while that is under way.
+    pub(super) effective_at: Option<Micros>,
+}
+
+/// What was withdrawn of a grant; `None` where nothing was.
+pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
+    if row.last().any(|element| element.withdrawn.is_none()) {
+        return None;
+    }
+    let last = last(row)?;
+    let act = match last.by {
+        WithdrawnBy::Consumer => Act::GiveBack,
+        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded => {
+            Act::Stop
+        }
+    };
+    let mut effective = withdrawn(row).map(|withdrawn| withdrawn.effective_at);
+    Some(Withdrawal {
+        act,
+        at: last.at,
+        effective_at: effective.try_fold(last.at, |latest, at| Some(latest.max(at?))),
+    })
+}
+
+/// Where a grant stands. A withdrawal is effective once that of each element is, of those that others replaced too.
+pub(super) fn state(row: &GrantRow, now: Micros) -> GrantState {
+    match withdrawal(row) {
+        Some(withdrawal) => GrantState::Withdrawn {
+            by: match withdrawal.act {
+                Act::Stop => Ender::Person,
+                Act::GiveBack => Ender::Asker,
+            },
+            at: withdrawal.at,
+            effective_at: withdrawal.effective_at,
+        },
+        None if now >= row.grant.ends_at => GrantState::Ended {
+            at: row.grant.ends_at,
+        },
+        None => GrantState::Current,
+    }
+}
+
+fn withdrawn(row: &GrantRow) -> impl Iterator<Item = &Withdrawn> {
+    row.elements
+        .iter()
+        .filter_map(|element| element.withdrawn.as_ref())
+}
+
+/// The last record of a grant's: of one act, all have one author.
+fn last(row: &GrantRow) -> Option<&Withdrawn> {
+    withdrawn(row).max_by_key(|withdrawn| withdrawn.place)
+}
