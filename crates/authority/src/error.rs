@@ -95,6 +95,9 @@ pub enum Error {
     /// A later start of the authority has taken over.
     #[error("this process has been superseded")]
     Superseded,
+    /// The database went back, and it is not known yet which withdrawals it has lost.
+    #[error("withdrawals are being recovered: nothing is given out or recorded until then")]
+    Recovering,
     /// The authority's own ledger cannot be written, so nothing was given out.
     #[error("the ledger cannot be written")]
     Ledger(#[source] unefois_ledger::Error),
@@ -140,9 +143,11 @@ impl Error {
             | Self::Identity(_)
             | Self::NoProvider
             | Self::NotFound => "access_denied",
-            Self::Provider(_) | Self::TooManyRequests | Self::DirectoryStale | Self::Superseded => {
-                "temporarily_unavailable"
-            }
+            Self::Provider(_)
+            | Self::TooManyRequests
+            | Self::DirectoryStale
+            | Self::Superseded
+            | Self::Recovering => "temporarily_unavailable",
             Self::Ledger(_) | Self::Store(_) | Self::Key(_) | Self::Stored | Self::Page(_) => "server_error",
         }
     }
@@ -175,7 +180,7 @@ impl Error {
             Self::NotFound | Self::NoProvider => StatusCode::NOT_FOUND,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Provider(_) => StatusCode::BAD_GATEWAY,
-            Self::DirectoryStale | Self::Superseded | Self::Ledger(_) | Self::Key(_) => {
+            Self::DirectoryStale | Self::Superseded | Self::Recovering | Self::Ledger(_) | Self::Key(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Store(_) | Self::Stored | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -202,7 +207,7 @@ impl Error {
             Self::AcrUnknown | Self::AcrTooLow => Some(Reason::AcrTooLow),
             Self::TooManyRequests => Some(Reason::Overloaded),
             Self::DirectoryStale => Some(Reason::DirectoryStale),
-            Self::Superseded => Some(Reason::RevocationStateStale),
+            Self::Superseded | Self::Recovering => Some(Reason::RevocationStateStale),
             Self::Ledger(_) => Some(Reason::LedgerUnavailable),
             Self::Key(_) => Some(Reason::KeyUnavailable),
             Self::LoginDeclined

@@ -1,6 +1,7 @@
 //! What the authority's operator asks of the process that runs, over mutual TLS with the authority's own certificate:
-//! withdrawals that concern more than one grant.
+//! withdrawals that concern more than one grant, and to go on where those that a database has lost cannot be learnt.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use unefois_core::revocation::{Record, Withdrawal};
-use unefois_core::{Event, ParticipantId, in_line};
+use unefois_core::{Event, Micros, ParticipantId, RevocationView, in_line};
 use unefois_mesh::Peer;
 use unefois_store::authority::effect::effect_read;
 use unefois_store::authority::grant::grant_names;
@@ -18,12 +19,15 @@ use unefois_store::authority::grant::grant_names;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
+use crate::published::Edition;
 use crate::service::Authority;
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 512;
 /// Longest key of a record.
 const MAX_KEY: usize = 128;
+/// Longest list of participants, in bytes.
+const MAX_LIST: usize = 48 * 1024;
 
 /// A withdrawal that was recorded.
 #[derive(Serialize)]
@@ -56,10 +60,7 @@ pub(crate) async fn withdraw(
         "all_before" => Withdrawal::AllBefore,
         _ => named(&kind, form.required("key", MAX_KEY)?)?,
     };
-    let reason = form.required("reason", MAX_REASON)?;
-    if in_line(&reason) != reason {
-        return Err(Error::request("reason is not one line of plain text"));
-    }
+    let reason = reason(&mut form)?;
     form.nothing_else()?;
     if let Withdrawal::Client(client) = &withdrawal {
         authority.known(client).await?;
@@ -88,17 +89,80 @@ pub(crate) async fn withdraw(
         record: &record,
         reason: &reason,
     };
-    let evidence = serde_json::to_vec(&ordered).map_err(|_| Error::Stored)?;
-    let fact = Fact {
-        edition: &edition,
-        client,
-        publisher: None,
-        details: None,
-        handle: None,
-        capacity: None,
-        acr: None,
+    authority.ordered(&edition, client, &ordered).await?;
+    let recorded = Recorded {
+        epoch: record.place.epoch,
+        seq: record.place.seq,
+        at_us: record.at.get(),
+        effective_at_us: None,
     };
-    authority.journal.evidenced(Event::Admin, fact, evidence).await?;
+    Ok((StatusCode::CREATED, Json(recorded)).into_response())
+}
+
+/// What the entry `admin` of an ended recovery commits to.
+#[derive(Serialize)]
+struct Ended<'a> {
+    /// How it was found that the database went back, and when.
+    cause: &'a str,
+    at: Micros,
+    /// Where its log of withdrawals ended then.
+    #[serde(rename = "from")]
+    view: RevocationView,
+    /// Beyond where it goes on.
+    next: RevocationView,
+    /// Whose knowledge is done without.
+    without: &'a BTreeSet<ParticipantId>,
+    reason: &'a str,
+}
+
+/// `POST /as/recovery`: goes on without what the participants named know of withdrawals that the database has lost; all who
+/// are waited for must be named. Every token and refresh token from before ends, and this process with them. The entry
+/// `admin` is durable first.
+pub(crate) async fn end_recovery(
+    State(authority): State<Arc<Authority>>,
+    peer: Peer,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.operator_only(&peer)?;
+    let mut form = Form::parse(&body)?;
+    let named = form.required("without", MAX_LIST)?;
+    let named = named.split(' ').map(str::parse::<ParticipantId>);
+    let named: BTreeSet<ParticipantId> = named
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::request("without is not a list of participants"))?;
+    let reason = reason(&mut form)?;
+    form.nothing_else()?;
+
+    let (mark, awaited) = authority
+        .revocation
+        .awaited()
+        .ok_or_else(|| Error::request("the database did not go back: nothing is to be recovered"))?;
+    if awaited.is_empty() {
+        return Err(Error::request("nobody is waited for"));
+    }
+    let missing: Vec<_> = awaited.difference(&named).collect();
+    if let [first, others @ ..] = missing.as_slice() {
+        let more = match others.len() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        return Err(Error::request(format!(
+            "{first}{more} is waited for and not named"
+        )));
+    }
+    let next = authority.revocation.beyond();
+    let ended = Ended {
+        cause: &mark.cause,
+        at: mark.at,
+        view: mark.view,
+        next,
+        without: &awaited,
+        reason: &reason,
+    };
+    authority
+        .ordered(&authority.published.edition(), None, &ended)
+        .await?;
+    let record = authority.revocation.begin_anew(next).await?;
     let recorded = Recorded {
         epoch: record.place.epoch,
         seq: record.place.seq,
@@ -124,6 +188,14 @@ pub(crate) async fn withdrawal(
         effective_at_us: effect.map(|(at, _)| at.get()),
     })
     .into_response())
+}
+
+fn reason(form: &mut Form) -> Result<String, Error> {
+    let reason = form.required("reason", MAX_REASON)?;
+    match in_line(&reason) == reason {
+        true => Ok(reason),
+        false => Err(Error::request("reason is not one line of plain text")),
+    }
 }
 
 fn named(kind: &str, key: String) -> Result<Withdrawal, Error> {
@@ -159,6 +231,27 @@ impl Authority {
                 "no participant of the directory has this name, nor has any grant",
             )),
         }
+    }
+
+    /// Writes that the operator has ordered something.
+    async fn ordered(
+        &self,
+        edition: &Edition,
+        client: Option<ParticipantId>,
+        ordered: &impl Serialize,
+    ) -> Result<(), Error> {
+        let evidence = serde_json::to_vec(ordered).map_err(|_| Error::Stored)?;
+        let fact = Fact {
+            edition,
+            client,
+            publisher: None,
+            details: None,
+            handle: None,
+            capacity: None,
+            acr: None,
+        };
+        self.journal.evidenced(Event::Admin, fact, evidence).await?;
+        Ok(())
     }
 
     fn operator_only(&self, peer: &Peer) -> Result<(), Error> {

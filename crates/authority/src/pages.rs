@@ -217,7 +217,10 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
         }
         error => {
             let page = ErrorPage {
-                failure: failure_of(error.status()),
+                failure: match error {
+                    Error::Recovering => Failure::Recovering,
+                    error => failure_of(error.status()),
+                },
                 code: error.reason().map(|reason| reason.as_str().to_owned()),
                 request_id: None,
                 back: None,

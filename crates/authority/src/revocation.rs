@@ -9,12 +9,15 @@ mod effect;
 mod feed;
 mod log;
 mod relearn;
+mod restored;
 mod standby;
 mod watch;
 
 pub(crate) use effect::Effects;
+pub(crate) use restored::Recovery;
 pub(crate) use watch::WatchRevocations;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,11 +33,13 @@ use unefois_jose::jws;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::effect::effect_missing;
 use unefois_store::authority::narrow::{Narrowing, narrow};
+use unefois_store::authority::restored::{Mark, beginning, standing};
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
 
 use self::barrier::{Acknowledged, Asked, Barrier, LeaseKey};
 use self::log::Log;
+use self::restored::Restored;
 use crate::Error;
 use crate::keys::Keys;
 use crate::limiter::Limiter;
@@ -89,8 +94,10 @@ pub(crate) struct Revocation {
     stopped: CancellationToken,
     /// Why it was stopped.
     why: OnceLock<&'static str>,
-    /// What this database had lost is in it again: a new start goes on.
+    /// What this database had lost is in it again, or will not come back: a new start goes on.
     relearnt: CancellationToken,
+    /// Where the database went back: what is waited for, until a new start.
+    restored: Option<Restored>,
     /// Readers whose doubt was told not long ago.
     doubts: Limiter<ParticipantId>,
 }
@@ -118,6 +125,7 @@ struct Taken {
     log: Log,
     waiting: BTreeMap<RevocationView, Record>,
     starts: Vec<LeaseKey>,
+    restored: Option<Mark>,
     mine_ms: u32,
     inherited_ms: u32,
     /// When the statement that took it was sent.
@@ -134,7 +142,9 @@ impl Taken {
         sent: Boot,
         (clock, in_force): (&dyn Clock, &dyn InForce),
     ) -> Result<Self, Error> {
-        let log = read(&mut tx, Log::empty(), head, (clock, in_force)).await?;
+        let log = Log::after(beginning(&mut tx).await?);
+        let log = read(&mut tx, log, head, (clock, in_force)).await?;
+        let restored = standing(&mut tx).await?;
         let waiting = missing(&mut tx).await?;
         let starts = store::starts(&mut tx).await?.into_iter();
         let starts = starts.map(|(participant, origin, boot)| LeaseKey {
@@ -150,6 +160,7 @@ impl Taken {
             log,
             waiting,
             starts: starts.collect(),
+            restored,
             mine_ms,
             inherited_ms,
             sent,
@@ -189,6 +200,7 @@ impl Revocation {
             log,
             waiting,
             starts,
+            restored,
             mine_ms,
             inherited_ms,
             sent,
@@ -230,6 +242,7 @@ impl Revocation {
             stopped: CancellationToken::new(),
             why: OnceLock::new(),
             relearnt: CancellationToken::new(),
+            restored: restored.map(Restored::new),
             doubts: Limiter::new(1, 1),
         }
     }
@@ -248,16 +261,21 @@ impl Revocation {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn serves(&self) -> Result<(), &'static str> {
-        match (self.why.get(), self.is_fresh()) {
-            (Some(why), _) => Err(why),
-            (None, true) => Ok(()),
-            (None, false) => Err("the database does not confirm that this process holds the epoch"),
+    pub(crate) fn serves(&self) -> Result<(), Cow<'static, str>> {
+        match (self.why.get(), &self.restored, self.is_fresh()) {
+            (Some(why), ..) => Err((*why).into()),
+            (None, Some(restored), _) => Err(restored.words().into()),
+            (None, None, true) => Ok(()),
+            (None, None, false) => {
+                Err("the database does not confirm that this process holds the epoch".into())
+            }
         }
     }
 
-    /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or has lost records.
+    /// The epoch held, which a token's `rvk` carries; an error once this process was superseded or has lost records, and
+    /// while it may have lost some.
     pub(crate) fn epoch(&self) -> Result<u64, Error> {
+        self.recovered()?;
         match self.stopped.is_cancelled() {
             true => Err(Error::Superseded),
             false => Ok(self.epoch),
@@ -511,10 +529,11 @@ impl Revocation {
         self.moved.notify_one();
     }
 
-    /// Whether a ping may be answered: this process held the epoch not long ago.
+    /// Whether a ping may be answered: this process held the epoch not long ago, and knows every withdrawal.
     pub(crate) fn is_fresh(&self) -> bool {
         let beat = *self.beat.lock().unwrap_or_else(PoisonError::into_inner);
         !self.stopped.is_cancelled()
+            && self.restored.is_none()
             && beat.is_some_and(|sent| self.clock.boottime() <= sent.plus_ms(FRESH_MS))
     }
 

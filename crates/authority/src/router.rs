@@ -75,6 +75,7 @@ pub(crate) fn mesh(authority: Arc<Authority>) -> Router {
             get(oauth::show_grant).delete(oauth::delete_grant),
         )
         .route("/as/withdrawals", post(operator::withdraw))
+        .route("/as/recovery", post(operator::end_recovery))
         .route("/as/withdrawals/{seq}", get(operator::withdrawal))
         .route("/as/jwks", get(oauth::jwks))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))

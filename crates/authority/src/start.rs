@@ -2,6 +2,7 @@ mod prepared;
 
 pub use prepared::Prepared;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::limiter::Limiter;
 use crate::login::HttpError;
 use crate::portal::{Site, ThemeError};
 use crate::published::PublishError;
-use crate::revocation::{Effects, InForce, Revocation, WatchRevocations};
+use crate::revocation::{Effects, InForce, Recovery, Revocation, WatchRevocations};
 use crate::service::Authority;
 use crate::{Error, router};
 use prepared::{origin, text};
@@ -125,12 +126,12 @@ impl std::fmt::Debug for Running {
 
 impl Running {
     /// Tells, whenever it is asked, whether withdrawals can be announced at that moment, or why not.
-    pub fn readiness(&self) -> impl Fn() -> Result<(), &'static str> + Send + Sync + 'static {
+    pub fn readiness(&self) -> impl Fn() -> Result<(), Cow<'static, str>> + Send + Sync + 'static {
         let revocation = Arc::clone(&self.revocation);
         move || revocation.serves()
     }
 
-    /// Returns once withdrawals that the database had lost, as nodes have proved, are in it again: only a new start goes on.
+    /// Returns once withdrawals that the database had lost are in it again, as far as they can be: only a new start goes on.
     pub async fn relearnt(&self) {
         self.revocation.relearnt().await;
     }
@@ -334,7 +335,16 @@ impl Prepared {
             tasks: tasks.clone(),
             took: metrics::duration(metrics::REVOCATION_EFFECT_DURATION),
         };
-        tasks.spawn(effects.run(shutdown.clone()));
+        // What a database that went back would prove, another may have proved otherwise.
+        if revocation.recovered().is_ok() {
+            tasks.spawn(effects.run(shutdown.clone()));
+        }
+        let recovery = Recovery {
+            revocation: Arc::clone(&revocation),
+            published: Arc::clone(&published),
+            ledger: ledger.clone(),
+        };
+        tasks.spawn(recovery.run(shutdown.clone()));
         tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
         let (edition, auditors) = (Arc::clone(&published), Arc::clone(&published));
         let lent = Lent {

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod narrow;
 pub mod person;
 pub mod request;
+pub mod restored;
 pub mod revocation;
 pub mod session;
 

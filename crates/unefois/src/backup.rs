@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use unefois_core::{Micros, Sha256};
 use unefois_ledger::verify::{LogFault, verify_database};
 use unefois_mesh::status;
+use unefois_store::authority::restored::mark_restored;
 use unefois_store::backup::LogState;
 use unefois_store::head::heads_restored;
 use unefois_store::{Component, Db, Error as StoreError};
@@ -256,7 +257,7 @@ async fn restore_sqlite(file: &Path, url: &str, manifest: &Manifest, now: Micros
         let db = Db::open(&sqlite(&next), component)
             .await
             .map_err(|e| unread(&e))?;
-        let marked = mark(&db, now).await;
+        let marked = mark(&db, component, now).await;
         db.close().await;
         marked.map_err(|e| unwritten(&next, e))?;
         verify(&sqlite(&next), manifest).await?;
@@ -270,9 +271,13 @@ async fn restore_sqlite(file: &Path, url: &str, manifest: &Manifest, now: Micros
     made
 }
 
-async fn mark(db: &Db, now: Micros) -> Result<(), StoreError> {
+async fn mark(db: &Db, component: Component, now: Micros) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
     heads_restored(&mut tx, now).await?;
+    match component {
+        Component::Node => {}
+        Component::Authority => mark_restored(&mut tx, now).await?,
+    }
     tx.commit().await
 }
 

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use database::TestDatabase;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{Entry, Event, Micros};
 use unefois_ledger::{Draft, Error, Keys, Ledger, Safeguards, Standing};
 use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_store::authority::restored::standing_read;
 use unefois_store::{Component, Db};
 use unefois_tlog::{KeyName, SignerKey};
 
@@ -25,6 +26,7 @@ both_databases![
     i7_a_restored_backup_is_read_only_until_it_is_shown_to_be_the_last,
     i7_what_is_not_a_sound_backup_is_not_restored,
     i7_a_log_is_closed_for_ever,
+    i3_a_restored_authority_is_marked_until_its_withdrawals_are_known,
     a_backup_is_its_owners_alone,
 ];
 
@@ -47,7 +49,11 @@ fn name() -> KeyName {
 }
 
 async fn open(url: &str) -> Result<(Db, Ledger), Error> {
-    let db = Db::open(url, Component::Node).await?;
+    opened(url, Component::Node).await
+}
+
+async fn opened(url: &str, component: Component) -> Result<(Db, Ledger), Error> {
+    let db = Db::open(url, component).await?;
     let keys = Keys {
         signer: SignerKey::new(name(), &[1; 32]),
         node_key: NodeKey::new(&[2; 32]),
@@ -255,6 +261,74 @@ async fn i7_a_log_is_closed_for_ever(database: TestDatabase) {
     assert_ends(&close(), 1);
     let refused = open(database.url()).await;
     assert!(matches!(refused, Err(Error::Closed)), "{:?}", refused.err());
+}
+
+/// Why an authority's database is marked, once it is opened.
+async fn to_recover(url: &str) -> Vec<String> {
+    let db = Db::open(url, Component::Authority).await.unwrap();
+    let mark = standing_read(&db).await.unwrap();
+    db.close().await;
+    mark.into_iter().map(|mark| mark.cause).collect()
+}
+
+async fn i3_a_restored_authority_is_marked_until_its_withdrawals_are_known(database: TestDatabase) {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(to_recover(database.url()).await.is_empty());
+    let (db, ledger) = opened(database.url(), Component::Authority).await.unwrap();
+    grow(&ledger, 1).await;
+    ledger.close().await;
+    db.close().await;
+    let backed_up = |name: &str| {
+        let from = folder.path().join(name);
+        let backup = unefois(&["db", "backup", "--database", database.url(), "--to", text(&from)]);
+        assert_ends(&backup, 0);
+        from
+    };
+    let now = backed_up("now");
+    // As a version from before the mark left it.
+    before_the_mark(database.url()).await;
+    let older = backed_up("older");
+    for from in [now, older] {
+        let target = elsewhere(&database);
+        let restore = unefois(&["db", "restore", "--from", text(&from), "--database", target.url()]);
+        assert_ends(&restore, 0);
+        let said = String::from_utf8_lossy(&restore.stderr);
+        assert!(said.contains("withdraw --config FILE"), "{said}");
+        for _ in 0..2 {
+            let marks = to_recover(target.url()).await;
+            assert!(
+                matches!(&marks[..], [cause] if cause.starts_with("restored ")),
+                "{marks:?}"
+            );
+        }
+        let status = unefois(&["--json", "db", "status", "--database", target.url()]);
+        assert_ends(&status, 0);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert!(status["withdrawals_to_recover"]["at_us"].is_i64(), "{status}");
+    }
+}
+
+/// Takes away what migration 6 of the authority has brought.
+async fn before_the_mark(url: &str) {
+    const BACK: [&str; 3] = [
+        "DROP TABLE revocation_restored",
+        "DROP TABLE revocation_gap",
+        "DELETE FROM migration_authority WHERE version = 6",
+    ];
+    for sql in BACK {
+        match url.starts_with("sqlite:") {
+            true => {
+                let mut file = SqliteConnection::connect(url).await.unwrap();
+                sqlx::query(sql).execute(&mut file).await.unwrap();
+                file.close().await.unwrap();
+            }
+            false => {
+                let mut server = PgConnection::connect(url).await.unwrap();
+                sqlx::query(sql).execute(&mut server).await.unwrap();
+                server.close().await.unwrap();
+            }
+        }
+    }
 }
 
 /// Restores with a `pg_restore` of ours, which does `how` to the script that the real one writes.

@@ -36,6 +36,9 @@ pub(crate) async fn par(
     let mut form = Form::parse(&body)?;
     let client = Client::authenticate(&peer, &mut form, &edition)?;
     let now = authority.clock.now();
+    if let Err(error) = authority.revocation.recovered() {
+        return Err(authority.refused(&client, &edition, error).await);
+    }
     let pushed = match PushedRequest::check(form, client.id, client.publisher, &edition, now) {
         Ok(pushed) => pushed,
         Err(error) => return Err(authority.refused(&client, &edition, error).await),

@@ -49,6 +49,8 @@ async fn exchange(
     peer: &Peer,
     mut form: Form,
 ) -> Result<Response, Error> {
+    // Before a code is used up.
+    authority.revocation.recovered()?;
     let grant_type = form.required("grant_type", 128)?;
     let wanted = Wanted {
         resource: resource(&mut form)?,

@@ -79,7 +79,8 @@ pub(crate) async fn decide(
     let edition = authority.published.edition();
     let login = authority.decider(&reader, &open, &edition)?.login()?;
     match posted.take(field::CHOICE).as_deref() {
-        Some(field::FETCH) => {}
+        // A grant of which no token can be minted would be given in vain.
+        Some(field::FETCH) => authority.revocation.recovered()?,
         Some(field::PROVIDE) => return authority.decline(&open, &edition, login).await,
         Some(_) | None => return Err(Error::request("the choice is missing")),
     }

@@ -28,6 +28,8 @@ pub enum Failure {
     Internal,
     /// 503: it passes with time.
     Unavailable,
+    /// 503: withdrawals are being recovered.
+    Recovering,
 }
 
 impl Failure {
@@ -39,7 +41,7 @@ impl Failure {
             Self::NotFound => 404,
             Self::TooMany => 429,
             Self::Internal => 500,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Recovering => 503,
         }
     }
 
@@ -62,6 +64,10 @@ impl Failure {
             Self::Unavailable => lang.t(
                 "Le service ne peut pas répondre pour l’instant",
                 "The service cannot answer for now",
+            ),
+            Self::Recovering => lang.t(
+                "Les retraits sont en cours de récupération",
+                "Withdrawals are being recovered",
             ),
         }
     }
@@ -92,6 +98,10 @@ impl Failure {
                 "Il est en maintenance, ou momentanément surchargé.",
                 "It is under maintenance, or overloaded for a moment.",
             ),
+            Self::Recovering => lang.t(
+                "Après un incident, le service rassemble les retraits déjà demandés. D’ici là, aucune information n’est transmise au titre d’une autorisation, et votre choix n’a pas été enregistré.",
+                "After an incident the service gathers the withdrawals already asked for. Until then nothing is sent under any authorisation, and your choice was not recorded.",
+            ),
         }
     }
 
@@ -104,6 +114,10 @@ impl Failure {
             Self::NotFound => lang.t(
                 "Vérifiez l’adresse, ou revenez à l’accueil.",
                 "Check the address, or go back to the home page.",
+            ),
+            Self::Recovering => lang.t(
+                "Revenez dans quelques minutes et refaites votre choix.",
+                "Come back in a few minutes and make your choice again.",
             ),
             Self::TooMany | Self::Unavailable => lang.t(
                 "Réessayez dans quelques minutes. Vous pouvez aussi fournir la pièce vous-même à l’administration.",

@@ -241,7 +241,7 @@ async fn log(journal: &Journal, edition: &Edition, effect: &Effect) -> Result<()
 }
 
 /// The logs that the directory gives those whom a withdrawal concerns: a producer has a key that pivots are sealed to.
-fn logs(edition: &Edition, whose: &Concerned) -> Vec<(ParticipantId, String)> {
+pub(super) fn logs(edition: &Edition, whose: &Concerned) -> Vec<(ParticipantId, String)> {
     let rows = edition.directory.document().participants.iter();
     let producers = rows.filter(|row| !row.pivot_keys.is_empty() && whose.holds(&row.id));
     producers

@@ -21,12 +21,12 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log before any record.
-    pub(super) fn empty() -> Self {
+    /// The log before any record that follows `from`.
+    pub(super) const fn after(from: Head) -> Self {
         Self {
-            from: Head::empty(),
+            from,
             records: VecDeque::new(),
-            head: Head::empty(),
+            head: from,
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn log(ages_ms: &[i64]) -> Log {
-        let mut log = Log::empty();
+        let mut log = Log::after(Head::empty());
         for (seq, age) in (1..).zip(ages_ms) {
             let record = record(seq, *age);
             let head = log.head.after(&record);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_start_leaves_out_what_is_old_beyond_those_that_it_always_keeps() {
-        let mut all = Log::empty();
+        let mut all = Log::after(Head::empty());
         let kept = u64::try_from(KEPT_AT_START).unwrap();
         for seq in 1..=kept + 3 {
             let record = Record {

@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What signed messages prove that this database has lost.
 #[derive(Debug)]
-struct Lost {
+pub(super) struct Lost {
     /// The head of this database.
     from: Head,
     /// The head after `records`.
@@ -71,23 +71,37 @@ impl Lost {
     const fn is_proved(&self) -> bool {
         self.epoch > self.from.epoch || !self.records.is_empty() || self.hole
     }
+
+    /// Whether there is anything to write.
+    pub(super) const fn teaches(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// What follows without a hole: what is behind one is to be shown by others.
+    pub(super) fn up_to_hole(self) -> Self {
+        Self { hole: false, ..self }
+    }
 }
 
 impl Reader {
     /// Asks a node that claims a later place to prove it, and takes up what it proves.
     pub(super) async fn relearn(&self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
-        let revocation = &self.service.revocation;
-        let from = *revocation.head.borrow();
+        let lost = self.lost(asked).await?;
+        if lost.is_proved() {
+            self.service.revocation.take_up(lost).await;
+        }
+        Err(stale())
+    }
+
+    /// What a node proves that this database has lost.
+    pub(super) async fn lost(&self, asked: &mut Streaming<pb::WatchRequest>) -> Result<Lost, Status> {
+        let from = *self.service.revocation.head.borrow();
         let wanted = pb::Wanted {
             after: Some(position(&from)),
         };
         self.tell(Tell::Wanted(wanted)).await?;
         let shown = tokio::time::timeout(SHOWS_WITHIN, self.shown(asked, from)).await;
-        let lost = shown.map_err(|_| stale())??;
-        if lost.is_proved() {
-            revocation.take_up(lost).await;
-        }
-        Err(stale())
+        shown.map_err(|_| stale())?
     }
 
     async fn shown(&self, asked: &mut Streaming<pb::WatchRequest>, from: Head) -> Result<Lost, Status> {
@@ -123,7 +137,7 @@ fn key(edition: &Edition, kid: &str) -> Option<VerifyingKey> {
 
 impl Revocation {
     /// Stops, and writes what was lost; the write goes on though the node has left.
-    async fn take_up(self: &Arc<Self>, lost: Lost) {
+    pub(super) async fn take_up(self: &Arc<Self>, lost: Lost) {
         match lost.hole {
             true => self.stop(
                 "nodes hold signed withdrawals that this database has lost, and not all that came before them: \

@@ -133,8 +133,8 @@ pub(super) struct Reader {
 }
 
 /// The lease that a reader holds.
-struct Lease {
-    key: LeaseKey,
+pub(super) struct Lease {
+    pub(super) key: LeaseKey,
     /// What its log's heads are signed with.
     log: VerifierKey,
     /// The heads told and not acknowledged, oldest first.
@@ -163,6 +163,9 @@ impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
             Some(Ask::Open(open)) => {
+                if let Some(restored) = &self.service.revocation.restored {
+                    return self.tells(restored, open, asked).await;
+                }
                 if self.is_later(&open) {
                     return match open.origin.is_empty() {
                         true => Err(stale()),
@@ -233,7 +236,7 @@ impl Reader {
     }
 
     /// Judges the log that the reader says it keeps.
-    fn open(&self, open: pb::Open) -> Result<Option<Lease>, Status> {
+    pub(super) fn open(&self, open: pb::Open) -> Result<Option<Lease>, Status> {
         if open.origin.is_empty() {
             return Ok(None);
         }
@@ -364,7 +367,7 @@ pub(super) fn stale() -> Status {
 
 pub(super) fn internal(error: Error) -> Status {
     match error {
-        Error::Superseded => stale(),
+        Error::Superseded | Error::Recovering => stale(),
         error => status::internal(&error),
     }
 }

@@ -2,28 +2,39 @@
 
 use http::{Method, StatusCode};
 use unefois_core::revocation::{Extent, SignedRecords, Withdrawals};
-use unefois_core::{AccessTokenClaims, Event, Reason, RevocationView};
+use unefois_core::{AccessTokenClaims, Clock as _, Event, Reason, RevocationView};
 use unefois_jose::{SigningKey, jws};
-use unefois_mesh::status;
+use unefois_mesh::{SystemClock, status};
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
 use unefois_proto::pb::revocation::v1::{Open, Position, SignedRecords as Signed};
+use unefois_store::authority::restored::mark_restored;
+use unefois_store::{Component, Db};
 
 use crate::both_databases;
+use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Kit, form, ring};
+use crate::kit::{COMMUNE, Kit, form, ring};
 use crate::withdrawal::{WAIT, Watch, logged, message, open, records};
 
 both_databases![
     i3_a_restored_database_learns_from_a_node_what_it_has_lost,
     i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing,
-    i3_a_hole_before_what_is_proved_stops_and_teaches_nothing
+    i3_a_hole_before_what_is_proved_stops_and_teaches_nothing,
+    i3_a_marked_database_gives_and_records_nothing_until_its_producers_have_told,
+    i3_a_marked_database_has_in_force_all_that_it_had_lost_before_it_goes_on,
+    i3_a_marked_database_whose_loss_nobody_can_show_waits_for_its_operator,
+    i3_a_marked_database_does_not_take_another_history_for_its_own,
+    i3_a_ledger_that_went_back_marks_the_database_once
 ];
 
 /// Two grants that were stopped after the backup, and what a node has applied of that.
 struct Restored {
     kit: Kit,
     _backup: TestDatabase,
+    browser: Browser,
+    /// Where each grant is stopped.
+    stops: [String; 2],
     /// What each grant's next token is asked for with.
     refresh: [String; 2],
     tokens: [AccessTokenClaims; 2],
@@ -34,6 +45,26 @@ struct Restored {
 
 impl Restored {
     async fn new(database: TestDatabase) -> Self {
+        Self::with(database, |_| {}).await
+    }
+
+    /// As `db restore` leaves it.
+    async fn marked(database: TestDatabase) -> Self {
+        Self::with(database, |backup| {
+            let marking = async {
+                let db = Db::open(backup.url(), Component::Authority).await.unwrap();
+                let mut tx = db.begin().await.unwrap();
+                mark_restored(&mut tx, SystemClock.now()).await.unwrap();
+                tx.commit().await.unwrap();
+                db.close().await;
+            };
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| runtime.block_on(marking));
+        })
+        .await
+    }
+
+    async fn with(database: TestDatabase, restored: impl FnOnce(&TestDatabase)) -> Self {
         let kit = Kit::on(database).await;
         let mut browser = kit.browser();
         let (mut refresh, mut tokens, mut stops) = (Vec::new(), Vec::new(), Vec::new());
@@ -67,12 +98,15 @@ impl Restored {
         }
         assert_eq!(view.head().view(), RevocationView { epoch: 2, seq: 2 });
         drop(watch);
+        restored(&backup);
         let kit = kit
             .restart(|config, _| config["database"]["url"] = backup.url().into())
             .await;
         Self {
             kit,
             _backup: backup,
+            browser,
+            stops: stops.try_into().unwrap(),
             refresh: refresh.try_into().unwrap(),
             tokens: tokens.try_into().unwrap(),
             held,
@@ -110,6 +144,88 @@ impl Restored {
 
     fn signed(&self, message: &SignedRecords, key: &SigningKey) -> String {
         jws::sign_claims(key, "unefois-withdrawals+jwt", message).unwrap()
+    }
+
+    /// The next start, once this one has found that it has to make room for it.
+    async fn next(mut self) -> Self {
+        tokio::time::timeout(WAIT, self.kit.running.relearnt())
+            .await
+            .expect("it starts again");
+        self.kit = self.kit.restart(|_, _| {}).await;
+        self
+    }
+
+    /// Opens the watch of the only producer with a log.
+    async fn tell(&self, position: Position) -> Watch {
+        let open = Open {
+            position: Some(position),
+            ..open()
+        };
+        Watch::open(&self.kit, open).await
+    }
+
+    fn why(&self) -> String {
+        self.kit.running.readiness()().unwrap_err().into_owned()
+    }
+
+    /// Waits until a probe is told this.
+    async fn says(&self, words: &str) {
+        let told = async {
+            while !self.why().contains(words) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WAIT, told)
+            .await
+            .unwrap_or_else(|_| panic!("{}", self.why()));
+    }
+
+    /// Nothing is given out or recorded.
+    async fn assert_held(&mut self) {
+        self.assert_closed().await;
+        let question = self.browser.get(&self.stops[0]).await;
+        let told = self
+            .browser
+            .post(&self.stops[0], &format!("csrf={}", question.csrf()))
+            .await;
+        assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE, "{}", told.body);
+        assert!(
+            told.body.contains("Les retraits sont en cours de récupération"),
+            "{}",
+            told.body
+        );
+        let grant = self.stops[0].trim_end_matches("/arreter").to_owned();
+        let shown = self.browser.get(&grant).await;
+        assert!(!shown.body.contains("Retrait enregistré"), "{}", shown.body);
+    }
+
+    /// Consumers and the operator are refused.
+    async fn assert_closed(&self) {
+        let refusals = [
+            self.mint(0).await,
+            self.kit
+                .call(Method::POST, "/as/par", &form(&self.kit.parameters()))
+                .await,
+            self.kit
+                .call_as_operator(
+                    Method::POST,
+                    "/as/withdrawals",
+                    &form(&[("kind", "all_before".to_owned()), ("reason", "essai".to_owned())]),
+                )
+                .await,
+        ];
+        for refused in refusals {
+            assert_eq!(
+                refused.status,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "{}",
+                refused.json
+            );
+            assert_eq!(
+                refused.json["unefois_reason"],
+                Reason::RevocationStateStale.as_str()
+            );
+        }
     }
 
     async fn mint(&self, n: usize) -> crate::kit::Answer {
@@ -236,4 +352,213 @@ async fn i3_a_hole_before_what_is_proved_stops_and_teaches_nothing(database: Tes
     let why = world.kit.running.readiness()().unwrap_err();
     assert!(why.contains("newer backup"), "{why}");
     world.kit.stop().await;
+}
+
+async fn i3_a_marked_database_gives_and_records_nothing_until_its_producers_have_told(
+    database: TestDatabase,
+) {
+    let mut world = Restored::marked(database).await;
+    world.assert_held().await;
+    assert!(world.why().contains(&world.kit.cnaf), "{}", world.why());
+    let mut consumer = Watch::open(
+        &world.kit,
+        Open {
+            origin: String::new(),
+            ..open()
+        },
+    )
+    .await;
+    let told = consumer.next().await.expect_err("it is told nothing");
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+
+    // A start forgets nothing of that.
+    world.kit = world.kit.restart(|_, _| {}).await;
+    world.assert_held().await;
+    assert_eq!(
+        world.kit.events().await.last(),
+        Some(&Event::Refused),
+        "nothing was withdrawn"
+    );
+
+    // The only producer with a log knows nothing that is not there.
+    let mut watch = world.tell(Position::default()).await;
+    let told = watch
+        .next()
+        .await
+        .expect_err("nothing is announced, and no ping is answered");
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let world = world.next().await;
+    let minted = world.mint(0).await;
+    assert_eq!(minted.status, StatusCode::OK, "{}", minted.json);
+    assert!(world.kit.running.readiness()().is_ok());
+    world.kit.stop().await;
+}
+
+async fn i3_a_marked_database_has_in_force_all_that_it_had_lost_before_it_goes_on(database: TestDatabase) {
+    let mut world = Restored::marked(database).await;
+    // The first half behind a hole teaches nothing, and ends nothing.
+    let mut behind = world.tell(world.claim().position.unwrap()).await;
+    let Tell::Wanted(_) = behind.next().await.unwrap() else {
+        panic!("a proof is asked for");
+    };
+    for jws in [&world.held[2], &String::new()] {
+        let held = Ask::Held(Signed { jws: jws.clone() });
+        behind.ask.send(message(held)).await.unwrap();
+    }
+    world.says("cannot be shown").await;
+    world.assert_held().await;
+
+    world.kit = world.kit.restart(|_, _| {}).await;
+    let told = world.show(&world.held).await;
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let world = world.next().await;
+    // What was lost is there; that nothing else was is not known yet.
+    world.assert_closed().await;
+    let _watch = world.tell(world.claim().position.unwrap()).await;
+    let mut world = world.next().await;
+    for n in [0, 1] {
+        let refused = world.mint(n).await;
+        assert_eq!(refused.json["unefois_reason"], Reason::GrantRevoked.as_str());
+    }
+    let mut watch = Watch::open(&world.kit, world.claim()).await;
+    let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
+        panic!("it is ahead of everybody");
+    };
+    world.view.apply(&records(&world.kit, &snapshot.jws)).unwrap();
+    assert!(world.tokens.iter().all(|token| world.view.kills(token, "kid")));
+    logged(&world.kit, Event::Effective).await;
+    world.kit.stop().await;
+}
+
+async fn i3_a_marked_database_whose_loss_nobody_can_show_waits_for_its_operator(database: TestDatabase) {
+    let world = Restored::marked(database).await;
+    let claim = world.claim().position.unwrap();
+    let mut watch = world.tell(claim.clone()).await;
+    let Tell::Wanted(_) = watch.next().await.unwrap() else {
+        panic!("a proof is asked for");
+    };
+    let nothing = Ask::Held(Signed { jws: String::new() });
+    watch.ask.send(message(nothing)).await.unwrap();
+    world.says("cannot be shown").await;
+    // Asked once: what it cannot show it cannot show later.
+    let again = world.tell(claim).await;
+    world.says(&world.kit.cnaf).await;
+
+    let word = |without: &str| form(&[("without", without.to_owned()), ("reason", "sinistre".to_owned())]);
+    let path = "/as/recovery";
+    let refused = world.kit.call(Method::POST, path, &word(&world.kit.cnaf)).await;
+    assert_eq!(refused.json["unefois_reason"], Reason::NotEntitled.as_str());
+    for without in [COMMUNE, "cnaf"] {
+        let refused = world
+            .kit
+            .call_as_operator(Method::POST, path, &word(without))
+            .await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.json);
+    }
+    let done = world
+        .kit
+        .call_as_operator(Method::POST, path, &word(&world.kit.cnaf))
+        .await;
+    assert_eq!(done.status, StatusCode::CREATED, "{}", done.json);
+    drop((watch, again));
+    let mut world = world.next().await;
+    assert!(world.kit.events().await.contains(&Event::Admin));
+
+    // A start reads what is beyond the gap, as often as there is one.
+    world.kit = world.kit.restart(|_, _| {}).await;
+    for n in [0, 1] {
+        let refused = world.mint(n).await;
+        assert_eq!(
+            refused.json["unefois_reason"],
+            Reason::TokenInvalid.as_str(),
+            "{}",
+            refused.json
+        );
+    }
+    let mut watch = Watch::open(&world.kit, world.claim()).await;
+    let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
+        panic!("it is above every place seen");
+    };
+    let snapshot = records(&world.kit, &snapshot.jws);
+    assert_eq!(snapshot.head.seq, done.json["seq"].as_u64().unwrap());
+    assert!(snapshot.head.epoch > done.json["epoch"].as_u64().unwrap());
+    world.view.apply(&snapshot).unwrap();
+    assert!(world.tokens.iter().all(|token| world.view.kills(token, "kid")));
+    logged(&world.kit, Event::Effective).await;
+
+    // What is granted now is good, and is withdrawn.
+    let kit = &world.kit;
+    let code = kit.grant(&mut kit.browser(), &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    let token = kit.claims(answer.json["access_token"].as_str().unwrap());
+    assert!(!world.view.kills(&token, "kid"));
+    let gone = format!("/as/grants/{}", answer.json["grant_id"].as_str().unwrap());
+    let gone = kit.call(Method::DELETE, &gone, "").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    watch.batch(kit, &mut world.view).await;
+    assert!(world.view.kills(&token, "kid"));
+    world.kit.stop().await;
+}
+
+async fn i3_a_marked_database_does_not_take_another_history_for_its_own(database: TestDatabase) {
+    let world = Restored::marked(database).await;
+    let another = Position {
+        chain: vec![1; 32],
+        ..Position::default()
+    };
+    let _watch = world.tell(another).await;
+    world.says("cannot be shown").await;
+    let lies = Position {
+        epoch: u64::MAX,
+        seq: 0,
+        chain: Vec::new(),
+    };
+    let mut watch = world.tell(lies).await;
+    let Tell::Wanted(_) = watch.next().await.unwrap() else {
+        panic!("a proof is asked for");
+    };
+    world.says("cannot be shown").await;
+    drop(watch);
+    // Its word of now counts.
+    let _watch = world.tell(Position::default()).await;
+    let world = world.next().await;
+    let minted = world.mint(0).await;
+    assert_eq!(minted.status, StatusCode::OK, "{}", minted.json);
+    world.kit.stop().await;
+}
+
+/// Whoever copies a database back by hand leaves no mark; the anchor does.
+async fn i3_a_ledger_that_went_back_marks_the_database_once(database: TestDatabase) {
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = folder.path().join("anchor").display().to_string();
+    let kit = Kit::with(database, |_, config| config["ledger"]["anchor"] = anchor.into()).await;
+    let mut backup = None;
+    let kit = kit.restart(|_, database| backup = Some(database.copy())).await;
+    let backup = backup.expect("it was made");
+    let code = kit.grant(&mut kit.browser(), &kit.parameters(), "").await;
+    assert_eq!(kit.redeem(&code).await.status, StatusCode::OK);
+    let kit = kit
+        .restart(|config, _| config["database"]["url"] = backup.url().into())
+        .await;
+    tokio::time::timeout(WAIT, kit.running.relearnt())
+        .await
+        .expect("the ledger shows it");
+    let kit = kit.restart(|_, _| {}).await;
+    let why = kit.running.readiness()().unwrap_err();
+    assert!(why.contains(&kit.cnaf), "{why}");
+
+    let _watch = Watch::open(&kit, open()).await;
+    tokio::time::timeout(WAIT, kit.running.relearnt())
+        .await
+        .expect("everybody has told");
+    let kit = kit.restart(|_, _| {}).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    assert!(matches!(watch.next().await, Ok(Tell::Snapshot(_))));
+    // It would have looked by then.
+    for nonce in 0..10 {
+        watch.pong(nonce).await;
+    }
+    assert!(kit.running.readiness()().is_ok());
+    kit.stop().await;
 }

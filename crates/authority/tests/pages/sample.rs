@@ -646,6 +646,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("erreur-429", Failure::TooMany),
         ("erreur-500", Failure::Internal),
         ("erreur-503", Failure::Unavailable),
+        ("erreur-recuperation", Failure::Recovering),
     ] {
         pages.push((name, show(&site, &nobody, &error(failure))));
     }

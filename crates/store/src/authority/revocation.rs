@@ -6,9 +6,9 @@ use unefois_core::{Handle, Micros, ParticipantId, Sha256, WithdrawnBy};
 use super::{GrantId, word};
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
-type HeadRow = (i64, i64, Vec<u8>);
+pub(super) type HeadRow = (i64, i64, Vec<u8>);
 
-fn head_of((epoch, seq, chain): HeadRow) -> Result<Head, Error> {
+pub(super) fn head_of((epoch, seq, chain): HeadRow) -> Result<Head, Error> {
     Ok(Head {
         epoch: to_u64(epoch, "revocation_head.epoch")?,
         seq: to_u64(seq, "revocation_head.seq")?,

@@ -79,11 +79,7 @@ pub(super) async fn restore(url: &str, file: &Path, schema: &str, now: Micros) -
     psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
         .arg(format!("--dbname={}", address.url))
         .stdin(Stdio::piped());
-    let schema = schema.replace('"', "\"\"");
-    let mark = format!(
-        "\nUPDATE \"{schema}\".ledger_head SET restored_at = {} WHERE closed_at IS NULL;\nCOMMIT;\n",
-        now.get()
-    );
+    let mark = marks(schema, now);
     blocking(move || {
         let mut script = started("pg_restore", &mut script)?;
         let mut psql = started("psql", &mut psql)?;
@@ -111,6 +107,24 @@ pub(super) async fn restore(url: &str, file: &Path, schema: &str, now: Micros) -
         }
     })
     .await
+}
+
+/// The statements that mark what was restored, and the COMMIT. A backup from before the mark of withdrawals gets it with
+/// the table.
+fn marks(schema: &str, now: Micros) -> String {
+    let (quoted, at) = (format!("\"{}\"", schema.replace('"', "\"\"")), now.get());
+    let name = format!("{quoted}.revocation_restored").replace('\'', "''");
+    format!(
+        "
+UPDATE {quoted}.ledger_head SET restored_at = {at} WHERE closed_at IS NULL;
+SELECT to_regclass('{name}') IS NOT NULL AS withdrawals \\gset
+\\if :withdrawals
+INSERT INTO {quoted}.revocation_restored (cause, at, epoch, seq)
+SELECT 'restored {at}', {at}, COALESCE(MAX(epoch), 0), COALESCE(MAX(seq), 0) FROM {quoted}.revocation_head;
+\\endif
+COMMIT;
+"
+    )
 }
 
 fn run(program: &'static str, mut command: Command) -> Result<(), Failure> {

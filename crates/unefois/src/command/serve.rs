@@ -162,7 +162,7 @@ fn authority_checks(running: &Running) -> Vec<Check> {
         ledger_check(&ledger),
         anchor_check(&ledger),
         cosignature_check(cosigned),
-        Check::new("withdrawals", move || ready().map_err(Cow::from)),
+        Check::new("withdrawals", ready),
     ]
 }
 

@@ -58,6 +58,13 @@ enum What {
         #[arg(allow_hyphen_values = true, value_parser = digest)]
         kid: String,
     },
+    /// Every token and refresh token, after a restored backup, where producers that know withdrawals that it has lost will
+    /// not come back: /readyz?verbose names them. Consumers then ask people again.
+    Lost {
+        /// A producer that is done without; all that are waited for are to be named.
+        #[arg(long = "without", value_name = "PARTICIPANT", required = true)]
+        without: Vec<ParticipantId>,
+    },
     /// Every token.
     All,
 }
@@ -85,12 +92,6 @@ fn digest(text: &str) -> Result<String, &'static str> {
 
 /// Runs `withdraw …`: returns once the withdrawal is proved to hold everywhere.
 pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
-    let (kind, key) = match &withdraw.what {
-        What::Client { participant } => ("client", participant.to_string()),
-        What::Certificate { x5t } => ("client_cert", x5t.clone()),
-        What::SigningKey { kid } => ("signing_key", kid.clone()),
-        What::All => ("all_before", String::new()),
-    };
     if !is_motive(&withdraw.reason) {
         return Err(Failure::new(
             Kind::Usage,
@@ -98,6 +99,13 @@ pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
         ));
     }
     let authority = Caller::open(&withdraw.config)?;
+    let (kind, key) = match &withdraw.what {
+        What::Lost { without } => return lost(&authority, without, &withdraw.reason, console),
+        What::Client { participant } => ("client", participant.to_string()),
+        What::Certificate { x5t } => ("client_cert", x5t.clone()),
+        What::SigningKey { kid } => ("signing_key", kid.clone()),
+        What::All => ("all_before", String::new()),
+    };
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("kind", kind), ("key", &key), ("reason", &withdraw.reason)])
         .finish();
@@ -128,6 +136,32 @@ pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
             let effective = console.pick("retrait effectif à", "withdrawal effective at");
             format!("{effective} {} ({took} ms)", effective_at.to_rfc3339())
         })
+    })
+}
+
+/// Goes on without what these participants know. The authority starts again, so nothing is waited for here.
+fn lost(
+    authority: &Caller,
+    without: &[ParticipantId],
+    reason: &str,
+    console: Console,
+) -> Result<(), Failure> {
+    let named: Vec<String> = without.iter().map(ToString::to_string).collect();
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("without", named.join(" ").as_str()), ("reason", reason)])
+        .finish();
+    let recorded = runtime()?.block_on(authority.call(Method::POST, "/as/recovery", body))?;
+    let value = serde_json::json!({
+        "epoch": recorded.epoch,
+        "seq": recorded.seq,
+        "recorded_at": Micros::new(recorded.at_us).to_rfc3339(),
+    });
+    console.data(&value, || {
+        let ended = console.pick(
+            "tous les jetons d'avant sont retirés ; l'autorité redémarre et reprend après la place",
+            "every token from before is withdrawn; the authority starts again and goes on after the place",
+        );
+        format!("{ended} ({}, {})", recorded.epoch, recorded.seq)
     })
 }
 

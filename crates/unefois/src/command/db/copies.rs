@@ -6,12 +6,16 @@ use clap::Args;
 use serde_json::json;
 use unefois_core::{Clock as _, Micros};
 use unefois_mesh::{SystemClock, status::chain};
-use unefois_store::Db;
+use unefois_store::authority::restored::standing_read;
+use unefois_store::{Component, Db};
 
-use crate::backup::{Manifest, backup, restore};
+use crate::backup::{Manifest, Owner, backup, restore};
 use crate::command::runtime;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+
+/// The migration of the authority that brought the mark of withdrawals to recover.
+const RESTORED_SINCE: i64 = 6;
 
 /// `db backup`.
 #[derive(Debug, Args)]
@@ -53,6 +57,12 @@ pub(super) fn run_backup(args: &Backup, console: Console) -> Result<(), Failure>
 pub(super) fn run_restore(args: &Restore, console: Console) -> Result<(), Failure> {
     let manifest = runtime()?.block_on(restore(&args.from, &args.database, SystemClock.now()))?;
     tell(&manifest, console)?;
+    if manifest.component == Owner::Authority {
+        console.say(
+            "L'autorité restaurée ne délivre et ne retire rien tant que chaque producteur n'a pas montré les retraits \
+             qu'il connaît. S'il en manque un pour de bon : unefois withdraw --config FILE --reason TEXTE lost --without NOM",
+        );
+    }
     console.say(
         "Le registre restauré s'ouvre en lecture seule, jusqu'à ce que l'ancre et tous les pairs aient montré que rien \
          n'est venu après. S'il manque quelque chose : unefois ledger close --database URL --signer FILE",
@@ -93,6 +103,12 @@ async fn status(args: &Status, console: Console) -> Result<(), Failure> {
     let component = component.ok_or_else(|| unread(unefois_store::Error::NoLog))?;
     let migrations = db.schema_versions(component).await.map_err(unread)?;
     let logs = db.log_states().await.map_err(unread)?;
+    let since = (migrations.iter())
+        .any(|(table, version)| table == "migration_authority" && *version >= RESTORED_SINCE);
+    let restored = match component {
+        Component::Authority if since => standing_read(&db).await.map_err(unread)?,
+        Component::Authority | Component::Node => None,
+    };
     db.close().await;
     let rows: Vec<_> = (logs.iter())
         .map(|log| {
@@ -103,7 +119,12 @@ async fn status(args: &Status, console: Console) -> Result<(), Failure> {
             })
         })
         .collect();
-    let value = json!({ "migrations": migrations, "logs": rows });
+    let mark = restored.as_ref().map(|mark| {
+        json!({
+            "cause": mark.cause, "at_us": mark.at.get(), "epoch": mark.view.epoch, "seq": mark.view.seq,
+        })
+    });
+    let value = json!({ "migrations": migrations, "logs": rows, "withdrawals_to_recover": mark });
     console.data(&value, || {
         let migrations = migrations
             .iter()
@@ -119,6 +140,14 @@ async fn status(args: &Status, console: Console) -> Result<(), Failure> {
                 log.origin, log.size, log.root
             )
         });
-        migrations.chain(logs).collect::<Vec<_>>().join("\n")
+        let mark = restored.iter().map(|mark| {
+            format!(
+                "retraits à récupérer depuis le {} (époque {}, numéro {}) : rien n'est délivré ni retiré",
+                mark.at.to_rfc3339(),
+                mark.view.epoch,
+                mark.view.seq
+            )
+        });
+        migrations.chain(logs).chain(mark).collect::<Vec<_>>().join("\n")
     })
 }
