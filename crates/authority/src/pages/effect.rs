@@ -27,6 +27,8 @@ use crate::service::Authority;
 /// The longest that an answer waits, in milliseconds, however long leases last: half of what a listener gives it, which would
 /// answer in its place.
 const LONGEST_MS: i64 = 5_000;
+/// How long the first page after a withdrawal waits for its effect, in milliseconds from the record.
+const FIRST_MS: i64 = 250;
 /// How often the database is asked meanwhile: another process of the authority may write the proof.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -95,6 +97,13 @@ impl Authority {
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 
+    /// What is left of the time that a page waits by itself: the proof is mostly there by then.
+    pub(super) fn at_first(&self, row: &GrantRow) -> Duration {
+        let since = withdrawal(row).map(|withdrawal| self.clock.now().ms_since(withdrawal.at));
+        let ms = since.map_or(0, |since| FIRST_MS - since).min(FIRST_MS);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
     /// A grant of the reader's own, as soon as its withdrawal is not under way, or as it stands after `within`.
     pub(super) async fn settled(
         &self,
@@ -127,7 +136,7 @@ impl Authority {
         }
     }
 
-    /// Where the withdrawal of a grant stands; `None` for one that is not withdrawn as a whole.
+    /// Where the withdrawal of a grant, or of a part of it, stands; `None` where nothing was withdrawn.
     pub(super) fn progress(&self, row: &GrantRow, lang: Lang, refresh: String) -> Option<Progress> {
         let Withdrawal {
             act,
@@ -149,18 +158,23 @@ impl Authority {
         })
     }
 
-    /// What the proofs of a withdrawn grant rest on; `None` until each of its elements has one.
+    /// What the proofs of a withdrawal rest on; `None` until each element withdrawn has one.
     pub(super) async fn effect_proof(
         &self,
         edition: &Edition,
         lang: Lang,
         row: &GrantRow,
     ) -> Result<Option<EffectProof>, Error> {
-        if withdrawal(row).is_none_or(|withdrawal| withdrawal.effective_at.is_none()) {
+        let Some(Withdrawal {
+            act,
+            effective_at: Some(_),
+            ..
+        }) = withdrawal(row)
+        else {
             return Ok(None);
-        }
+        };
         let mut sources = Vec::new();
-        for element in &row.elements {
+        for element in row.elements.iter().filter(|element| element.withdrawn.is_some()) {
             let (effect, _) = self.effect(element).await?.ok_or(Error::Stored)?;
             let source = words::name(edition, lang, details_of(element)?.operator());
             let proof = source_proof(source, &effect.logs);
@@ -170,6 +184,7 @@ impl Authority {
             }
         }
         Ok(Some(EffectProof {
+            act,
             sources,
             download: format!("{}/preuve.json", address(row)),
         }))

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -10,7 +9,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
-use super::standing::{Withdrawal, state, withdrawal};
+use super::standing::{is_ended, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
 use crate::form::Form;
@@ -18,7 +17,8 @@ use crate::history::Collected;
 use crate::oauth::{bytes_of, details_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw, Withdrawn,
+    self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw,
+    Withdrawn,
 };
 use crate::published::Edition;
 use crate::service::Authority;
@@ -26,8 +26,6 @@ use crate::service::Authority;
 /// How far back a person sees (R.114-9-7 CRPA): 36 months.
 pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
 
-/// How long the first page after a withdrawal waits for its effect, in milliseconds from the record.
-const FIRST_MS: i64 = 250;
 /// The parameter of a page that is to wait longer.
 const WAIT: &str = "attendre";
 
@@ -77,6 +75,7 @@ pub(crate) async fn detail(
     reader: Reader,
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.settled(&reader, &id, authority.at_first(&row)).await?;
     let edition = authority.published.edition();
     let details = details(&row)?;
     let first = details.first().ok_or(Error::Stored)?;
@@ -93,7 +92,7 @@ pub(crate) async fn detail(
         state,
         parts: row
             .last()
-            .map(|element| part(&edition, &reader, element))
+            .map(|element| part(&edition, &reader, row, element))
             .collect::<Result<_, _>>()?,
         terms: words::terms(&edition, lang, &details, row.grant.ends_at),
         ground: words::ground(&edition, lang, &first.legal_basis, &first.demarche),
@@ -105,6 +104,9 @@ pub(crate) async fn detail(
             GrantState::Ended { .. } | GrantState::Withdrawn { .. } => None,
         },
         stop: stop(row, state),
+        limited_at: withdrawal(row)
+            .filter(|withdrawal| withdrawal.act == Act::Limit)
+            .and_then(|withdrawal| withdrawal.effective_at),
         progress: authority
             .progress(row, lang, address(row))
             .filter(portal::Progress::is_under_way),
@@ -169,13 +171,12 @@ pub(crate) async fn withdrawn(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
-    let now = authority.clock.now();
-    let Some(Withdrawal { at, .. }) = withdrawal(&row) else {
+    if !is_ended(&row) {
         return Ok(pages::see_other(&address(&row)));
-    };
+    }
     let within = match Form::query(query.as_deref())?.has(WAIT) {
         true => authority.until_late(),
-        false => Duration::from_millis(u64::try_from(FIRST_MS - now.ms_since(at)).unwrap_or(0)),
+        false => authority.at_first(&row),
     };
     let row = authority.settled(&reader, &id, within).await?;
     let refresh = format!("{}/arretee?{WAIT}=oui", address(&row));
@@ -263,15 +264,23 @@ fn labels(edition: &Edition, reader: &Reader, details: &[AuthorizationDetails]) 
         .collect()
 }
 
-fn part(edition: &Edition, reader: &Reader, element: &Element) -> Result<GrantPart, Error> {
+fn part(edition: &Edition, reader: &Reader, row: &GrantRow, element: &Element) -> Result<GrantPart, Error> {
     let details = details_of(element)?;
     let known = edition.catalogue.datatype(details.datatype());
     let unit = |name| words::unit(reader.lang, known, name);
+    let mut units: Vec<_> = details.units.iter().map(|asked| unit(&asked.unit)).collect();
+    // What was left out later comes after what had not been granted.
+    let (left_out, later) = element.left_out.split_at(row.granted(element).left_out.len());
+    let mut taken_out: Vec<_> = later.iter().map(unit).collect();
+    if element.withdrawn.is_some() && !is_ended(row) {
+        taken_out.append(&mut units);
+    }
     Ok(GrantPart {
         source: words::name(edition, reader.lang, details.operator()),
         label: words::datatype(edition, reader.lang, &details),
-        units: details.units.iter().map(|asked| unit(&asked.unit)).collect(),
-        left_out: element.left_out.iter().map(unit).collect(),
+        units,
+        left_out: left_out.iter().map(unit).collect(),
+        taken_out,
     })
 }
 

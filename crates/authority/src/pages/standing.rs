@@ -16,19 +16,14 @@ pub(super) struct Withdrawal {
 
 /// What was withdrawn of a grant; `None` where nothing was.
 pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
-    if row.last().any(|element| element.withdrawn.is_none()) {
-        return None;
-    }
     let last = last(row)?;
-    let act = match last.by {
-        WithdrawnBy::Consumer => Act::GiveBack,
-        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded => {
-            Act::Stop
-        }
-    };
     let mut effective = withdrawn(row).map(|withdrawn| withdrawn.effective_at);
     Some(Withdrawal {
-        act,
+        act: match ender(row) {
+            None => Act::Limit,
+            Some(Ender::Person) => Act::Stop,
+            Some(Ender::Asker) => Act::GiveBack,
+        },
         at: last.at,
         effective_at: effective.try_fold(last.at, |latest, at| Some(latest.max(at?))),
     })
@@ -36,20 +31,35 @@ pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
 
 /// Where a grant stands. A withdrawal is effective once that of each element is, of those that others replaced too.
 pub(super) fn state(row: &GrantRow, now: Micros) -> GrantState {
-    match withdrawal(row) {
-        Some(withdrawal) => GrantState::Withdrawn {
-            by: match withdrawal.act {
-                Act::Stop => Ender::Person,
-                Act::GiveBack => Ender::Asker,
-            },
+    match (ender(row), withdrawal(row)) {
+        (Some(by), Some(withdrawal)) => GrantState::Withdrawn {
+            by,
             at: withdrawal.at,
             effective_at: withdrawal.effective_at,
         },
-        None if now >= row.grant.ends_at => GrantState::Ended {
+        _ if now >= row.grant.ends_at => GrantState::Ended {
             at: row.grant.ends_at,
         },
-        None => GrantState::Current,
+        _ => GrantState::Current,
     }
+}
+
+/// Who ended a grant; `None` while anything of it stands.
+fn ender(row: &GrantRow) -> Option<Ender> {
+    if !is_ended(row) {
+        return None;
+    }
+    Some(match last(row)?.by {
+        WithdrawnBy::Consumer => Ender::Asker,
+        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded => {
+            Ender::Person
+        }
+    })
+}
+
+/// Whether nothing of a grant stands any more.
+pub(super) fn is_ended(row: &GrantRow) -> bool {
+    row.last().all(|element| element.withdrawn.is_some())
 }
 
 fn withdrawn(row: &GrantRow) -> impl Iterator<Item = &Withdrawn> {

@@ -26,6 +26,8 @@ pub enum Act {
     Stop,
     /// The asker gave it back.
     GiveBack,
+    /// The person took something out of it.
+    Limit,
 }
 
 /// How far a withdrawal is.
@@ -95,28 +97,14 @@ impl Progress {
             },
             Stage::Late => Words {
                 after: lang.t(", toujours en cours", ", still under way").to_owned(),
-                means: lang
-                    .t(
-                        "C’est plus long que prévu. Le retrait est enregistré et ne sera pas perdu, mais rien ne prouve \
-                         encore que toutes les administrations l’appliquent.",
-                        "This is taking longer than expected. The withdrawal is recorded and will not be lost, but nothing \
-                         proves yet that every administration applies it.",
-                    )
-                    .to_owned(),
+                means: late(self.act, lang).to_owned(),
                 ..self.recorded(lang)
             },
             Stage::Effective { at } => Words {
-                before: effective(lang, self.recorded_at, at),
+                before: effective(self.act, lang, self.recorded_at, at),
                 time: paris::second(at),
                 after: String::new(),
-                means: lang
-                    .t(
-                        "Depuis cet instant, plus aucune administration ne transmet ces informations sur la base de cette \
-                         autorisation. C’est prouvé.",
-                        "Since that moment, no administration sends this information under this authorisation. That is \
-                         proved.",
-                    )
-                    .to_owned(),
+                means: proved(self.act, lang).to_owned(),
             },
         };
         let spaced = |text: String| typography::finish(&text, lang);
@@ -133,6 +121,7 @@ impl Progress {
             before: match self.act {
                 Act::Stop => lang.t("Retrait enregistré à", "Withdrawal recorded at"),
                 Act::GiveBack => lang.t("Autorisation rendue à", "Authorisation given back at"),
+                Act::Limit => lang.t("Limitation enregistrée à", "Limitation recorded at"),
             }
             .to_owned(),
             time: paris::second(self.recorded_at),
@@ -142,28 +131,77 @@ impl Progress {
     }
 
     fn under_way(&self, lang: Lang) -> String {
-        let bound = bound(self.bound_ms, lang);
+        let (bound, what) = (bound(self.bound_ms, lang), self.act.noun(lang));
         match lang {
             Lang::Fr => format!(
                 "Les administrations sont prévenues en ce moment. Au plus tard {bound} après, une administration qui n’a pas \
-                 reçu le retrait cesse d’elle-même de transmettre."
+                 reçu {what} cesse d’elle-même de transmettre."
             ),
             Lang::En => format!(
                 "The administrations are being told now. At the latest {bound} later, an administration that has not received \
-                 the withdrawal ceases to send of its own accord."
+                 {what} ceases to send of its own accord."
             ),
         }
     }
 }
 
+impl Act {
+    /// « le retrait », « la limitation ».
+    const fn noun(self, lang: Lang) -> &'static str {
+        match self {
+            Self::Stop | Self::GiveBack => lang.t("le retrait", "the withdrawal"),
+            Self::Limit => lang.t("la limitation", "the limitation"),
+        }
+    }
+}
+
+/// What it means that nothing is proved yet after the bound.
+const fn late(act: Act, lang: Lang) -> &'static str {
+    match act {
+        Act::Stop | Act::GiveBack => lang.t(
+            "C’est plus long que prévu. Le retrait est enregistré et ne sera pas perdu, mais rien ne prouve encore que \
+             toutes les administrations l’appliquent.",
+            "This is taking longer than expected. The withdrawal is recorded and will not be lost, but nothing proves yet \
+             that every administration applies it.",
+        ),
+        Act::Limit => lang.t(
+            "C’est plus long que prévu. La limitation est enregistrée et ne sera pas perdue, mais rien ne prouve encore que \
+             toutes les administrations l’appliquent.",
+            "This is taking longer than expected. The limitation is recorded and will not be lost, but nothing proves yet \
+             that every administration applies it.",
+        ),
+    }
+}
+
+/// What it means that the effect is proved.
+const fn proved(act: Act, lang: Lang) -> &'static str {
+    match act {
+        Act::Stop | Act::GiveBack => lang.t(
+            "Depuis cet instant, plus aucune administration ne transmet ces informations sur la base de cette \
+             autorisation. C’est prouvé.",
+            "Since that moment, no administration sends this information under this authorisation. That is proved.",
+        ),
+        Act::Limit => lang.t(
+            "Depuis cet instant, aucune administration ne transmet plus d’informations que celles qui restent autorisées \
+             ci-dessous. C’est prouvé.",
+            "Since that moment, no administration sends more information than what is still authorised below. That is \
+             proved.",
+        ),
+    }
+}
+
 /// « Retrait effectif à », with the day where it is another than that of the record.
-fn effective(lang: Lang, recorded_at: Micros, at: Micros) -> String {
+fn effective(act: Act, lang: Lang, recorded_at: Micros, at: Micros) -> String {
+    let what = match act {
+        Act::Stop | Act::GiveBack => lang.t("Retrait effectif", "Withdrawal effective"),
+        Act::Limit => lang.t("Limitation effective", "Limitation effective"),
+    };
     let day = paris::day(at, lang);
     match (day == paris::day(recorded_at, lang), lang) {
-        (true, Lang::Fr) => "Retrait effectif à".to_owned(),
-        (true, Lang::En) => "Withdrawal effective at".to_owned(),
-        (false, Lang::Fr) => format!("Retrait effectif le {day} à"),
-        (false, Lang::En) => format!("Withdrawal effective on {day} at"),
+        (true, Lang::Fr) => format!("{what} à"),
+        (true, Lang::En) => format!("{what} at"),
+        (false, Lang::Fr) => format!("{what} le {day} à"),
+        (false, Lang::En) => format!("{what} on {day} at"),
     }
 }
 
@@ -184,6 +222,8 @@ fn bound(ms: i64, lang: Lang) -> String {
 /// What shows that a withdrawal has taken effect.
 #[derive(Clone, Debug)]
 pub struct EffectProof {
+    /// What is proved.
+    pub act: Act,
     /// What the logs of each source said; never empty.
     pub sources: Vec<SourceProof>,
     /// The proof itself, to take home.
@@ -207,15 +247,16 @@ pub struct SourceProof {
 
 impl SourceProof {
     /// One sentence for each way in which logs stood.
-    pub fn words(&self, lang: Lang) -> String {
+    pub fn words(&self, lang: Lang, act: Act) -> String {
+        let what = act.noun(lang);
         let all = self.acknowledged + self.lapsed + self.opened + self.absent;
         let mut sentences = Vec::new();
         match (self.acknowledged, lang) {
             (0, _) => {}
-            (1, Lang::Fr) => sentences.push(format!("1 registre sur {all} a confirmé le retrait.")),
-            (n, Lang::Fr) => sentences.push(format!("{n} registres sur {all} ont confirmé le retrait.")),
-            (1, Lang::En) => sentences.push(format!("1 ledger of {all} confirmed the withdrawal.")),
-            (n, Lang::En) => sentences.push(format!("{n} ledgers of {all} confirmed the withdrawal.")),
+            (1, Lang::Fr) => sentences.push(format!("1 registre sur {all} a confirmé {what}.")),
+            (n, Lang::Fr) => sentences.push(format!("{n} registres sur {all} ont confirmé {what}.")),
+            (1, Lang::En) => sentences.push(format!("1 ledger of {all} confirmed {what}.")),
+            (n, Lang::En) => sentences.push(format!("{n} ledgers of {all} confirmed {what}.")),
         }
         match (self.lapsed, lang) {
             (0, _) => {}
@@ -235,18 +276,16 @@ impl SourceProof {
         match (self.opened, lang) {
             (0, _) => {}
             (1, Lang::Fr) => {
-                sentences.push("Un registre n’a pu servir qu’après avoir reçu le retrait.".to_owned());
+                sentences.push(format!("Un registre n’a pu servir qu’après avoir reçu {what}."));
             }
             (n, Lang::Fr) => sentences.push(format!(
-                "{n} registres n’ont pu servir qu’après avoir reçu le retrait."
+                "{n} registres n’ont pu servir qu’après avoir reçu {what}."
             )),
             (1, Lang::En) => {
-                sentences.push("A ledger could serve only once it had the withdrawal.".to_owned())
+                sentences.push(format!("A ledger could serve only once it had {what}."));
             }
             (n, Lang::En) => {
-                sentences.push(format!(
-                    "{n} ledgers could serve only once they had the withdrawal."
-                ));
+                sentences.push(format!("{n} ledgers could serve only once they had {what}."));
             }
         }
         match (self.absent, lang) {
@@ -305,35 +344,38 @@ mod tests {
 
     #[test]
     fn effective_is_said_once_it_is_with_its_day_where_that_is_another() {
-        let progress = |stage| Progress {
-            act: Act::Stop,
+        let progress = |act, stage| Progress {
+            act,
             recorded_at: at("2026-11-24T22:59:58Z"),
             stage,
             bound_ms: 1_050,
             follow: String::new(),
             refresh: String::new(),
         };
-        let says = |stage| {
-            let words = progress(stage).words(Lang::Fr);
+        let says = |act, stage| {
+            let words = progress(act, stage).words(Lang::Fr);
             format!("{} {}{}", words.before, words.time, words.after)
         };
-        assert_eq!(says(Stage::UnderWay), "Retrait enregistré à 23:59:58, en cours");
-        assert_eq!(
-            says(Stage::Late),
-            "Retrait enregistré à 23:59:58, toujours en cours"
-        );
         let [same, next] =
             ["2026-11-24T22:59:59Z", "2026-11-24T23:00:00Z"].map(|text| Stage::Effective { at: at(text) });
-        assert_eq!(says(same), "Retrait effectif à 23:59:59");
-        assert_eq!(
-            says(next),
-            "Retrait effectif le mercredi 25\u{a0}novembre\u{a0}2026 à 00:00:00"
-        );
-        for stage in [Stage::UnderWay, Stage::Late] {
-            for lang in Lang::ALL {
-                let words = progress(stage).words(lang);
-                let all = format!("{}{}{}", words.before, words.after, words.means);
-                assert!(!all.contains("ffecti"), "{all}");
+        for (act, recorded, effective) in [
+            (Act::Stop, "Retrait enregistré", "Retrait effectif"),
+            (Act::GiveBack, "Autorisation rendue", "Retrait effectif"),
+            (Act::Limit, "Limitation enregistrée", "Limitation effective"),
+        ] {
+            let expected = format!("{recorded} à 23:59:58, en cours");
+            assert_eq!(says(act, Stage::UnderWay), expected);
+            let expected = format!("{recorded} à 23:59:58, toujours en cours");
+            assert_eq!(says(act, Stage::Late), expected);
+            assert_eq!(says(act, same), format!("{effective} à 23:59:59"));
+            let expected = format!("{effective} le mercredi 25\u{a0}novembre\u{a0}2026 à 00:00:00");
+            assert_eq!(says(act, next), expected);
+            for stage in [Stage::UnderWay, Stage::Late] {
+                for lang in Lang::ALL {
+                    let words = progress(act, stage).words(lang);
+                    let all = format!("{}{}{}", words.before, words.after, words.means);
+                    assert!(!all.contains("ffecti"), "{all}");
+                }
             }
         }
     }
@@ -347,7 +389,7 @@ mod tests {
             opened: counts[2],
             absent: counts[3],
         };
-        let sentences = |counts, lang| proof(counts).words(lang).matches('.').count();
+        let sentences = |counts, lang| proof(counts).words(lang, Act::Stop).matches('.').count();
         for lang in Lang::ALL {
             for n in [1, 2] {
                 assert_eq!(sentences([n, 0, 0, 0], lang), 1);
@@ -355,7 +397,7 @@ mod tests {
             }
             assert_eq!(sentences([0; 4], lang), 1, "nothing is left unsaid");
         }
-        let two = proof([2, 1, 0, 0]).words(Lang::Fr);
+        let two = proof([2, 1, 0, 0]).words(Lang::Fr, Act::Stop);
         assert!(
             two.starts_with("2 registres sur 3 ont confirmé le retrait. Le délai d’un registre injoignable")
         );

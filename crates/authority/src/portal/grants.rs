@@ -95,7 +95,9 @@ pub struct GrantDetail {
     pub narrow: Option<String>,
     /// Retrait; `None` where nothing is left to stop.
     pub stop: Option<String>,
-    /// Where a withdrawal stands that is under way.
+    /// Since when nothing that the person took out can be sent, as is proved.
+    pub limited_at: Option<Micros>,
+    /// Where a withdrawal, of a part too, stands that is under way.
     pub progress: Option<Progress>,
     /// What shows that a withdrawal has taken effect.
     pub proof: Option<EffectProof>,
@@ -149,10 +151,12 @@ pub struct GrantPart {
     pub source: String,
     /// The justificatif.
     pub label: String,
-    /// The units granted, in words.
+    /// The units granted, in words; none where all were taken out.
     pub units: Vec<String>,
     /// The optional units that the person left out.
     pub left_out: Vec<String>,
+    /// Those that the person had granted and has taken out.
+    pub taken_out: Vec<String>,
 }
 
 /// Retrait: the question.

@@ -23,6 +23,7 @@ use crate::withdrawal::{WAIT, Watch, logged, open, producer_checkpoint};
 both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
     i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved,
+    i3_a_limitation_is_said_to_be_effective_once_that_is_proved,
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
@@ -240,6 +241,76 @@ async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(dat
     for words in ["plus rien depuis le", &second, "1 registre sur 1 a confirmé"] {
         assert!(detail.body.contains(words), "{words}: {}", detail.body);
     }
+    kit.stop().await;
+}
+
+async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.snapshot(&kit).await;
+    let mut browser = kit.browser();
+    let mut parameters = kit.parameters();
+    let both = json!([kit.element(), kit.student()]).to_string();
+    set(&mut parameters, "authorization_details", Some(both));
+    let code = kit.grant(&mut browser, &parameters, "&e0.composition=1").await;
+    let given = kit.redeem(&code).await;
+    let grant = format!("/autorisations/{}", given.json["grant_id"].as_str().unwrap());
+    let (limit, file) = (format!("{grant}/limiter"), format!("{grant}/preuve.json"));
+    let fields = format!("csrf={}&p0=1&p1=1", browser.get(&limit).await.csrf());
+    let done = browser.post(&limit, &fields).await;
+    assert_eq!(
+        (done.status, &done.location),
+        (StatusCode::SEE_OTHER, &grant),
+        "{}",
+        done.body
+    );
+    watch.batch(&kit, &mut view).await;
+    let told = browser.get(&grant).await;
+    for words in [
+        "Limitation enregistrée à",
+        ", en cours",
+        "Vous avez retiré",
+        "Arrêter cette autorisation",
+        "/static/effect.",
+    ] {
+        assert!(told.body.contains(words), "{words}: {}", told.body);
+    }
+    assert!(!told.body.contains("ffecti"), "{}", told.body);
+    assert_eq!(browser.get(&file).await.status, StatusCode::NOT_FOUND);
+    let of_a_stop = browser.get(&format!("{grant}/arretee")).await;
+    assert_eq!(
+        (of_a_stop.status, &of_a_stop.location),
+        (StatusCode::SEE_OTHER, &grant),
+        "it was not stopped"
+    );
+
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    let stands = followed(&mut browser, &grant).await;
+    assert!(
+        stands["words"]["before"]
+            .as_str()
+            .unwrap()
+            .starts_with("Limitation effective")
+    );
+    let detail = browser.get(&grant).await;
+    for words in [
+        "Limitation effective depuis le",
+        stands["words"]["time"].as_str().unwrap(),
+        "Preuve de la limitation",
+        "1 registre sur 1 a confirmé la limitation",
+        "Arrêter cette autorisation",
+    ] {
+        assert!(detail.body.contains(words), "{words}: {}", detail.body);
+    }
+    assert!(!detail.body.contains("aucun registre"), "the other part stands");
+    let proofs = json_of(&browser.get(&file).await);
+    assert_eq!(proofs["proofs"].as_array().unwrap().len(), 1, "{proofs}");
+
+    // Stopped after that, the page follows the stop.
+    withdraw(&mut browser, &grant).await;
+    let told = browser.get(&grant).await;
+    assert!(told.body.contains("Retrait"), "{}", told.body);
+    assert!(!told.body.contains("Limitation"), "{}", told.body);
     kit.stop().await;
 }
 

@@ -172,7 +172,8 @@ async fn a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows(
         !detail.body.contains("Limiter cette autorisation"),
         "nothing is optional any more"
     );
-    assert!(detail.body.contains("En cours") && detail.body.contains("Vous n’avez pas coché"));
+    assert!(detail.body.contains("En cours") && detail.body.contains("Vous avez retiré"));
+    assert!(!detail.body.contains("pas coché"), "it was ticked");
     assert_eq!(browser.get(&narrow).await.status, StatusCode::SEE_OTHER);
 
     // Stopped after that, it stays stopped, under either name.

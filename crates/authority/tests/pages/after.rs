@@ -90,6 +90,33 @@ fn what_the_asker_gave_back_is_under_way_until_that_is_proved() {
 }
 
 #[test]
+fn a_limitation_is_under_way_until_that_is_proved() {
+    let html = page("autorisation-limitee", Lang::Fr);
+    let status = status(&html);
+    for required in [
+        "Limitation enregistrée à\u{a0}14:05:12, en cours",
+        "n’a pas reçu la limitation",
+    ] {
+        assert!(status.text.contains(required), "{}", status.text);
+    }
+    assert!(status.attribute("data-effect").is_some(), "it is followed");
+    let shown = text(&html);
+    assert!(shown.contains("Vous avez retiré\u{a0}: La composition de votre foyer"));
+    assert!(!shown.contains("pas coché"), "what was granted was ticked");
+
+    let shown = text(&page("autorisation-limitee-effectif", Lang::Fr));
+    for required in [
+        "En cours Limitation effective depuis le mardi 24\u{a0}novembre\u{a0}2026 à 14:05:13",
+        "Preuve de la limitation",
+        "2 registres sur 2 ont confirmé la limitation.",
+        "Télécharger la preuve",
+        "Arrêter cette autorisation",
+    ] {
+        assert!(shown.contains(required), "{required}");
+    }
+}
+
+#[test]
 fn the_proof_says_in_words_what_it_rests_on() {
     let shown = text(&page("autorisation-effectif", Lang::Fr));
     for required in [

@@ -332,6 +332,7 @@ fn grant(lang: Lang) -> GrantDetail {
                 label: quotient(lang),
                 units: words(&[lang.t("Votre quotient familial", "Your family quotient")]),
                 left_out: words(&[lang.t("La composition de votre foyer", "Who lives in your household")]),
+                taken_out: Vec::new(),
             },
             GrantPart {
                 source: mesr(lang),
@@ -341,6 +342,7 @@ fn grant(lang: Lang) -> GrantDetail {
                     "Your enrolment in higher education",
                 )]),
                 left_out: Vec::new(),
+                taken_out: Vec::new(),
             },
         ],
         terms: vec![Term {
@@ -354,8 +356,44 @@ fn grant(lang: Lang) -> GrantDetail {
         history: "/historique?autorisation=a".to_owned(),
         narrow: Some("/autorisations/a/limiter".to_owned()),
         stop: Some("/autorisations/a/arreter".to_owned()),
+        limited_at: None,
         progress: None,
         proof: None,
+    }
+}
+
+/// A grant of which something was taken out, and nothing is left of one part.
+fn grant_limited(lang: Lang, effective: bool) -> GrantDetail {
+    let mut page = grant(lang);
+    for part in &mut page.parts {
+        part.taken_out.append(&mut part.left_out);
+    }
+    let all = page.parts.last_mut().expect("two parts");
+    all.taken_out.append(&mut all.units);
+    GrantDetail {
+        narrow: None,
+        limited_at: effective.then(|| at(EFFECTIVE)),
+        progress: (!effective).then(|| Progress {
+            act: Act::Limit,
+            ..progress(Stage::UnderWay)
+        }),
+        proof: effective.then(|| proof(lang, Act::Limit)),
+        ..page
+    }
+}
+
+fn proof(lang: Lang, act: Act) -> EffectProof {
+    let source = |source: String, acknowledged, lapsed| SourceProof {
+        source,
+        acknowledged,
+        lapsed,
+        opened: 0,
+        absent: 0,
+    };
+    EffectProof {
+        act,
+        sources: vec![source(cnaf(lang), 2, 0), source(mesr(lang), 0, 1)],
+        download: "/autorisations/a/preuve.json".to_owned(),
     }
 }
 
@@ -431,13 +469,6 @@ pub(crate) fn withdrawn(lang: Lang, stage: Stage) -> Withdrawn {
 
 /// A grant that was withdrawn.
 fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDetail {
-    let source = |source: String, acknowledged, lapsed| SourceProof {
-        source,
-        acknowledged,
-        lapsed,
-        opened: 0,
-        absent: 0,
-    };
     GrantDetail {
         state: GrantState::Withdrawn {
             by,
@@ -453,10 +484,7 @@ fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDetail {
             },
             ..progress(Stage::UnderWay)
         }),
-        proof: effective.then(|| EffectProof {
-            sources: vec![source(cnaf(lang), 2, 0), source(mesr(lang), 0, 1)],
-            download: "/autorisations/a/preuve.json".to_owned(),
-        }),
+        proof: effective.then(|| proof(lang, Act::Stop)),
         ..grant(lang)
     }
 }
@@ -561,6 +589,14 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         (
             "autorisation-effectif",
             show(&site, &known, &grant_withdrawn(lang, Ender::Person, true)),
+        ),
+        (
+            "autorisation-limitee",
+            show(&site, &known, &grant_limited(lang, false)),
+        ),
+        (
+            "autorisation-limitee-effectif",
+            show(&site, &known, &grant_limited(lang, true)),
         ),
         (
             "autorisation-rendue",

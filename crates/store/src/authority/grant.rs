@@ -82,6 +82,17 @@ impl GrantRow {
             .filter(|element| element.followed_by.is_none())
     }
 
+    /// The element that the person granted and that this one followed, itself unless another was narrowed.
+    pub fn granted<'a>(&'a self, element: &'a Element) -> &'a Element {
+        // An element follows those before it.
+        (self.elements.iter().rev()).fold(element, |element, before| {
+            match before.followed_by == Some(element.handle) {
+                true => before,
+                false => element,
+            }
+        })
+    }
+
     /// The handle that stands where this one stood, itself unless it was narrowed.
     pub fn standing_for(&self, handle: Handle) -> Handle {
         let follower = |handle| self.elements.iter().find(|e| e.handle == handle)?.followed_by;
