@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use unefois_core::revocation::{Head, SignedRecords, Withdrawals};
@@ -227,9 +228,11 @@ async fn a_reader_that_claims_a_later_place_stops_nobody_else(database: TestData
 }
 
 async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
-    let kit = Kit::on(database).await;
+    // Long enough that it does not run out, on a busy machine, before the page says what is under way.
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(4_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
-    let mut view = watch.lease(&kit).await;
+    let mut view = watch.snapshot(&kit).await;
+    assert_eq!(watch.pong(42).await.lease_ms, 4_000);
 
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
