@@ -128,7 +128,8 @@ impl Keeper {
         let mut ping = tokio::time::interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut snapshot = false;
-        // Beside the pings: a consumer that holds one up ends no lease.
+        // Beside the pings: a consumer that holds one up ends no lease. In the order of the records: the authority takes an
+        // acknowledgement for all before it.
         let mut acknowledgements = FuturesOrdered::new();
         loop {
             let answer = tokio::select! {
@@ -136,8 +137,10 @@ impl Keeper {
                     self.ping(&ask).await?;
                     continue;
                 }
-                Some(sent) = acknowledgements.next() => {
-                    sent?;
+                Some(written) = acknowledgements.next() => {
+                    if let Some(acknowledgement) = written {
+                        send(&ask, Ask::Acknowledgement(acknowledgement)).await?;
+                    }
                     continue;
                 }
                 answer = answers.message(), if acknowledgements.len() < MAX_ACKNOWLEDGEMENTS => answer?,
@@ -148,7 +151,7 @@ impl Keeper {
             match answer.message {
                 Some(Told::Snapshot(records)) => {
                     let (applied, ended) = self.apply(&records.jws)?;
-                    self.acknowledge(applied, ended, &ask).await?;
+                    acknowledgements.push_back(self.acknowledgement(applied, ended));
                     snapshot = true;
                     *told = false;
                     // The first lease need not wait for the next tick.
@@ -156,7 +159,7 @@ impl Keeper {
                 }
                 Some(Told::Batch(records)) if snapshot => {
                     let (applied, ended) = self.apply(&records.jws)?;
-                    acknowledgements.push_back(self.acknowledge(applied, ended, &ask));
+                    acknowledgements.push_back(self.acknowledgement(applied, ended));
                 }
                 Some(Told::Pong(pong)) if snapshot => self.pong(&pong).await?,
                 Some(Told::Batch(_) | Told::Pong(_)) | None => {
@@ -185,30 +188,22 @@ impl Keeper {
         Ok((applied, self.guard.reset_forbidden()))
     }
 
-    /// Writes the view down, waits for the answers that were reset, then acknowledges: after that no release under an older
-    /// view is in this log at or beyond the size told, and no byte of such a release can be sent.
-    async fn acknowledge(
-        &self,
-        applied: Head,
-        ended: Forbidden,
-        ask: &mpsc::Sender<pb::WatchRequest>,
-    ) -> Result<(), Status> {
+    /// Writes the view down and waits for the answers that were reset: after that no release under an older view is in this
+    /// log at or beyond the size told, and no byte of such a release can be sent. `None` where the outcome of the writing is
+    /// unknown: then the authority's deadline counts.
+    async fn acknowledgement(&self, applied: Head, ended: Forbidden) -> Option<pb::Acknowledgement> {
         let (written, ()) = tokio::join!(self.ledger.observe(applied.view()), ended.over());
         match written {
-            Ok(head) => {
-                let acknowledgement = pb::Acknowledgement {
-                    position: Some(position(&applied)),
-                    checkpoint: head.checkpoint.as_str().to_owned(),
-                };
-                send(ask, Ask::Acknowledgement(acknowledgement)).await
-            }
-            // Outcome unknown: no acknowledgement, and the authority's deadline counts.
+            Ok(head) => Some(pb::Acknowledgement {
+                position: Some(position(&applied)),
+                checkpoint: head.checkpoint.as_str().to_owned(),
+            }),
             Err(error) => {
                 tracing::error!(
                     error = status::chain(&error),
                     "the view of withdrawals was not written down"
                 );
-                Ok(())
+                None
             }
         }
     }

@@ -8,6 +8,7 @@ use unefois_core::{Event, Handle, Reason};
 use unefois_jose::{SigningKey, VerifyingKey, jws};
 use unefois_mesh::{Peer, status};
 use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService as _;
+use unefois_store::head::heads_restored;
 use unefois_tlog::Hash;
 
 use crate::both_databases;
@@ -19,7 +20,8 @@ both_databases![
     i3_a_withdrawn_handle_is_refused,
     i3_what_is_not_handed_over_yet_is_withheld,
     i9_withdrawals_that_another_key_signed_count_for_nothing,
-    i9_a_lapsed_lease_refuses_until_it_is_fresh
+    i9_a_lapsed_lease_refuses_until_it_is_fresh,
+    an_acknowledgement_that_waits_ends_no_lease
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900}}"#;
@@ -142,7 +144,8 @@ async fn i9_withdrawals_that_another_key_signed_count_for_nothing(database: Test
     let node = world.node(database.url()).await;
     let caller = world.caller(&node, &world.consumer);
     let grant = world.grant("EXEMPLE", &["montant"]);
-    let before = node.foundation.ledger.head().view;
+    let before = world.authority.0.view();
+    until(|| node.foundation.ledger.head().view == before).await;
     let impostor = SigningKey::generate(world.random.ring()).expect("a key");
     world.authority.0.sign_with(Some(impostor));
     let place = world.authority.0.withdraw(Withdrawal::Grant(grant.claims.gh));
@@ -191,6 +194,47 @@ async fn i9_a_lapsed_lease_refuses_until_it_is_fresh(database: TestDatabase) {
     assert_eq!(
         events,
         [Event::Released, Event::Lapsed, Event::Resumed, Event::Released]
+    );
+    node.stop().await;
+}
+
+/// A slow database makes acknowledgements late; the pings go on beside them.
+async fn an_acknowledgement_that_waits_ends_no_lease(database: TestDatabase) {
+    /// With the first of them up to 200 ms late, so many take a lease's second.
+    const PINGS: u64 = 6;
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let authority = &world.authority.0;
+    let [withdrawn, too, other] = [(); 3].map(|()| world.grant("EXEMPLE", &["montant"]));
+    until(|| !authority.acknowledged().is_empty()).await;
+    let before = authority.acknowledged();
+
+    // Whoever writes the log waits for this transaction.
+    let mut held = node.foundation.db.begin().await.expect("begun");
+    heads_restored(&mut held, world.clock.now())
+        .await
+        .expect("locked");
+    let first = authority.withdraw(Withdrawal::Grant(withdrawn.claims.gh));
+    let answered = authority.answered();
+    until(|| authority.answered() >= answered + PINGS).await;
+    let second = authority.withdraw(Withdrawal::Grant(too.claims.gh));
+    until(|| authority.answered() > answered + PINGS).await;
+    assert_eq!(authority.acknowledged(), before);
+    drop(held);
+
+    let all = [&before[..], &[first, second]].concat();
+    until(|| authority.acknowledged() == all).await;
+    for grant in [&withdrawn, &too] {
+        let (reason, _) = caller.refused(world.request(grant)).await;
+        assert_eq!(reason, Reason::GrantRevoked);
+    }
+    caller.fetch(world.request(&other)).await.expect("another handle");
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(
+        events,
+        [Event::Refused, Event::Refused, Event::Released],
+        "no lapse"
     );
     node.stop().await;
 }

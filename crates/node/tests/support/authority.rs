@@ -30,8 +30,10 @@ pub(crate) struct FakeAuthority {
     lost: watch::Sender<Option<pb::Position>>,
     /// What nodes have shown.
     shown: watch::Sender<Vec<String>>,
-    /// The last place that a node acknowledged.
-    acknowledged: watch::Sender<RevocationView>,
+    /// The places that nodes acknowledged, in order.
+    acknowledged: watch::Sender<Vec<RevocationView>>,
+    /// How many pings were answered.
+    answered: watch::Sender<u64>,
     published: watch::Sender<(u64, String, Vec<u8>)>,
     tasks: TaskTracker,
 }
@@ -56,7 +58,8 @@ impl FakeAuthority {
             impostor: Mutex::default(),
             lost: watch::Sender::new(None),
             shown: watch::Sender::new(Vec::new()),
-            acknowledged: watch::Sender::new(RevocationView::NONE),
+            acknowledged: watch::Sender::new(Vec::new()),
+            answered: watch::Sender::new(0),
             published: watch::Sender::new((0, String::new(), Vec::new())),
             tasks: TaskTracker::new(),
         }))
@@ -102,10 +105,20 @@ impl FakeAuthority {
         let mut acknowledged = self.acknowledged.subscribe();
         let place = self.withdraw(withdrawal);
         acknowledged
-            .wait_for(|view| *view >= place)
+            .wait_for(|views| views.last() >= Some(&place))
             .await
             .expect("the authority lives");
         place
+    }
+
+    /// The places that nodes have acknowledged so far, in order.
+    pub(crate) fn acknowledged(&self) -> Vec<RevocationView> {
+        self.acknowledged.borrow().clone()
+    }
+
+    /// How many pings have been answered so far.
+    pub(crate) fn answered(&self) -> u64 {
+        *self.answered.borrow()
     }
 
     /// Loses what came after `after`; what a node shows of it, once that is all.
@@ -201,6 +214,7 @@ impl RevocationService for Handle {
                         }
                         message = asked.next() => match message.and_then(Result::ok).and_then(|m| m.message) {
                             Some(Ask::Ping(ping)) if !*authority.mute.borrow() => {
+                                authority.answered.send_modify(|n| *n += 1);
                                 let head = pb::Position {
                                     epoch: told.epoch,
                                     seq: told.seq,
@@ -216,7 +230,7 @@ impl RevocationService for Handle {
                             Some(Ask::Acknowledgement(ack)) => {
                                 let place = ack.position.unwrap_or_default();
                                 let view = RevocationView { epoch: place.epoch, seq: place.seq };
-                                authority.acknowledged.send_replace(view);
+                                authority.acknowledged.send_modify(|views| views.push(view));
                             }
                             Some(Ask::Held(held)) => authority.shown.send_modify(|shown| shown.push(held.jws)),
                             Some(Ask::Ping(_) | Ask::Open(_)) => {}
