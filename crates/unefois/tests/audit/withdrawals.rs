@@ -18,7 +18,7 @@ async fn checked(world: &World) -> (i32, serde_json::Value) {
 }
 
 /// What is served of the fund's log in place of its own.
-async fn forged(world: &World, entries: Vec<Vec<u8>>) -> (i32, serde_json::Value, String) {
+async fn forged(world: &World, entries: Vec<Vec<u8>>) -> (i32, serde_json::Value, [String; 2]) {
     let keeper = Keeper {
         member: "cnaf",
         port: world.ports.cnaf,
@@ -28,9 +28,10 @@ async fn forged(world: &World, entries: Vec<Vec<u8>>) -> (i32, serde_json::Value
     let serving = Serving::begin(world, vec![keeper]).await;
     let (code, value) = checked(world).await;
     let told = world.clone();
-    let text = blocking(move || audit_text(&told, &MOTIVE)).await;
+    let in_english = [&MOTIVE[..], &["--lang", "en"]].concat();
+    let texts = blocking(move || [&MOTIVE[..], &in_english].map(|args| audit_text(&told, args))).await;
     serving.end().await;
-    (code, value, text)
+    (code, value, texts)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,11 +91,21 @@ async fn i3_a_late_release_is_found_from_ledgers_alone() {
     let newest = Entry::decode(cnaf.last().unwrap()).unwrap();
     let mut forged_log = cnaf.clone();
     forged_log.push(again(&newest).encode());
-    let (code, value, text) = forged(&world, forged_log).await;
+    let (code, value, texts) = forged(&world, forged_log).await;
     assert_eq!((code, &value["holds"]), (1, &false.into()), "{value}");
     assert_eq!(found(&value), [(exchange.clone(), end, "view".to_owned())]);
     assert_eq!((count(&value, "late"), count(&value, "proved")), (1, 1));
-    assert!(text.contains(&exchange) && text.contains("tardif"), "{text}");
+    for (text, found, verdict) in [
+        (
+            &texts[0],
+            "    tardif : ",
+            "Des communications sont tardives, ou des preuves rompues.\n",
+        ),
+        (&texts[1], "    late: ", "Releases are late, or proofs broken.\n"),
+    ] {
+        assert!(text.contains(&format!("{found}{exchange} (")), "{text}");
+        assert!(text.ends_with(verdict), "{text}");
+    }
 
     // It hides that it had: the size that it acknowledged with tells.
     let size = acknowledged(&cnaf, released.view);
@@ -111,8 +122,10 @@ async fn i3_a_late_release_is_found_from_ledgers_alone() {
     // A history in which the release never was is not the one that the proof names.
     let mut forged_log = cnaf.clone();
     forged_log.remove(last.unwrap());
-    let (code, value, _) = forged(&world, forged_log).await;
+    let (code, value, texts) = forged(&world, forged_log).await;
     assert_eq!((code, count(&value, "broken")), (1, 1), "{value}");
+    assert!(texts[0].contains("ne prolonge pas la tête"), "{}", texts[0]);
+    assert!(texts[1].contains("does not continue the head"), "{}", texts[1]);
     let finding = &value["findings"][0];
     assert_eq!(finding["faults"][0]["fault"], "other_history", "{finding}");
 }
