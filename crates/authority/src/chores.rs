@@ -80,6 +80,7 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     tx.commit().await?;
     // A row that cannot be logged stands in no other's way.
     let withdrawals = authority.log_missing_withdrawals().await;
+    authority.log_missing_orders().await?;
     Effects::log_missing(&authority.journal, &authority.published.edition()).await?;
     withdrawals
 }

@@ -13,8 +13,10 @@ use serde::Serialize;
 use unefois_core::revocation::{Record, Withdrawal};
 use unefois_core::{Event, Micros, ParticipantId, RevocationView, in_line};
 use unefois_mesh::Peer;
+use unefois_mesh::status::chain;
 use unefois_store::authority::effect::effect_read;
 use unefois_store::authority::grant::grant_names;
+use unefois_store::authority::order::{Order, order_logged, order_unlogged};
 
 use crate::Error;
 use crate::form::Form;
@@ -24,6 +26,8 @@ use crate::service::Authority;
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 512;
+/// How long whoever records an order has to log it; later, somebody else does. A ledger's write ends in 2 s.
+const UNLOGGED_MS: i64 = 10_000;
 /// Longest key of a record.
 const MAX_KEY: usize = 128;
 /// Longest list of participants, in bytes.
@@ -47,7 +51,7 @@ struct Ordered<'a> {
 }
 
 /// `POST /as/withdrawals`: withdraws the tokens of a client, a certificate or a signing key, or all of them. The record is
-/// announced and the entry `admin` durable when it answers.
+/// announced and kept with its reason when it answers; the entry `admin` is too, or follows once the ledger takes it.
 pub(crate) async fn withdraw(
     State(authority): State<Arc<Authority>>,
     peer: Peer,
@@ -66,30 +70,22 @@ pub(crate) async fn withdraw(
         authority.known(client).await?;
     }
 
+    let now = authority.clock.now();
     let record = authority
         .revocation
-        .record(withdrawal, authority.clock.now())
+        .order(withdrawal, reason.clone(), now)
         .await?;
-    let view = authority.revocation.view();
-    authority
-        .journal
-        .ledger
-        .observe(view)
-        .await
-        .map_err(Error::Ledger)?;
-    let edition = authority.published.edition();
-    let client = match &record.withdrawal {
-        Withdrawal::Client(client) => Some(*client),
-        Withdrawal::Grant(_)
-        | Withdrawal::ClientCert(_)
-        | Withdrawal::SigningKey(_)
-        | Withdrawal::AllBefore => None,
+    let order = Order { record, reason };
+    // It holds already: whether the ledger takes it is no answer to whoever ordered it, who may be gone besides.
+    let logging = {
+        let (authority, order) = (Arc::clone(&authority), order.clone());
+        let tasks = authority.tasks.clone();
+        tasks.spawn(async move { authority.log_order(&order).await })
     };
-    let ordered = Ordered {
-        record: &record,
-        reason: &reason,
-    };
-    authority.ordered(&edition, client, &ordered).await?;
+    if let Ok(Err(error)) = logging.await {
+        unlogged(&order, &error);
+    }
+    let record = order.record;
     let recorded = Recorded {
         epoch: record.place.epoch,
         seq: record.place.seq,
@@ -220,7 +216,49 @@ const fn is_base64url(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'-' || c == b'_'
 }
 
+fn unlogged(order: &Order, error: &Error) {
+    tracing::warn!(
+        seq = order.record.place.seq,
+        error = chain(error),
+        "the entry of an ordered withdrawal is not written yet"
+    );
+}
+
 impl Authority {
+    /// Writes the entry `admin` of an order that stands in the database.
+    async fn log_order(&self, order: &Order) -> Result<(), Error> {
+        let view = self.revocation.view();
+        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
+        let client = match &order.record.withdrawal {
+            Withdrawal::Client(client) => Some(*client),
+            Withdrawal::Grant(_)
+            | Withdrawal::ClientCert(_)
+            | Withdrawal::SigningKey(_)
+            | Withdrawal::AllBefore => None,
+        };
+        let ordered = Ordered {
+            record: &order.record,
+            reason: &order.reason,
+        };
+        let edition = self.published.edition();
+        self.ordered(&edition, client, &ordered).await?;
+        let mut tx = self.db.begin().await?;
+        order_logged(&mut tx, order.record.place.seq, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Writes the entries of orders that stand but could not be logged in their time.
+    pub(crate) async fn log_missing_orders(&self) -> Result<(), Error> {
+        let before = self.clock.now().plus_ms(-UNLOGGED_MS);
+        for order in order_unlogged(&self.db, before).await? {
+            if let Err(error) = self.log_order(&order).await {
+                unlogged(&order, &error);
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a participant that nothing was minted for, so that a slip of the pen is not told to have taken effect. One
     /// that the directory leaves out already may hold tokens still: its grants tell.
     async fn known(&self, client: &ParticipantId) -> Result<(), Error> {

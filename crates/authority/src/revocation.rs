@@ -33,6 +33,7 @@ use unefois_jose::jws;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::effect::effect_missing;
 use unefois_store::authority::narrow::{Narrowing, narrow};
+use unefois_store::authority::order::order_record;
 use unefois_store::authority::restored::{Mark, beginning, standing};
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
@@ -116,8 +117,8 @@ enum Change {
     Grant(GrantId, WithdrawnBy),
     /// These elements of one grant, each for the narrower one that follows it.
     Narrow(Vec<Narrowing>),
-    /// What is no single grant.
-    Other(Withdrawal),
+    /// What is no single grant, and why.
+    Order(Withdrawal, String),
 }
 
 /// An epoch that was taken, with all that was written before it.
@@ -327,14 +328,15 @@ impl Revocation {
         Ok(handles(self.change(Change::Narrow(narrowings), at).await?))
     }
 
-    /// Withdraws what is no single grant and announces it; when it returns, that is durable. As [`Self::withdraw`], it goes
-    /// on though nobody waits.
-    pub(crate) async fn record(
+    /// Withdraws what is no single grant, for a reason, and announces it; when it returns, both are durable. As
+    /// [`Self::withdraw`], it goes on though nobody waits.
+    pub(crate) async fn order(
         self: &Arc<Self>,
         withdrawal: Withdrawal,
+        reason: String,
         at: Micros,
     ) -> Result<Record, Error> {
-        let records = self.change(Change::Other(withdrawal), at).await?;
+        let records = self.change(Change::Order(withdrawal, reason), at).await?;
         records.into_iter().next().ok_or(Error::Stored)
     }
 
@@ -369,8 +371,8 @@ impl Revocation {
         let written = match change {
             Change::Grant(id, by) => store::withdraw_grant(&mut tx, self.epoch, id, *by, at).await?,
             Change::Narrow(narrowings) => narrow(&mut tx, self.epoch, narrowings, at).await?,
-            Change::Other(withdrawal) => {
-                store::record(&mut tx, self.epoch, vec![withdrawal.clone()], at).await?
+            Change::Order(withdrawal, reason) => {
+                order_record(&mut tx, self.epoch, withdrawal.clone(), reason, at).await?
             }
         };
         let Some((records, head)) = written else {

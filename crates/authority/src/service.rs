@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
 use unefois_core::{Clock, ParticipantId, Random};
 use unefois_jose::SystemRandom;
 use unefois_mesh::metrics::ExchangeInstruments;
@@ -34,6 +35,8 @@ pub(crate) struct Authority {
     pub(crate) providers: Vec<Provider>,
     pub(crate) site: Site,
     pub(crate) connector: Connector,
+    /// Work that goes on though nobody waits for it: it ends before the process does.
+    pub(crate) tasks: TaskTracker,
     /// Whether identities are simulated and personas may log in without a browser.
     pub(crate) demonstration: bool,
     /// The pages that may wait for a withdrawal to take effect at once; one more is answered as things stand.

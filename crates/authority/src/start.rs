@@ -321,6 +321,7 @@ impl Prepared {
             providers,
             site: Site::new(config.portal.name, theme),
             connector,
+            tasks: tasks.clone(),
             demonstration: config.demo.personas,
             waits: tokio::sync::Semaphore::new(MAX_WAITS),
             browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),

@@ -4,13 +4,21 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use unefois_core::Event;
+use unefois_core::revocation::Withdrawal;
+use unefois_core::{Event, Micros};
+use unefois_store::authority::order::order_record;
+use unefois_store::authority::revocation;
+use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::kit::{COMMUNE, Kit, form};
+use crate::withdrawal::logged;
 
-both_databases![i3_a_withdrawal_of_a_client_takes_effect];
+both_databases![
+    i3_a_withdrawal_of_a_client_takes_effect,
+    i8_an_order_is_logged_though_who_ordered_it_is_gone
+];
 
 /// A participant that neither the directory nor a grant names.
 const STRANGER: &str = "urn:unefois:participant:21690123100011";
@@ -88,5 +96,32 @@ async fn i3_a_withdrawal_of_a_client_takes_effect(database: TestDatabase) {
         assert_eq!(entry.requester, Some(COMMUNE.parse().unwrap()));
         assert!(entry.evidence_commit.is_some());
     }
+    kit.stop().await;
+}
+
+/// Orders a withdrawal, and is gone before its entry is written.
+async fn ordered(url: &str) {
+    let db = Db::open(url, Component::Authority).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let at = Micros::new(1_795_512_305_000_000);
+    let (head, _) = revocation::epoch_take(&mut tx, 1_000, at).await.unwrap();
+    let done = order_record(&mut tx, head.epoch, Withdrawal::AllBefore, "clé perdue", at).await;
+    assert!(done.unwrap().is_some());
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+async fn i8_an_order_is_logged_though_who_ordered_it_is_gone(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let order = |database: &TestDatabase| {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(ordered(database.url())));
+    };
+    let kit = kit.restart(|_, database| order(database)).await;
+    logged(&kit, Event::Admin).await;
+    let kit = kit.restart(|_, _| {}).await;
+    logged(&kit, Event::Effective).await;
+    let admin = |events: Vec<Event>| events.into_iter().filter(|event| *event == Event::Admin).count();
+    assert_eq!(admin(kit.events().await), 1, "once");
     kit.stop().await;
 }
