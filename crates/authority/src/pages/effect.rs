@@ -27,6 +27,8 @@ use crate::service::Authority;
 /// The longest that an answer waits, in milliseconds, however long leases last: half of what a listener gives it, which would
 /// answer in its place.
 const LONGEST_MS: i64 = 5_000;
+/// The parameter of a page that is to wait longer.
+pub(super) const WAIT: &str = "attendre";
 /// How long the first page after a withdrawal waits for its effect, in milliseconds from the record.
 const FIRST_MS: i64 = 250;
 /// How often the database is asked meanwhile: another process of the authority may write the proof.
@@ -92,16 +94,20 @@ pub(crate) async fn proof(
 
 impl Authority {
     /// As long as a withdrawal takes that is not late, and half of it more.
-    pub(super) fn until_late(&self) -> Duration {
+    fn until_late(&self) -> Duration {
         let ms = (self.revocation.bound_ms() * 3 / 2).min(LONGEST_MS);
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 
-    /// What is left of the time that a page waits by itself: the proof is mostly there by then.
-    pub(super) fn at_first(&self, row: &GrantRow) -> Duration {
+    /// How long a page waits for the effect of what was withdrawn: what is left of the time that it waits by itself, or as long
+    /// as it takes where the person asked for that.
+    pub(super) fn within(&self, row: &GrantRow, query: Option<&str>) -> Result<Duration, Error> {
+        if Form::query(query)?.has(WAIT) {
+            return Ok(self.until_late());
+        }
         let since = withdrawal(row).map(|withdrawal| self.clock.now().ms_since(withdrawal.at));
         let ms = since.map_or(0, |since| FIRST_MS - since).min(FIRST_MS);
-        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
     }
 
     /// A grant of the reader's own, as soon as its withdrawal is not under way, or as it stands after `within`.

@@ -9,6 +9,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
+use super::effect::WAIT;
 use super::standing::{is_ended, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
@@ -25,9 +26,6 @@ use crate::service::Authority;
 
 /// How far back a person sees (R.114-9-7 CRPA): 36 months.
 pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
-
-/// The parameter of a page that is to wait longer.
-const WAIT: &str = "attendre";
 
 type Shared = State<Arc<Authority>>;
 
@@ -68,14 +66,16 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
     pages::show(&authority, &reader, &page).await
 }
 
-/// `GET /autorisations/{id}`: Détail.
+/// `GET /autorisations/{id}`: Détail. It waits as [`withdrawn`] does.
 pub(crate) async fn detail(
     State(authority): Shared,
     Path(id): Path<String>,
     reader: Reader,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
-    let row = authority.settled(&reader, &id, authority.at_first(&row)).await?;
+    let within = authority.within(&row, query.as_deref())?;
+    let row = authority.settled(&reader, &id, within).await?;
     let edition = authority.published.edition();
     let details = details(&row)?;
     let first = details.first().ok_or(Error::Stored)?;
@@ -108,7 +108,7 @@ pub(crate) async fn detail(
             .filter(|withdrawal| withdrawal.act == Act::Limit)
             .and_then(|withdrawal| withdrawal.effective_at),
         progress: authority
-            .progress(row, lang, address(row))
+            .progress(row, lang, format!("{}?{WAIT}=oui", address(row)))
             .filter(portal::Progress::is_under_way),
         proof: authority.effect_proof(&edition, lang, row).await?,
     };
@@ -174,10 +174,7 @@ pub(crate) async fn withdrawn(
     if !is_ended(&row) {
         return Ok(pages::see_other(&address(&row)));
     }
-    let within = match Form::query(query.as_deref())?.has(WAIT) {
-        true => authority.until_late(),
-        false => authority.at_first(&row),
-    };
+    let within = authority.within(&row, query.as_deref())?;
     let row = authority.settled(&reader, &id, within).await?;
     let refresh = format!("{}/arretee?{WAIT}=oui", address(&row));
     let Some(progress) = authority.progress(&row, reader.lang, refresh) else {

@@ -205,17 +205,17 @@ async fn verified(kit: &Kit, file: &Value, stands: &Value) {
     assert_eq!(last, instant(stands, "effective_at"), "the latest of both");
 }
 
-/// Asks as a script does, until it is effective.
-async fn followed(browser: &mut Browser, grant: &str) -> Value {
-    let told = async {
-        loop {
-            let stands = json_of(&browser.get(&format!("{grant}/effet")).await);
-            if stands["stage"] == "effective" {
-                break stands;
-            }
-        }
-    };
-    tokio::time::timeout(WAIT, told).await.expect("in time")
+/// Presses « Actualiser » once, on a page that says what is under way, and asks where it stands.
+async fn refreshed(browser: &mut Browser, page: &Page, grant: &str) -> Page {
+    let (_, rest) = page.body.split_once("<p data-refresh>").expect("a button");
+    let (_, rest) = rest.split_once("href=\"").unwrap();
+    let told = browser.get(rest.split('"').next().unwrap()).await;
+    assert!(
+        !told.body.contains("data-refresh"),
+        "it did not wait: {}",
+        told.body
+    );
+    browser.get(&format!("{grant}/effet")).await
 }
 
 async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(database: TestDatabase) {
@@ -235,7 +235,7 @@ async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(dat
     assert!(!under_way.body.contains("plus rien depuis"), "{}", under_way.body);
 
     watch.acknowledge(view.head(), producer_checkpoint()).await;
-    let stands = followed(&mut browser, &grant).await;
+    let stands = json_of(&refreshed(&mut browser, &under_way, &grant).await);
     let detail = browser.get(&grant).await;
     let second = format!("à {}", stands["words"]["time"].as_str().unwrap());
     for words in ["plus rien depuis le", &second, "1 registre sur 1 a confirmé"] {
@@ -285,7 +285,7 @@ async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: T
     );
 
     watch.acknowledge(view.head(), producer_checkpoint()).await;
-    let stands = followed(&mut browser, &grant).await;
+    let stands = json_of(&refreshed(&mut browser, &told, &grant).await);
     assert!(
         stands["words"]["before"]
             .as_str()
