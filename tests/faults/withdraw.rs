@@ -186,7 +186,7 @@ async fn one_world(
     stage.lower().await?;
     tasks.close();
     tasks.wait().await;
-    let books = books::read(&stage, &trials).await?;
+    let books = books::read(&stage, &trials, &outsider.grant.handle).await?;
     let done = [&scene.minted, &scene.withdrawn]
         .map(|done| done.lock().unwrap_or_else(PoisonError::into_inner).clone());
     report.add(&spells, &trials, done, (books, audited));

@@ -22,6 +22,8 @@ use crate::books::Database;
 pub(crate) struct Books {
     /// Handles whose withdrawal was acknowledged and is not in the log, or has no effect there.
     pub(crate) lost: BTreeSet<String>,
+    /// Withdrawals that only an authority that was superseded was asked for, and are in the log.
+    pub(crate) strange: usize,
     /// Those of which the log says another instant than people were shown.
     pub(crate) told_otherwise: usize,
     /// What `ledger verify` finds in both ledgers.
@@ -34,11 +36,12 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) fn hold(&self) -> bool {
-        self.lost.is_empty() && self.told_otherwise == 0 && self.faults == 0
+        self.lost.is_empty() && self.strange == 0 && self.told_otherwise == 0 && self.faults == 0
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.lost.extend(other.lost);
+        self.strange += other.strange;
         self.told_otherwise += other.told_otherwise;
         self.faults += other.faults;
         for (standing, count) in other.standings {
@@ -84,8 +87,9 @@ impl fmt::Display for Books {
     }
 }
 
-/// Reads both databases; nobody writes to them any more.
-pub(crate) async fn read(stage: &Stage, trials: &[Trial]) -> anyhow::Result<Books> {
+/// Reads both databases; nobody writes to them any more. No authority was asked to withdraw `kept`, or one alone that was
+/// superseded.
+pub(crate) async fn read(stage: &Stage, trials: &[Trial], kept: &Handle) -> anyhow::Result<Books> {
     let mut books = Books::default();
     let db = Db::open_for_reading(stage.database(Role::Authority)).await?;
     for trial in trials {
@@ -115,6 +119,8 @@ pub(crate) async fn read(stage: &Stage, trials: &[Trial]) -> anyhow::Result<Book
             *books.standings.entry(standing).or_default() += 1;
         }
     }
+    let row = grant_of_handle(&db, kept).await?.context("a grant is gone")?;
+    books.strange += row.elements.iter().filter(|e| e.withdrawn.is_some()).count();
     db.close().await;
     for (role, participant) in [(Role::Authority, AUTHORITY), (Role::Producer, MESR)] {
         let key = key(&stage.world, participant)?;

@@ -128,7 +128,11 @@ pub(crate) async fn inject(
     // Each kind once before any comes again.
     let mut deck: Vec<Fault> = Vec::new();
     loop {
-        pause(chance.between(WELL.0, WELL.1), enough).await;
+        let well = chance.between(WELL.0, WELL.1);
+        // What is asked for comes at once, so that a short run meets it.
+        if only.is_empty() || !spells.is_empty() {
+            pause(well, enough).await;
+        }
         if enough.is_cancelled() {
             return Ok(spells);
         }
@@ -224,10 +228,21 @@ async fn one(
             stage.set_clock(role, 0)?;
         }
         Fault::StandbyAfterKill | Fault::StandbyAfterStop => {
+            // In half of them the producer hears nothing of the old one, of the new one, or of both.
+            let (up, down) = (chance.one_in(2), chance.one_in(2));
+            let (up, down) = match chance.one_in(2) {
+                true => (up, down),
+                false => (false, false),
+            };
+            stage.cut(up, down)?;
             let stopped = fault == Fault::StandbyAfterStop;
-            let taken =
-                takeover.insert(takeover::take_over(stage, stopped, (chance, outsider), enough).await?);
-            from = taken.from;
+            let mut taken = takeover::take_over(stage, stopped, (chance, outsider), enough).await?;
+            if up || down {
+                pause(lasts / 2, enough).await;
+                stage.mend(up, down)?;
+            }
+            taken.cut = up || down;
+            (from, takeover) = (taken.from, Some(taken));
         }
     }
     let to = SystemClock.now();

@@ -43,9 +43,13 @@ struct Gaps {
 struct Takeovers {
     /// Of one that went on by itself at about that moment.
     early: usize,
+    /// While the producer was cut off.
+    cut: usize,
     /// Calls that one was asked once it was superseded, and those that it allowed.
     asked: usize,
     allowed: usize,
+    /// How long it went on.
+    went_on_us: Vec<i64>,
     /// Withdrawals under way: lost, and shown as effective too early.
     withdrawals: usize,
     lost: usize,
@@ -121,6 +125,10 @@ impl Report {
             let (takeovers, taken) = (&mut self.takeovers, spell.takeover);
             takeovers.asked += taken.map_or(0, |taken| taken.asked);
             takeovers.allowed += taken.map_or(0, |taken| taken.allowed);
+            takeovers
+                .went_on_us
+                .extend(taken.and_then(|taken| taken.went_on_us));
+            takeovers.cut += usize::from(taken.is_some_and(|taken| taken.cut));
             takeovers.early += usize::from(taken.is_some_and(|taken| !taken.clean));
             let gaps = match spell.fault {
                 Fault::AuthorityKilled => &mut self.gaps[0],
@@ -134,7 +142,10 @@ impl Report {
             };
             gaps.minted_us.extend(first(&minted));
             gaps.withdrawn_us.extend(first(&withdrawn));
-            gaps.answered_us.extend(first(&answers));
+            // A producer that is cut off answers nobody: that is not the authority's doing.
+            if taken.is_none_or(|taken| !taken.cut) {
+                gaps.answered_us.extend(first(&answers));
+            }
         }
         self.books.add(books);
         self.audited.add(audited);
@@ -295,12 +306,23 @@ impl fmt::Display for Report {
             _ if *database == "sqlite" => {
                 writeln!(f, "  no standby: one process alone has a SQLite file")?;
             }
-            over => writeln!(
-                f,
-                "  withdrawals during takeovers: {}, lost {}, shown effective early {}; one that was superseded allowed {} \
-                 of {} calls; {} went on just then",
-                over.withdrawals, over.lost, over.shown_early, over.allowed, over.asked, over.early
-            )?,
+            over => {
+                let (p50, max) = middle_and_most(&over.went_on_us);
+                writeln!(
+                    f,
+                    "  withdrawals during takeovers: {}, lost {}, shown effective early {}; {} takeovers from one that went on \
+                     just then, {} while the producer was cut off",
+                    over.withdrawals, over.lost, over.shown_early, over.early, over.cut
+                )?;
+                writeln!(
+                    f,
+                    "  superseded {} times, going on for p50 {p50} ms, max {max} ms: allowed {} of {} calls; withdrawn by it: {}",
+                    over.went_on_us.len(),
+                    over.allowed,
+                    over.asked,
+                    self.books.strange
+                )?;
+            }
         }
         let least = self.apart_us.iter().min().map_or(0, |us| us / 1_000);
         writeln!(

@@ -32,9 +32,13 @@ pub(crate) struct Takeover {
     pub(crate) from: Micros,
     /// Whether the one before went on only once the other served, or never: until then, nobody answered.
     pub(crate) clean: bool,
+    /// Whether the producer was cut off meanwhile.
+    pub(crate) cut: bool,
     /// Calls that the one before was asked once it was superseded, and those that it allowed.
     pub(crate) asked: usize,
     pub(crate) allowed: usize,
+    /// How long that one went on until it had ended, or knew that it serves no more.
+    pub(crate) went_on_us: Option<i64>,
 }
 
 /// Who asks the authority at an address of its own, with a grant that nobody else has.
@@ -57,8 +61,10 @@ pub(crate) async fn take_over(
     let mut taken = Takeover {
         from: SystemClock.now(),
         clean: true,
+        cut: false,
         asked: 0,
         allowed: 0,
+        went_on_us: None,
     };
     let early = stopped && chance.one_in(2);
     match stopped {
@@ -115,6 +121,7 @@ async fn fenced(
     outsider: &Outsider,
     taken: &mut Takeover,
 ) -> anyhow::Result<()> {
+    let began = SystemClock.boottime();
     let place = &mut stage.authorities[before];
     let (consumer, grant) = (outsider.consumer.at(place.at), &outsider.grant);
     let ends = place.waits;
@@ -137,6 +144,7 @@ async fn fenced(
         status = over => status?,
         () = asking => None,
     };
+    taken.went_on_us = Some(SystemClock.boottime().micros_since(began));
     match status {
         Some(status) => {
             let place = &mut stage.authorities[before];
