@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use unefois_mesh::status::chain;
 
+use super::start::Taken;
 use super::*;
 
 /// How often the holder's sign of life is looked at.

@@ -7,7 +7,8 @@ use unefois_jose::{Pkcs8, SystemRandom};
 use unefois_mesh::SystemClock;
 use unefois_store::Component;
 use unefois_store::authority::grant::{Element, Grant, grant_at_head, grant_insert};
-use unefois_store::authority::{PersonUid, person};
+use unefois_store::authority::narrow::Narrowing;
+use unefois_store::authority::{GrantId, PersonUid, person};
 
 use self::proxy::{Fault, Hold, Proxy};
 use super::*;
