@@ -23,6 +23,8 @@
     for (const part of region.querySelectorAll('[data-word]')) part.textContent = words[part.dataset.word];
     region.querySelector('time').dateTime = effective_at ?? recorded_at;
     region.dataset.stage = stage;
+    const proof = region.querySelector('[data-proof]');
+    if (proof) proof.hidden = stage !== 'effective';
   }
 
   // The button goes while this works in its place, unless the person is about to press it.

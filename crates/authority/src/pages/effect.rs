@@ -161,6 +161,7 @@ impl Authority {
             bound_ms,
             follow: format!("{}/effet?langue={}", address(row), lang.code()),
             refresh,
+            proof: None,
         })
     }
 

@@ -84,6 +84,7 @@ pub(crate) async fn detail(
     let history = authority.history(&rows, rows[0].grant.granted_at).await?;
     let [row] = &rows;
     let state = served(state(row, now), &history, row, &details);
+    let refresh = format!("{}?{WAIT}=oui", address(row));
     let page = GrantDetail {
         asker: words::organisation(&edition, lang, &row.grant.client),
         demarche: words::demarche(&edition, lang, &first.demarche),
@@ -108,8 +109,13 @@ pub(crate) async fn detail(
             .filter(|withdrawal| withdrawal.act == Act::Limit)
             .and_then(|withdrawal| withdrawal.effective_at),
         progress: authority
-            .progress(row, lang, format!("{}?{WAIT}=oui", address(row)))
-            .filter(portal::Progress::is_under_way),
+            .progress(row, lang, refresh.clone())
+            .filter(portal::Progress::is_under_way)
+            .map(|progress| portal::Progress {
+                // Another address than this page's, so that the browser asks for it again.
+                proof: Some(format!("{refresh}#preuve")),
+                ..progress
+            }),
         proof: authority.effect_proof(&edition, lang, row).await?,
     };
     pages::show(&authority, &reader, &page).await

@@ -17,6 +17,8 @@ pub struct Progress {
     pub follow: String,
     /// The same page, asked for again.
     pub refresh: String,
+    /// Where the proof will be, on a page that leads there by nothing else.
+    pub proof: Option<String>,
 }
 
 /// What withdrew something.
@@ -351,6 +353,7 @@ mod tests {
             bound_ms: 1_050,
             follow: String::new(),
             refresh: String::new(),
+            proof: None,
         };
         let says = |act, stage| {
             let words = progress(act, stage).words(Lang::Fr);

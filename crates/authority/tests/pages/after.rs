@@ -52,6 +52,31 @@ fn a_withdrawal_is_recorded_with_its_bound_then_effective() {
     }
 }
 
+/// What the script shows once it is effective: nothing else on the page changes.
+#[test]
+fn a_grants_page_holds_the_way_to_the_proof_for_later() {
+    for name in [
+        "autorisation-retrait",
+        "autorisation-rendue",
+        "autorisation-limitee",
+    ] {
+        let html = page(name, Lang::Fr);
+        let region = html.split_once("role=\"status\"").expect("a region").1;
+        let (region, _) = region.split_once("</div>").unwrap();
+        let (_, proof) = region.split_once("<p data-proof hidden>").expect("in the region");
+        assert!(proof.contains("?attendre=oui#preuve"), "{name}: {proof}");
+        assert!(!html.contains("id=\"preuve\""), "{name}: not yet");
+    }
+    for name in [
+        "autorisation-effectif",
+        "autorisation-rendue-effectif",
+        "autorisation-limitee-effectif",
+    ] {
+        let html = page(name, Lang::Fr);
+        assert!(html.contains("<h2 id=\"preuve\">") && !html.contains("data-proof"));
+    }
+}
+
 #[test]
 fn nothing_is_called_effective_without_a_proof() {
     each(|name, _, html| {

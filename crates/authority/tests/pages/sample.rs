@@ -375,6 +375,7 @@ fn grant_limited(lang: Lang, effective: bool) -> GrantDetail {
         limited_at: effective.then(|| at(EFFECTIVE)),
         progress: (!effective).then(|| Progress {
             act: Act::Limit,
+            proof: Some("/autorisations/a?attendre=oui#preuve".to_owned()),
             ..progress(Stage::UnderWay)
         }),
         proof: effective.then(|| proof(lang, Act::Limit)),
@@ -453,6 +454,7 @@ fn progress(stage: Stage) -> Progress {
         bound_ms: 1_050,
         follow: "/autorisations/a/effet?langue=fr".to_owned(),
         refresh: "/autorisations/a/arretee?attendre=oui".to_owned(),
+        proof: None,
     }
 }
 
@@ -482,6 +484,7 @@ fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDetail {
                 Ender::Person => Act::Stop,
                 Ender::Asker => Act::GiveBack,
             },
+            proof: Some("/autorisations/a?attendre=oui#preuve".to_owned()),
             ..progress(Stage::UnderWay)
         }),
         proof: effective.then(|| proof(lang, Act::Stop)),
