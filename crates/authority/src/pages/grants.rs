@@ -59,7 +59,8 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
                 page.ended.push(card)
             }
             GrantState::Withdrawn {
-                by: Ender::Person, ..
+                by: Ender::Person | Ender::Security | Ender::Unrecorded,
+                ..
             } => page.stopped.push(card),
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
     Some(Withdrawal {
         act: match ender(row) {
             None => Act::Limit,
-            Some(Ender::Person) => Act::Stop,
+            Some(Ender::Person | Ender::Security | Ender::Unrecorded) => Act::Stop,
             Some(Ender::Asker) => Act::GiveBack,
         },
         at: last.at,
@@ -50,10 +50,10 @@ fn ender(row: &GrantRow) -> Option<Ender> {
         return None;
     }
     Some(match last(row)?.by {
+        WithdrawnBy::Person | WithdrawnBy::Narrowed => Ender::Person,
         WithdrawnBy::Consumer => Ender::Asker,
-        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded => {
-            Ender::Person
-        }
+        WithdrawnBy::CodeReuse => Ender::Security,
+        WithdrawnBy::Unrecorded => Ender::Unrecorded,
     })
 }
 

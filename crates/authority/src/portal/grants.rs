@@ -1,6 +1,6 @@
 use unefois_core::Micros;
 
-use super::{Duration, EffectProof, LegalGround, Organisation, Progress, Term, page};
+use super::{Duration, EffectProof, Lang, LegalGround, Organisation, Progress, Term, page};
 
 /// Mes autorisations.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,16 @@ pub enum GrantState {
     },
 }
 
+impl GrantState {
+    /// How it ended, where the person did nothing.
+    const fn why(self, lang: Lang) -> Option<&'static str> {
+        match self {
+            Self::Withdrawn { by, .. } => by.why(lang),
+            Self::Current | Self::Ended { .. } => None,
+        }
+    }
+}
+
 /// Who ended a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ender {
@@ -64,6 +74,43 @@ pub enum Ender {
     Person,
     /// The asker gave it back.
     Asker,
+    /// The authority, since a code of it was used twice: it may have been stolen.
+    Security,
+    /// The authority, since it could not be recorded; nobody could use it.
+    Unrecorded,
+}
+
+impl Ender {
+    /// « Arrêtée ».
+    const fn tag(self, lang: Lang) -> &'static str {
+        match self {
+            Self::Person => lang.t("Arrêtée", "Stopped"),
+            Self::Asker => lang.t("Rendue", "Given back"),
+            Self::Security => lang.t("Arrêtée par sécurité", "Stopped for security"),
+            Self::Unrecorded => lang.t("Annulée", "Cancelled"),
+        }
+    }
+
+    /// What happened, where the person did nothing.
+    const fn why(self, lang: Lang) -> Option<&'static str> {
+        match self {
+            Self::Person => None,
+            Self::Asker => Some(lang.t(
+                "L’administration l’a rendue.",
+                "The administration gave it back.",
+            )),
+            Self::Security => Some(lang.t(
+                "Le code qui y donne accès a été présenté deux fois : il a pu être volé. Nous l’avons arrêtée, vous n’avez \
+                 rien à faire.",
+                "The code that gives access to it was presented twice: it may have been stolen. We stopped it; you need not \
+                 do anything.",
+            )),
+            Self::Unrecorded => Some(lang.t(
+                "Elle n’a pas pu être enregistrée : personne n’a pu s’en servir.",
+                "It could not be recorded: nobody could use it.",
+            )),
+        }
+    }
 }
 
 /// Détail of one grant.

@@ -24,6 +24,7 @@ both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
     i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved,
     i3_a_limitation_is_said_to_be_effective_once_that_is_proved,
+    a_grant_whose_code_came_twice_says_that_the_person_did_nothing,
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
@@ -311,6 +312,23 @@ async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: T
     let told = browser.get(&grant).await;
     assert!(told.body.contains("Retrait"), "{}", told.body);
     assert!(!told.body.contains("Limitation"), "{}", told.body);
+    kit.stop().await;
+}
+
+async fn a_grant_whose_code_came_twice_says_that_the_person_did_nothing(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let given = kit.redeem(&code).await;
+    assert_eq!(kit.redeem(&code).await.status, StatusCode::BAD_REQUEST);
+    let grant = format!("/autorisations/{}", given.json["grant_id"].as_str().unwrap());
+    for path in ["/autorisations", &grant] {
+        let seen = browser.get(path).await.body;
+        assert!(seen.contains("Arrêtée par sécurité"), "{path}: {seen}");
+    }
+    let english = browser.get(&format!("{grant}?lang=en")).await.body;
+    assert!(english.contains("Stopped for security"), "{english}");
+    assert!(english.contains("was presented twice"), "{english}");
     kit.stop().await;
 }
 

@@ -115,6 +115,44 @@ fn what_the_asker_gave_back_is_under_way_until_that_is_proved() {
 }
 
 #[test]
+fn what_the_person_did_not_stop_says_why_it_ended() {
+    for (name, tag, why) in [
+        (
+            "autorisation-securite",
+            "Arrêtée par sécurité",
+            Some("a été présenté deux fois"),
+        ),
+        (
+            "autorisation-annulee-effectif",
+            "Annulée",
+            Some("n’a pas pu être enregistrée"),
+        ),
+        (
+            "autorisation-rendue",
+            "Rendue",
+            Some("L’administration l’a rendue"),
+        ),
+        ("autorisation-retrait", "Arrêtée", None),
+    ] {
+        let html = page(name, Lang::Fr);
+        let tags = elements(&html)
+            .into_iter()
+            .filter(|e| e.attribute("class") == Some("tag"));
+        let tags: Vec<String> = tags.map(|e| e.text).collect();
+        assert!(tags.iter().any(|text| text == tag), "{name}: {tags:?}");
+        let after = html.split_once("<p class=\"state\">").unwrap().1;
+        let sentence = after
+            .split_once("</p>")
+            .unwrap()
+            .1
+            .trim_start()
+            .starts_with("<p>");
+        assert_eq!(sentence, why.is_some(), "{name}");
+        assert!(why.is_none_or(|why| text(&html).contains(why)), "{name}");
+    }
+}
+
+#[test]
 fn a_limitation_is_under_way_until_that_is_proved() {
     let html = page("autorisation-limitee", Lang::Fr);
     let status = status(&html);

@@ -481,7 +481,7 @@ fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDetail {
         stop: None,
         progress: (!effective).then(|| Progress {
             act: match by {
-                Ender::Person => Act::Stop,
+                Ender::Person | Ender::Security | Ender::Unrecorded => Act::Stop,
                 Ender::Asker => Act::GiveBack,
             },
             proof: Some("/autorisations/a?attendre=oui#preuve".to_owned()),
@@ -604,6 +604,14 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         (
             "autorisation-rendue",
             show(&site, &known, &grant_withdrawn(lang, Ender::Asker, false)),
+        ),
+        (
+            "autorisation-securite",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Security, false)),
+        ),
+        (
+            "autorisation-annulee-effectif",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Unrecorded, true)),
         ),
         (
             "autorisation-rendue-effectif",
