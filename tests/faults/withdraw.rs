@@ -15,6 +15,7 @@ mod grants;
 mod inject;
 mod link;
 mod net;
+mod place;
 mod report;
 mod server;
 pub(crate) mod source;
@@ -158,7 +159,7 @@ async fn one_world(
         withdrawn: Mutex::default(),
     });
     let outsider = Outsider {
-        consumer: scene.consumer.clone(),
+        scene: Arc::clone(&scene),
         grant,
     };
     let wanted = &wanted.fault;

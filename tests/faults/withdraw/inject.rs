@@ -15,6 +15,7 @@ use super::link::Passage;
 use super::source::pause;
 use super::stage::{Role, Stage};
 use super::takeover::{self, Outsider, Takeover};
+use super::trial::ask_on;
 
 /// How long all is well between two faults.
 const WELL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
@@ -72,6 +73,11 @@ impl Fault {
     /// Whether a second process of the authority takes over.
     pub(crate) const fn is_takeover(self) -> bool {
         matches!(self, Self::StandbyAfterKill | Self::StandbyAfterStop)
+    }
+
+    /// Whether the process that is the authority is another afterwards.
+    const fn ends_authority(self) -> bool {
+        self.is_takeover() || matches!(self, Self::AuthorityKilled)
     }
 
     /// Whether nothing of the producer reaches the authority meanwhile.
@@ -144,7 +150,19 @@ pub(crate) async fn inject(
         }
         let drawn = usize::try_from(chance.pick(deck.len() as u64)).unwrap_or(0);
         let fault = deck.swap_remove(drawn);
-        spells.push(one(stage, fault, (chance, outsider), enough).await?);
+        let back = CancellationToken::new();
+        let injecting = async {
+            let _back = back.clone().drop_guard();
+            one(stage, fault, (chance, outsider), enough).await
+        };
+        let asking = async {
+            match fault.ends_authority() {
+                true => ask_on(&outsider.scene, &outsider.grant, &back).await,
+                false => Ok(()),
+            }
+        };
+        let (spell, ()) = tokio::try_join!(injecting, asking)?;
+        spells.push(spell);
     }
 }
 

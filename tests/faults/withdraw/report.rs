@@ -121,7 +121,8 @@ impl Report {
             .filter(|(_, fetched)| fetched.ended == Ended::Answered)
             .map(|(minted, fetched)| (minted, fetched.at))
             .collect();
-        for spell in spells {
+        for (n, spell) in spells.iter().enumerate() {
+            let next = spells.get(n + 1).map_or(Micros::new(i64::MAX), |next| next.from);
             let (takeovers, taken) = (&mut self.takeovers, spell.takeover);
             takeovers.asked += taken.map_or(0, |taken| taken.asked);
             takeovers.allowed += taken.map_or(0, |taken| taken.allowed);
@@ -137,7 +138,7 @@ impl Report {
                 _ => continue,
             };
             let first = |row: &[(Micros, Micros)]| {
-                let since = row.iter().filter(|(began, _)| *began > spell.from);
+                let since = row.iter().filter(|(began, at)| *began > spell.from && *at < next);
                 since.map(|(_, at)| at.get() - spell.from.get()).min()
             };
             gaps.minted_us.extend(first(&minted));

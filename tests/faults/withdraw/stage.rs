@@ -2,9 +2,8 @@
 //! producer.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, ensure};
 use kit::database::TestDatabase;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -19,12 +18,10 @@ use super::Network;
 use super::grants::{Given, give};
 use super::link::{Leads, Link};
 use super::net::Net;
-use super::server::{Recipe, Server};
+use super::place::{FAKETIME, Place, beside, clock, faketime, recipe};
 use super::source::{self, Source};
 use crate::{Database, UNGUARDED};
 
-/// What sets the wall clock of a process wrong, where it is installed.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// Clocks go back by an hour: what is signed at the start was in force before.
 const BEFORE_MS: i64 = 2 * 3_600_000;
 
@@ -33,16 +30,6 @@ const BEFORE_MS: i64 = 2 * 3_600_000;
 pub(crate) enum Role {
     Authority,
     Producer,
-}
-
-/// Where a process may run, and what runs there.
-pub(crate) struct Place {
-    recipe: Recipe,
-    /// Where it listens.
-    pub(crate) at: SocketAddr,
-    server: Option<Server>,
-    /// Whether what runs there waits for its turn.
-    pub(crate) waits: bool,
 }
 
 /// Everything that runs.
@@ -71,46 +58,6 @@ pub(crate) struct Stage {
     _guard: TcpListener,
     over: CancellationToken,
     tasks: TaskTracker,
-}
-
-impl Place {
-    const fn new(recipe: Recipe, at: SocketAddr) -> Self {
-        Self {
-            recipe,
-            at,
-            server: None,
-            waits: false,
-        }
-    }
-
-    /// Starts its process, which does not run; one of the authority takes the epoch, or `waits` for it.
-    pub(crate) fn start(&mut self, waits: bool) -> anyhow::Result<()> {
-        ensure!(self.server.is_none(), "it runs");
-        let mut recipe = self.recipe.clone();
-        if waits {
-            let standby = ("UNEFOIS__AUTHORITY__STANDBY", "true");
-            recipe
-                .variables
-                .push((standby.0.to_owned(), standby.1.to_owned()));
-        }
-        (self.server, self.waits) = (Some(Server::start(&recipe)?), waits);
-        Ok(())
-    }
-
-    /// What runs there.
-    pub(crate) fn running(&mut self) -> anyhow::Result<&mut Server> {
-        self.server.as_mut().context("it does not run")
-    }
-
-    /// What ran there has ended.
-    pub(crate) fn clear(&mut self) {
-        self.server = None;
-    }
-
-    /// Kills what runs there.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
-        self.server.take().context("it does not run")?.kill()
-    }
 }
 
 impl Stage {
@@ -327,76 +274,6 @@ fn lay(network: Network, folder: &Path) -> anyhow::Result<Result<Net, String>> {
         Network::Namespaces => Net::lay(folder).map(Ok),
         Network::Any => Ok(Net::lay(folder).map_err(|error| format!("{error:#}"))),
     }
-}
-
-fn recipe(world: &World, member: Member, program: &Path, database: &str) -> Recipe {
-    let folder = world.folder(member.name());
-    Recipe {
-        command: vec![program.into()],
-        role: member.role(),
-        config: world.file(member),
-        variables: [
-            ("UNEFOIS__DATABASE__URL", database),
-            // One consumer of the run stands for many.
-            ("UNEFOIS__LIMITS__CONNECTIONS_PER_PEER", "1024"),
-            ("UNEFOIS__LIMITS__CONNECTIONS_PER_ADDRESS", "1024"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into(),
-        probe: loopback(world.ports.admin(member)),
-        log: folder.join("log"),
-    }
-}
-
-/// The authority's second place: one database, keys and directory, with addresses and an anchor of its own.
-fn beside(world: &World, ports: &Ports, authority: &Recipe) -> (Recipe, SocketAddr) {
-    let (at, probe) = (
-        loopback(ports.authority),
-        loopback(ports.admin(Member::Authority)),
-    );
-    let folder = world.folder(Member::Authority.name());
-    let mut recipe = authority.clone();
-    recipe.variables.extend(
-        [
-            ("UNEFOIS__LISTEN__MESH", at.to_string()),
-            ("UNEFOIS__LISTEN__PORTAL", loopback(ports.portal).to_string()),
-            (
-                "UNEFOIS__PUBLIC__LISTEN",
-                loopback(ports.public(Member::Authority)).to_string(),
-            ),
-            ("UNEFOIS__ADMIN__LISTEN", probe.to_string()),
-            (
-                "UNEFOIS__LEDGER__ANCHOR",
-                folder.join("second.anchor").display().to_string(),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
-    (recipe.probe, recipe.log) = (probe, folder.join("second.log"));
-    (recipe, at)
-}
-
-fn clock(folder: &Path, role: Role) -> PathBuf {
-    folder.join(match role {
-        Role::Authority => "authority.clock",
-        Role::Producer => "producer.clock",
-    })
-}
-
-/// Reads the wall clock's error from `file`, again each second; every other clock stays true.
-fn faketime(file: &Path) -> Vec<(String, String)> {
-    let file = file.display().to_string();
-    [
-        ("LD_PRELOAD", FAKETIME),
-        ("FAKETIME_TIMESTAMP_FILE", &file),
-        ("FAKETIME_CACHE_DURATION", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-        ("FAKETIME_DISABLE_SHM", "1"),
-        ("NO_FAKE_STAT", "1"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
 }
 
 pub(crate) fn loopback(port: u16) -> SocketAddr {

@@ -1,5 +1,6 @@
 //! A second process of the authority takes over from one that was killed, or that stands still and goes on later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -9,10 +10,10 @@ use unefois_core::{Clock as _, Micros};
 use unefois_mesh::SystemClock;
 
 use super::chance::Chance;
-use super::consumer::Consumer;
 use super::grants::Given;
 use super::source::pause;
 use super::stage::Stage;
+use super::trial::Scene;
 
 /// Within this of when the second process waits, the first one fails.
 const SOON: Duration = Duration::from_millis(300);
@@ -41,9 +42,9 @@ pub(crate) struct Takeover {
     pub(crate) went_on_us: Option<i64>,
 }
 
-/// Who asks the authority at an address of its own, with a grant that nobody else has.
+/// Who asks the authority, at an address of its own too, with a grant that nobody else has.
 pub(crate) struct Outsider {
-    pub(crate) consumer: Consumer,
+    pub(crate) scene: Arc<Scene>,
     pub(crate) grant: Given,
 }
 
@@ -123,7 +124,7 @@ async fn fenced(
 ) -> anyhow::Result<()> {
     let began = SystemClock.boottime();
     let place = &mut stage.authorities[before];
-    let (consumer, grant) = (outsider.consumer.at(place.at), &outsider.grant);
+    let (consumer, grant) = (outsider.scene.consumer.at(place.at), &outsider.grant);
     let ends = place.waits;
     let over = async {
         match ends {

@@ -200,6 +200,26 @@ pub(crate) async fn play(scene: &Scene, given: &Given, plan: Plan) -> anyhow::Re
     })
 }
 
+/// Asks for tokens of a grant that nobody withdraws until `back`, and once more: how long the authority gives none is seen
+/// although everybody else waits for something.
+pub(crate) async fn ask_on(scene: &Scene, given: &Given, back: &CancellationToken) -> anyhow::Result<()> {
+    let asking = async {
+        loop {
+            let (last, began) = (back.is_cancelled(), SystemClock.now());
+            let minted = scene.consumer.mint(&given.refresh_token, &given.handle).await;
+            if minted.is_ok() {
+                note(&scene.minted, began);
+                if last {
+                    return;
+                }
+            }
+            pause(AGAIN, &scene.over).await;
+        }
+    };
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    asked.context("the authority does not mint again")
+}
+
 async fn wait(scene: &Scene, when: When, effective: &CancellationToken) {
     match when {
         When::At(time) => pause(time, &scene.over).await,
