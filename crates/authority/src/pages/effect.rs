@@ -48,7 +48,8 @@ pub(crate) async fn follow(
     let lang = asked
         .and_then(|code| Lang::from_code(&code))
         .unwrap_or(reader.lang);
-    let row = authority.settled(&reader, &id, authority.until_late()).await?;
+    let within = authority.until_late();
+    let row = authority.settled(&reader, &id, within, Wanted::Effective).await?;
     let progress = authority
         .progress(&row, lang, String::new())
         .ok_or(Error::NotFound)?;
@@ -92,6 +93,24 @@ pub(crate) async fn proof(
     Ok(response)
 }
 
+/// What an answer waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted {
+    /// What was withdrawn has taken effect.
+    Effective,
+    /// Its proof can be taken home.
+    Proof,
+}
+
+impl Wanted {
+    fn is_met(self, row: &GrantRow) -> bool {
+        withdrawal(row).is_none_or(|withdrawal| match self {
+            Self::Effective => withdrawal.effective_at.is_some(),
+            Self::Proof => withdrawal.is_proof_logged,
+        })
+    }
+}
+
 impl Authority {
     /// As long as a withdrawal takes that is not late, and half of it more.
     fn until_late(&self) -> Duration {
@@ -110,12 +129,13 @@ impl Authority {
         Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
     }
 
-    /// A grant of the reader's own, as soon as its withdrawal is not under way, or as it stands after `within`.
+    /// A grant of the reader's own, as soon as what was withdrawn of it is `wanted`, or as it stands after `within`.
     pub(super) async fn settled(
         &self,
         reader: &Reader,
         id: &str,
         within: Duration,
+        wanted: Wanted,
     ) -> Result<GrantRow, Error> {
         // Before the row is read, so that no proof is written in between.
         let mut proved = self.revocation.proved();
@@ -123,7 +143,7 @@ impl Authority {
         let Ok(_place) = self.waits.try_acquire() else {
             return Ok(row);
         };
-        if within.is_zero() || !is_under_way(&row) {
+        if within.is_zero() || wanted.is_met(&row) {
             return Ok(row);
         }
         let settled = async {
@@ -131,7 +151,7 @@ impl Authority {
                 // In time or not, the next round looks.
                 let _ = tokio::time::timeout(LOOK, proved.changed()).await;
                 let row = self.my_grant(reader, id).await?;
-                if !is_under_way(&row) {
+                if wanted.is_met(&row) {
                     return Ok(row);
                 }
             }
@@ -148,6 +168,7 @@ impl Authority {
             act,
             at,
             effective_at,
+            ..
         } = withdrawal(row)?;
         let bound_ms = self.revocation.bound_ms();
         Some(Progress {
@@ -171,10 +192,12 @@ impl Authority {
         edition: &Edition,
         lang: Lang,
         row: &GrantRow,
+        refresh: String,
     ) -> Result<Option<EffectProof>, Error> {
         let Some(Withdrawal {
             act,
             effective_at: Some(_),
+            is_proof_logged,
             ..
         }) = withdrawal(row)
         else {
@@ -193,7 +216,8 @@ impl Authority {
         Ok(Some(EffectProof {
             act,
             sources,
-            download: format!("{}/preuve.json", address(row)),
+            download: is_proof_logged.then(|| format!("{}/preuve.json", address(row))),
+            refresh,
         }))
     }
 
@@ -235,10 +259,6 @@ impl Authority {
         }
         Ok(Value::Null)
     }
-}
-
-fn is_under_way(row: &GrantRow) -> bool {
-    withdrawal(row).is_some_and(|withdrawal| withdrawal.effective_at.is_none())
 }
 
 fn source_proof(source: String, logs: &[LogLine]) -> SourceProof {

@@ -9,7 +9,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
-use super::effect::WAIT;
+use super::effect::{WAIT, Wanted};
 use super::standing::{is_ended, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
@@ -76,7 +76,7 @@ pub(crate) async fn detail(
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
     let within = authority.within(&row, query.as_deref())?;
-    let row = authority.settled(&reader, &id, within).await?;
+    let row = authority.settled(&reader, &id, within, Wanted::Proof).await?;
     let edition = authority.published.edition();
     let details = details(&row)?;
     let first = details.first().ok_or(Error::Stored)?;
@@ -117,7 +117,9 @@ pub(crate) async fn detail(
                 proof: Some(format!("{refresh}#preuve")),
                 ..progress
             }),
-        proof: authority.effect_proof(&edition, lang, row).await?,
+        proof: authority
+            .effect_proof(&edition, lang, row, format!("{refresh}#preuve"))
+            .await?,
     };
     pages::show(&authority, &reader, &page).await
 }
@@ -182,7 +184,7 @@ pub(crate) async fn withdrawn(
         return Ok(pages::see_other(&address(&row)));
     }
     let within = authority.within(&row, query.as_deref())?;
-    let row = authority.settled(&reader, &id, within).await?;
+    let row = authority.settled(&reader, &id, within, Wanted::Effective).await?;
     let refresh = format!("{}/arretee?{WAIT}=oui", address(&row));
     let Some(progress) = authority.progress(&row, reader.lang, refresh) else {
         return Ok(pages::see_other(&address(&row)));

@@ -12,6 +12,8 @@ pub(super) struct Withdrawal {
     pub(super) at: Micros,
     /// Since when nothing that was withdrawn of the grant can serve, as is proved; `None` while that is under way.
     pub(super) effective_at: Option<Micros>,
+    /// Whether the ledger holds the entry of each proof.
+    pub(super) is_proof_logged: bool,
 }
 
 /// What was withdrawn of a grant; `None` where nothing was.
@@ -26,6 +28,7 @@ pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
         },
         at: last.at,
         effective_at: effective.try_fold(last.at, |latest, at| Some(latest.max(at?))),
+        is_proof_logged: withdrawn(row).all(|withdrawn| withdrawn.is_proof_logged),
     })
 }
 

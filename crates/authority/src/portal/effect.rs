@@ -228,8 +228,10 @@ pub struct EffectProof {
     pub act: Act,
     /// What the logs of each source said; never empty.
     pub sources: Vec<SourceProof>,
-    /// The proof itself, to take home.
-    pub download: String,
+    /// The proof itself, to take home; `None` until the authority's ledger holds its entry.
+    pub download: Option<String>,
+    /// The same page, asked for again.
+    pub refresh: String,
 }
 
 /// The logs of one source, by where each stood.

@@ -25,6 +25,7 @@ both_databases![
     i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved,
     i3_a_limitation_is_said_to_be_effective_once_that_is_proved,
     a_grant_whose_code_came_twice_says_that_the_person_did_nothing,
+    a_proof_is_offered_to_take_home_once_its_entry_is_written,
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
@@ -330,6 +331,49 @@ async fn a_grant_whose_code_came_twice_says_that_the_person_did_nothing(database
     assert!(english.contains("Stopped for security"), "{english}");
     assert!(english.contains("was presented twice"), "{english}");
     kit.stop().await;
+}
+
+async fn a_proof_is_offered_to_take_home_once_its_entry_is_written(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut watch = Watch::open(&kit, open()).await;
+    let mut view = watch.snapshot(&kit).await;
+    let mut browser = kit.browser();
+    let grant = granted(&kit, &mut browser).await;
+    withdraw(&mut browser, &grant).await;
+    watch.batch(&kit, &mut view).await;
+    kit.running.ledger().close().await;
+    watch.acknowledge(view.head(), producer_checkpoint()).await;
+    followed(&mut browser, &grant).await;
+    let effective = browser.get(&grant).await.body;
+    for words in ["Retrait effectif depuis", "Preuve du retrait", "sera proposé ici"] {
+        assert!(effective.contains(words), "{words}: {effective}");
+    }
+    assert!(!effective.contains("preuve.json"), "{effective}");
+
+    // The next start writes what has been missing for long enough.
+    kit.clock.pass(11_000);
+    let kit = kit.restart(|_, _| {}).await;
+    let offered = async {
+        loop {
+            let page = browser.get(&format!("{grant}?attendre=oui")).await.body;
+            if page.contains("preuve.json") {
+                break page;
+            }
+        }
+    };
+    let offered = tokio::time::timeout(WAIT, offered).await.expect("in time");
+    assert!(!offered.contains("sera proposé ici"), "{offered}");
+    let file = json_of(&browser.get(&format!("{grant}/preuve.json")).await);
+    let proofs = file["proofs"].as_array().unwrap();
+    assert!(proofs.len() == 2 && proofs.iter().all(|proof| proof["receipt"].is_object()));
+    kit.stop().await;
+}
+
+/// Asks as a script does, until it is effective.
+async fn followed(browser: &mut Browser, grant: &str) {
+    let told =
+        async { while json_of(&browser.get(&format!("{grant}/effet")).await)["stage"] != "effective" {} };
+    tokio::time::timeout(WAIT, told).await.expect("in time");
 }
 
 /// A script's question is answered as soon as the proof is written, and not before.

@@ -115,6 +115,16 @@ fn what_the_asker_gave_back_is_under_way_until_that_is_proved() {
 }
 
 #[test]
+fn the_file_is_offered_once_its_entry_is_written() {
+    let html = page("autorisation-effectif-recent", Lang::Fr);
+    assert!(!html.contains("preuve.json"));
+    let shown = text(&html);
+    assert!(shown.contains("2 registres sur 2 ont confirmé"));
+    assert!(shown.contains("sera proposé ici") && !shown.contains("peut le vérifier"));
+    assert!(html.contains("?attendre=oui#preuve"));
+}
+
+#[test]
 fn what_the_person_did_not_stop_says_why_it_ended() {
     for (name, tag, why) in [
         (

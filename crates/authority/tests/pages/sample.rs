@@ -383,6 +383,18 @@ fn grant_limited(lang: Lang, effective: bool) -> GrantDetail {
     }
 }
 
+/// A grant that was withdrawn, as long as the proof's entry is not written.
+fn grant_just_effective(lang: Lang) -> GrantDetail {
+    let proof = EffectProof {
+        download: None,
+        ..proof(lang, Act::Stop)
+    };
+    GrantDetail {
+        proof: Some(proof),
+        ..grant_withdrawn(lang, Ender::Person, true)
+    }
+}
+
 fn proof(lang: Lang, act: Act) -> EffectProof {
     let source = |source: String, acknowledged, lapsed| SourceProof {
         source,
@@ -394,7 +406,8 @@ fn proof(lang: Lang, act: Act) -> EffectProof {
     EffectProof {
         act,
         sources: vec![source(cnaf(lang), 2, 0), source(mesr(lang), 0, 1)],
-        download: "/autorisations/a/preuve.json".to_owned(),
+        download: Some("/autorisations/a/preuve.json".to_owned()),
+        refresh: "/autorisations/a?attendre=oui#preuve".to_owned(),
     }
 }
 
@@ -592,6 +605,10 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         (
             "autorisation-effectif",
             show(&site, &known, &grant_withdrawn(lang, Ender::Person, true)),
+        ),
+        (
+            "autorisation-effectif-recent",
+            show(&site, &known, &grant_just_effective(lang)),
         ),
         (
             "autorisation-limitee",

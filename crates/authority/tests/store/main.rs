@@ -453,9 +453,15 @@ async fn i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch(dat
     assert_eq!(unlogged(at(8)).await, [], "whoever proved it is still at it");
     assert_eq!(unlogged(at(9)).await, [(1, vec![1])]);
     assert_eq!(effect::effect_unlogged(&db, at(9), 1).await.unwrap(), []);
+    let logged = async || {
+        let row = grant::grant_of_handle(&db, &handle(1)).await.unwrap().unwrap();
+        row.elements[0].withdrawn.clone().unwrap().is_proof_logged
+    };
+    assert!(!logged().await);
     effect::effect_logged(&mut tx, 1, at(9)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(unlogged(at(9)).await, []);
+    assert!(logged().await);
 }
 
 async fn i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave(database: TestDatabase) {

@@ -63,6 +63,8 @@ pub struct Withdrawn {
     pub place: RevocationView,
     /// Since when that is proved to hold everywhere; `None` while it is under way.
     pub effective_at: Option<Micros>,
+    /// Whether the ledger holds the entry of that proof.
+    pub is_proof_logged: bool,
 }
 
 /// A grant with its elements, in order.
@@ -304,7 +306,7 @@ macro_rules! select {
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
-            "e.followed_by, f.effective_at",
+            "e.followed_by, f.effective_at, f.logged_at",
             $more,
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
             "LEFT JOIN revocation_effect f ON f.seq = e.withdrawn_seq ",
@@ -336,6 +338,7 @@ struct Row {
     withdrawn_seq: Option<i64>,
     followed_by: Option<Vec<u8>>,
     effective_at: Option<i64>,
+    logged_at: Option<i64>,
 }
 
 impl Row {
@@ -354,6 +357,7 @@ impl Row {
                     seq: to_u64(seq, "grant_element.withdrawn_seq")?,
                 },
                 effective_at: self.effective_at.map(Micros::new),
+                is_proof_logged: self.logged_at.is_some(),
             }),
             (None, None, None, None) => None,
             _ => return Err(Error::Corrupt("grant_element.withdrawn")),
