@@ -95,8 +95,12 @@ impl Restored {
             heard.epoch = heard.epoch.max(place.epoch);
             heard.seq = heard.seq.max(place.seq);
         }
-        // One each for the logs that the directory lists, so it is bounded.
-        heard.told.insert(log.clone(), told) != Some(told)
+        // One each for the logs that the directory lists, so it is bounded. A place that was known once, and lost with the
+        // process that knew it, is known to be lost.
+        match heard.told.get(log) {
+            Some(Told::Later(_)) if told == Told::Held => false,
+            _ => heard.told.insert(log.clone(), told) != Some(told),
+        }
     }
 
     /// Judges anew who is waited for; whether anybody is.

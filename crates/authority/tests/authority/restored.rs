@@ -502,7 +502,7 @@ async fn i3_a_marked_database_whose_loss_nobody_can_show_waits_for_its_operator(
 }
 
 async fn i3_a_marked_database_does_not_take_another_history_for_its_own(database: TestDatabase) {
-    let world = Restored::marked(database).await;
+    let mut world = Restored::marked(database).await;
     let another = Position {
         chain: vec![1; 32],
         ..Position::default()
@@ -519,8 +519,12 @@ async fn i3_a_marked_database_does_not_take_another_history_for_its_own(database
         panic!("a proof is asked for");
     };
     world.says("cannot be shown").await;
-    drop(watch);
-    // Its word of now counts.
+    // What was known once is not unknown because whoever knew it forgets it.
+    let held = world.tell(Position::default()).await;
+    world.says("cannot be shown").await;
+    world.assert_held().await;
+    drop((watch, held));
+    world.kit = world.kit.restart(|_, _| {}).await;
     let _watch = world.tell(Position::default()).await;
     let world = world.next().await;
     let minted = world.mint(0).await;

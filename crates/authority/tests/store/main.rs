@@ -6,7 +6,7 @@
 pub mod database;
 
 use database::TestDatabase;
-use unefois_core::revocation::{Extent, Head, SignedRecords, Withdrawals};
+use unefois_core::revocation::{Extent, Head, RecordPlace, SignedRecords, Withdrawal, Withdrawals};
 use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
@@ -15,7 +15,7 @@ use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation;
 use unefois_store::authority::session::{self, Attempt, Login};
-use unefois_store::authority::{GrantId, PersonUid, person};
+use unefois_store::authority::{GrantId, PersonUid, person, restored};
 use unefois_store::{Component, Db, Tx};
 
 both_databases![
@@ -27,6 +27,8 @@ both_databases![
     a_grant_shows_its_withdrawal_or_an_earlier_head,
     a_withdrawal_waits_for_its_entry,
     i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch,
+    i3_a_mark_is_set_once_for_each_cause_and_lifted_by_the_holder_of_the_epoch,
+    i3_what_begins_anew_is_above_all_and_ends_all_that_was_given,
     i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave,
     i3_the_newest_start_of_a_log_is_never_forgotten,
     a_subject_leads_to_one_account,
@@ -462,6 +464,99 @@ async fn i3_a_proof_of_effect_is_written_once_and_by_the_holder_of_the_epoch(dat
     tx.commit().await.unwrap();
     assert_eq!(unlogged(at(9)).await, []);
     assert!(logged().await);
+}
+
+async fn i3_a_mark_is_set_once_for_each_cause_and_lifted_by_the_holder_of_the_epoch(database: TestDatabase) {
+    let db = open(&database).await;
+    let mut tx = db.begin().await.unwrap();
+    assert!(restored::mark(&mut tx, "a", at(1)).await.unwrap());
+    tx.commit().await.unwrap();
+    let new = restored::standing_read(&db).await.unwrap().unwrap();
+    assert_eq!(
+        (new.cause.as_str(), new.at, new.view),
+        ("a", at(1), RevocationView::NONE),
+        "a database that nobody has used"
+    );
+    let old = take_epoch(&db).await.epoch;
+    let mut tx = db.begin().await.unwrap();
+    assert!(!restored::mark(&mut tx, "a", at(2)).await.unwrap());
+    assert!(restored::mark(&mut tx, "b", at(2)).await.unwrap());
+    tx.commit().await.unwrap();
+    let new = take_epoch(&db).await.epoch;
+
+    let lift = async |epoch, seen| {
+        let mut tx = db.begin().await.unwrap();
+        let lifted = restored::lift(&mut tx, epoch, seen, at(3)).await.unwrap();
+        tx.commit().await.unwrap();
+        lifted
+    };
+    assert!(!lift(old, 9).await);
+    assert_eq!(restored::standing_read(&db).await.unwrap().unwrap().cause, "a");
+    assert!(lift(new, 9).await);
+    assert_eq!(restored::standing_read(&db).await.unwrap(), None);
+    assert_eq!(take_epoch(&db).await.epoch, 10, "above every one seen");
+    let mut tx = db.begin().await.unwrap();
+    assert!(
+        !restored::mark(&mut tx, "a", at(4)).await.unwrap(),
+        "it has ended"
+    );
+    assert_eq!(restored::standing(&mut tx).await.unwrap(), None);
+}
+
+async fn i3_what_begins_anew_is_above_all_and_ends_all_that_was_given(database: TestDatabase) {
+    let db = open(&database).await;
+    let grant = granted(&db, 1, &[1]).await;
+    let old = take_epoch(&db).await.epoch;
+    let mine = take_epoch(&db).await.epoch;
+    let client: ParticipantId = client();
+    let mut tx = db.begin().await.unwrap();
+    grant::refresh_insert(&mut tx, &hash(1), &grant, &client, at(1_000))
+        .await
+        .unwrap();
+    let stolen = vec![Withdrawal::SigningKey("stolen".to_owned()); 2];
+    let (_, before) = revocation::record(&mut tx, mine, stolen, at(1))
+        .await
+        .unwrap()
+        .unwrap();
+    restored::mark_restored(&mut tx, at(2)).await.unwrap();
+    tx.commit().await.unwrap();
+    let refresh = async || {
+        let by = Bearer {
+            client: &client,
+            publisher: None,
+        };
+        grant::refresh_find(&db, &hash(1), by, at(2)).await.unwrap()
+    };
+    assert_eq!(refresh().await, Some(grant));
+
+    let anew = async |epoch, next| {
+        let mut tx = db.begin().await.unwrap();
+        let record = restored::begin_anew(&mut tx, epoch, next, at(3)).await.unwrap();
+        tx.commit().await.unwrap();
+        record
+    };
+    let next = RevocationView { epoch: 50, seq: 70 };
+    let below = RevocationView { epoch: 50, seq: 2 };
+    assert_eq!(anew(old, next).await, None, "superseded");
+    assert_eq!(anew(mine, below).await, None, "not above what is held");
+    assert!(restored::standing_read(&db).await.unwrap().is_some());
+    let record = anew(mine, next).await.unwrap();
+    assert_eq!(
+        (record.place, &record.withdrawal),
+        (RecordPlace { epoch: 50, seq: 71 }, &Withdrawal::AllBefore)
+    );
+    assert_eq!(anew(mine, next).await, None, "once");
+    assert_eq!(restored::standing_read(&db).await.unwrap(), None);
+    assert_eq!(refresh().await, None);
+
+    let mut tx = db.begin().await.unwrap();
+    let from = restored::beginning(&mut tx).await.unwrap();
+    assert_eq!((from.view(), from.chain), (next, before.chain));
+    let (head, records) = revocation::log(&mut tx, from.seq, u64::MAX).await.unwrap();
+    assert_eq!(records.iter().fold(from, |head, record| head.after(record)), head);
+    let withdrawn: Vec<_> = records.into_iter().map(|record| record.withdrawal).collect();
+    let key = Withdrawal::SigningKey("stolen".to_owned());
+    assert_eq!(withdrawn, [Withdrawal::AllBefore, key], "it stays withdrawn");
 }
 
 async fn i3_a_new_epoch_learns_the_longest_lease_that_an_older_one_gave(database: TestDatabase) {

@@ -8,6 +8,7 @@
 
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod restored;
 mod standby;
 mod withdraw;
 
