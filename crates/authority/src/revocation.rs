@@ -33,6 +33,7 @@ use unefois_core::effect::deadline_ms;
 use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
 use unefois_jose::jws;
+use unefois_store::authority::restored::mark;
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
 
@@ -52,6 +53,11 @@ const FRESH_MS: i64 = 500;
 /// How much longer than a lease a new epoch waits before a withdrawal may have taken effect: whoever held the one before
 /// answers until [`FRESH_MS`] after its last heartbeat.
 const SUPERSEDED_MS: i64 = FRESH_MS + 100;
+
+/// Why it was stopped, where another process goes on.
+const SUPERSEDED: &str = "another process holds the epoch";
+/// Why it was stopped, where what was lost is being written.
+const LOST: &str = "nodes hold signed withdrawals that this database has lost: it is started again";
 
 /// What the directory in force says.
 pub(crate) trait InForce: Send + Sync {
@@ -93,7 +99,7 @@ pub(crate) struct Revocation {
     stopped: CancellationToken,
     /// Why it was stopped.
     why: OnceLock<&'static str>,
-    /// What this database had lost is in it again, or will not come back: a new start goes on.
+    /// This process does nothing more and no other goes on: a new start does.
     relearnt: CancellationToken,
     /// Where the database went back: what is waited for, until a new start.
     restored: Option<Restored>,
@@ -113,12 +119,16 @@ struct State {
 type Signed = (Head, Arc<str>);
 
 impl Revocation {
-    /// Returns once this process does not hold the epoch any more, or has found that the database lost records.
+    /// Returns once this process does not hold the epoch any more, or has found that the database lost records, and has
+    /// written what it can of that.
     pub(crate) async fn superseded(&self) {
         self.stopped.cancelled().await;
+        if self.why.get() == Some(&LOST) {
+            self.relearnt.cancelled().await;
+        }
     }
 
-    /// Returns once what nodes have proved that this database had lost is in it again.
+    /// Returns once this process does nothing more and no other goes on: a new start does.
     pub(crate) async fn relearnt(&self) {
         self.relearnt.cancelled().await;
     }
@@ -189,7 +199,7 @@ impl Revocation {
             let sent = self.clock.boottime();
             match self.heartbeat().await {
                 Ok(true) => *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent),
-                Ok(false) => self.stop("another process holds the epoch"),
+                Ok(false) => self.not_held().await,
                 Err(error) => {
                     tracing::warn!(
                         error = unefois_mesh::status::chain(&error),
@@ -220,7 +230,7 @@ impl Revocation {
         };
         self.longest_ms.store(longest, Ordering::Release);
         if seq < told {
-            self.stop("the database has lost records that were announced");
+            self.went_back().await;
             return Err(Error::Superseded);
         }
         if seq > self.view().seq {
@@ -231,6 +241,36 @@ impl Revocation {
             }
         }
         Ok(true)
+    }
+
+    /// Stops since the database says that this process does not hold the epoch: another does, or the database is one of
+    /// before.
+    async fn not_held(&self) {
+        let pulse = store::pulse(&self.db).await;
+        let epoch = pulse.ok().flatten().map(|pulse| pulse.epoch());
+        match epoch {
+            Some(Ok(epoch)) if epoch < self.epoch => self.went_back().await,
+            _ => self.stop(SUPERSEDED),
+        }
+    }
+
+    /// Stops since the database does not hold what was announced, and marks it: a new start waits for what nodes know.
+    async fn went_back(&self) {
+        self.stop("the database has lost records that were announced: it is started again");
+        let now = self.clock.now();
+        let cause = format!("behind {}/{} at {}", self.epoch, self.view().seq, now.get());
+        let marked = async {
+            let mut tx = self.db.begin().await?;
+            mark(&mut tx, &cause, now).await?;
+            tx.commit().await
+        };
+        if let Err(error) = marked.await {
+            tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "that the database went back is not written in it: nodes will say so"
+            );
+        }
+        self.relearnt.cancel();
     }
 
     /// Stops minting and answering for good: only a new start, with a new epoch, goes on.

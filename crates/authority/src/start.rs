@@ -131,7 +131,8 @@ impl Running {
         move || revocation.serves()
     }
 
-    /// Returns once withdrawals that the database had lost are in it again, as far as they can be: only a new start goes on.
+    /// Returns once nothing more is minted or announced and no other process goes on: only a new start does. What nodes
+    /// have proved that the database had lost is in it again by then.
     pub async fn relearnt(&self) {
         self.revocation.relearnt().await;
     }

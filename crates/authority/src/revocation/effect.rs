@@ -151,7 +151,8 @@ impl Effects {
                     before.insert(effect.place());
                 }
                 Written::Superseded => {
-                    self.revocation.stop("another process holds the epoch");
+                    drop(tx);
+                    self.revocation.not_held().await;
                     return Err(Error::Superseded);
                 }
             }

@@ -2,8 +2,9 @@
 //!
 //! A claim alone stops nobody. A message that a withdrawal key of the directory has signed, and that leads beyond this
 //! database, proves that it has lost something: from then on this process mints and announces nothing more. What follows the
-//! database's own head without a hole is written to it, each record under its own place, and a new start takes an epoch above
-//! every one seen and waits, as every start does, until older leases are over.
+//! database's own head without a hole is written to it, each record under its own place, and the database is marked as one
+//! that went back: a new start takes an epoch above every one seen, and waits for what all others know
+//! ([`restored`](super::restored)).
 
 use tonic::{Status, Streaming};
 use unefois_core::revocation::{SignedRecords, beyond};
@@ -11,13 +12,17 @@ use unefois_jose::{PublicKey, VerifyingKey};
 use unefois_proto::pb::revocation::v1 as pb;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
+use unefois_store::authority::restored::mark;
 
 use super::watch::{Reader, invalid, position, stale};
 use super::*;
 use crate::published::Edition;
 
-/// How long a node may take to show what it holds.
-const SHOWS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a node may take for its next message, and for all of them.
+const NEXT_WITHIN: Duration = Duration::from_secs(10);
+const SHOWS_WITHIN: Duration = Duration::from_secs(120);
+/// How long to wait after a failure of the database.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Messages that are read of one node.
 const MAX_MESSAGES: usize = 10_000;
 /// Largest message that is read, as gRPC bounds it here.
@@ -76,11 +81,6 @@ impl Lost {
     pub(super) const fn teaches(&self) -> bool {
         !self.records.is_empty()
     }
-
-    /// What follows without a hole: what is behind one is to be shown by others.
-    pub(super) fn up_to_hole(self) -> Self {
-        Self { hole: false, ..self }
-    }
 }
 
 impl Reader {
@@ -88,7 +88,8 @@ impl Reader {
     pub(super) async fn relearn(&self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let lost = self.lost(asked).await?;
         if lost.is_proved() {
-            self.service.revocation.take_up(lost).await;
+            let service = &self.service;
+            service.revocation.take_up(lost, &service.shutdown).await;
         }
         Err(stale())
     }
@@ -100,14 +101,19 @@ impl Reader {
             after: Some(position(&from)),
         };
         self.tell(Tell::Wanted(wanted)).await?;
-        let shown = tokio::time::timeout(SHOWS_WITHIN, self.shown(asked, from)).await;
-        shown.map_err(|_| stale())?
+        let mut lost = Lost::nothing(from);
+        let shown = tokio::time::timeout(SHOWS_WITHIN, self.shown(asked, &mut lost)).await;
+        match shown.unwrap_or_else(|_| Err(stale())) {
+            // What was proved stays so, however the rest went.
+            Err(_) if lost.is_proved() => Ok(lost),
+            shown => shown.map(|()| lost),
+        }
     }
 
-    async fn shown(&self, asked: &mut Streaming<pb::WatchRequest>, from: Head) -> Result<Lost, Status> {
-        let mut lost = Lost::nothing(from);
+    async fn shown(&self, asked: &mut Streaming<pb::WatchRequest>, lost: &mut Lost) -> Result<(), Status> {
         for _ in 0..MAX_MESSAGES {
-            let Some(message) = asked.message().await? else {
+            let next = tokio::time::timeout(NEXT_WITHIN, asked.message()).await;
+            let Some(message) = next.map_err(|_| stale())?? else {
                 break;
             };
             let Some(Ask::Held(held)) = message.message else {
@@ -125,7 +131,7 @@ impl Reader {
                 return Err(invalid("held.jws", "records that chain to their head"));
             }
         }
-        Ok(lost)
+        Ok(())
     }
 }
 
@@ -136,32 +142,42 @@ fn key(edition: &Edition, kid: &str) -> Option<VerifyingKey> {
 }
 
 impl Revocation {
-    /// Stops, and writes what was lost; the write goes on though the node has left.
-    pub(super) async fn take_up(self: &Arc<Self>, lost: Lost) {
-        match lost.hole {
-            true => self.stop(
-                "nodes hold signed withdrawals that this database has lost, and not all that came before them: \
-                 a newer backup is needed",
-            ),
-            false => self.stop("nodes hold signed withdrawals that this database had lost: it is started again"),
-        }
-        let revocation = Arc::clone(self);
-        let written = self.tasks.spawn(async move { revocation.append(&lost).await });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(
-                error = unefois_mesh::status::chain(&error),
-                "the withdrawals that this database has lost are not written yet"
-            ),
-            Err(_) => tracing::error!("writing the withdrawals that this database has lost was cut off"),
+    /// Stops, and writes what was lost; the write goes on though the node has left, until it is done or `shutdown`.
+    pub(super) async fn take_up(self: &Arc<Self>, lost: Lost, shutdown: &CancellationToken) {
+        self.stop(LOST);
+        let (revocation, shutdown) = (Arc::clone(self), shutdown.clone());
+        let written = self.tasks.spawn(async move {
+            let mut every = tokio::time::interval(AGAIN);
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    _ = every.tick() => {}
+                }
+                match revocation.append(&lost).await {
+                    // Where another process holds the epoch, a new start finds out what that one has learnt.
+                    Ok(()) | Err(Error::Superseded) => return revocation.relearnt.cancel(),
+                    Err(error) => tracing::error!(
+                        error = unefois_mesh::status::chain(&error),
+                        "the withdrawals that this database has lost are not written yet"
+                    ),
+                }
+            }
+        });
+        if written.await.is_err() {
+            tracing::error!("writing the withdrawals that this database has lost was cut off");
         }
     }
 
     async fn append(&self, lost: &Lost) -> Result<(), Error> {
         let _one = self.writer.lock().await;
+        let (now, from) = (self.clock.now(), lost.from);
         let mut tx = self.db.begin().await?;
-        if !store::relearn(&mut tx, self.epoch, &lost.from, &lost.records, lost.epoch).await? {
+        if !store::relearn(&mut tx, self.epoch, &from, &lost.records, lost.epoch).await? {
             return Err(Error::Superseded);
+        }
+        if self.restored.is_none() {
+            let cause = format!("shown beyond {}/{} at {}", from.epoch, from.seq, now.get());
+            mark(&mut tx, &cause, now).await?;
         }
         tx.commit().await?;
         tracing::warn!(
@@ -170,9 +186,6 @@ impl Revocation {
             epoch = lost.epoch,
             "withdrawals that this database had lost are in it again"
         );
-        if !lost.hole {
-            self.relearnt.cancel();
-        }
         Ok(())
     }
 }

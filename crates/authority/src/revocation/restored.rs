@@ -285,7 +285,8 @@ impl Revocation {
         let held = store::lift(&mut tx, self.epoch, seen, self.clock.now()).await?;
         // An attempt whose commit nobody confirmed may have raised the epoch.
         if !held && store::standing(&mut tx).await?.is_some() {
-            self.stop("another process holds the epoch");
+            drop(tx);
+            self.not_held().await;
             return Err(Error::Superseded);
         }
         if held {
@@ -296,7 +297,7 @@ impl Revocation {
     }
 
     /// Ends this process, so that a new start goes on.
-    fn start_again(&self, why: &'static str) {
+    pub(super) fn start_again(&self, why: &'static str) {
         self.stop(why);
         self.relearnt.cancel();
     }
@@ -362,7 +363,7 @@ impl Reader {
         if later && news {
             let lost = self.lost(asked).await?;
             if lost.teaches() {
-                revocation.take_up(lost.up_to_hole()).await;
+                revocation.take_up(lost, &self.service.shutdown).await;
             }
         }
         tokio::select! {

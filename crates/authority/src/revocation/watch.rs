@@ -162,6 +162,8 @@ impl Lease {
 impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
+            // Who is stopped has nothing to learn: what goes on after it asks.
+            Some(Ask::Open(_)) if self.service.revocation.stopped.is_cancelled() => return Err(stale()),
             Some(Ask::Open(open)) => {
                 if let Some(restored) = &self.service.revocation.restored {
                     return self.tells(restored, open, asked).await;

@@ -74,7 +74,7 @@ impl Revocation {
         match written.await {
             Ok(done) => done,
             Err(_) => {
-                self.stop("a withdrawal was cut off");
+                self.start_again("a withdrawal was cut off: it is started again");
                 Err(Error::Superseded)
             }
         }
@@ -91,7 +91,8 @@ impl Revocation {
             }
         };
         let Some((records, head)) = written else {
-            self.stop("another process holds the epoch");
+            drop(tx);
+            self.not_held().await;
             return Err(Error::Superseded);
         };
         let committed = tx.commit().await;
@@ -113,13 +114,13 @@ impl Revocation {
         let (head, records) = store::log(&mut tx, self.view().seq, u64::MAX).await?;
         drop(tx);
         if head.epoch != self.epoch {
-            self.stop("another process holds the epoch");
+            self.not_held().await;
             return Err(Error::Superseded);
         }
         match self.publish(&records, head) {
             true => Ok(()),
             false => {
-                self.stop("the database does not hold the records that were announced");
+                self.went_back().await;
                 Err(Error::Superseded)
             }
         }

@@ -20,7 +20,8 @@ use crate::withdrawal::{WAIT, Watch, logged, message, open, records};
 both_databases![
     i3_a_restored_database_learns_from_a_node_what_it_has_lost,
     i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing,
-    i3_a_hole_before_what_is_proved_stops_and_teaches_nothing,
+    i3_a_hole_before_what_is_proved_waits_for_who_can_fill_it,
+    i3_a_showing_that_ends_badly_still_counts,
     i3_a_marked_database_gives_and_records_nothing_until_its_producers_have_told,
     i3_a_marked_database_has_in_force_all_that_it_had_lost_before_it_goes_on,
     i3_a_marked_database_whose_loss_nobody_can_show_waits_for_its_operator,
@@ -234,7 +235,7 @@ impl Restored {
 }
 
 async fn i3_a_restored_database_learns_from_a_node_what_it_has_lost(database: TestDatabase) {
-    let mut world = Restored::new(database).await;
+    let world = Restored::new(database).await;
     // Nothing tells yet that anything is missing; what is minted now is below the records that are.
     let early = world.mint(0).await;
     assert_eq!(early.status, StatusCode::OK, "{}", early.json);
@@ -260,7 +261,11 @@ async fn i3_a_restored_database_learns_from_a_node_what_it_has_lost(database: Te
     let why = world.kit.running.readiness()().unwrap_err();
     assert!(why.contains("lost"), "{why}");
 
-    world.kit = world.kit.restart(|_, _| {}).await;
+    // What others know is heard first, though nobody had marked the database.
+    let world = world.next().await;
+    world.assert_closed().await;
+    let _watch = world.tell(world.claim().position.unwrap()).await;
+    let mut world = world.next().await;
     for n in [0, 1] {
         let refused = world.mint(n).await;
         assert_eq!(refused.json["unefois_reason"], Reason::GrantRevoked.as_str());
@@ -271,7 +276,7 @@ async fn i3_a_restored_database_learns_from_a_node_what_it_has_lost(database: Te
     };
     // The node that taught it follows it, and so does one that knows nothing.
     let snapshot = records(&world.kit, &snapshot.jws);
-    assert_eq!(snapshot.head.view(), RevocationView { epoch: 3, seq: 2 });
+    assert_eq!(snapshot.head.view(), RevocationView { epoch: 4, seq: 2 });
     let mut fresh = Withdrawals::default();
     for view in [&mut world.view, &mut fresh] {
         view.apply(&snapshot).unwrap();
@@ -337,20 +342,37 @@ async fn i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing(data
     world.kit.stop().await;
 }
 
-async fn i3_a_hole_before_what_is_proved_stops_and_teaches_nothing(database: TestDatabase) {
+async fn i3_a_hole_before_what_is_proved_waits_for_who_can_fill_it(database: TestDatabase) {
     let world = Restored::new(database).await;
     let told = world.show(&world.held[2..]).await;
     assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
-    tokio::time::timeout(WAIT, world.kit.running.superseded())
-        .await
-        .expect("what is proved stops it");
-    let refused = world.mint(0).await;
-    assert_eq!(
-        refused.json["unefois_reason"],
-        Reason::RevocationStateStale.as_str()
-    );
-    let why = world.kit.running.readiness()().unwrap_err();
-    assert!(why.contains("newer backup"), "{why}");
+    // One that was stopped asks nobody.
+    let mut watch = world.tell(world.claim().position.unwrap()).await;
+    let told = watch.next().await.expect_err("nothing is wanted");
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let mut world = world.next().await;
+    world.assert_held().await;
+
+    let told = world.show(&world.held).await;
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let world = world.next().await;
+    let _watch = world.tell(world.claim().position.unwrap()).await;
+    let world = world.next().await;
+    for n in [0, 1] {
+        let refused = world.mint(n).await;
+        assert_eq!(refused.json["unefois_reason"], Reason::GrantRevoked.as_str());
+    }
+    world.kit.stop().await;
+}
+
+/// A node that is cut off, or whose next message nobody signed, has proved what it showed before.
+async fn i3_a_showing_that_ends_badly_still_counts(database: TestDatabase) {
+    let world = Restored::new(database).await;
+    let texts = [&world.held[..], &["x".to_owned()]].concat();
+    let told = world.show(&texts).await;
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let world = world.next().await;
+    world.assert_closed().await;
     world.kit.stop().await;
 }
 

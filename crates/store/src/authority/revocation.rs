@@ -23,6 +23,13 @@ pub struct Pulse {
     heartbeat_at: i64,
 }
 
+impl Pulse {
+    /// The epoch that was held.
+    pub fn epoch(&self) -> Result<u64, Error> {
+        to_u64(self.epoch, "revocation_head.epoch")
+    }
+}
+
 /// The last sign of life of whoever holds the epoch; `None` where nobody ever did.
 pub async fn pulse(db: &Db) -> Result<Option<Pulse>, Error> {
     const SQL: &str = "SELECT epoch, heartbeat_at FROM revocation_head WHERE id = 1";
