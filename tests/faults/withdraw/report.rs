@@ -71,6 +71,9 @@ pub(crate) struct Report {
     takeovers: Takeovers,
     /// Faults that must come, and meet an interleaving.
     wanted: BTreeSet<Fault>,
+    /// From the moment at which a withdrawal was asked for until it had taken effect, where no fault was about and a consumer
+    /// took nothing of an answer that was under way.
+    shut_us: Vec<i64>,
     /// The least time from the last that the authority heard of a producer to an effect that it did not acknowledge.
     apart_us: Vec<i64>,
     refusals: BTreeMap<String, usize>,
@@ -160,6 +163,9 @@ impl Report {
         let (asked, effective) = (trial.asked, trial.effective.at);
         if met.is_some_and(|spell| fault.keeps_apart() && spell.from <= asked && effective <= spell.to) {
             self.apart_us.push(effective.get() - trial.heard.get());
+        }
+        if met.is_none() && trial.is_shut() {
+            self.shut_us.push(effective.get() - asked.get());
         }
         if self.guarded && trial.late().0 > 0 {
             let since = |at: Micros| (at.get() - effective.get()) / 1_000;
@@ -332,6 +338,12 @@ impl fmt::Display for Report {
              producer; shown before its instant: {}",
             self.apart_us.len(),
             self.ahead
+        )?;
+        let (p50, max) = middle_and_most(&self.shut_us);
+        writeln!(
+            f,
+            "  no fault, and a consumer that takes nothing of an answer under way, {} times: effective p50/max {p50}/{max} ms",
+            self.shut_us.len()
         )?;
         for late in &self.late {
             writeln!(f, "{late}")?;

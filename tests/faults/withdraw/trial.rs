@@ -123,6 +123,14 @@ impl Trial {
         )
     }
 
+    /// Whether a consumer took nothing of an answer that was under way when the withdrawal was asked for.
+    pub(crate) fn is_shut(&self) -> bool {
+        let mut fetches = self.fetches.iter();
+        fetches.any(|(manner, fetched)| {
+            !matches!(manner, Manner::Prompt) && fetched.began < self.asked && self.asked < fetched.at
+        })
+    }
+
     /// Bytes of answers that arrived after the withdrawal had taken effect, and how much later the last of them.
     pub(crate) fn late(&self) -> (usize, i64) {
         let late = self
