@@ -134,6 +134,21 @@ impl Case {
         case
     }
 
+    /// The proof, where the entry's commitment was opened to one.
+    pub const fn effect(&self) -> Option<&Effect> {
+        self.effect.as_ref()
+    }
+
+    /// What is wrong with it, as far as the entry, what was disclosed and the directory tell.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// What else is to be said of its lines.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
     /// The handle withdrawn, if it is of one.
     pub(super) fn handle(&self) -> Option<&Handle> {
         match &self.effect.as_ref()?.record.withdrawal {

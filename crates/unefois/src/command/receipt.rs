@@ -1,38 +1,43 @@
-//! `receipt show` and `receipt verify`: the file that proves one entry of a log without the log's help.
+//! `receipt show` and `receipt verify`: the files that prove entries of logs without the logs' help.
 
-use std::path::PathBuf;
+mod withdrawal;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use unefois_core::Entry;
+use unefois_core::{Directory, Entry};
 use unefois_jose::Thumbprint;
 use unefois_tlog::{Hash, MAX_RECEIPT_BYTES, Receipt, VerifierKey};
 
+use self::withdrawal::ProofFile;
 use super::audit::words;
 use super::read_text;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
 
-/// Looks at receipts: C2SP tlog-proof files.
+/// Looks at receipts: C2SP tlog-proof files, and the proofs of a withdrawal that a person downloads.
 #[derive(Debug, Subcommand)]
 pub enum ReceiptCommand {
     /// Shows what a receipt says, without judging it.
     Show(Show),
-    /// Verifies that an entry is in the log that the receipt names, by the log's key alone.
+    /// Verifies that an entry is in the log that the receipt names, by the log's key alone; of a withdrawal, also what the
+    /// entry commits to.
     Verify(Verify),
 }
 
 /// `receipt show`.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The receipt, a .tlog-proof.
+    /// The receipt: a .tlog-proof, or preuve-retrait.json.
     file: PathBuf,
 }
 
 /// `receipt verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The receipt, a .tlog-proof.
+    /// The receipt: a .tlog-proof, or preuve-retrait.json.
     file: PathBuf,
     /// The entry's bytes; without it, those in the receipt.
     #[arg(long, value_name = "FILE")]
@@ -45,7 +50,7 @@ pub struct Verify {
         conflicts_with = "directory"
     )]
     vkey: Option<String>,
-    /// The signed directory, which names the log's key.
+    /// The signed directory, which names the log's key and, for a withdrawal, those of the producers' logs.
     #[arg(long, value_name = "FILE", requires = "pin")]
     directory: Option<PathBuf>,
     /// Thumbprint of the key that signs directories.
@@ -53,28 +58,95 @@ pub struct Verify {
     pin: Option<Thumbprint>,
 }
 
-/// Runs `receipt …`.
-pub fn run(command: &ReceiptCommand, console: Console) -> Result<(), Failure> {
-    match command {
-        ReceiptCommand::Show(show) => {
-            let receipt = read(&show.file)?;
-            let entry = receipt
-                .unauthenticated_extra()
-                .and_then(|bytes| Entry::decode(bytes).ok());
-            let value = to_json(&receipt, entry.as_ref(), false);
-            console.data(&value, || {
-                format!(
-                    "{}\nnon vérifié : receipt verify le vérifie",
-                    in_words(&receipt, entry.as_ref())
-                )
-            })
+/// What a receipt may be.
+enum File {
+    Entry(Box<Receipt>),
+    Withdrawal(ProofFile),
+}
+
+/// By what a receipt is judged.
+#[derive(Debug)]
+enum Trust {
+    /// The key of the only log that counts.
+    Key(VerifierKey),
+    /// The keys of all logs.
+    Directory(Box<Directory>),
+}
+
+impl Trust {
+    fn load(verify: &Verify) -> Result<Self, Failure> {
+        let text = match (&verify.vkey, &verify.directory, &verify.pin) {
+            (None, Some(file), Some(pin)) => {
+                let directory = unefois_jose::directory::verify(&read_text(file)?, pin)
+                    .map_err(|e| Failure::new(Kind::Data, "l'annuaire n'est pas accepté").because(e))?;
+                return Ok(Self::Directory(Box::new(directory)));
+            }
+            (Some(key), ..) if key.contains('+') => key.clone(),
+            (Some(file), ..) => read_text(Path::new(file))?,
+            (None, ..) => {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    "il faut --vkey, ou --directory et --pin",
+                ));
+            }
+        };
+        let key = text.trim().parse();
+        key.map(Self::Key)
+            .map_err(|e| Failure::new(Kind::Data, "ce n'est pas une clé de registre").because(e))
+    }
+
+    /// The key of the log `origin`, or the one given for whatever log; `None` where the directory does not list it.
+    fn key(&self, origin: &str) -> Option<VerifierKey> {
+        match self {
+            Self::Key(key) => Some(key.clone()),
+            Self::Directory(directory) => directory.log(origin)?.1.vkey.parse().ok(),
         }
-        ReceiptCommand::Verify(verify) => run_verify(verify, console),
+    }
+
+    /// Whether the directory gives the log `origin` to somebody else than the authority.
+    fn is_anothers(&self, origin: &str) -> bool {
+        match self {
+            Self::Key(_) => false,
+            Self::Directory(directory) => {
+                let keeper = directory.log(origin).map(|(row, _)| row.id);
+                keeper.is_some_and(|keeper| keeper != directory.authority().participant)
+            }
+        }
     }
 }
 
-fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
-    let receipt = read(&verify.file)?;
+/// Runs `receipt …`.
+pub fn run(command: &ReceiptCommand, console: Console) -> Result<(), Failure> {
+    match command {
+        ReceiptCommand::Show(show) => match read(&show.file)? {
+            File::Entry(receipt) => show_entry(&receipt, console),
+            File::Withdrawal(file) => withdrawal::words::show(&file, console),
+        },
+        ReceiptCommand::Verify(verify) => match read(&verify.file)? {
+            File::Entry(receipt) => verify_entry(&receipt, verify, console),
+            File::Withdrawal(_) if verify.entry.is_some() => Err(Failure::new(
+                Kind::Usage,
+                "--entry ne va pas avec une preuve de retrait, qui contient ses entrées",
+            )),
+            File::Withdrawal(file) => withdrawal::words::verify(&file, &Trust::load(verify)?, console),
+        },
+    }
+}
+
+fn show_entry(receipt: &Receipt, console: Console) -> Result<(), Failure> {
+    let entry = receipt
+        .unauthenticated_extra()
+        .and_then(|bytes| Entry::decode(bytes).ok());
+    let value = to_json(receipt, entry.as_ref(), false);
+    console.data(&value, || {
+        format!(
+            "{}\nnon vérifié : receipt verify le vérifie",
+            in_words(receipt, entry.as_ref())
+        )
+    })
+}
+
+fn verify_entry(receipt: &Receipt, verify: &Verify, console: Console) -> Result<(), Failure> {
     let bytes = match &verify.entry {
         Some(file) => std::fs::read(file).map_err(|e| {
             Failure::new(Kind::NoInput, format!("{} n'est pas lu", file.display())).because(e)
@@ -88,7 +160,11 @@ fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
     };
     let entry = Entry::decode(&bytes)
         .map_err(|e| Failure::new(Kind::Data, "ce n'est pas une entrée de registre").because(e))?;
-    let key = key(verify, &receipt)?;
+    let origin = receipt.checkpoint().claimed_origin().as_str();
+    let key = Trust::load(verify)?.key(origin).ok_or_else(|| {
+        let what = format!("l'annuaire ne connaît pas le registre {origin}");
+        Failure::new(Kind::No, what)
+    })?;
     let refused = |e: unefois_tlog::Error| {
         let failure = Failure::new(
             Kind::No,
@@ -99,51 +175,39 @@ fn run_verify(verify: &Verify, console: Console) -> Result<(), Failure> {
     };
     let head = receipt.verify(&Hash::of_leaf(&bytes), &key).map_err(refused)?;
     let size = head.size;
-    console.data(&to_json(&receipt, Some(&entry), true), || {
+    console.data(&to_json(receipt, Some(&entry), true), || {
         format!(
             "{}\nvérifié : l'entrée est dans le registre, sous sa tête signée de {size} entrées",
-            in_words(&receipt, Some(&entry))
+            in_words(receipt, Some(&entry))
         )
     })
 }
 
-fn read(file: &std::path::Path) -> Result<Receipt, Failure> {
-    let size = std::fs::metadata(file).map(|file| file.len());
-    if size.is_ok_and(|size| size > MAX_RECEIPT_BYTES as u64) {
+fn read(path: &Path) -> Result<File, Failure> {
+    let mut bytes = Vec::new();
+    // A byte more than is taken, whatever the file says of its size.
+    let most = withdrawal::MAX_BYTES as u64 + 1;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|e| Failure::new(Kind::NoInput, format!("{} n'est pas lu", path.display())).because(e))?;
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        let file = ProofFile::parse(&bytes).map_err(|e| {
+            let failure = Failure::new(Kind::Data, "le fichier n'est pas une preuve de retrait");
+            failure
+                .because(e)
+                .next("téléchargez de nouveau preuve-retrait.json")
+        })?;
+        return Ok(File::Withdrawal(file));
+    }
+    if bytes.len() > MAX_RECEIPT_BYTES {
         return Err(Failure::new(Kind::Data, "le fichier est trop grand pour un reçu"));
     }
-    let text = read_text(file)?;
-    text.parse()
-        .map_err(|e| Failure::new(Kind::Data, "le fichier n'est pas un reçu (.tlog-proof)").because(e))
-}
-
-/// The key of the log that the receipt names.
-fn key(verify: &Verify, receipt: &Receipt) -> Result<VerifierKey, Failure> {
-    let text = match (&verify.vkey, &verify.directory, &verify.pin) {
-        (None, Some(file), Some(pin)) => {
-            let directory = unefois_jose::directory::verify(&read_text(file)?, pin)
-                .map_err(|e| Failure::new(Kind::Data, "l'annuaire n'est pas accepté").because(e))?;
-            let origin = receipt.checkpoint().claimed_origin();
-            let log = directory.log(origin.as_str()).map(|(_, log)| log.vkey.clone());
-            log.ok_or_else(|| {
-                Failure::new(
-                    Kind::No,
-                    format!("l'annuaire ne connaît pas le registre {origin}"),
-                )
-            })?
-        }
-        (Some(key), ..) if key.contains('+') => key.clone(),
-        (Some(file), ..) => read_text(&PathBuf::from(file))?,
-        (None, ..) => {
-            return Err(Failure::new(
-                Kind::Usage,
-                "il faut --vkey, ou --directory et --pin",
-            ));
-        }
-    };
-    text.trim()
+    let unread = || Failure::new(Kind::Data, "le fichier n'est pas un reçu (.tlog-proof)");
+    let text = String::from_utf8(bytes).map_err(|e| unread().because(e))?;
+    let receipt = text
         .parse()
-        .map_err(|e| Failure::new(Kind::Data, "ce n'est pas une clé de registre").because(e))
+        .map_err(|e: unefois_tlog::Error| unread().because(e))?;
+    Ok(File::Entry(Box::new(receipt)))
 }
 
 fn to_json(receipt: &Receipt, entry: Option<&Entry>, verified: bool) -> Value {

@@ -13,6 +13,7 @@ mod disclosure;
 mod export;
 mod mesh;
 mod officers;
+mod proof;
 mod reconcile;
 mod search;
 mod served;

@@ -47,6 +47,11 @@ impl Mesh {
 
     /// The commune fetches from the fund, the person stops the grant, and the authority has logged that this has taken effect.
     pub(crate) async fn with_a_withdrawal() -> Self {
+        Self::with_a_proof().await.0
+    }
+
+    /// The same, and the proof of it that the person downloads.
+    pub(crate) async fn with_a_proof() -> (Self, String) {
         // Nothing takes effect before leases of an epoch before would be over.
         let (mesh, mut asker) = Self::raised(1, LONG_MS / 4).await;
         let (grant, _) = asker.authorize("2026-0599").await.unwrap();
@@ -62,7 +67,10 @@ impl Mesh {
         while effective().await < elements {
             look.tick().await;
         }
-        mesh
+        let portal = format!("http://localhost:{}", mesh.world.ports.portal);
+        let proof = format!("{portal}/autorisations/{}/preuve.json", grant.grant_id);
+        let page = asker.browser.open(&proof, "").await.unwrap();
+        (mesh, page.body)
     }
 
     /// The person stops a grant.

@@ -13,6 +13,7 @@ use unefois_auditor::{Asked, read_log};
 use unefois_core::ParticipantId;
 use unefois_core::subject_request::is_motive;
 
+pub(crate) use self::tell::fault_fr;
 use super::period::Period;
 use super::reader::{Log, Session};
 use super::visit::Kept;

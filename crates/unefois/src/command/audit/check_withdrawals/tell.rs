@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use unefois_auditor::withdrawals::{Fault, Judged, Late, NotJudged, Pending, Place, Remark, Report, Why};
 
 use super::Checked;
-use crate::console::Console;
+use crate::console::{Console, Lang};
 use crate::failure::Failure;
 
 /// In which row of the table a withdrawal is counted: the first that is so.
@@ -96,6 +96,15 @@ fn late(late: &Late) -> Value {
 
 fn origin(checked: &Checked, log: usize) -> &str {
     checked.origins.get(log).map_or("", String::as_str)
+}
+
+/// What makes a proof no proof, as failures say it: in French.
+pub(crate) fn fault_fr(fault: &Fault) -> String {
+    let console = Console {
+        json: false,
+        lang: Lang::Fr,
+    };
+    Words(console).fault(fault)
 }
 
 /// What was found, in the language of a console.
