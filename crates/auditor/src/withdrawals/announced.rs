@@ -30,7 +30,7 @@ impl Noted {
 /// The entries about withdrawals of the authority's logs, one after the other: filled by visiting the whole of each.
 #[derive(Clone, Debug, Default)]
 pub struct Announced {
-    /// The withdrawals of handles.
+    /// The withdrawals of handles: of a grant that ended, and of an element that another has taken the place of.
     pub withdrawn: Vec<Noted>,
     /// The proofs of effect.
     pub effective: Vec<Noted>,
@@ -46,7 +46,7 @@ impl Announced {
     pub fn take(&mut self, log: usize, visited: Visited<'_>) -> Result<(), Error> {
         let entry = visited.entry;
         let kept = match entry.event {
-            Event::Withdrawn => &mut self.withdrawn,
+            Event::Withdrawn | Event::Narrowed => &mut self.withdrawn,
             Event::Effective => &mut self.effective,
             Event::Minted => {
                 for participant in [entry.requester, entry.publisher].into_iter().flatten() {

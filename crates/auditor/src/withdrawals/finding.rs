@@ -126,7 +126,7 @@ pub struct Judged {
 /// A withdrawal without a proof of effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The number of the log of its `withdrawn` entry among the authority's.
+    /// The number of the log of its entry, `withdrawn` or `narrowed`, among the authority's.
     pub log: usize,
     /// The place of that entry.
     pub index: u64,

@@ -241,7 +241,7 @@ fn compare_records(cases: &[Case], judged: &mut [Judged]) {
     }
 }
 
-/// The `withdrawn` entries that no proof answers. One of a handle is known by the secret that its proof was disclosed
+/// The entries `withdrawn` and `narrowed` that no proof answers. One of a handle is known by the secret that its proof was disclosed
 /// with; where a proof was not opened, the latest one before it, under its terms, counts as answered, since nothing tells
 /// them apart.
 fn pending(cases: &[Case], announced: &Announced, window: &Range<Micros>) -> Vec<Pending> {

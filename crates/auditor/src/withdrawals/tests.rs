@@ -17,7 +17,7 @@ use super::{Fault, Judged, NotJudged, Remark, Report, Why};
 #[derive(Clone, Debug)]
 enum Step {
     Fetch(usize, usize, bool, bool),
-    Withdraw(usize),
+    Withdraw(usize, bool),
     Hear(usize),
     Ping(usize),
     Lapse(usize),
@@ -34,7 +34,7 @@ fn step(lies: bool) -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (handle.clone(), log.clone(), prop::bool::weighted(0.2), any::<bool>())
             .prop_map(|(handle, log, withhold, again)| Step::Fetch(handle, log, withhold, again)),
-        2 => handle.clone().prop_map(Step::Withdraw),
+        2 => (handle.clone(), any::<bool>()).prop_map(|(handle, narrow)| Step::Withdraw(handle, narrow)),
         4 => log.clone().prop_map(Step::Hear),
         4 => log.clone().prop_map(Step::Ping),
         1 => log.clone().prop_map(Step::Lapse),
@@ -53,7 +53,8 @@ fn lived(steps: &[(Step, u8)]) -> World {
         world.pass(*seconds);
         match *step {
             Step::Fetch(handle, log, withhold, again) => world.fetch(handle, log, withhold, again),
-            Step::Withdraw(handle) => world.withdraw(handle),
+            Step::Withdraw(handle, true) => world.withdraw(handle, Event::Narrowed),
+            Step::Withdraw(handle, false) => world.withdraw(handle, Event::Withdrawn),
             Step::Hear(log) => world.hear(log),
             Step::Ping(log) => world.ping(log),
             Step::Lapse(log) => world.lapse(log),
@@ -169,7 +170,7 @@ proptest! {
     #[test]
     fn i3_each_broken_proof_is_found_and_no_other(steps in steps(false), which in any::<prop::sample::Index>(), lie in 0..7_usize) {
         let mut world = lived(&steps);
-        world.withdraw(0);
+        world.withdraw(0, Event::Withdrawn);
         world.settle();
         let which = which.index(world.effects.len());
         let honest = world.effects[which].1.clone();
@@ -263,7 +264,7 @@ fn begun() -> World {
     world.fetch(0, 0, false, false);
     world.fetch(1, 0, false, false);
     (0..ORIGINS.len()).for_each(|log| world.ping(log));
-    world.withdraw(0);
+    world.withdraw(0, Event::Withdrawn);
     world
 }
 
@@ -354,10 +355,26 @@ fn a_proof_that_stands_twice_is_told_and_accuses_nobody() {
 #[test]
 fn a_withdrawal_that_is_announced_twice_waits_for_one_proof() {
     let mut world = begun();
-    world.announce(0);
+    world.announce(0, Event::Withdrawn);
     assert_eq!(world.judged().pending.len(), 2);
     world.settle();
-    world.announce(0);
+    world.announce(0, Event::Withdrawn);
+    assert_eq!(world.judged().pending, []);
+}
+
+/// The authority narrows an element and never proves that its handle has ended, though nobody has stopped the grant.
+#[test]
+fn a_handle_that_was_narrowed_waits_for_its_proof_like_one_that_was_stopped() {
+    let mut world = begun();
+    world.settle();
+    let place = world.authority.len() as u64;
+    world.withdraw(1, Event::Narrowed);
+    let pending = world.judged().pending;
+    assert_eq!(
+        pending.iter().map(|pending| pending.index).collect::<Vec<_>>(),
+        [place]
+    );
+    world.settle();
     assert_eq!(world.judged().pending, []);
 }
 

@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    pub(super) fn withdraw(&mut self, handle: usize) {
+    pub(super) fn withdraw(&mut self, handle: usize, event: Event) {
         if self.withdrawn.contains_key(&handle) {
             return;
         }
@@ -275,12 +275,12 @@ impl World {
             below: below.collect(),
             acknowledged: BTreeMap::new(),
         });
-        self.announce(handle);
+        self.announce(handle, event);
     }
 
-    /// The authority writes that a handle is withdrawn.
-    pub(super) fn announce(&mut self, handle: usize) {
-        let entry = self.noted(Event::Withdrawn, handle);
+    /// The authority writes that a handle is withdrawn, with its grant or for a narrower one.
+    pub(super) fn announce(&mut self, handle: usize, event: Event) {
+        let entry = self.noted(event, handle);
         self.authority.push(entry);
     }
 
