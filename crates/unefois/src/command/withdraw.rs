@@ -28,17 +28,17 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// `withdraw`.
 #[derive(Debug, Args)]
 pub struct Withdraw {
-    /// The authority's configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Why, on one line of up to 512 bytes; the authority's ledger commits to it.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    /// The authority's configuration file; required.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Why, on one line of up to 512 bytes; the authority's ledger commits to it. Required.
+    #[arg(long, value_name = "TEXT", global = true)]
+    reason: Option<String>,
     #[command(subcommand)]
     what: What,
 }
 
-/// What is withdrawn: always what was minted until now.
+/// What is withdrawn: what was minted until now, and of a signing key also what it signs later.
 #[derive(Debug, Subcommand)]
 enum What {
     /// Every token of a participant. Those that it is given later are good: have the directory leave it out as well.
@@ -46,13 +46,14 @@ enum What {
         /// Its name, urn:unefois:participant:SIRET.
         participant: ParticipantId,
     },
-    /// Every token bound to a certificate.
+    /// Every token bound to a certificate. Those that it gets later are good: revoke the certificate as well.
     Certificate {
-        /// SHA-256 of the certificate in DER, base64url.
-        #[arg(allow_hyphen_values = true, value_parser = digest)]
+        /// SHA-256 of the certificate in DER: 64 hexadecimal digits, as `cert show` prints them at « sha-256 », with or without
+        /// colons; or base64url.
+        #[arg(allow_hyphen_values = true, value_parser = fingerprint)]
         x5t: String,
     },
-    /// Every token signed by a key of the authority.
+    /// Every token signed by a key of the authority, also later: it is lost. Have the directory leave it out as well.
     SigningKey {
         /// Its thumbprint (RFC 7638).
         #[arg(allow_hyphen_values = true, value_parser = digest)]
@@ -65,7 +66,7 @@ enum What {
         #[arg(long = "without", value_name = "PARTICIPANT", required = true)]
         without: Vec<ParticipantId>,
     },
-    /// Every token.
+    /// Every token. Those minted later are good.
     All,
 }
 
@@ -90,24 +91,58 @@ fn digest(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Reads the SHA-256 digest of a certificate as programs print it.
+fn fingerprint(text: &str) -> Result<String, &'static str> {
+    let wrong =
+        "64 hexadecimal digits, with or without colons, or 43 characters of base64url: a SHA-256 digest";
+    if let Ok(base64url) = digest(text) {
+        return Ok(base64url);
+    }
+    let pairs: Vec<&str> = match text.contains(':') {
+        true => text.split(':').collect(),
+        false => {
+            let pairs = text.as_bytes().chunks(2).map(str::from_utf8);
+            pairs.collect::<Result<_, _>>().map_err(|_| wrong)?
+        }
+    };
+    let byte = |pair: &str| {
+        let digits = pair.len() == 2 && pair.bytes().all(|c| c.is_ascii_hexdigit());
+        digits.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
+    };
+    let bytes: Option<Vec<u8>> = pairs.into_iter().map(byte).collect();
+    let bytes = bytes.filter(|bytes| bytes.len() == 32).ok_or(wrong)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// Runs `withdraw …`: returns once the withdrawal is proved to hold everywhere.
 pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
-    if !is_motive(&withdraw.reason) {
+    let missing = |option: &str| {
+        Failure::new(Kind::Usage, format!("il manque {option}")).next("tapez : unefois withdraw --help")
+    };
+    let config = withdraw
+        .config
+        .as_deref()
+        .ok_or_else(|| missing("--config FILE"))?;
+    let reason = withdraw
+        .reason
+        .as_deref()
+        .ok_or_else(|| missing("--reason TEXT"))?;
+    if !is_motive(reason) {
         return Err(Failure::new(
             Kind::Usage,
             "--reason : une ligne de 1 à 512 octets",
         ));
     }
-    let authority = Caller::open(&withdraw.config)?;
+    let authority = Caller::open(config)?;
     let (kind, key) = match &withdraw.what {
-        What::Lost { without } => return lost(&authority, without, &withdraw.reason, console),
+        What::Lost { without } => return lost(&authority, without, reason, console),
         What::Client { participant } => ("client", participant.to_string()),
         What::Certificate { x5t } => ("client_cert", x5t.clone()),
         What::SigningKey { kid } => ("signing_key", kid.clone()),
         What::All => ("all_before", String::new()),
     };
     let body = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("kind", kind), ("key", &key), ("reason", &withdraw.reason)])
+        .extend_pairs([("kind", kind), ("key", key.as_str()), ("reason", reason)])
         .finish();
     runtime()?.block_on(async {
         let recorded = authority.call(Method::POST, "/as/withdrawals", body).await?;
@@ -242,6 +277,45 @@ impl Caller {
             if let Some(at) = recorded.effective_at_us {
                 return Ok(Micros::new(at));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_reads_as_it_is_printed_and_nothing_else_is_one() {
+        let bytes: Vec<u8> = (0..32).map(|n| n * 8 + 3).collect();
+        let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (hex, colons) = (pairs.concat(), pairs.join(":"));
+        let base64url = URL_SAFE_NO_PAD.encode(&bytes);
+        for good in [
+            &hex,
+            &hex.to_uppercase(),
+            &colons,
+            &colons.to_uppercase(),
+            &base64url,
+        ] {
+            assert_eq!(fingerprint(good).as_ref(), Ok(&base64url), "{good}");
+        }
+        for wrong in [
+            "",
+            ":",
+            &hex[..62],
+            &hex[1..],
+            &format!("{hex}00"),
+            &hex.replacen('3', "g", 1),
+            &hex.replacen("03", "+3", 1),
+            &format!("{colons}:"),
+            &colons.replacen(':', "", 1),
+            &colons.replacen(':', "::", 1),
+            &colons.replace(':', "-"),
+            &"é".repeat(32),
+            &format!("{base64url}="),
+        ] {
+            assert!(fingerprint(wrong).is_err(), "{wrong}");
         }
     }
 }

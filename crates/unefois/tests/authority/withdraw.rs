@@ -49,6 +49,7 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
     // What is typed wrongly asks nobody.
     for wrong in [
         &["withdraw", "--config", &config, "all"][..],
+        &["withdraw", "all", "--config", &config],
         &["withdraw", "--reason", REASON, "all"],
         &["withdraw", "--config", &config, "--reason", REASON],
         &["withdraw", "--config", &config, "--reason", REASON, "all", "now"],
@@ -65,6 +66,8 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
         &["certificate", &digest[..42]],
         &["certificate", &digest.replace("-8", "-9")],
         &["certificate", &format!("{}=", &digest[..42])],
+        &["certificate", &"0a".repeat(31)],
+        &["signing-key", &"0a".repeat(32)],
         &["signing-key", &"é".repeat(21)],
         &["grant", &digest],
     ] {
@@ -97,6 +100,8 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
         &["client", CLAMART][..],
         &["client", AUTHORITY],
         &["certificate", &digest],
+        &["certificate", &"0a".repeat(32)],
+        &["certificate", &["0A"; 32].join(":")],
         &["signing-key", &digest],
         &["all"],
         &["client", CLAMART],
@@ -112,6 +117,12 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
         );
         assert!(at(&told["effective_at"]) >= at(&told["recorded_at"]), "{told}");
     }
+    // The options may stand after what is withdrawn.
+    let after = [
+        "withdraw", "client", CLAMART, "--reason", REASON, "--config", &config,
+    ];
+    let (code, _, err) = said(&unefois(&[], &after));
+    assert_eq!(code, 0, "{err}");
     for (lang, recorded, effective) in [
         ("fr", "retrait enregistré à 20", "retrait effectif à 20"),
         ("en", "withdrawal recorded at 20", "withdrawal effective at 20"),
