@@ -10,7 +10,7 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const WIDE = { width: 1280, height: 800 };
 const PHONE = { width: 360, height: 740 };
 // Kept in the dark too.
-const DARK = ['connexion', 'demande', 'historique-filtre', 'retrait', 'retrait-en-cours', 'retrait-effectif', 'autorisations-arretees'];
+const DARK = ['connexion', 'demande', 'historique-filtre', 'retrait', 'retrait-en-cours', 'retrait-effectif', 'autorisations-arretees', 'limitation-en-cours'];
 // 1280 px seen at 400 % (WCAG 2.2, 1.4.10).
 const NARROW = { width: 320, height: 640 };
 

@@ -10,6 +10,7 @@ import * as english from './stories/english.js';
 import * as errors from './stories/errors.js';
 import * as grant from './stories/grant.js';
 import * as keyboard from './stories/keyboard.js';
+import * as limitation from './stories/limitation.js';
 import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
 import * as partition from './stories/partition.js';
@@ -18,11 +19,11 @@ import * as tabs from './stories/tabs.js';
 import * as withdrawal from './stories/withdrawal.js';
 
 // Meshes side by side, each with a browser, so that all cores work; a story sees what those before it left. The last has
-// a process a member, one of which its story freezes, and leases long enough that what is under way is seen at leisure.
+// a process a member, one of which its stories freeze, and leases long enough that what is under way is seen at leisure.
 const LANES = [
   { stories: [grant, withdrawal, refusal, tabs] },
   { stories: [login, noScript, keyboard, english, errors] },
-  { stories: [partition], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
+  { stories: [partition, limitation], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
 ];
 
 const report = new Report();
