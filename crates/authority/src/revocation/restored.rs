@@ -29,7 +29,7 @@ const BEYOND: u64 = 1_000_000;
 /// Participants that a probe is told by name.
 const NAMED: usize = 10;
 
-/// A log, by its keeper and its origin.
+/// A log, by its keeper and its origin; a reader without one has an empty origin.
 type LogName = (ParticipantId, String);
 
 /// What a restored database waits for.
@@ -95,7 +95,7 @@ impl Restored {
             heard.epoch = heard.epoch.max(place.epoch);
             heard.seq = heard.seq.max(place.seq);
         }
-        // One each for the logs that the directory lists, so it is bounded. A place that was known once, and lost with the
+        // One each for the participants and logs that the directory lists, so it is bounded. A place that was known once, and lost with the
         // process that knew it, is known to be lost.
         match heard.told.get(log) {
             Some(Told::Later(_)) if told == Told::Held => false,
@@ -113,7 +113,11 @@ impl Restored {
             }
         }
         for ((participant, origin), told) in &heard.told {
-            if *told != Told::Held && edition.directory.log(origin).is_some() {
+            let listed = match origin.is_empty() {
+                true => edition.directory.participant(participant).is_some(),
+                false => edition.directory.log(origin).is_some(),
+            };
+            if *told != Told::Held && listed {
                 awaited.insert(*participant, Missing::Unproved);
             }
         }
@@ -337,16 +341,19 @@ impl Reader {
             epoch: position.epoch,
             seq: position.seq,
         };
-        let Some(log) = self
-            .open(open)?
-            .map(|lease| (lease.key.participant, lease.key.origin))
-        else {
-            // A consumer has nothing to teach: it was told of its own alone, unsigned.
-            return Err(stale());
-        };
+        let lease = self.open(open)?;
         let revocation = &self.service.revocation;
         let ours = revocation.view();
         let later = theirs.seq > ours.seq || theirs.epoch.saturating_sub(ours.epoch) > PLAUSIBLE;
+        let Some(log) = lease.map(|lease| (lease.key.participant, lease.key.origin)) else {
+            // A consumer was told of its own alone, unsigned: it can show nothing, and is not waited for.
+            if later {
+                let reader = (self.participant, String::new());
+                restored.note(&reader, Told::Later(theirs), theirs, ours);
+                revocation.doubted(self.participant, theirs);
+            }
+            return Err(stale());
+        };
         let held = !later
             && revocation
                 .holds(restored, theirs, &position.chain)

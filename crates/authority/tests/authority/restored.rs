@@ -547,6 +547,22 @@ async fn i3_a_marked_database_does_not_take_another_history_for_its_own(database
     world.assert_held().await;
     drop((watch, held));
     world.kit = world.kit.restart(|_, _| {}).await;
+
+    // A consumer is not waited for; what it knows counts all the same.
+    let knows = Open {
+        origin: String::new(),
+        ..world.claim()
+    };
+    let told = Watch::open(&world.kit, knows).await.next().await;
+    assert_eq!(
+        status::reason_of(&told.expect_err("it is told nothing")),
+        Some(Reason::RevocationStateStale)
+    );
+    world.says("cannot be shown").await;
+    let watch = world.tell(Position::default()).await;
+    world.assert_held().await;
+    drop(watch);
+    world.kit = world.kit.restart(|_, _| {}).await;
     let _watch = world.tell(Position::default()).await;
     let world = world.next().await;
     let minted = world.mint(0).await;
