@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DatatypeRev, DemarcheId, DossierRef, HabilitationId, Handle, LegalBasis, ParticipantId, Period,
+    DatatypeRev, DemarcheId, DossierRef, HabilitationId, Handle, LegalBasis, Micros, ParticipantId, Period,
     SubjectKind, UnitName,
 };
 
@@ -111,6 +111,16 @@ pub struct Mode {
     /// For a standing handle: the least time between two fetches, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_interval_s: Option<u32>,
+    /// For a standing handle: an end earlier than the grant's, which the person chose; never in a request.
+    #[serde(default, rename = "until_us", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Micros>,
+}
+
+impl Mode {
+    /// When the handle ends, in a grant that ends then: earlier where the person chose so.
+    pub fn ends_at(&self, grant: Micros) -> Micros {
+        self.until.map_or(grant, |until| until.min(grant))
+    }
 }
 
 /// Once or standing.

@@ -380,6 +380,9 @@ fn one(
         return Err(invalid("data_life_days"));
     }
     let mode = &element.mode;
+    if mode.until.is_some() {
+        return Err(invalid("mode.until_us"));
+    }
     match (mode.kind, demarche.standing) {
         (ModeKind::Once, _) => {
             if mode.max_count.is_some() || mode.min_interval_s.is_some() {

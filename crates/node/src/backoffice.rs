@@ -151,7 +151,8 @@ impl BackofficeService for Backoffice {
 }
 
 impl Backoffice {
-    fn element(&self, element: HeldElement, ends_at: Micros) -> pb::GrantElement {
+    fn element(&self, element: HeldElement, grant_ends_at: Micros) -> pb::GrantElement {
+        let ends_at = element.details.mode.ends_at(grant_ends_at);
         pb::GrantElement {
             handle: element.handle.to_string(),
             datatype: element.details.datatype().to_string(),

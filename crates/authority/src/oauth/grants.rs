@@ -7,17 +7,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use unefois_core::authorization::Need;
-use unefois_core::{AuthorizationDetails, Event, Handle, Sha256, UnitName, WithdrawnBy};
+use unefois_core::authorization::{Mode, ModeKind, Need};
+use unefois_core::{AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
-    Element, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
+    Element, Grant, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
 };
 use unefois_store::authority::narrow::Narrowing;
 
 use super::client::Client;
-use super::mint::{details_of, stands};
+use super::mint::{details_of, end_of, stands};
 use super::no_store;
 use crate::Error;
 use crate::form::Form;
@@ -63,9 +63,12 @@ pub(crate) async fn show_grant(
 ) -> Result<Response, Error> {
     let row = authority.own_grant(&peer, &id).await?;
     let now = authority.clock.now();
-    let mut standing = Vec::new();
+    let (mut standing, mut ends_at) = (Vec::new(), row.grant.granted_at);
     for element in &row.elements {
         let details = details_of(element)?;
+        if element.followed_by.is_none() {
+            ends_at = ends_at.max(end_of(&row.grant, &details));
+        }
         if stands(&row.grant, element, &details, now) {
             standing.push(details);
         }
@@ -73,7 +76,7 @@ pub(crate) async fn show_grant(
     Ok(no_store(Shown {
         grant_id: id,
         granted_at_us: row.grant.granted_at.get(),
-        ends_at_us: row.grant.ends_at.get(),
+        ends_at_us: ends_at.get(),
         authorization_details: standing,
     }))
 }
@@ -132,16 +135,21 @@ impl Authority {
         self.log_withdrawals(id, &fresh).await
     }
 
-    /// What becomes of an element without those of its optional units that are not `kept`; `None` where it stays whole.
+    /// What becomes of an element without those of its optional units that are not `kept`, and of a standing one that ends
+    /// at `until`, if that is earlier; `None` where it stays as it is.
     pub(crate) fn narrowing(
         &self,
+        grant: &Grant,
         element: &Element,
         kept: impl Fn(&UnitName) -> bool,
+        until: Option<Micros>,
     ) -> Result<Option<Narrowing>, Error> {
         let details = details_of(element)?;
         let (units, out): (Vec<_>, Vec<_>) = (details.units.iter().cloned())
             .partition(|asked| asked.need == Need::Required || kept(&asked.unit));
-        if out.is_empty() {
+        let earlier =
+            until.filter(|end| details.mode.kind == ModeKind::Standing && *end < end_of(grant, &details));
+        if out.is_empty() && earlier.is_none() {
             return Ok(None);
         }
         let old = element.handle;
@@ -151,6 +159,10 @@ impl Authority {
         let handle = Handle::draw(self.clock.now(), &*self.random);
         let details = AuthorizationDetails {
             units,
+            mode: Mode {
+                until: earlier.or(details.mode.until),
+                ..details.mode
+            },
             gh: Some(handle),
             ..details
         };

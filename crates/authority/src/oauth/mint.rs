@@ -92,6 +92,9 @@ impl Authority {
             ModeKind::Once => ONCE_S,
             ModeKind::Standing => STANDING_S,
         };
+        // Nothing is fetched after the end by a token from before it.
+        let left = end_of(&row.grant, &details).ms_since(now) / 1_000 + 1;
+        let life = left.min(life);
         let handle = element.handle;
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),
@@ -187,8 +190,12 @@ fn pick(row: &GrantRow, wanted: &Wanted, now: Micros) -> Result<(Element, Author
 
 /// Whether an element was neither withdrawn nor has ended.
 pub(crate) fn stands(grant: &Grant, element: &Element, details: &AuthorizationDetails, now: Micros) -> bool {
-    let ends_at = element_ends_at(details.mode.kind, grant.granted_at).min(grant.ends_at);
-    element.withdrawn.is_none() && now < ends_at
+    element.withdrawn.is_none() && now < end_of(grant, details)
+}
+
+/// When an element of a grant ends by itself.
+pub(crate) fn end_of(grant: &Grant, details: &AuthorizationDetails) -> Micros {
+    element_ends_at(&details.mode, grant.granted_at).min(grant.ends_at)
 }
 
 /// What was granted, with its handle.

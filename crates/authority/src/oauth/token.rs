@@ -5,7 +5,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use unefois_core::authorization::ModeKind;
+use unefois_core::authorization::{Mode, ModeKind};
 use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, Sha256, WithdrawnBy};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
@@ -122,17 +122,17 @@ async fn refresh_token(
 
 /// When a grant of these elements ends by itself: with its last element.
 pub(crate) fn ends_at(elements: &[AuthorizationDetails], granted_at: Micros) -> Micros {
-    let ends = elements.iter().map(|e| element_ends_at(e.mode.kind, granted_at));
+    let ends = elements.iter().map(|e| element_ends_at(&e.mode, granted_at));
     ends.max().unwrap_or(granted_at)
 }
 
 /// When an element of a grant ends by itself, whatever stands beside it: a producer keeps the claim of a one-shot handle
-/// for a day (I2).
-pub(super) fn element_ends_at(mode: ModeKind, granted_at: Micros) -> Micros {
-    granted_at.plus_ms(match mode {
+/// for a day (I2). Earlier where the person chose so.
+pub(super) fn element_ends_at(mode: &Mode, granted_at: Micros) -> Micros {
+    mode.ends_at(granted_at.plus_ms(match mode.kind {
         ModeKind::Standing => STANDING_MS,
         ModeKind::Once => ONCE_MS,
-    })
+    }))
 }
 
 /// A name of 256 random bits: a code, a refresh token, a request URI.

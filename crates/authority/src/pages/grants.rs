@@ -15,7 +15,7 @@ use super::{narrow, words};
 use crate::Error;
 use crate::form::Form;
 use crate::history::Collected;
-use crate::oauth::{bytes_of, details_of, text_of};
+use crate::oauth::{bytes_of, details_of, end_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
     self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw,
@@ -40,7 +40,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
     let mut page = Grants::default();
     for row in &rows {
         let details = details(row)?;
-        let state = served(state(row, now), &history, row, &details);
+        let state = served(state(row, now), &history, row, &details, now);
         let first = details.first().ok_or(Error::Stored)?;
         let card = GrantCard {
             asker: words::name(&edition, reader.lang, &row.grant.client),
@@ -84,7 +84,7 @@ pub(crate) async fn detail(
     let rows = [row];
     let history = authority.history(&rows, rows[0].grant.granted_at).await?;
     let [row] = &rows;
-    let state = served(state(row, now), &history, row, &details);
+    let state = served(state(row, now), &history, row, &details, now);
     let refresh = format!("{}?{WAIT}=oui", address(row));
     let page = GrantDetail {
         asker: words::organisation(&edition, lang, &row.grant.client),
@@ -218,7 +218,8 @@ fn details(row: &GrantRow) -> Result<Vec<AuthorizationDetails>, Error> {
     row.last().map(details_of).collect()
 }
 
-/// A grant in force has ended once each of its elements was for one fetch and both ends tell that the answer arrived.
+/// A grant in force has ended once each of its elements was for one fetch and both ends tell that the answer arrived, or
+/// once the last end is over that the person chose.
 ///
 /// The asker's word alone ends nothing: it would take « Arrêter » away.
 fn served(
@@ -226,7 +227,9 @@ fn served(
     history: &Collected,
     row: &GrantRow,
     details: &[AuthorizationDetails],
+    now: Micros,
 ) -> GrantState {
+    let chosen = details.iter().map(|details| end_of(&row.grant, details)).max();
     let answered = |handle: &Handle| {
         let mut of_this = history.exchanges.iter().filter(|e| e.handle == *handle);
         of_this
@@ -243,6 +246,10 @@ fn served(
         .collect();
     match (state, last.and_then(|all| all.into_iter().max())) {
         (GrantState::Current, Some(at)) => GrantState::Ended { at },
+        (GrantState::Current, None) => match chosen.filter(|end| *end <= now) {
+            Some(at) => GrantState::Ended { at },
+            None => GrantState::Current,
+        },
         (state, _) => state,
     }
 }

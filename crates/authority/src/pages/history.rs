@@ -223,9 +223,7 @@ fn day(text: &str) -> Option<Option<Micros>> {
     if text.is_empty() {
         return Some(None);
     }
-    let mut parts = text.splitn(3, '-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    paris::midnight(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).map(Some)
+    paris::day_begins(text).map(Some)
 }
 
 /// A person's grants and what both ends say under them.

@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::authorization::Need;
+use unefois_core::authorization::{ModeKind, Need, UnitRequest};
 use unefois_core::{AuthorizationDetails, Micros};
 use unefois_store::authority::grant::{Element, GrantRow};
 
@@ -12,41 +12,41 @@ use super::grants::address;
 use super::words;
 use crate::Error;
 use crate::form::Form;
-use crate::oauth::{details_of, stands};
+use crate::oauth::{details_of, end_of, stands};
 use crate::pages::{self, Reader};
-use crate::portal::{self, NarrowPart, NarrowUnit};
+use crate::portal::{self, EndError, NarrowEnd, NarrowPart, NarrowUnit, paris};
 use crate::published::Edition;
 use crate::service::Authority;
 
 type Shared = State<Arc<Authority>>;
 
-/// `GET /autorisations/{id}/limiter`: what may be left out.
+/// The field of the last day.
+const END: &str = "fin";
+
+/// `GET /autorisations/{id}/limiter`: what may be left out, and until when the rest may be fetched.
 pub(crate) async fn ask(
     State(authority): Shared,
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
-    let in_force = in_force(&row, authority.clock.now())?;
-    let Some((_, _, first)) = in_force.iter().find(|(_, _, details)| is_optional(details)) else {
+    let now = authority.clock.now();
+    let in_force = in_force(&row, now)?;
+    if !may_be_less(&row, &in_force, now) {
         return Ok(pages::see_other(&address(&row)));
-    };
-    let edition = authority.published.edition();
-    let page = portal::Narrow {
-        action: format!("{}/limiter", address(&row)),
-        cancel: address(&row),
-        asker: words::name(&edition, reader.lang, &row.grant.client),
-        demarche: words::demarche(&edition, reader.lang, &first.demarche),
-        dossier: first.dossier_ref.to_string(),
-        parts: (in_force.iter())
-            .map(|(n, _, details)| part(&edition, &reader, *n, details))
-            .collect(),
-    };
+    }
+    let end = end(&row, &in_force, now).map(|end| NarrowEnd {
+        now,
+        end,
+        value: paris::iso_day(end),
+        error: None,
+    });
+    let page = page(&authority, &reader, &row, &in_force, end, &|_| true)?;
     pages::show(&authority, &reader, &page).await
 }
 
-/// `POST /autorisations/{id}/limiter`: leaves out what was unticked, all of it or nothing. A part that the form did not show stays as it is:
-/// another tab may have narrowed it meanwhile.
+/// `POST /autorisations/{id}/limiter`: leaves out what was unticked, and ends the rest with the day chosen: all of it or
+/// nothing. A part that the form did not show stays as it is: another tab may have narrowed it meanwhile.
 pub(crate) async fn narrow(
     State(authority): Shared,
     Path(id): Path<String>,
@@ -57,27 +57,98 @@ pub(crate) async fn narrow(
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
     let row = authority.my_grant(&reader, &id).await?;
+    let now = authority.clock.now();
+    let in_force = in_force(&row, now)?;
+    let asked = end(&row, &in_force, now).zip(posted.take(END));
+    let until = match asked {
+        None => None,
+        Some((end, value)) => match last_second(&value, now, end) {
+            Ok(until) => Some(until),
+            Err(error) => {
+                let end = NarrowEnd {
+                    now,
+                    end,
+                    value,
+                    error: Some(error),
+                };
+                let ticked = |field: &str| posted.has(field);
+                let page = page(&authority, &reader, &row, &in_force, Some(end), &ticked)?;
+                return pages::show(&authority, &reader, &page).await;
+            }
+        },
+    };
     let mut narrowings = Vec::new();
-    for (n, element, _) in in_force(&row, authority.clock.now())? {
+    for (n, element, _) in in_force {
         if posted.has(&shown(n)) {
             let kept = |unit: &_| posted.has(&words::field(n, unit));
-            narrowings.extend(authority.narrowing(element, kept)?);
+            narrowings.extend(authority.narrowing(&row.grant, element, kept, until)?);
         }
     }
     authority.narrow(&row.grant.id, narrowings).await?;
     Ok(pages::see_other(&address(&row)))
 }
 
-/// Limiter, where something is optional and in force.
+fn page(
+    authority: &Authority,
+    reader: &Reader,
+    row: &GrantRow,
+    in_force: &[InForce<'_>],
+    end: Option<NarrowEnd>,
+    ticked: &dyn Fn(&str) -> bool,
+) -> Result<portal::Narrow, Error> {
+    let edition = authority.published.edition();
+    let (_, _, first) = in_force.first().ok_or(Error::Stored)?;
+    Ok(portal::Narrow {
+        action: format!("{}/limiter", address(row)),
+        cancel: address(row),
+        asker: words::name(&edition, reader.lang, &row.grant.client),
+        demarche: words::demarche(&edition, reader.lang, &first.demarche),
+        dossier: first.dossier_ref.to_string(),
+        parts: (in_force.iter())
+            .map(|(n, _, details)| part(&edition, reader, *n, details, ticked))
+            .collect(),
+        end,
+    })
+}
+
+/// The last second of the day that was chosen.
+fn last_second(chosen: &str, now: Micros, end: Micros) -> Result<Micros, EndError> {
+    let begins = paris::day_begins(chosen).ok_or(EndError::NotADay)?;
+    let until = paris::day_ends(begins).ok_or(EndError::NotADay)?;
+    match () {
+        () if until <= now => Err(EndError::Past),
+        () if begins > end => Err(EndError::Later),
+        () => Ok(until),
+    }
+}
+
+/// Limiter, where something in force is optional or could end earlier.
 pub(super) fn address_of(row: &GrantRow, now: Micros) -> Result<Option<String>, Error> {
-    let any = in_force(row, now)?
-        .iter()
-        .any(|(_, _, details)| is_optional(details));
+    let any = may_be_less(row, &in_force(row, now)?, now);
     Ok(any.then(|| format!("{}/limiter", address(row))))
 }
 
+fn may_be_less(row: &GrantRow, in_force: &[InForce<'_>], now: Micros) -> bool {
+    let optional = in_force.iter().any(|(_, _, details)| is_optional(details));
+    optional || end(row, in_force, now).is_some()
+}
+
+/// When the last of what is standing ends; `None` where that is today.
+fn end(row: &GrantRow, in_force: &[InForce<'_>], now: Micros) -> Option<Micros> {
+    let standing = in_force
+        .iter()
+        .filter(|(_, _, details)| details.mode.kind == ModeKind::Standing);
+    let last = standing
+        .map(|(_, _, details)| end_of(&row.grant, details))
+        .max()?;
+    (last > paris::day_ends(now)?).then_some(last)
+}
+
+/// An element in force, with its place in the grant.
+type InForce<'a> = (usize, &'a Element, AuthorizationDetails);
+
 /// The elements in force, each with its place in the grant: places stay when others are narrowed.
-fn in_force(row: &GrantRow, now: Micros) -> Result<Vec<(usize, &Element, AuthorizationDetails)>, Error> {
+fn in_force(row: &GrantRow, now: Micros) -> Result<Vec<InForce<'_>>, Error> {
     let mut in_force = Vec::new();
     for (n, element) in row.elements.iter().enumerate() {
         let details = details_of(element)?;
@@ -97,12 +168,22 @@ fn shown(place: usize) -> String {
     format!("p{place}")
 }
 
-fn part(edition: &Edition, reader: &Reader, place: usize, details: &AuthorizationDetails) -> NarrowPart {
+fn part(
+    edition: &Edition,
+    reader: &Reader,
+    place: usize,
+    details: &AuthorizationDetails,
+    ticked: &dyn Fn(&str) -> bool,
+) -> NarrowPart {
     let known = edition.catalogue.datatype(details.datatype());
-    let unit = |asked: &unefois_core::authorization::UnitRequest| NarrowUnit {
-        field: words::field(place, &asked.unit),
-        label: words::unit(reader.lang, known, &asked.unit),
-        required: asked.need == Need::Required,
+    let unit = |asked: &UnitRequest| {
+        let field = words::field(place, &asked.unit);
+        NarrowUnit {
+            ticked: ticked(&field),
+            field,
+            label: words::unit(reader.lang, known, &asked.unit),
+            required: asked.need == Need::Required,
+        }
     };
     NarrowPart {
         field: shown(place),

@@ -134,12 +134,12 @@ pub(crate) fn terms(
     terms
 }
 
-/// Once, or until the grant's end.
+/// Once, or until the grant's end, or an earlier one that the person chose.
 pub(crate) fn duration(details: &AuthorizationDetails, end: Micros) -> Duration {
     match details.mode.kind {
         ModeKind::Once => Duration::Once,
         ModeKind::Standing => Duration::Until {
-            end,
+            end: details.mode.ends_at(end),
             pace: Pace {
                 min_interval_s: details.mode.min_interval_s,
                 max_count: details.mode.max_count,

@@ -138,7 +138,7 @@ pub struct GrantDetail {
     pub exchanges: u32,
     /// Historique, filtered on this grant.
     pub history: String,
-    /// Limiter; `None` where nothing is optional or in force.
+    /// Limiter; `None` where nothing in force is optional or could end earlier.
     pub narrow: Option<String>,
     /// Retrait; `None` where nothing is left to stop.
     pub stop: Option<String>,
@@ -150,7 +150,7 @@ pub struct GrantDetail {
     pub proof: Option<EffectProof>,
 }
 
-/// Limiter: what may be left out.
+/// Limiter: what may be left out, and until when the rest may be fetched.
 #[derive(Clone, Debug)]
 pub struct Narrow {
     /// Where the form posts.
@@ -165,6 +165,69 @@ pub struct Narrow {
     pub dossier: String,
     /// What is in force, source by source; never empty.
     pub parts: Vec<NarrowPart>,
+    /// The end; `None` where it cannot be earlier.
+    pub end: Option<NarrowEnd>,
+}
+
+/// The end of a grant, which may be earlier.
+#[derive(Clone, Debug)]
+pub struct NarrowEnd {
+    /// Now: no day before may be chosen.
+    pub now: Micros,
+    /// The end as it is: no day after may be chosen.
+    pub end: Micros,
+    /// What the field holds.
+    pub value: String,
+    /// What is wrong with it.
+    pub error: Option<EndError>,
+}
+
+/// Why a day is no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndError {
+    /// It is no day.
+    NotADay,
+    /// It is over.
+    Past,
+    /// The grant ends before it.
+    Later,
+}
+
+impl NarrowEnd {
+    fn first(&self) -> String {
+        super::paris::iso_day(self.now)
+    }
+
+    fn last(&self) -> String {
+        super::paris::iso_day(self.end)
+    }
+
+    /// What to do about an error.
+    fn error_text(&self, error: &EndError, lang: Lang) -> String {
+        match error {
+            EndError::NotADay => lang
+                .t(
+                    "Écrivez un jour : jour, mois, année. Exemple : 31/12/2026.",
+                    "Enter a day: day, month, year. Example: 31/12/2026.",
+                )
+                .to_owned(),
+            EndError::Past => lang
+                .t(
+                    "Ce jour est passé. Choisissez aujourd’hui ou un jour à venir.",
+                    "This day is over. Choose today or a day to come.",
+                )
+                .to_owned(),
+            EndError::Later => {
+                let last = lang.short_day(&self.end);
+                match lang {
+                    Lang::Fr => {
+                        format!("L’autorisation se termine le {last} : choisissez ce jour ou un jour avant.")
+                    }
+                    Lang::En => format!("The authorisation ends on {last}: choose this day or one before."),
+                }
+            }
+        }
+    }
 }
 
 /// What is in force at one source.
@@ -189,6 +252,8 @@ pub struct NarrowUnit {
     pub label: String,
     /// Whether the démarche needs it; an optional one has a checkbox.
     pub required: bool,
+    /// Whether the checkbox is ticked.
+    pub ticked: bool,
 }
 
 /// What a grant allows at one source.
@@ -242,6 +307,20 @@ pub struct Withdrawn {
     pub grant: String,
     /// Historique, filtered on this grant.
     pub history: String,
+}
+
+impl Narrow {
+    fn error(&self) -> Option<(&NarrowEnd, &EndError)> {
+        let end = self.end.as_ref()?;
+        Some((end, end.error.as_ref()?))
+    }
+
+    fn has_optional(&self) -> bool {
+        self.parts
+            .iter()
+            .flat_map(|part| &part.units)
+            .any(|unit| !unit.required)
+    }
 }
 
 impl Grants {

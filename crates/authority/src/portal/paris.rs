@@ -69,6 +69,33 @@ pub fn month_of(at: Micros) -> Month {
     )
 }
 
+/// « 2026-11-24 », as the field of a day holds it.
+pub fn iso_day(at: Micros) -> String {
+    local(at).map_or_else(
+        || at.to_string(),
+        |t| format!("{:04}-{:02}-{:02}", t.year(), u8::from(t.month()), t.day()),
+    )
+}
+
+/// The instant at which a day begins in Paris, as the field of a day holds it, or as people write it where their browser
+/// has no such field: « 2026-11-24 », « 24/11/2026 ».
+pub fn day_begins(text: &str) -> Option<Micros> {
+    let three =
+        |mark: char| -> Option<[&str; 3]> { text.trim().splitn(3, mark).collect::<Vec<_>>().try_into().ok() };
+    let [year, month, day] = match text.contains('/') {
+        true => three('/').map(|[day, month, year]| [year, month, day])?,
+        false => three('-')?,
+    };
+    midnight(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+}
+
+/// The last second of the day in Paris that this instant falls in.
+pub fn day_ends(at: Micros) -> Option<Micros> {
+    let next = local(at)?.date().next_day()?;
+    let begins = midnight(next.year(), next.month().into(), next.day())?;
+    Some(begins.plus_ms(-1_000))
+}
+
 /// The instant at which this day begins in Paris.
 pub fn midnight(year: i32, month: u8, day: u8) -> Option<Micros> {
     let date = Date::from_calendar_date(year, MonthName::try_from(month).ok()?, day).ok()?;
@@ -205,6 +232,24 @@ mod tests {
             ((2026, 10, 26), "2026-10-25T23:00:00Z"),
         ] {
             assert_eq!(midnight(y, m, d), Some(at(utc)), "{y}-{m}-{d}");
+        }
+        for text in ["2026-10-25", "25/10/2026", " 25/10/2026 "] {
+            let begins = day_begins(text).unwrap();
+            assert_eq!(begins, at("2026-10-24T22:00:00Z"), "{text}");
+            assert_eq!(day_ends(begins), Some(at("2026-10-25T22:59:59Z")));
+            assert_eq!(iso_day(day_ends(begins).unwrap()), "2026-10-25");
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-10",
+            "25-10-2026",
+            "2026/10/25",
+            "2026-02-30",
+            "2026-10-25T00",
+            "x-y-z",
+        ] {
+            assert_eq!(day_begins(text), None, "{text}");
         }
         assert_eq!(midnight(2026, 2, 30), None);
         assert_eq!(midnight(2026, 13, 1), None);

@@ -2,7 +2,8 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use unefois_core::Event;
+use unefois_authority::portal::{Lang, paris};
+use unefois_core::{Clock as _, Event, Micros};
 
 use crate::both_databases;
 use crate::browser::Browser;
@@ -11,8 +12,12 @@ use crate::kit::{Answer, Kit, form, set};
 
 both_databases![
     parts_are_limited_together_though_nothing_can_be_logged,
+    a_person_brings_the_end_of_a_grant_forward,
     a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows
 ];
+
+const DAY_MS: i64 = 86_400_000;
+const TEN_MINUTES_MS: i64 = 600_000;
 
 fn handle(answer: &Answer) -> String {
     answer.json["authorization_details"][0]["gh"]
@@ -168,13 +173,14 @@ async fn a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows(
         next.json["authorization_details"]
     );
     let detail = browser.get(&grant).await;
-    assert!(
-        !detail.body.contains("Limiter cette autorisation"),
-        "nothing is optional any more"
-    );
     assert!(detail.body.contains("En cours") && detail.body.contains("Vous avez retiré"));
     assert!(!detail.body.contains("pas coché"), "it was ticked");
-    assert_eq!(browser.get(&narrow).await.status, StatusCode::SEE_OTHER);
+    let rest = browser.get(&narrow).await.body;
+    assert!(
+        !rest.contains("type=\"checkbox\""),
+        "nothing is optional any more: {rest}"
+    );
+    assert!(rest.contains("name=\"fin\""), "the end may be earlier: {rest}");
 
     // Stopped after that, it stays stopped, under either name.
     let question = browser.get(&format!("{grant}/arreter")).await;
@@ -197,6 +203,131 @@ async fn a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows(
     assert_eq!(
         (count(Event::Narrowed), count(Event::Withdrawn)),
         (1, 1),
+        "{events:?}"
+    );
+    kit.stop().await;
+}
+
+/// A day as the field holds it, so many days after the one of `at`.
+fn day(at: Micros, days: i64) -> String {
+    paris::iso_day(at.plus_ms(days * DAY_MS))
+}
+
+/// For how many seconds the next token of a handle holds.
+async fn life_s(kit: &Kit, given: &Answer, gh: &str) -> i64 {
+    let minted = refresh(kit, given, gh).await;
+    assert_eq!(minted.status, StatusCode::OK, "{}", minted.json);
+    let claims = kit.claims(minted.json["access_token"].as_str().unwrap());
+    assert_eq!(minted.json["expires_in"], claims.exp - claims.iat);
+    claims.exp - claims.iat
+}
+
+async fn a_person_brings_the_end_of_a_grant_forward(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.parameters();
+    let mut standing = kit.element();
+    standing["mode"] = json!({"kind": "standing", "max_count": 12, "min_interval_s": 2_419_200});
+    let asked = json!([standing, kit.student()]).to_string();
+    set(&mut parameters, "authorization_details", Some(asked));
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &parameters, "").await;
+    let given = kit.redeem(&code).await;
+    let id = given.json["grant_id"].as_str().unwrap().to_owned();
+    let grant = format!("/autorisations/{id}");
+    let narrow = format!("{grant}/limiter");
+    let old = handle(&given);
+    let once = given.json["authorization_details"][1]["gh"].as_str().unwrap();
+    let shown = async || kit.call(Method::GET, &format!("/as/grants/{id}"), "").await.json;
+    let ends_at = Micros::new(shown().await["ends_at_us"].as_i64().unwrap());
+    // Not across a midnight.
+    let left_ms = |now: Micros| paris::day_ends(now).unwrap().ms_since(now);
+    if left_ms(kit.clock.now()) < TEN_MINUTES_MS {
+        kit.clock.pass(TEN_MINUTES_MS);
+    }
+    let now = kit.clock.now();
+    let page = browser.get(&narrow).await;
+    let csrf = page.csrf();
+    let (first, last) = (day(now, 0), day(ends_at, 0));
+    let field = format!("name=\"fin\" value=\"{last}\" min=\"{first}\" max=\"{last}\"");
+    assert!(page.body.contains(&field), "{}", page.body);
+
+    // Not what is no day, is over, or is later than it is: the page says so, and nothing changes.
+    let post = |fin: &str| format!("csrf={csrf}&p0=1&p1=1&fin={}", fin.replace('/', "%2F"));
+    for (wrong, told) in [
+        ("demain", "Exemple : 31/12/2026."),
+        ("2027-02-30", "Exemple : 31/12/2026."),
+        (&day(now, -1), "Ce jour est passé."),
+        (&day(ends_at, 1), "L’autorisation se termine le"),
+        ("31/12/9998", "L’autorisation se termine le"),
+    ] {
+        let answer = browser.post(&narrow, &post(wrong)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{wrong}");
+        let body = answer.body.replace(['\u{a0}', '\u{202f}'], " ");
+        for text in [
+            told,
+            &format!("value=\"{wrong}\""),
+            "aria-invalid=\"true\"",
+            "<title>Erreur : ",
+        ] {
+            assert!(body.contains(text), "{wrong}: {text}\n{body}");
+        }
+    }
+    // The end as it is, none, and that of a part that was not shown: no change.
+    let unseen = format!("csrf={csrf}&fin={}", day(now, 1));
+    for same in [post(&last), post(""), unseen] {
+        let answer = browser.post(&narrow, &same).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{same}");
+    }
+    assert_eq!(handle(&refresh(&kit, &given, &old).await), old);
+    assert_eq!(shown().await["ends_at_us"], ends_at.get());
+
+    // As people write it; the part for one fetch stays as it is.
+    let tenth = day(now, 10);
+    let (year, rest) = tenth.split_once('-').unwrap();
+    let (month, tenth) = rest.split_once('-').unwrap();
+    let answer = browser
+        .post(&narrow, &post(&format!("{tenth}/{month}/{year}")))
+        .await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    let next = refresh(&kit, &given, &old).await;
+    let until = paris::day_ends(now.plus_ms(10 * DAY_MS)).unwrap();
+    let told = &next.json["authorization_details"][0]["mode"]["until_us"];
+    assert_eq!(*told, until.get());
+    assert_ne!(handle(&next), old);
+    assert_eq!(units(&next), ["valeur"]);
+    assert_eq!(handle(&refresh(&kit, &given, once).await), once);
+    assert_eq!(shown().await["ends_at_us"], until.get());
+    let detail = browser.get(&grant).await.body;
+    assert!(detail.contains(&paris::short_day(until, Lang::Fr)), "{detail}");
+
+    // Earlier still, never later again.
+    let post = |fin: String| format!("csrf={csrf}&p1=1&p2=1&fin={fin}");
+    let later = browser
+        .post(&format!("{narrow}?lang=en"), &post(day(until, 1)))
+        .await;
+    assert_eq!(later.status, StatusCode::OK);
+    assert!(later.body.contains("The authorisation ends on"), "{}", later.body);
+    let earlier = browser.post(&narrow, &post(day(now, 0))).await;
+    assert_eq!(earlier.status, StatusCode::SEE_OTHER);
+    let gh = handle(&refresh(&kit, &given, &old).await);
+    assert_ne!(gh, handle(&next));
+    assert_eq!(life_s(&kit, &given, &gh).await, 300);
+
+    // No token holds beyond the end, and none is given after it.
+    kit.clock.pass(left_ms(kit.clock.now()) - 100_000);
+    assert!(life_s(&kit, &given, &gh).await <= 101);
+    kit.clock.pass(100_000);
+    let refused = refresh(&kit, &given, &gh).await;
+    assert_eq!(
+        refused.json["unefois_reason"], "GRANT_REVOKED",
+        "{}",
+        refused.json
+    );
+    let events = kit.events().await;
+    let count = |event| events.iter().filter(|e| **e == event).count();
+    assert_eq!(
+        (count(Event::Narrowed), count(Event::Withdrawn)),
+        (2, 0),
         "{events:?}"
     );
     kit.stop().await;

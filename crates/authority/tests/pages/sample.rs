@@ -5,10 +5,10 @@ mod history;
 pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
     Accessibility, Act, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EffectProof,
-    Ender, ErrorPage, Failure, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Help,
-    Home, Keeping, Lang, LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowPart, NarrowUnit,
-    Organisation, Pace, Page, Person, Privacy, Progress, Provider, Publisher, SessionExpired, Site, Source,
-    SourceProof, Stage, Term, Theme, Unit, Withdraw, Withdrawn,
+    EndError, Ender, ErrorPage, Failure, FormError, Frame, GrantCard, GrantDetail, GrantPart, GrantState,
+    Grants, Help, Home, Keeping, Lang, LegalGround, LoggedOut, Login, LoginError, Narrow, NarrowEnd,
+    NarrowPart, NarrowUnit, Organisation, Pace, Page, Person, Privacy, Progress, Provider, Publisher,
+    SessionExpired, Site, Source, SourceProof, Stage, Term, Theme, Unit, Withdraw, Withdrawn,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -416,6 +416,7 @@ fn narrow(lang: Lang) -> Narrow {
         field: format!("e0.{name}"),
         label: label.to_owned(),
         required,
+        ticked: true,
     };
     Narrow {
         action: "/autorisations/a/limiter".to_owned(),
@@ -440,6 +441,20 @@ fn narrow(lang: Lang) -> Narrow {
                 ),
             ],
         }],
+        end: None,
+    }
+}
+
+/// Of a standing grant, its end included; `value` is what the field of the last day holds.
+fn shorten(lang: Lang, value: &str, error: Option<EndError>) -> Narrow {
+    Narrow {
+        end: Some(NarrowEnd {
+            now: at("2026-11-24T13:05:00Z"),
+            end: at("2027-08-31T21:59:59Z"),
+            value: value.to_owned(),
+            error,
+        }),
+        ..narrow(lang)
     }
 }
 
@@ -597,6 +612,14 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("autorisations-vide", show(&site, &known, &Grants::default())),
         ("autorisation", show(&site, &known, &grant(lang))),
         ("limiter", show(&site, &known, &narrow(lang))),
+        (
+            "limiter-duree",
+            show(&site, &known, &shorten(lang, "2027-08-31", None)),
+        ),
+        (
+            "limiter-erreur",
+            show(&site, &known, &shorten(lang, "2027-09-01", Some(EndError::Later))),
+        ),
         ("retrait", show(&site, &known, &withdraw(lang))),
         (
             "autorisation-retrait",

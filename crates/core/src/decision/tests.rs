@@ -325,6 +325,12 @@ fn a_request_names_the_offending_field() {
         ),
         (
             "\"kind\":\"once\"",
+            "\"kind\":\"standing\",\"max_count\":12,\"min_interval_s\":2419200,\"until_us\":1",
+            Reason::InvalidRequest,
+            "mode.until_us",
+        ),
+        (
+            "\"kind\":\"once\"",
             "\"kind\":\"standing\",\"max_count\":12,\"min_interval_s\":1",
             Reason::InvalidRequest,
             "mode.min_interval_s",

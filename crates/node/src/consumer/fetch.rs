@@ -428,7 +428,7 @@ fn may_serve(element: &Element, request_id: Option<&ExchangeId>, now: Micros) ->
             return Err(Error::Over(state));
         }
     }
-    match element.grant.ends_at > now {
+    match element.details.mode.ends_at(element.grant.ends_at) > now {
         true => Ok(()),
         false => Err(Error::Expired),
     }

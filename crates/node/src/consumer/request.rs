@@ -257,6 +257,7 @@ impl Inner {
                 },
                 max_count: standing.map(|s| s.max_count),
                 min_interval_s: standing.map(|s| s.min_interval_s),
+                until: None,
             },
             usage: Use::Store,
             data_life_days: demarche.data_life_days,
@@ -378,10 +379,19 @@ pub(super) fn granted(
                 .all(|unit| asked.units.iter().any(|known| known.unit == unit.unit));
             let same = AuthorizationDetails {
                 units: asked.units.clone(),
+                mode: Mode {
+                    until: asked.mode.until,
+                    ..element.mode
+                },
                 gh: None,
                 ..element.clone()
             };
-            units && same == *asked
+            let longer = match (element.mode.until, asked.mode.until) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(end), Some(known)) => end > known,
+            };
+            units && same == *asked && !longer
         });
         if !within || !handles.insert(handle) {
             return Err(Error::AuthorityAnswer("more than was asked for"));
@@ -441,6 +451,29 @@ mod tests {
             )
             .is_err()
         );
+
+        let standing = |until: &str| {
+            let mode = format!(r#""standing","max_count":2,"min_interval_s":1{until}"#);
+            element(&[("\"once\"", &mode)], None)
+        };
+        let shorter = |until| AuthorizationDetails {
+            gh: Some(Handle::from_bytes([1; 16])),
+            ..standing(until)
+        };
+        let [endless, ten] = ["", r#","until_us":10"#];
+        for (given, of, within) in [
+            (ten, endless, true),
+            (r#","until_us":9"#, ten, true),
+            (ten, ten, true),
+            (r#","until_us":11"#, ten, false),
+            (endless, ten, false),
+        ] {
+            assert_eq!(
+                granted(&[shorter(given)], &[standing(of)]).is_ok(),
+                within,
+                "{given}"
+            );
+        }
 
         let fewer = element(&[(r#",{"unit":"adresse","need":"optional"}"#, "")], Some(1));
         assert_eq!(

@@ -336,6 +336,7 @@ async fn a_standing_handle_keeps_its_interval() {
         kind: ModeKind::Standing,
         max_count: Some(12),
         min_interval_s: Some(60),
+        until: None,
     };
     caller.fetch(world.request(&grant)).await.expect("first use");
     let (reason, status) = caller.refused(world.request(&grant)).await;

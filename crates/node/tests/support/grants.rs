@@ -63,6 +63,7 @@ impl World {
                 kind: ModeKind::Once,
                 max_count: None,
                 min_interval_s: None,
+                until: None,
             },
             usage: Use::Store,
             data_life_days: 365,

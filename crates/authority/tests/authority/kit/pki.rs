@@ -67,7 +67,7 @@ impl Ca {
         let mut params = CertificateParams::default();
         let at = |ms: i64| date(SystemClock.now().plus_ms(ms));
         params.not_before = at(-DAY_MS);
-        params.not_after = at(DAY_MS);
+        params.not_after = at(3 * DAY_MS);
         params.distinguished_name.push(DnType::CommonName, "leaf");
         params.is_ca = IsCa::ExplicitNoCa;
         params.extended_key_usages = vec![
@@ -85,7 +85,7 @@ impl Ca {
     pub(super) fn crl(&self) -> String {
         let params = CertificateRevocationListParams {
             this_update: date(SystemClock.now().plus_ms(-1_000)),
-            next_update: date(SystemClock.now().plus_ms(DAY_MS)),
+            next_update: date(SystemClock.now().plus_ms(3 * DAY_MS)),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: Vec::new(),
