@@ -17,10 +17,11 @@ use unefois_mesh::{Peer, PeerId};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_server;
 use unefois_proto::{InvalidMessage, handles};
-use unefois_store::entry::entry_range;
+use unefois_store::entry::{entry_at_or_after, entry_range};
 use unefois_store::head::origins;
 use unefois_store::index::{Index, index_lookup};
-use unefois_store::peer::{peer_heads_of, peer_receipt_exists};
+use unefois_store::peer::peer_heads_of;
+use unefois_store::search::peer_receipts_of;
 use unefois_store::witness::witness_heads_of;
 use unefois_tlog::Hash;
 
@@ -113,18 +114,27 @@ impl LedgerService {
                 let of_handle = index_lookup(db, Index::Handle, view.log, &key, view.tree.size()).await?;
                 places.extend(of_handle.into_iter().map(|index| (index, *handle)));
             }
-            for (index, handle) in places {
-                let rows = entry_range(db, view.log, index, index + 1).await?;
-                let (_, bytes) = rows
-                    .into_iter()
-                    .next()
-                    .ok_or(Error::Corrupt("an entry is missing"))?;
-                let entry = Entry::decode(&bytes).map_err(|_| Error::Corrupt("an entry does not decode"))?;
-                if entry.at >= since {
+            // Instants never decrease in a log: what is told is the first of what comes then.
+            let begin = entry_at_or_after(db, view.log, since).await?;
+            let places: Vec<(u64, Handle)> = places
+                .split_off(&begin)
+                .into_iter()
+                .take(MAX_HISTORY + 1)
+                .collect();
+            // Refused calls follow each other: one reading for as many as stand together.
+            for run in places.chunk_by(|(left, _), (right, _)| left + 1 == *right) {
+                let [(start, _), ..] = run else { continue };
+                let rows = entry_range(db, view.log, *start, start + run.len() as u64).await?;
+                if rows.len() != run.len() {
+                    return Err(Error::Corrupt("an entry is missing"));
+                }
+                for ((index, bytes), (_, handle)) in rows.into_iter().zip(run) {
+                    let entry =
+                        Entry::decode(&bytes).map_err(|_| Error::Corrupt("an entry does not decode"))?;
                     found.push(Found {
                         view: view.clone(),
                         index,
-                        handle,
+                        handle: *handle,
                         entry,
                         bytes,
                     });
@@ -137,26 +147,25 @@ impl LedgerService {
         Ok(found)
     }
 
-    /// Proves one entry found.
-    async fn proved(&self, found: Found) -> Result<pb::ProvedEntry, Error> {
+    /// Proves entries found.
+    async fn proved(&self, found: Vec<Found>) -> Result<Vec<pb::ProvedEntry>, Error> {
         let db = match self.logs.first() {
             Some(log) => &log.inner().db,
-            None => return Err(Error::OutOfRange),
+            None => return Ok(Vec::new()),
         };
-        let acknowledged = match found.entry.requester {
-            Some(requester) => {
-                let peer = requester.siret().to_string();
-                peer_receipt_exists(db, &peer, &Hash::of_leaf(&found.bytes)).await?
-            }
-            None => false,
-        };
-        Ok(pb::ProvedEntry {
-            origin: found.view.origin.to_string(),
-            proof: found.view.proof(db, found.index).await?.to_string(),
-            entry: found.bytes,
-            handle: found.handle.as_bytes().to_vec(),
-            acknowledged,
-        })
+        let releases: Vec<(Sha256, String)> = found.iter().filter_map(Found::release).collect();
+        let received = peer_receipts_of(db, &releases).await?;
+        let mut entries = Vec::with_capacity(found.len());
+        for one in found {
+            entries.push(pb::ProvedEntry {
+                origin: one.view.origin.to_string(),
+                proof: one.view.proof(db, one.index).await?.to_string(),
+                acknowledged: one.release().is_some_and(|release| received.contains(&release)),
+                entry: one.bytes,
+                handle: one.handle.as_bytes().to_vec(),
+            });
+        }
+        Ok(entries)
     }
 }
 
@@ -167,6 +176,15 @@ struct Found {
     handle: Handle,
     entry: Entry,
     bytes: Vec<u8>,
+}
+
+impl Found {
+    /// What its consumer may have confirmed: the leaf, and the consumer's SIRET.
+    fn release(&self) -> Option<(Sha256, String)> {
+        let requester = self.entry.requester?;
+        let leaf = Sha256::from_bytes(*Hash::of_leaf(&self.bytes).as_bytes());
+        Some((leaf, requester.siret().to_string()))
+    }
 }
 
 #[tonic::async_trait]
@@ -267,10 +285,7 @@ impl ledger_service_server::LedgerService for LedgerService {
         let mut found = found.map_err(|e| refusal("handles", &e))?;
         let truncated = found.len() > MAX_HISTORY;
         found.truncate(MAX_HISTORY);
-        let mut entries = Vec::with_capacity(found.len());
-        for entry in found {
-            entries.push(self.proved(entry).await.map_err(|e| refusal("handles", &e))?);
-        }
+        let entries = self.proved(found).await.map_err(|e| refusal("handles", &e))?;
         Ok(Response::new(pb::HistoryResponse { entries, truncated }))
     }
 
