@@ -134,11 +134,11 @@ impl Report {
                 .extend(taken.and_then(|taken| taken.went_on_us));
             takeovers.cut += usize::from(taken.is_some_and(|taken| taken.cut));
             takeovers.early += usize::from(taken.is_some_and(|taken| !taken.clean));
-            let gaps = match spell.fault {
-                Fault::AuthorityKilled => &mut self.gaps[0],
-                Fault::StandbyAfterKill => &mut self.gaps[1],
-                Fault::StandbyAfterStop if taken.is_some_and(|taken| taken.clean) => &mut self.gaps[2],
-                _ => continue,
+            let gaps = match taken {
+                None if spell.fault == Fault::AuthorityKilled => &mut self.gaps[0],
+                Some(taken) if taken.clean && taken.killed => &mut self.gaps[1],
+                Some(taken) if taken.clean => &mut self.gaps[2],
+                None | Some(_) => continue,
             };
             let first = |row: &[(Micros, Micros)]| {
                 let since = row.iter().filter(|(began, at)| *began > spell.from && *at < next);

@@ -18,7 +18,7 @@ use super::trial::Scene;
 /// Within this of when the second process waits, the first one fails.
 const SOON: Duration = Duration::from_millis(300);
 /// When one that was stopped goes on just before or after another has its epoch.
-const ABOUT: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1_600));
+const ABOUT: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(2_200));
 /// For how long one that goes on must serve until nobody is about to supersede it.
 const UNDISPUTED_MS: i64 = 3_000;
 /// How long the other may serve before it goes on.
@@ -33,6 +33,8 @@ pub(crate) struct Takeover {
     pub(crate) from: Micros,
     /// Whether the one before went on only once the other served, or never: until then, nobody answered.
     pub(crate) clean: bool,
+    /// Whether it was killed in the end.
+    pub(crate) killed: bool,
     /// Whether the producer was cut off meanwhile.
     pub(crate) cut: bool,
     /// Calls that the one before was asked once it was superseded, and those that it allowed.
@@ -62,6 +64,7 @@ pub(crate) async fn take_over(
     let mut taken = Takeover {
         from: SystemClock.now(),
         clean: true,
+        killed: !stopped,
         cut: false,
         asked: 0,
         allowed: 0,
@@ -77,7 +80,7 @@ pub(crate) async fn take_over(
         stage.authorities[before].running()?.signal(Signal::CONT)?;
         taken.clean = false;
         if !supersedes(stage, before, next).await? {
-            (taken.from, taken.clean) = (SystemClock.now(), true);
+            (taken.from, taken.clean, taken.killed) = (SystemClock.now(), true, true);
             stage.authorities[before].kill()?;
             stage.authorities[next].running()?.ready().await?;
             stage.move_to(next, true);
