@@ -166,7 +166,11 @@ async fn a_consumer_is_told_of_its_own_handles_alone(database: TestDatabase) {
     );
     assert!(!detail.body.contains("/arreter"), "{}", detail.body);
     let list = own.get("/autorisations").await;
-    assert!(list.body.contains("Rendue. Retrait "), "{}", list.body);
+    assert!(
+        list.body.contains("Rendue par l’administration. Retrait "),
+        "{}",
+        list.body
+    );
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
         (
