@@ -355,33 +355,38 @@ async fn a_standing_handle_keeps_its_interval() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawn_client_certificate_or_key_stops_tokens_minted_before() {
+async fn i3_a_withdrawn_client_or_certificate_stops_tokens_minted_before_and_a_key_all_of_its_tokens() {
     let world = world().await;
     let database = TestDatabase::sqlite();
     let node = world.node(database.url()).await;
     let caller = world.caller(&node, &world.consumer);
+    let minted_at = |view| {
+        world
+            .grant("EXEMPLE", &["montant"])
+            .with(|claims| claims.rvk = view)
+    };
     for withdrawal in [
         Withdrawal::Client(consumer_id()),
         Withdrawal::ClientCert(crate::world::x5t(&caller.cert)),
-        Withdrawal::SigningKey(world.token_key.thumbprint().to_string()),
         Withdrawal::AllBefore,
     ] {
-        let view = world.authority.0.view();
-        let before = world
-            .grant("EXEMPLE", &["montant"])
-            .with(|claims| claims.rvk = view);
+        let before = minted_at(world.authority.0.view());
         let place = world.authority.0.withdraw_everywhere(withdrawal).await;
         assert_eq!(
             caller.refused(world.request(&before)).await.0,
             Reason::GrantRevoked
         );
-        let after = world
-            .grant("EXEMPLE", &["montant"])
-            .with(|claims| claims.rvk = place);
         caller
-            .fetch(world.request(&after))
+            .fetch(world.request(&minted_at(place)))
             .await
             .expect("minted after the withdrawal");
+    }
+    let before = world.authority.0.view();
+    let key = Withdrawal::SigningKey(world.token_key.thumbprint().to_string());
+    let place = world.authority.0.withdraw_everywhere(key).await;
+    for view in [before, place] {
+        let refused = caller.refused(world.request(&minted_at(view))).await;
+        assert_eq!(refused.0, Reason::GrantRevoked, "whoever stole it writes the rvk");
     }
     node.stop().await;
 }
