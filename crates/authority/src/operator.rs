@@ -158,7 +158,7 @@ pub(crate) async fn end_recovery(
     authority
         .ordered(&authority.published.edition(), None, &ended)
         .await?;
-    let record = authority.revocation.begin_anew(next).await?;
+    let record = authority.revocation.begin_anew(&mark.cause, next).await?;
     let recorded = Recorded {
         epoch: record.place.epoch,
         seq: record.place.seq,

@@ -229,6 +229,9 @@ impl Revocation {
             return Ok(false);
         };
         self.longest_ms.store(longest, Ordering::Release);
+        self.state()
+            .log
+            .prune(self.clock.boottime(), |kid| self.in_force.lists(kid));
         if seq < told {
             self.went_back().await;
             return Err(Error::Superseded);

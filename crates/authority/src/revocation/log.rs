@@ -51,10 +51,16 @@ impl Log {
     }
 
     /// Drops what was taken up more than [`KEPT_MS`] before `now`, up to the first record that may still kill: that of a
-    /// signing key which the directory `lists`.
+    /// signing key which the directory `lists`, or did within that time.
     pub(super) fn prune(&mut self, now: Boot, lists: impl Fn(&str) -> bool) {
         let before = now.plus_ms(-KEPT_MS);
         self.drop_while(|(record, taken)| *taken < before && !holds(record, &lists));
+        if let Some((oldest, taken)) = self.records.front_mut()
+            && *taken < before
+            && holds(oldest, &lists)
+        {
+            *taken = now;
+        }
     }
 
     /// As [`Self::prune`] at a start, by what the records tell of their age.
@@ -72,6 +78,19 @@ impl Log {
         while let Some((oldest, _)) = self.records.pop_front_if(|kept| dropped(kept)) {
             self.from = self.from.after(&oldest);
         }
+    }
+
+    /// Whether this log was once at `head`, as far as it is kept.
+    pub(super) fn passes(&self, head: &Head) -> bool {
+        let mut at = self.from;
+        let mut records = self.records.iter();
+        while at.seq < head.seq {
+            let Some((record, _)) = records.next() else {
+                return false;
+            };
+            at = at.after(record);
+        }
+        (at.seq, at.chain) == (head.seq, head.chain)
     }
 
     /// Whether these are the last records.
@@ -200,6 +219,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_knows_where_it_was() {
+        let log = log(&[9, 8]);
+        let first = Head::empty().after(&record(1, 9));
+        assert!(log.passes(&Head::empty()) && log.passes(&first) && log.passes(&log.head));
+        let other = Head::empty().after(&record(1, 8));
+        let later = log.head.after(&record(3, 7));
+        assert!(!log.passes(&other) && !log.passes(&later));
+    }
+
+    #[test]
     fn i3_a_wall_clock_that_jumps_ahead_drops_nothing_that_may_still_kill() {
         let mut log = log(&[60_000, 30_000]);
         // A start whose clock is a day ahead.
@@ -246,7 +275,9 @@ mod tests {
         let late = OPEN.plus_ms(100 * KEPT_MS);
         log.prune(late, |kid| kid == "stolen");
         assert_eq!(numbers(&log), [2, 3]);
-        log.prune(late, |_| false);
+        log.prune(late.plus_ms(KEPT_MS), |_| false);
+        assert_eq!(numbers(&log), [2, 3], "a reader may have the directory of before");
+        log.prune(late.plus_ms(KEPT_MS + 1), |_| false);
         assert!(numbers(&log).is_empty());
     }
 

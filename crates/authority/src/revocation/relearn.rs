@@ -39,8 +39,9 @@ pub(super) struct Lost {
     records: Vec<Record>,
     /// The highest epoch that was seen.
     epoch: u64,
-    /// A message leads beyond this database and does not follow what is known: older ones are held by nobody here.
-    hole: bool,
+    /// Where a message leads that goes beyond this database and does not follow what is known, the furthest: older ones are
+    /// held by nobody here.
+    hole: Option<Head>,
 }
 
 impl Lost {
@@ -50,7 +51,7 @@ impl Lost {
             reached: from,
             records: Vec::new(),
             epoch: from.epoch,
-            hole: false,
+            hole: None,
         }
     }
 
@@ -67,14 +68,23 @@ impl Lost {
                     .fold(self.reached, |head, record| head.after(record));
                 self.records.extend(records);
             }
-            Err(_) => self.hole |= message.head.seq > self.from.seq,
+            Err(_) if message.head.seq > self.hole.map_or(self.from.seq, |hole| hole.seq) => {
+                self.hole = Some(message.head);
+            }
+            Err(_) => {}
         }
         self.epoch = self.epoch.max(message.head.epoch);
         true
     }
 
     const fn is_proved(&self) -> bool {
-        self.epoch > self.from.epoch || !self.records.is_empty() || self.hole
+        self.epoch > self.from.epoch || !self.records.is_empty() || self.hole.is_some()
+    }
+
+    /// Whether it is proved still where the log has gone on since it was asked.
+    fn is_beyond(&self, log: &Log) -> bool {
+        let known = |head: &Head| log.passes(head);
+        self.epoch > self.from.epoch || !known(&self.reached) || self.hole.is_some_and(|hole| !known(&hole))
     }
 
     /// Whether there is anything to write.
@@ -87,10 +97,8 @@ impl Reader {
     /// Asks a node that claims a later place to prove it, and takes up what it proves.
     pub(super) async fn relearn(&self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
         let lost = self.lost(asked).await?;
-        if lost.is_proved() {
-            let service = &self.service;
-            service.revocation.take_up(lost, &service.shutdown).await;
-        }
+        let service = &self.service;
+        service.revocation.take_up(lost, &service.shutdown).await;
         Err(stale())
     }
 
@@ -142,9 +150,17 @@ fn key(edition: &Edition, kid: &str) -> Option<VerifyingKey> {
 }
 
 impl Revocation {
-    /// Stops, and writes what was lost; the write goes on though the node has left, until it is done or `shutdown`.
+    /// Stops, and writes what was lost, where that is proved; the write goes on though the node has left, until it is done or
+    /// `shutdown`.
     pub(super) async fn take_up(self: &Arc<Self>, lost: Lost, shutdown: &CancellationToken) {
-        self.stop(LOST);
+        {
+            // What was announced meanwhile, and shown back, is not lost.
+            let state = self.state();
+            if !lost.is_proved() || !lost.is_beyond(&state.log) {
+                return;
+            }
+            self.stop(LOST);
+        }
         let (revocation, shutdown) = (Arc::clone(self), shutdown.clone());
         let written = self.tasks.spawn(async move {
             let mut every = tokio::time::interval(AGAIN);
@@ -170,18 +186,25 @@ impl Revocation {
 
     async fn append(&self, lost: &Lost) -> Result<(), Error> {
         let _one = self.writer.lock().await;
-        let (now, from) = (self.clock.now(), lost.from);
+        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        if !store::relearn(&mut tx, self.epoch, &from, &lost.records, lost.epoch).await? {
+        let (head, _) = store::log(&mut tx, lost.from.seq, lost.from.seq).await?;
+        // A record that was written meanwhile is another history: what was shown cannot follow it.
+        let records = match head == lost.from {
+            true => &lost.records[..],
+            false => &[],
+        };
+        if !store::relearn(&mut tx, self.epoch, &head, records, lost.epoch).await? {
             return Err(Error::Superseded);
         }
         if self.restored.is_none() {
-            let cause = format!("shown beyond {}/{} at {}", from.epoch, from.seq, now.get());
+            let cause = format!("shown beyond {}/{} at {}", head.epoch, head.seq, now.get());
             mark(&mut tx, &cause, now).await?;
         }
         tx.commit().await?;
         tracing::warn!(
-            records = lost.records.len(),
+            records = records.len(),
+            shown = lost.records.len(),
             seq = lost.reached.seq,
             epoch = lost.epoch,
             "withdrawals that this database had lost are in it again"

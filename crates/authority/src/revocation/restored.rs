@@ -86,8 +86,8 @@ impl Restored {
         }
     }
 
-    /// Takes what a log tells; whether that is new.
-    fn note(&self, log: &LogName, told: Told, place: RevocationView, ours: RevocationView) -> bool {
+    /// Takes what a log tells.
+    fn note(&self, log: LogName, told: Told, place: RevocationView, ours: RevocationView) {
         let mut heard = self.heard();
         if place.epoch.saturating_sub(ours.epoch) <= PLAUSIBLE
             && place.seq.saturating_sub(ours.seq) <= PLAUSIBLE
@@ -95,11 +95,10 @@ impl Restored {
             heard.epoch = heard.epoch.max(place.epoch);
             heard.seq = heard.seq.max(place.seq);
         }
-        // One each for the participants and logs that the directory lists, so it is bounded. A place that was known once, and lost with the
-        // process that knew it, is known to be lost.
-        match heard.told.get(log) {
-            Some(Told::Later(_)) if told == Told::Held => false,
-            _ => heard.told.insert(log.clone(), told) != Some(told),
+        // One each for the participants and logs that the directory lists, so it is bounded. A place that was known once, and
+        // lost with the process that knew it, is known to be lost.
+        if told != Told::Held || !heard.told.contains_key(&log) {
+            heard.told.insert(log, told);
         }
     }
 
@@ -267,10 +266,10 @@ impl Revocation {
 
     /// Goes on though withdrawals may be lost for good: every token and refresh token from before ends. A new start does
     /// the rest.
-    pub(crate) async fn begin_anew(&self, next: RevocationView) -> Result<Record, Error> {
+    pub(crate) async fn begin_anew(&self, cause: &str, next: RevocationView) -> Result<Record, Error> {
         let _one = self.writer.lock().await;
         let mut tx = self.db.begin().await?;
-        let begun = store::begin_anew(&mut tx, self.epoch, next, self.clock.now()).await?;
+        let begun = store::begin_anew(&mut tx, self.epoch, cause, next, self.clock.now()).await?;
         let Some(record) = begun else {
             return Err(Error::Superseded);
         };
@@ -349,7 +348,7 @@ impl Reader {
             // A consumer was told of its own alone, unsigned: it can show nothing, and is not waited for.
             if later {
                 let reader = (self.participant, String::new());
-                restored.note(&reader, Told::Later(theirs), theirs, ours);
+                restored.note(reader, Told::Later(theirs), theirs, ours);
                 revocation.doubted(self.participant, theirs);
             }
             return Err(stale());
@@ -363,11 +362,12 @@ impl Reader {
             true => Told::Held,
             false => Told::Later(theirs),
         };
-        let news = restored.note(&log, told, theirs, ours);
+        restored.note(log, told, theirs, ours);
         if !held {
             revocation.doubted(self.participant, theirs);
         }
-        if later && news {
+        // Each watch once: one that broke off before it had shown anything is opened again.
+        if later {
             let lost = self.lost(asked).await?;
             if lost.teaches() {
                 revocation.take_up(lost, &self.service.shutdown).await;

@@ -169,9 +169,9 @@ impl Reader {
                     return self.tells(restored, open, asked).await;
                 }
                 if self.is_later(&open) {
-                    return match open.origin.is_empty() {
-                        true => Err(stale()),
-                        false => self.relearn(asked).await,
+                    return match self.open(open)? {
+                        None => Err(stale()),
+                        Some(_) => self.relearn(asked).await,
                     };
                 }
                 let after = open.position.as_ref().map_or(0, |position| position.seq);

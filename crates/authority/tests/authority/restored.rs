@@ -22,6 +22,7 @@ both_databases![
     i3_what_no_withdrawal_key_signed_or_does_not_chain_teaches_nothing,
     i3_a_hole_before_what_is_proved_waits_for_who_can_fill_it,
     i3_a_showing_that_ends_badly_still_counts,
+    i3_what_was_announced_meanwhile_is_not_lost,
     i3_a_marked_database_gives_and_records_nothing_until_its_producers_have_told,
     i3_a_marked_database_has_in_force_all_that_it_had_lost_before_it_goes_on,
     i3_a_marked_database_whose_loss_nobody_can_show_waits_for_its_operator,
@@ -365,6 +366,54 @@ async fn i3_a_hole_before_what_is_proved_waits_for_who_can_fill_it(database: Tes
     world.kit.stop().await;
 }
 
+/// Whoever claims a later place and then shows what everybody was told since has proved nothing.
+async fn i3_what_was_announced_meanwhile_is_not_lost(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    let stop = format!(
+        "/autorisations/{}/arreter",
+        answer.json["grant_id"].as_str().unwrap()
+    );
+    let mut watch = Watch::open(&kit, open()).await;
+    assert!(matches!(watch.next().await, Ok(Tell::Snapshot(_))));
+    let later = Position {
+        epoch: 1,
+        seq: 1,
+        chain: vec![1; 32],
+    };
+    let unlisted = Open {
+        position: Some(later.clone()),
+        origin: "ailleurs.example/1".to_owned(),
+        ..open()
+    };
+    let told = Watch::open(&kit, unlisted).await.next().await;
+    assert_eq!(status::reason_of(&told.unwrap_err()), Some(Reason::NotEntitled));
+    let claim = Open {
+        position: Some(later),
+        ..open()
+    };
+    let mut liar = Watch::open(&kit, claim).await;
+    assert!(matches!(liar.next().await, Ok(Tell::Wanted(_))));
+
+    let question = browser.get(&stop).await;
+    let done = browser.post(&stop, &format!("csrf={}", question.csrf())).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    let Ok(Tell::Batch(signed)) = watch.next().await else {
+        panic!("the withdrawal is announced");
+    };
+    for jws in [signed.jws, String::new()] {
+        let held = Ask::Held(Signed { jws });
+        liar.ask.send(message(held)).await.unwrap();
+    }
+    let told = liar.next().await.expect_err("it is told nothing");
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    assert_eq!(watch.pong(7).await.nonce, 7, "nobody else is stopped");
+    assert!(kit.running.readiness()().is_ok());
+    kit.stop().await;
+}
+
 /// A node that is cut off, or whose next message nobody signed, has proved what it showed before.
 async fn i3_a_showing_that_ends_badly_still_counts(database: TestDatabase) {
     let world = Restored::new(database).await;
@@ -430,7 +479,7 @@ async fn i3_a_marked_database_has_in_force_all_that_it_had_lost_before_it_goes_o
     world.says("cannot be shown").await;
     world.assert_held().await;
 
-    world.kit = world.kit.restart(|_, _| {}).await;
+    // It is asked again each time that it comes.
     let told = world.show(&world.held).await;
     assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
     let world = world.next().await;

@@ -529,9 +529,11 @@ async fn i3_what_begins_anew_is_above_all_and_ends_all_that_was_given(database: 
     };
     assert_eq!(refresh().await, Some(grant));
 
+    let cause = format!("restored {}", at(2).get());
     let anew = async |epoch, next| {
         let mut tx = db.begin().await.unwrap();
-        let record = restored::begin_anew(&mut tx, epoch, next, at(3)).await.unwrap();
+        let record = restored::begin_anew(&mut tx, epoch, &cause, next, at(3)).await;
+        let record = record.unwrap();
         tx.commit().await.unwrap();
         record
     };

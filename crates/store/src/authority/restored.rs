@@ -87,10 +87,12 @@ async fn end(tx: &mut Tx, at: Micros) -> Result<(), Error> {
 /// withdrawn. Codes and refresh tokens go, since nobody knows which of their grants was withdrawn. The caller stops, as
 /// after [`lift`].
 ///
-/// The first record; `None` if this process does not hold the epoch, and then the caller rolls back.
+/// The first record; `None` if this process does not hold the epoch, or the mark of `cause` does not stand any more, and then
+/// the caller rolls back.
 pub async fn begin_anew(
     tx: &mut Tx,
     epoch: u64,
+    cause: &str,
     next: RevocationView,
     at: Micros,
 ) -> Result<Option<Record>, Error> {
@@ -109,6 +111,9 @@ pub async fn begin_anew(
     let Some(chain) = chain else {
         return Ok(None);
     };
+    if standing(tx).await?.is_none_or(|mark| mark.cause != cause) {
+        return Ok(None);
+    }
     on!(tx, c => sqlx::query(GAP).bind(seq).bind(later).bind(&chain).execute(c).await?.rows_affected());
     for sql in [CODES, REFRESH] {
         on!(tx, c => sqlx::query(sql).execute(c).await?.rows_affected());
