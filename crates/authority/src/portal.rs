@@ -35,8 +35,8 @@ pub use demande::{
 pub use effect::{Act, EffectProof, Progress, SourceProof, Stage, Words};
 pub use failure::{ErrorPage, Failure, SessionExpired};
 pub use grants::{
-    EndError, Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Narrow, NarrowEnd, NarrowPart,
-    NarrowUnit, Withdraw, Withdrawn,
+    EndError, Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Missed, Narrow, NarrowEnd,
+    NarrowPart, NarrowUnit, Withdraw, Withdrawn,
 };
 pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};
 pub use home::{Home, LoggedOut, Login, LoginError, Provider};

@@ -126,13 +126,14 @@ impl Authority {
     }
 
     /// Puts narrower elements in the places of others, all at once: their handles are withdrawn, and the asker gets those
-    /// that follow at its next refresh. An element that has ended meanwhile stays as it is.
-    pub(crate) async fn narrow(&self, id: &GrantId, narrowings: Vec<Narrowing>) -> Result<(), Error> {
+    /// that follow at its next refresh. How many: an element that has ended meanwhile stays as it is.
+    pub(crate) async fn narrow(&self, id: &GrantId, narrowings: Vec<Narrowing>) -> Result<usize, Error> {
         if narrowings.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let fresh = self.revocation.narrow(narrowings, self.clock.now()).await?;
-        self.log_withdrawals(id, &fresh).await
+        self.log_withdrawals(id, &fresh).await?;
+        Ok(fresh.len())
     }
 
     /// What becomes of an element without those of its optional units that are not `kept`, and of a standing one that ends

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use unefois_core::authorization::{ModeKind, Need, UnitRequest};
 use unefois_core::{AuthorizationDetails, Micros};
 use unefois_store::authority::grant::{Element, GrantRow};
+use unefois_store::authority::narrow::Narrowing;
 
 use super::grants::address;
 use super::words;
@@ -14,7 +15,7 @@ use crate::Error;
 use crate::form::Form;
 use crate::oauth::{details_of, end_of, stands};
 use crate::pages::{self, Reader};
-use crate::portal::{self, EndError, NarrowEnd, NarrowPart, NarrowUnit, paris};
+use crate::portal::{self, EndError, Missed, NarrowEnd, NarrowPart, NarrowUnit, paris};
 use crate::published::Edition;
 use crate::service::Authority;
 
@@ -29,24 +30,12 @@ pub(crate) async fn ask(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
-    let now = authority.clock.now();
-    let in_force = in_force(&row, now)?;
-    if !may_be_less(&row, &in_force, now) {
-        return Ok(pages::see_other(&address(&row)));
-    }
-    let end = end(&row, &in_force, now).map(|end| NarrowEnd {
-        now,
-        end,
-        value: paris::iso_day(end),
-        error: None,
-    });
-    let page = page(&authority, &reader, &row, &in_force, end, &|_| true)?;
-    pages::show(&authority, &reader, &page).await
+    form(&authority, &reader, &id, None).await
 }
 
 /// `POST /autorisations/{id}/limiter`: leaves out what was unticked, and ends the rest with the day chosen: all of it or
-/// nothing. A part that the form did not show stays as it is: another tab may have narrowed it meanwhile.
+/// nothing. Another tab may have narrowed a part meanwhile: whoever asked for more than that is told, and shown the form
+/// as it is now, since nobody may believe in a limit that is not set.
 pub(crate) async fn narrow(
     State(authority): Shared,
     Path(id): Path<String>,
@@ -64,6 +53,9 @@ pub(crate) async fn narrow(
         None => None,
         Some((end, value)) => match last_second(&value, now, end) {
             Ok(until) => Some(until),
+            Err(_) if in_force.iter().any(|(n, ..)| !posted.has(&shown(*n))) => {
+                return form(&authority, &reader, &id, Some(Missed::All)).await;
+            }
             Err(error) => {
                 let end = NarrowEnd {
                     now,
@@ -77,15 +69,82 @@ pub(crate) async fn narrow(
             }
         },
     };
-    let mut narrowings = Vec::new();
-    for (n, element, _) in in_force {
-        if posted.has(&shown(n)) {
-            let kept = |unit: &_| posted.has(&words::field(n, unit));
-            narrowings.extend(authority.narrowing(&row.grant, element, kept, until)?);
+    let Some(narrowings) = narrowings_of(&authority, &row, &in_force, &posted, until)? else {
+        return form(&authority, &reader, &id, Some(Missed::All)).await;
+    };
+    let asked = narrowings.len();
+    let done = authority.narrow(&row.grant.id, narrowings).await?;
+    if done < asked {
+        // Others came first since the grant was read; what they did may be all that was asked for.
+        let row = authority.my_grant(&reader, &id).await?;
+        let in_force = self::in_force(&row, authority.clock.now())?;
+        let left = narrowings_of(&authority, &row, &in_force, &posted, until)?;
+        if left.is_none_or(|left| !left.is_empty()) {
+            let missed = if done == 0 { Missed::All } else { Missed::Some };
+            return form(&authority, &reader, &id, Some(missed)).await;
         }
     }
-    authority.narrow(&row.grant.id, narrowings).await?;
     Ok(pages::see_other(&address(&row)))
+}
+
+/// The form as the grant is now; the grant itself where nothing can be less.
+async fn form(
+    authority: &Arc<Authority>,
+    reader: &Reader,
+    id: &str,
+    missed: Option<Missed>,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(reader, id).await?;
+    let now = authority.clock.now();
+    let in_force = in_force(&row, now)?;
+    if !may_be_less(&row, &in_force, now) {
+        return Ok(pages::see_other(&address(&row)));
+    }
+    let end = end(&row, &in_force, now).map(|end| NarrowEnd {
+        now,
+        end,
+        value: paris::iso_day(end),
+        error: None,
+    });
+    let page = portal::Narrow {
+        missed,
+        ..page(authority, reader, &row, &in_force, end, &|_| true)?
+    };
+    pages::show(authority, reader, &page).await
+}
+
+/// What the posted form asks for; `None` where some of it concerns a part that the form did not show.
+fn narrowings_of(
+    authority: &Authority,
+    row: &GrantRow,
+    in_force: &[InForce<'_>],
+    posted: &Form,
+    until: Option<Micros>,
+) -> Result<Option<Vec<Narrowing>>, Error> {
+    let mut narrowings = Vec::new();
+    for (n, element, _) in in_force {
+        let Some(place) = place_shown(row, *n, posted) else {
+            return Ok(None);
+        };
+        let kept = |unit: &_| posted.has(&words::field(place, unit));
+        let narrowing = authority.narrowing(&row.grant, element, kept, until)?;
+        if narrowing.is_some() && place != *n {
+            return Ok(None);
+        }
+        narrowings.extend(narrowing);
+    }
+    Ok(Some(narrowings))
+}
+
+/// The place at which the form showed an element, or the one that it follows.
+fn place_shown(row: &GrantRow, place: usize, posted: &Form) -> Option<usize> {
+    let mut place = place;
+    while !posted.has(&shown(place)) {
+        let handle = row.elements.get(place)?.handle;
+        let before = row.elements.get(..place)?;
+        place = (before.iter()).position(|element| element.followed_by == Some(handle))?;
+    }
+    Some(place)
 }
 
 fn page(
@@ -108,6 +167,7 @@ fn page(
             .map(|(n, _, details)| part(&edition, reader, *n, details, ticked))
             .collect(),
         end,
+        missed: None,
     })
 }
 

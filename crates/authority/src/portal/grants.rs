@@ -167,6 +167,17 @@ pub struct Narrow {
     pub parts: Vec<NarrowPart>,
     /// The end; `None` where it cannot be earlier.
     pub end: Option<NarrowEnd>,
+    /// What was not done of the choice posted, because the grant had changed since the form was shown.
+    pub missed: Option<Missed>,
+}
+
+/// How much of a choice was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing was done.
+    All,
+    /// Some parts were limited, others not.
+    Some,
 }
 
 /// The end of a grant, which may be earlier.

@@ -11,6 +11,7 @@ use crate::database::TestDatabase;
 use crate::kit::{Answer, Kit, form, set};
 
 both_databases![
+    a_limit_that_another_tab_came_before_is_told_and_not_dropped,
     parts_are_limited_together_though_nothing_can_be_logged,
     a_person_brings_the_end_of_a_grant_forward,
     a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows
@@ -18,6 +19,7 @@ both_databases![
 
 const DAY_MS: i64 = 86_400_000;
 const TEN_MINUTES_MS: i64 = 600_000;
+const CHANGED: &str = "Cette autorisation a changé entre-temps";
 
 fn handle(answer: &Answer) -> String {
     answer.json["authorization_details"][0]["gh"]
@@ -53,6 +55,64 @@ async fn post(browser: &mut Browser, address: &str, csrf: &str, fields: &str) ->
         .post(address, &format!("csrf={csrf}{fields}"))
         .await
         .status
+}
+
+async fn a_limit_that_another_tab_came_before_is_told_and_not_dropped(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.parameters();
+    let mut standing = kit.element();
+    standing["mode"] = json!({"kind": "standing", "max_count": 12, "min_interval_s": 2_419_200});
+    let details = json!([standing]).to_string();
+    set(&mut parameters, "authorization_details", Some(details));
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &parameters, "&e0.composition=1").await;
+    let given = kit.redeem(&code).await;
+    let id = given.json["grant_id"].as_str().unwrap();
+    let narrow = format!("/autorisations/{id}/limiter");
+    let ends_at = async || {
+        let shown = kit.call(Method::GET, &format!("/as/grants/{id}"), "").await;
+        Micros::new(shown.json["ends_at_us"].as_i64().unwrap())
+    };
+    let (whole, now) = (ends_at().await, kit.clock.now());
+    let page = browser.get(&narrow).await;
+    assert!(!page.body.contains(CHANGED), "{}", page.body);
+    let csrf = page.csrf();
+    let unticked = post(&mut browser, &narrow, &csrf, "&p0=1").await;
+    assert_eq!(unticked, StatusCode::SEE_OTHER);
+    let next = handle(&refresh(&kit, &given, &handle(&given)).await);
+
+    // What the first tab did is kept, what the other asked for is not done, and it is told so whatever day it holds.
+    let days = [day(now, 10), "demain".to_owned()];
+    let texts = [
+        ("?lang=fr", CHANGED, "Votre choix n’a pas été appliqué."),
+        (
+            "?lang=en",
+            "This authorisation has changed meanwhile",
+            "Your choice was not applied.",
+        ),
+    ];
+    for day in &days {
+        for (lang, changed, nothing) in texts {
+            let fields = format!("csrf={csrf}&p0=1&e0.composition=1&fin={day}");
+            let told = browser.post(&format!("{narrow}{lang}"), &fields).await;
+            assert_eq!(told.status, StatusCode::OK, "{day}");
+            let as_it_is = format!("value=\"{}\"", self::day(whole, 0));
+            for text in [changed, nothing, "name=\"p1\"", &as_it_is] {
+                assert!(told.body.contains(text), "{day}: {text}\n{}", told.body);
+            }
+            assert!(!told.body.contains("name=\"p0\""), "{}", told.body);
+        }
+    }
+    assert_eq!(ends_at().await, whole);
+    assert_eq!(handle(&refresh(&kit, &given, &next).await), next);
+
+    // The form that it was shown does what it says.
+    let fields = format!("&p1=1&fin={}", day(now, 10));
+    let done = post(&mut browser, &narrow, &csrf, &fields).await;
+    assert_eq!(done, StatusCode::SEE_OTHER);
+    let until = paris::day_ends(now.plus_ms(10 * DAY_MS)).unwrap();
+    assert_eq!(ends_at().await, until);
+    kit.stop().await;
 }
 
 async fn parts_are_limited_together_though_nothing_can_be_logged(database: TestDatabase) {
@@ -130,15 +190,20 @@ async fn a_person_narrows_a_grant_and_its_refresh_gives_the_handle_that_follows(
         post(&mut browser, &narrow, "x", "&p0=1").await,
         StatusCode::FORBIDDEN
     );
-    for nothing in ["", "&p1=1", "&p0=1&e0.composition=1"] {
+    for (nothing, told) in [
+        ("", StatusCode::OK),
+        ("&p1=1", StatusCode::OK),
+        ("&p0=1&e0.composition=1", StatusCode::SEE_OTHER),
+    ] {
         assert_eq!(
             post(&mut browser, &narrow, &csrf, nothing).await,
-            StatusCode::SEE_OTHER
+            told,
+            "{nothing}"
         );
         assert_eq!(handle(&refresh(&kit, &given, &old).await), old, "{nothing}");
     }
 
-    // From two tabs, one after the other: one handle follows.
+    // The same from two tabs, one after the other: one handle follows, and that is what both asked for.
     for _ in 0..2 {
         assert_eq!(
             post(&mut browser, &narrow, &csrf, "&p0=1").await,
@@ -272,9 +337,13 @@ async fn a_person_brings_the_end_of_a_grant_forward(database: TestDatabase) {
             assert!(body.contains(text), "{wrong}: {text}\n{body}");
         }
     }
-    // The end as it is, none, and that of a part that was not shown: no change.
+    // That of a part that was not shown: no change, and the page says so.
     let unseen = format!("csrf={csrf}&fin={}", day(now, 1));
-    for same in [post(&last), post(""), unseen] {
+    let answer = browser.post(&narrow, &unseen).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body.contains(CHANGED), "{}", answer.body);
+    // The end as it is, or none: no change.
+    for same in [post(&last), post("")] {
         let answer = browser.post(&narrow, &same).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{same}");
     }

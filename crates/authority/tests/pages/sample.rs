@@ -5,14 +5,15 @@ mod history;
 
 pub(crate) use grants::withdrawn;
 use grants::{
-    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_withdrawn, grants, narrow, shorten, withdraw,
+    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_withdrawn, grants, narrow, narrow_again,
+    shorten, withdraw,
 };
 pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
     Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EndError, Ender,
     ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang, LegalGround, LoggedOut, Login,
-    LoginError, Organisation, Pace, Page, Person, Privacy, Provider, Publisher, SessionExpired, Site, Source,
-    Stage, Term, Theme, Unit,
+    LoginError, Missed, Organisation, Pace, Page, Person, Privacy, Provider, Publisher, SessionExpired, Site,
+    Source, Stage, Term, Theme, Unit,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -356,6 +357,14 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         (
             "limiter-erreur",
             show(&site, &known, &shorten(lang, "2027-09-01", Some(EndError::Later))),
+        ),
+        (
+            "limiter-depassee",
+            show(&site, &known, &narrow_again(lang, Missed::All)),
+        ),
+        (
+            "limiter-en-partie",
+            show(&site, &known, &narrow_again(lang, Missed::Some)),
         ),
         ("retrait", show(&site, &known, &withdraw(lang))),
         (

@@ -1,7 +1,7 @@
 use unefois_authority::portal::{
     Act, Duration, EffectProof, EndError, Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants,
-    Keeping, Lang, Narrow, NarrowEnd, NarrowPart, NarrowUnit, Pace, Progress, SourceProof, Stage, Term,
-    Withdraw, Withdrawn,
+    Keeping, Lang, Missed, Narrow, NarrowEnd, NarrowPart, NarrowUnit, Pace, Progress, SourceProof, Stage,
+    Term, Withdraw, Withdrawn,
 };
 
 use super::{DPO, at, canteen, clamart, cnaf, mesr, quotient, request, student, words};
@@ -195,6 +195,7 @@ pub(super) fn narrow(lang: Lang) -> Narrow {
             ],
         }],
         end: None,
+        missed: None,
     }
 }
 
@@ -207,6 +208,14 @@ pub(super) fn shorten(lang: Lang, value: &str, error: Option<EndError>) -> Narro
             value: value.to_owned(),
             error,
         }),
+        ..narrow(lang)
+    }
+}
+
+/// After another tab changed the grant.
+pub(super) fn narrow_again(lang: Lang, missed: Missed) -> Narrow {
+    Narrow {
+        missed: Some(missed),
         ..narrow(lang)
     }
 }
