@@ -49,8 +49,8 @@ pub enum Error {
     /// The withdrawal lease is not fresh, or behind the token.
     #[error("the state of withdrawals is not known at this moment")]
     Stale,
-    /// The grant was withdrawn.
-    #[error("the grant was withdrawn")]
+    /// The grant was withdrawn, or has reached the end that the person chose.
+    #[error("the grant was withdrawn or has ended")]
     Revoked,
     /// Directory, catalogue, habilitation or grant do not cover the call.
     #[error("the call is not covered: {0}")]

@@ -139,7 +139,7 @@ impl Lease {
     }
 
     /// Whether a token may be acted on at this moment: the lease fresh, the view at least the token's, nothing
-    /// withdrawn.
+    /// withdrawn, and the end that the person chose not reached. The leeway of the token's own time does not extend it.
     ///
     /// # Errors
     /// REVOCATION_STATE_STALE, GRANT_REVOKED.
@@ -178,9 +178,7 @@ impl Lease {
 
     /// The authority's time: its clock at the last counted answer, and BOOTTIME since; `None` before the first.
     pub fn authority_time(&self) -> Option<Micros> {
-        let (server, at) = self.state().server?;
-        let since = self.clock.boottime().micros_since(at);
-        Some(Micros::new(server.get().saturating_add(since)))
+        self.state().authority_time(self.clock.boottime())
     }
 
     /// When the last byte must have left of what the answers counted so far allowed.
@@ -382,10 +380,18 @@ impl State {
         if !self.is_open(now) || view < token.rvk {
             return Err(Reason::RevocationStateStale);
         }
-        match self.withdrawals.kills(token, kid) {
+        let time = self.authority_time(now).ok_or(Reason::RevocationStateStale)?;
+        let [element] = &token.authorization_details;
+        let ended = element.mode.until.is_some_and(|until| until <= time);
+        match ended || self.withdrawals.kills(token, kid) {
             true => Err(Reason::GrantRevoked),
             false => Ok(view),
         }
+    }
+
+    fn authority_time(&self, now: Boot) -> Option<Micros> {
+        let (server, at) = self.server?;
+        Some(Micros::new(server.get().saturating_add(now.micros_since(at))))
     }
 }
 

@@ -296,6 +296,26 @@ fn i3_no_release_between_a_lapse_and_its_resumption() {
     assert_eq!(gate(), GateState::Open(head.view()));
 }
 
+/// The token itself holds a little longer: its time is in whole seconds, and read with a leeway.
+#[test]
+fn no_release_from_the_end_that_the_person_chose_by_the_authoritys_clock() {
+    let scene = Scene::new(NONE, false);
+    // The node's own clock does not matter.
+    let server = Micros::new(1_900_000_000_000_000);
+    scene.lease.ping(1, LEASE_MS).expect("a ping leaves");
+    let opened = scene.lease.pong(1, scene.head, server, LEASE_MS);
+    assert_eq!(opened, Ok(true));
+    scene.lease.resumed();
+    let (lease, view) = (Arc::new(scene.lease), scene.head.view());
+    let mut token = token(NONE);
+    token.authorization_details[0].mode.until = Some(server.plus_ms(10));
+    let gate = lease.gate(token, &kid());
+    scene.time.forward_ms(9);
+    assert_eq!(gate(), GateState::Open(view));
+    scene.time.forward_ms(1);
+    assert_eq!(gate(), GateState::Closed(Reason::GrantRevoked, view));
+}
+
 /// Whoever stole a key writes the `rvk` of what it signs.
 #[test]
 fn i3_no_token_of_a_withdrawn_key_whatever_it_says_of_its_minting() {

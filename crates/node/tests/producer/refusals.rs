@@ -222,7 +222,10 @@ async fn a_signature_counts_only_by_a_key_of_the_directory() {
     node.stop().await;
 }
 
-both_databases![i5_a_token_is_useless_with_another_certificate];
+both_databases![
+    i5_a_token_is_useless_with_another_certificate,
+    nothing_leaves_from_the_end_that_the_person_chose
+];
 
 /// I5: a token that leaks is of no use to whoever finds it.
 async fn i5_a_token_is_useless_with_another_certificate(database: TestDatabase) {
@@ -351,6 +354,39 @@ async fn a_standing_handle_keeps_its_interval() {
         .filter(|entry| entry.event == Event::Released)
         .count();
     assert_eq!(released, 1);
+    node.stop().await;
+}
+
+/// Each token holds for a minute more: the end counts.
+async fn nothing_leaves_from_the_end_that_the_person_chose(database: TestDatabase) {
+    let world = world().await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let ends_in_ms = |ms| {
+        let mut grant = world.grant("EXEMPLE", &["montant"]);
+        grant.details().mode = Mode {
+            kind: ModeKind::Standing,
+            max_count: Some(12),
+            min_interval_s: Some(0),
+            until: Some(world.clock.now().plus_ms(ms)),
+        };
+        grant
+    };
+    for ended in [ends_in_ms(0), ends_in_ms(-1_000)] {
+        let (reason, status) = caller.refused(world.request(&ended)).await;
+        assert_eq!(reason, Reason::GrantRevoked);
+        assert!(status.message().contains("has ended"), "{}", status.message());
+    }
+    let goes_on = ends_in_ms(60_000);
+    caller
+        .fetch(world.request(&goes_on))
+        .await
+        .expect("not ended yet");
+    let entries = node.entries().await;
+    let events: Vec<_> = entries.iter().map(|entry| (entry.event, entry.reason)).collect();
+    let refused = (Event::Refused, Some(Reason::GrantRevoked));
+    let told: Vec<_> = events.iter().filter(|event| **event == refused).collect();
+    assert_eq!(told.len(), 2, "{events:?}");
     node.stop().await;
 }
 
