@@ -94,8 +94,9 @@ reasons! {
     RetryMismatch = 5, "RETRY_MISMATCH", Consumer, false, "L'information a changé depuis la première demande.";
     /// The first attempt of this request, or of this handle, is under way.
     InProgress = 6, "IN_PROGRESS", Consumer, true, "La demande est déjà en cours de traitement.";
-    /// The grant, or this part of it, was withdrawn: by the person, the asker or the authority.
-    GrantRevoked = 7, "GRANT_REVOKED", Consumer, false, "Cette autorisation avait été arrêtée ou limitée.";
+    /// The grant, or this part of it, was withdrawn by the person, the asker or the authority, or has ended; or the key,
+    /// certificate or client that used it was.
+    GrantRevoked = 7, "GRANT_REVOKED", Consumer, false, "Cette autorisation avait été arrêtée ou limitée, ou l'accès qui s'en servait avait été coupé.";
     /// A unit, period or dossier was asked for that the person did not grant.
     UnitNotGranted = 8, "UNIT_NOT_GRANTED", Consumer, false, "Une information demandée n'est pas couverte par l'autorisation.";
     /// No habilitation in force covers the call.

@@ -257,7 +257,9 @@ const fn reason_en(reason: Reason) -> &'static str {
         Reason::AlreadyDelivered => "This information has already been sent.",
         Reason::RetryMismatch => "The information has changed since it was first asked for.",
         Reason::InProgress => "The request is already being handled.",
-        Reason::GrantRevoked => "This authorisation had been stopped or limited.",
+        Reason::GrantRevoked => {
+            "This authorisation had been stopped or limited, or the access that used it had been cut off."
+        }
         Reason::UnitNotGranted => "The authorisation does not cover one of the items asked for.",
         Reason::NotEntitled => "This administration is not entitled to ask for this information.",
         Reason::Suspended => "The administration that holds the information has suspended this exchange.",

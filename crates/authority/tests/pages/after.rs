@@ -214,7 +214,7 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         "La mairie de Clamart a reçu une réponse de la caisse nationale des allocations familiales",
         "devait recevoir une réponse du ministère de l’Enseignement supérieur",
         "refusé, rien n’a été transmis",
-        "Cette autorisation avait été arrêtée ou limitée.",
+        "Cette autorisation avait été arrêtée ou limitée, ou l’accès qui s’en servait avait été coupé.",
         "réception non confirmée",
         "arrêté avant l’envoi",
         "par un agent (motif\u{a0}: demande reçue au guichet)",
