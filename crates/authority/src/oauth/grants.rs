@@ -5,11 +5,13 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 use unefois_core::authorization::{Mode, ModeKind, Need};
 use unefois_core::{AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
 use unefois_mesh::Peer;
+use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
     Element, Grant, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
@@ -120,7 +122,7 @@ impl Authority {
         self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
         let (row, _) = grant_at_head(&self.db, id).await?.ok_or(Error::NotFound)?;
         for element in row.elements.iter().filter(|e| fresh.contains(&e.handle)) {
-            self.log_withdrawal(&row, element).await?;
+            self.log_withdrawal(&row.grant, element).await?;
         }
         Ok(())
     }
@@ -180,18 +182,34 @@ impl Authority {
     }
 
     /// Writes the entries of withdrawals that stand but could not be logged in their time: the ledger was away, or
-    /// this process died in between.
+    /// this process died in between. One that cannot be logged stands in no other's way.
     pub(crate) async fn log_missing_withdrawals(&self) -> Result<(), Error> {
         let before = self.clock.now().plus_ms(-UNLOGGED_MS);
-        for row in withdrawal_unlogged(&self.db, before).await? {
-            for element in &row.elements {
-                self.log_withdrawal(&row, element).await?;
-            }
+        let mut after = 0;
+        loop {
+            let withdrawn = withdrawal_unlogged(&self.db, before, after).await?;
+            let Some((last, _)) = withdrawn.last() else {
+                return Ok(());
+            };
+            after = *last;
+            let logged = withdrawn.into_iter().map(async |(seq, read)| {
+                let logged = match read {
+                    Ok((grant, element)) => self.log_withdrawal(&grant, &element).await,
+                    Err(error) => Err(error.into()),
+                };
+                if let Err(error) = logged {
+                    tracing::warn!(
+                        seq,
+                        error = chain(&error),
+                        "the entry of a withdrawal is not written yet"
+                    );
+                }
+            });
+            join_all(logged).await;
         }
-        Ok(())
     }
 
-    async fn log_withdrawal(&self, row: &GrantRow, element: &Element) -> Result<(), Error> {
+    async fn log_withdrawal(&self, grant: &Grant, element: &Element) -> Result<(), Error> {
         let event = match element.withdrawn.as_ref().map(|withdrawn| withdrawn.by) {
             Some(WithdrawnBy::Narrowed) => Event::Narrowed,
             Some(
@@ -205,12 +223,12 @@ impl Authority {
         let details = details_of(element)?;
         let fact = Fact {
             edition: &self.published.edition(),
-            client: Some(row.grant.client),
-            publisher: row.grant.act_client,
+            client: Some(grant.client),
+            publisher: grant.act_client,
             details: Some(&details),
             handle: Some(element.handle),
-            capacity: Some(row.grant.capacity),
-            acr: Some(row.grant.acr),
+            capacity: Some(grant.capacity),
+            acr: Some(grant.acr),
         };
         self.journal.write(event, fact).await?;
         let mut tx = self.db.begin().await?;

@@ -29,6 +29,7 @@ both_databases![
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
+    a_withdrawal_that_cannot_be_logged_stands_in_no_others_way,
 ];
 
 /// Grants what two producers hold; the grant's address.
@@ -503,5 +504,26 @@ async fn i3_an_element_that_does_not_read_stands_in_no_others_way(database: Test
         assert_eq!(effect.operator, None, "it waited for every producer");
     }
     db.close().await;
+    kit.stop().await;
+}
+
+async fn a_withdrawal_that_cannot_be_logged_stands_in_no_others_way(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let write = |database: &TestDatabase| {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(unreadable(database.url())));
+    };
+    // Its record has the lowest number, and its grant the lowest name.
+    let kit = kit.restart(|_, database| write(database)).await;
+    let grant = granted(&kit, &mut kit.browser()).await;
+    let id = grant.trim_start_matches("/autorisations/");
+    kit.running.ledger().close().await;
+    let gone = kit.call(Method::DELETE, &format!("/as/grants/{id}"), "").await;
+    assert!(gone.status.is_server_error(), "{}", gone.status);
+    assert!(!kit.events().await.contains(&Event::Withdrawn));
+    // Whoever withdrew it is not at it any more.
+    kit.clock.pass(11_000);
+    let kit = kit.restart(|_, _| {}).await;
+    logged(&kit, Event::Withdrawn).await;
     kit.stop().await;
 }

@@ -400,13 +400,18 @@ async fn a_withdrawal_waits_for_its_entry(database: TestDatabase) {
     let id = granted(&db, 1, &[1, 2]).await;
     let epoch = take_epoch(&db).await.epoch;
     withdraw(&db, epoch, &[1]).await.unwrap();
-    let waiting = async |before| {
-        let rows = grant::withdrawal_unlogged(&db, before).await.unwrap();
-        let elements = rows.iter().map(|row| (row.grant.id, row.elements.len()));
+    let waiting_after = async |before, after| {
+        let rows = grant::withdrawal_unlogged(&db, before, after).await.unwrap();
+        let elements = rows.into_iter().map(|(seq, read)| {
+            let (grant, element) = read.unwrap();
+            (seq, grant.id, element.handle)
+        });
         elements.collect::<Vec<_>>()
     };
+    let waiting = async |before| waiting_after(before, 0).await;
     assert_eq!(waiting(at(5)).await, [], "whoever withdrew it is still at it");
-    assert_eq!(waiting(at(6)).await, [(id, 1)]);
+    assert_eq!(waiting(at(6)).await, [(1, id, handle(1))]);
+    assert_eq!(waiting_after(at(6), 1).await, []);
     let mut tx = db.begin().await.unwrap();
     grant::withdrawal_logged(&mut tx, &handle(1), at(7))
         .await

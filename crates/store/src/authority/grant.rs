@@ -6,7 +6,7 @@ use unefois_core::{
 
 use super::person::uid_of;
 use super::{GrantId, PersonUid, word};
-use crate::{Db, Error, Tx, on, read, to_array, to_u64};
+use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
 /// What a person gave, save its elements.
 #[derive(Clone, Debug)]
@@ -476,14 +476,30 @@ pub async fn withdrawal_logged(tx: &mut Tx, handle: &Handle, at: Micros) -> Resu
     Ok(())
 }
 
-/// The elements withdrawn before `before` whose entry the ledger does not hold yet, 100 at most, with their grants.
-pub async fn withdrawal_unlogged(db: &Db, before: Micros) -> Result<Vec<GrantRow>, Error> {
+/// The elements withdrawn before `before` whose entry the ledger does not hold yet, each with its grant, by their records'
+/// numbers, which are after `after`, 100 at most. One that does not read is [`Error::Corrupt`] in its place.
+pub async fn withdrawal_unlogged(
+    db: &Db,
+    before: Micros,
+    after: u64,
+) -> Result<Vec<(u64, Result<(Grant, Element), Error>)>, Error> {
     const SQL: &str = select!(
         "",
-        "WHERE e.withdrawn_at < $1 AND e.withdrawn_logged_at IS NULL ORDER BY g.id, e.position LIMIT 100"
+        "WHERE e.withdrawn_at < $1 AND e.withdrawn_logged_at IS NULL AND e.withdrawn_seq > $2 \
+         ORDER BY e.withdrawn_seq LIMIT 100"
     );
-    let rows = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(before.get()).fetch_all(pool).await?);
-    group(rows)
+    let (before, after) = (before.get(), to_i64(after)?);
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, Row>(SQL).bind(before).bind(after).fetch_all(pool).await?
+    });
+    rows.into_iter()
+        .map(|row| {
+            let seq = row
+                .withdrawn_seq
+                .ok_or(Error::Corrupt("grant_element.withdrawn"))?;
+            Ok((to_u64(seq, "grant_element.withdrawn_seq")?, row.split()))
+        })
+        .collect()
 }
 
 fn grant_id(bytes: Vec<u8>) -> Result<GrantId, Error> {
