@@ -174,8 +174,22 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
     ] {
         assert!(detail.body.contains(words), "{words}: {}", detail.body);
     }
-    verified(&kit, &json_of(&browser.get(&file).await), &stands).await;
+    verified(&kit, &whole(&mut browser, &file).await, &stands).await;
     kit.stop().await;
+}
+
+/// The file, once the ledger holds the entries that commit to it.
+async fn whole(browser: &mut Browser, file: &str) -> Value {
+    let whole = async {
+        loop {
+            let read = json_of(&browser.get(file).await);
+            let mut proofs = read["proofs"].as_array().unwrap().iter();
+            if proofs.all(|proof| !proof["receipt"].is_null()) {
+                return read;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, whole).await.expect("in time")
 }
 
 /// Judges the file as anybody may who knows the log's key: no other word of the authority's counts.
