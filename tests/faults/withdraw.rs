@@ -183,7 +183,7 @@ async fn one_world(
     };
     let (spells, trials) = tokio::try_join!(injecting, playing)?;
     over.cancel();
-    let audited = audit::audit(&stage.world).await?;
+    let audited = audit::audit(&stage.world, trials.len()).await?;
     stage.lower().await?;
     tasks.close();
     tasks.wait().await;
