@@ -248,15 +248,23 @@ impl Authority {
         Ok(())
     }
 
-    /// Writes the entries of orders that stand but could not be logged in their time.
+    /// Writes the entries of orders that stand but could not be logged in their time. One that cannot be logged stands in no
+    /// other's way.
     pub(crate) async fn log_missing_orders(&self) -> Result<(), Error> {
         let before = self.clock.now().plus_ms(-UNLOGGED_MS);
-        for order in order_unlogged(&self.db, before).await? {
-            if let Err(error) = self.log_order(&order).await {
-                unlogged(&order, &error);
+        let mut after = 0;
+        loop {
+            let orders = order_unlogged(&self.db, before, after).await?;
+            let Some(last) = orders.last() else {
+                return Ok(());
+            };
+            after = last.record.place.seq;
+            for order in &orders {
+                if let Err(error) = self.log_order(order).await {
+                    unlogged(order, &error);
+                }
             }
         }
-        Ok(())
     }
 
     /// Refuses a participant that nothing was minted for, so that a slip of the pen is not told to have taken effect. One

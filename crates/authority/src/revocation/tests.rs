@@ -8,6 +8,7 @@ use unefois_mesh::SystemClock;
 use unefois_store::Component;
 use unefois_store::authority::grant::{Element, Grant, grant_at_head, grant_insert};
 use unefois_store::authority::narrow::Narrowing;
+use unefois_store::authority::restored::standing_read;
 use unefois_store::authority::{GrantId, PersonUid, person};
 
 use self::proxy::{Fault, Hold, Proxy};
@@ -198,6 +199,12 @@ async fn i3_a_database_that_lost_records_is_left(database: TestDatabase) {
     assert!(revocation.publish(&[ahead], lost));
     assert!(matches!(revocation.heartbeat().await, Err(Error::Superseded)));
     assert!(matches!(revocation.epoch(), Err(Error::Superseded)));
+    // The next start knows that it has to ask.
+    let mark = standing_read(&revocation.db).await.unwrap();
+    assert_eq!(mark.unwrap().view, RevocationView { epoch: 1, seq: 1 });
+    tokio::time::timeout(Duration::from_secs(5), revocation.relearnt())
+        .await
+        .expect("it makes room for it");
     assert!(!revocation.is_fresh());
 }
 

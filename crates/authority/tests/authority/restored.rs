@@ -25,6 +25,7 @@ both_databases![
     i3_a_hole_before_what_is_proved_waits_for_who_can_fill_it,
     i3_a_showing_that_ends_badly_still_counts,
     i3_what_was_announced_meanwhile_is_not_lost,
+    i3_a_proof_that_comes_while_somebody_withdraws_marks_the_database,
 ];
 
 /// Two grants that were stopped after the backup, and what a node has applied of that.
@@ -419,5 +420,30 @@ async fn i3_a_showing_that_ends_badly_still_counts(database: TestDatabase) {
     assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
     let world = world.next().await;
     world.assert_closed().await;
+    world.kit.stop().await;
+}
+
+/// Another history has begun: what was shown cannot follow it, and is not forgotten either.
+async fn i3_a_proof_that_comes_while_somebody_withdraws_marks_the_database(database: TestDatabase) {
+    let mut world = Restored::new(database).await;
+    let mut watch = Watch::open(&world.kit, world.claim()).await;
+    assert!(matches!(watch.next().await, Ok(Tell::Wanted(_))));
+    let question = world.browser.get(&world.stops[0]).await;
+    let done = world
+        .browser
+        .post(&world.stops[0], &format!("csrf={}", question.csrf()))
+        .await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    for jws in world.held.iter().chain([&String::new()]) {
+        let held = Ask::Held(Signed { jws: jws.clone() });
+        watch.ask.send(message(held)).await.unwrap();
+    }
+    let told = watch.next().await.expect_err("nothing is announced to it");
+    assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
+    let world = world.next().await;
+    world.assert_closed().await;
+    let mut watch = world.tell(world.claim().position.unwrap()).await;
+    assert!(matches!(watch.next().await, Ok(Tell::Wanted(_))));
+    world.says("cannot be shown").await;
     world.kit.stop().await;
 }

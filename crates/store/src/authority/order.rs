@@ -40,13 +40,14 @@ pub async fn order_logged(tx: &mut Tx, seq: u64, at: Micros) -> Result<(), Error
     Ok(())
 }
 
-/// The orders from before `before` whose entry the ledger does not hold yet, in order, 100 at most.
-pub async fn order_unlogged(db: &Db, before: Micros) -> Result<Vec<Order>, Error> {
+/// The orders from before `before` whose entry the ledger does not hold yet, after number `after`, in order, 100 at most.
+pub async fn order_unlogged(db: &Db, before: Micros, after: u64) -> Result<Vec<Order>, Error> {
     const SQL: &str = "SELECT r.epoch, r.seq, r.kind, r.record_key, r.at, o.reason FROM revocation_order o \
-         JOIN revocation_record r ON r.seq = o.seq WHERE o.logged_at IS NULL AND r.at < $1 ORDER BY o.seq LIMIT 100";
+         JOIN revocation_record r ON r.seq = o.seq WHERE o.logged_at IS NULL AND r.at < $1 AND o.seq > $2 ORDER BY o.seq LIMIT 100";
     type Row = (i64, i64, String, String, i64, String);
+    let after = to_i64(after)?;
     let rows: Vec<Row> = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(before.get()).fetch_all(pool).await?
+        sqlx::query_as::<_, Row>(SQL).bind(before.get()).bind(after).fetch_all(pool).await?
     });
     let order = |(epoch, seq, kind, key, at, reason): Row| {
         let row: RecordRow = (epoch, seq, kind, key, at);
