@@ -49,6 +49,11 @@ pub trait Answers: Send + Sync + 'static {
         not_asked_for()
     }
 
+    /// Answers `PersonHistory`: nothing is known of anybody.
+    async fn person_history(&self, _: pb::PersonHistoryRequest) -> Result<pb::PersonHistoryResponse, Status> {
+        Ok(pb::PersonHistoryResponse::default())
+    }
+
     /// Answers `Disclose`.
     async fn disclose(&self, _: pb::DiscloseRequest) -> Result<pb::DiscloseResponse, Status> {
         not_asked_for()
@@ -128,6 +133,14 @@ impl<A: Answers> LedgerService for Answering<A> {
         request: Request<pb::HistoryRequest>,
     ) -> Result<Response<pb::HistoryResponse>, Status> {
         let answer = self.0.history(request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn person_history(
+        &self,
+        request: Request<pb::PersonHistoryRequest>,
+    ) -> Result<Response<pb::PersonHistoryResponse>, Status> {
+        let answer = self.0.person_history(request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 

@@ -69,9 +69,22 @@ impl Authority {
         let sealed = store::pivot_sealed(&self.db, person, digest)
             .await?
             .ok_or(Error::Stored)?;
+        self.unsealed(person, &sealed)
+    }
+
+    /// The identities that a person has or had, as providers of people gave them: the newest first, `limit` at most.
+    pub(crate) async fn identities(&self, person: &PersonUid, limit: u32) -> Result<Vec<Pivot>, Error> {
+        let sealed = store::pivots_sealed(&self.db, person, limit).await?;
+        sealed
+            .iter()
+            .map(|sealed| self.unsealed(person, sealed))
+            .collect()
+    }
+
+    fn unsealed(&self, person: &PersonUid, sealed: &[u8]) -> Result<Pivot, Error> {
         let plain = self
             .keys
-            .open(PURPOSE, person.as_bytes(), &sealed)
+            .open(PURPOSE, person.as_bytes(), sealed)
             .ok_or(Error::Stored)?;
         serde_json::from_slice(&plain).map_err(|_| Error::Stored)
     }

@@ -1,6 +1,8 @@
-//! The history of a person: what the ledgers of both ends say under their handles, asked live, each entry proved.
+//! The history of a person: what the ledgers of both ends say under their handles, and those of producers about their
+//! identity, asked live, each entry proved.
 
 mod pair;
+mod person;
 
 pub(crate) use pair::{Exchange, pair};
 
@@ -8,12 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use tonic::transport::Channel;
 use unefois_core::commitment::{Field, GrantSecret};
 use unefois_core::{Entry, Handle, LegalBasis, Micros, ParticipantId};
 use unefois_mesh::{status, target};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
+use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::GrantRow;
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
@@ -37,12 +41,34 @@ pub(crate) struct Proved {
     /// Whose log it stands in.
     pub(crate) keeper: ParticipantId,
     pub(crate) origin: String,
-    pub(crate) handle: Handle,
+    pub(crate) found: FoundBy,
     /// The leaf.
     pub(crate) bytes: Vec<u8>,
     pub(crate) receipt: Receipt,
     /// Whether the consumer's next call confirmed this release.
     pub(crate) acknowledged: bool,
+}
+
+/// By what an entry was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoundBy {
+    /// By a handle of the person's own grants.
+    Handle(Handle),
+    /// By the person's identity: it is about them, whoever granted.
+    Subject,
+    /// By the person's identity: it is about somebody else, and names them beside it.
+    Beside,
+}
+
+impl FoundBy {
+    /// The less, the more is known of why the entry concerns the person.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Handle(_) => 0,
+            Self::Subject => 1,
+            Self::Beside => 2,
+        }
+    }
 }
 
 /// What the administrations answered.
@@ -63,8 +89,29 @@ pub(crate) struct Collected {
 impl Authority {
     /// Asks every administration that may hold an entry under these grants, all at once, each within its deadline.
     pub(crate) async fn history(&self, grants: &[GrantRow], since: Micros) -> Result<Collected, Error> {
+        self.collected(grants, &BTreeMap::new(), since).await
+    }
+
+    /// As [`history`](Self::history), and asks every producer for what concerns the person under anybody's grant (I12).
+    pub(crate) async fn whole_history(
+        &self,
+        person: &PersonUid,
+        grants: &[GrantRow],
+        since: Micros,
+    ) -> Result<Collected, Error> {
+        let identities = self.sealed_identities(&self.published.edition(), person).await?;
+        self.collected(grants, &identities, since).await
+    }
+
+    async fn collected(
+        &self,
+        grants: &[GrantRow],
+        identities: &BTreeMap<ParticipantId, Vec<String>>,
+        since: Micros,
+    ) -> Result<Collected, Error> {
         let edition = self.published.edition();
-        let mut asked: BTreeMap<ParticipantId, Vec<Handle>> = BTreeMap::new();
+        let mut asked: BTreeMap<ParticipantId, Vec<Handle>> =
+            identities.keys().map(|keeper| (*keeper, Vec::new())).collect();
         for row in grants {
             // A publisher keeps the logs of the bodies that it hosts.
             let consumer = row.grant.act_client.unwrap_or(row.grant.client);
@@ -79,29 +126,37 @@ impl Authority {
             }
         }
         let secrets = self.secrets(grants, since).await?;
-        let answers = asked
-            .iter()
-            .map(|(keeper, handles)| self.ask(&edition, *keeper, handles, since, &secrets));
+        let answers = asked.iter().map(|(keeper, handles)| {
+            let sealed = identities.get(keeper).map_or(&[][..], Vec::as_slice);
+            let by_handle = self.ask(&edition, *keeper, handles, since, &secrets);
+            join(by_handle, self.ask_about(&edition, *keeper, sealed, since))
+        });
         let answers = join_all(answers).await;
         let mut collected = Collected {
             asked: asked.len(),
             ..Collected::default()
         };
         let mut entries = Vec::new();
-        for (keeper, answer) in asked.keys().zip(answers) {
-            match answer {
-                Ok(answer) => {
-                    entries.extend(answer.found);
-                    collected.erased += answer.erased;
-                    if !answer.complete {
-                        tracing::warn!(peer = %keeper, "a history too long to be read to its end");
-                        collected.incomplete.push(*keeper);
+        for (keeper, (by_handle, about)) in asked.keys().zip(answers) {
+            let (mut complete, mut silent) = (true, false);
+            for answer in [by_handle, about] {
+                match answer {
+                    Ok(answer) => {
+                        entries.extend(answer.found);
+                        collected.erased += answer.erased;
+                        complete &= answer.complete;
+                    }
+                    Err(error) => {
+                        tracing::warn!(peer = %keeper, error = error.to_string(), "no history from this participant");
+                        silent = true;
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(peer = %keeper, error = error.to_string(), "no history from this participant");
-                    collected.silent.push(*keeper);
-                }
+            }
+            if silent {
+                collected.silent.push(*keeper);
+            } else if !complete {
+                tracing::warn!(peer = %keeper, "a history too long to be read to its end");
+                collected.incomplete.push(*keeper);
             }
         }
         let unheard = [collected.silent.as_slice(), &collected.incomplete].concat();
@@ -135,55 +190,44 @@ impl Authority {
         since: Micros,
         secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
     ) -> Result<Answer, NoAnswer> {
-        let target = target(&edition.directory, &keeper).ok_or(NoAnswer::NoAddress)?;
-        let channel = self.connector.channel(&target, DEADLINE);
-        let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let mut answer = Answer {
-            found: Vec::new(),
-            erased: 0,
-            complete: true,
-        };
+        let mut client = self.ledger_of(edition, &keeper)?;
+        let mut answer = Answer::default();
         for some in handles.chunks(HANDLES) {
-            // Entries come oldest first: a flood of refused calls must not hide those that follow it.
-            let (mut from, mut more) = (since, true);
+            let mut next = Some(since);
             for _ in 0..PAGES {
+                let Some(from) = next else { break };
                 let question = pb::HistoryRequest {
                     handles: some.iter().map(|handle| handle.as_bytes().to_vec()).collect(),
                     since_us: from.get(),
                 };
-                let page = tokio::time::timeout(DEADLINE, client.history(question)).await;
-                let page = page.map_err(|_| NoAnswer::Late)?;
-                let page = page.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
-                let page = page.into_inner();
-                more = page.truncated;
-                let mut last = from;
-                for entry in page.entries {
-                    match verify(edition, keeper, some, entry, (secrets, self.clock.now()))? {
-                        Judged::Proved(proved) => {
-                            last = last.max(proved.entry.at);
-                            answer.found.push(*proved);
-                        }
-                        Judged::Erased(at) => {
-                            last = last.max(at);
-                            answer.erased += 1;
-                        }
-                    }
-                }
-                if !more {
-                    break;
-                }
-                // Entries of the last instant come again, and `pair` takes each once; those of an instant that fills an
-                // answer alone are given up, for what follows it.
-                answer.complete &= last != from;
-                from = match last == from {
-                    true => Micros::new(from.get().saturating_add(1)),
-                    false => last,
-                };
+                let page = answered(client.history(question)).await?;
+                let judge = |entry| verify(edition, keeper, some, entry, (secrets, self.clock.now()));
+                next = answer.take(from, page.truncated, page.entries.into_iter().map(judge))?;
             }
-            answer.complete &= !more;
+            answer.complete &= next.is_none();
         }
         Ok(answer)
     }
+
+    fn ledger_of(
+        &self,
+        edition: &Edition,
+        keeper: &ParticipantId,
+    ) -> Result<LedgerServiceClient<Channel>, NoAnswer> {
+        let target = target(&edition.directory, keeper).ok_or(NoAnswer::NoAddress)?;
+        let channel = self.connector.channel(&target, DEADLINE);
+        Ok(LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+}
+
+/// The answer to one question, within its deadline.
+async fn answered<T>(
+    question: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, NoAnswer> {
+    let answer = tokio::time::timeout(DEADLINE, question).await;
+    let answer = answer.map_err(|_| NoAnswer::Late)?;
+    let answer = answer.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
+    Ok(answer.into_inner())
 }
 
 /// What one participant answered.
@@ -193,6 +237,51 @@ struct Answer {
     erased: usize,
     /// Whether that is all it holds.
     complete: bool,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self {
+            found: Vec::new(),
+            erased: 0,
+            complete: true,
+        }
+    }
+}
+
+impl Answer {
+    /// Takes a page in that was asked for from `from` on; where the next one begins, if there is more. Entries come oldest
+    /// first: a flood of refused calls must not hide those that follow it.
+    fn take(
+        &mut self,
+        from: Micros,
+        truncated: bool,
+        page: impl Iterator<Item = Result<Judged, NoAnswer>>,
+    ) -> Result<Option<Micros>, NoAnswer> {
+        let mut last = from;
+        for judged in page {
+            match judged? {
+                Judged::Proved(proved) => {
+                    last = last.max(proved.entry.at);
+                    self.found.push(*proved);
+                }
+                Judged::Erased(at) => {
+                    last = last.max(at);
+                    self.erased += 1;
+                }
+            }
+        }
+        if !truncated {
+            return Ok(None);
+        }
+        // Entries of the last instant come again, and `pair` takes each once; those of an instant that fills an answer
+        // alone are given up, for what follows it.
+        self.complete &= last != from;
+        Ok(Some(match last == from {
+            true => Micros::new(from.get().saturating_add(1)),
+            false => last,
+        }))
+    }
 }
 
 /// Why a participant counts as silent.
@@ -215,8 +304,8 @@ enum Judged {
     Erased(Micros),
 }
 
-/// Judges one entry: a log of this participant's, a handle that was asked for, a leaf under its signed head, and a
-/// commitment that this handle's secret opens, unless that is destroyed.
+/// Judges one entry found by a handle: one that was asked for, in a log of this participant's, with a commitment that this
+/// handle's secret opens, unless that is destroyed.
 fn verify(
     edition: &Edition,
     keeper: ParticipantId,
@@ -224,11 +313,35 @@ fn verify(
     sent: pb::ProvedEntry,
     (secrets, now): (&BTreeMap<Handle, Vec<GrantSecret>>, Micros),
 ) -> Result<Judged, NoAnswer> {
-    let handle = sent.handle.try_into().map(Handle::from_bytes);
+    let handle = sent.handle.as_slice().try_into().map(Handle::from_bytes);
     let handle = handle
         .ok()
         .filter(|handle| handles.contains(handle))
         .ok_or(NoAnswer::Unproved("another handle"))?;
+    let proved = prove(edition, keeper, sent, FoundBy::Handle(handle))?;
+    let entry = &proved.entry;
+    let exchange = entry.exchange_id.ok_or(NoAnswer::Unproved("no exchange"))?;
+    let secrets = secrets.get(&handle).map_or(&[][..], Vec::as_slice);
+    let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
+    if !secrets.iter().any(|secret| commits(secret) == entry.grant_commit) {
+        // Every handle has a secret from its grant on: none is left only where they were destroyed, all of them on a
+        // decision, or those of a month that is over.
+        let over = |basis: &LegalBasis| entry.at.month() < now.month().plus(-basis.kept_months());
+        return match secrets.is_empty() || entry.legal_basis.as_ref().is_some_and(over) {
+            true => Ok(Judged::Erased(entry.at)),
+            false => Err(NoAnswer::Unproved("the commitment to the handle")),
+        };
+    }
+    Ok(Judged::Proved(Box::new(proved)))
+}
+
+/// An entry of a log of this participant's, or of a body that it hosts, as a leaf under its signed head.
+fn prove(
+    edition: &Edition,
+    keeper: ParticipantId,
+    sent: pb::ProvedEntry,
+    found: FoundBy,
+) -> Result<Proved, NoAnswer> {
     let (row, log) = edition
         .directory
         .log(&sent.origin)
@@ -248,25 +361,13 @@ fn verify(
         .verify(&Hash::of_leaf(&sent.entry), &key)
         .map_err(|_| NoAnswer::Unproved("the proof"))?;
     let entry = Entry::decode(&sent.entry).map_err(|_| NoAnswer::Unproved("the entry's form"))?;
-    let exchange = entry.exchange_id.ok_or(NoAnswer::Unproved("no exchange"))?;
-    let secrets = secrets.get(&handle).map_or(&[][..], Vec::as_slice);
-    let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
-    if !secrets.iter().any(|secret| commits(secret) == entry.grant_commit) {
-        // Every handle has a secret from its grant on: none is left only where they were destroyed, all of them on a
-        // decision, or those of a month that is over.
-        let over = |basis: &LegalBasis| entry.at.month() < now.month().plus(-basis.kept_months());
-        return match secrets.is_empty() || entry.legal_basis.as_ref().is_some_and(over) {
-            true => Ok(Judged::Erased(entry.at)),
-            false => Err(NoAnswer::Unproved("the commitment to the handle")),
-        };
-    }
-    Ok(Judged::Proved(Box::new(Proved {
+    Ok(Proved {
         keeper: row.id,
         origin: sent.origin,
-        handle,
+        found,
         bytes: sent.entry,
         receipt,
         acknowledged: sent.acknowledged,
         entry,
-    })))
+    })
 }

@@ -16,7 +16,7 @@ mod token;
 pub(crate) use authorize::authorize;
 pub(crate) use grants::{bytes_of, delete_grant, revoke, show_grant, text_of};
 pub(crate) use metadata::{jwks, metadata};
-pub(crate) use mint::{details_of, end_of, stands};
+pub(crate) use mint::{details_of, end_of, needed, seal_subject, stands};
 pub(crate) use par::par;
 pub(crate) use pushed::{Binding, PushedRequest};
 pub(crate) use token::{CODE_MS, draw_secret, ends_at, token};

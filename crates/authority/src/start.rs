@@ -355,6 +355,7 @@ impl Prepared {
                 let edition = auditors.edition();
                 edition.directory.auditor(key).map(|auditor| auditor.name.clone())
             }),
+            identities: Arc::new(|_| None),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };

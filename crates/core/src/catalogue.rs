@@ -7,6 +7,7 @@
 mod check;
 mod datatype;
 mod demarche;
+mod named;
 mod position;
 mod producer;
 mod sheet;
@@ -17,7 +18,8 @@ pub use demarche::{Datum, Demarche, Mandatory, Presence, Standing};
 pub use producer::{Answers, Contact, Producer};
 pub use sheet::{
     AbsenceWhen, Asker, Attestation, Birthplace, Concerns, DatatypeSheet, HolderFrom, LinkProof, PeriodRule,
-    PeriodUnit, PivotAttribute, PivotRule, Refresh, Sample, Secrecy, SecrecyKind, SubjectRule, Unit,
+    PeriodUnit, PersonRole, Persons, PivotAttribute, PivotRule, Refresh, Sample, Secrecy, SecrecyKind,
+    SubjectRule, Unit,
 };
 pub use units::{MAX_UNITS, UnitSet};
 

@@ -306,6 +306,37 @@ impl Pivot {
         parts.join("\u{1f}").into_bytes()
     }
 
+    /// The bytes under which this person is found where an answer names them beside its subject ([`NamedPerson::form`]):
+    /// with and without the sex, which not every source writes, and with the day or month of birth left out where a
+    /// provider made them up. All first names count: a sibling or a namesake shares one often enough.
+    pub fn named_forms(&self) -> Vec<Vec<u8>> {
+        let mut dates = vec![self.birthdate];
+        if self.birthdate.day == Some(1) {
+            dates.push(BirthDate {
+                day: None,
+                ..self.birthdate
+            });
+        }
+        if self.birthdate.month == Some(1) && self.birthdate.day.is_none_or(|day| day == 1) {
+            dates.push(BirthDate {
+                month: None,
+                day: None,
+                ..self.birthdate
+            });
+        }
+        let sexes = match self.gender {
+            Gender::Female | Gender::Male => vec![Some(self.gender), None],
+            Gender::Unspecified => vec![Some(Gender::Female), Some(Gender::Male), None],
+        };
+        let form = |date: &BirthDate, sex: &Option<Gender>| {
+            named_form(&self.family_name, &self.given_names, date, *sex)
+        };
+        dates
+            .iter()
+            .flat_map(|date| sexes.iter().map(move |sex| form(date, sex)))
+            .collect()
+    }
+
     /// The form under which a consumer binds a dossier to a person (`subject_check`): birth name, first given name,
     /// birth date with the precision that it holds.
     pub fn check_form(&self, birthdate: &BirthDate) -> Vec<u8> {
@@ -315,6 +346,64 @@ impl Pivot {
             birthdate,
         )
     }
+}
+
+/// Somebody whom a payload names, as far as it does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamedPerson {
+    /// Whether the payload names them as a child.
+    pub child: bool,
+    /// Birth name.
+    pub family_name: String,
+    /// First names, in order.
+    pub given_names: Vec<String>,
+    /// Birth date, as precise as the payload has it.
+    pub birthdate: BirthDate,
+    /// Sex, where the payload says it.
+    pub gender: Option<Gender>,
+}
+
+impl NamedPerson {
+    /// The bytes under which this person is found; they are the input of a keyed hash, never stored, and never equal to
+    /// those of a [`Pivot::canonical`].
+    pub fn form(&self) -> Vec<u8> {
+        named_form(&self.family_name, &self.given_names, &self.birthdate, self.gender)
+    }
+
+    /// Whether this may be the same person as `pivot`: birth names equal, one list of first names a beginning of the
+    /// other, dates equal as far as both are known, no other sex.
+    pub fn agrees_with(&self, pivot: &Pivot) -> bool {
+        let sex = self
+            .gender
+            .is_none_or(|sex| sex == pivot.gender || pivot.gender == Gender::Unspecified);
+        sex && compare_key(&self.family_name) == compare_key(&pivot.family_name)
+            && given_names_match(&self.given_names, &pivot.given_names)
+            && self.birthdate.agrees_with(&pivot.birthdate)
+    }
+}
+
+fn named_form(
+    family_name: &str,
+    given_names: &[String],
+    birthdate: &BirthDate,
+    gender: Option<Gender>,
+) -> Vec<u8> {
+    // In lower case, unlike every name: no canonical identity begins so.
+    const DOMAIN: &str = "named";
+    let given: Vec<String> = given_names.iter().map(|name| compare_key(name)).collect();
+    let sex = match gender {
+        Some(Gender::Female) => "F",
+        Some(Gender::Male) => "M",
+        Some(Gender::Unspecified) | None => "",
+    };
+    let parts = [
+        DOMAIN,
+        &compare_key(family_name),
+        &given.join(" "),
+        &birthdate.to_string(),
+        sex,
+    ];
+    parts.join("\u{1f}").into_bytes()
 }
 
 /// The bytes under a `subject_check`; see [`Pivot::check_form`].
@@ -344,7 +433,7 @@ macro_rules! hidden_in_debug {
         }
     )* };
 }
-hidden_in_debug!(Pivot, SealedSubject, BirthDate, Cog);
+hidden_in_debug!(Pivot, SealedSubject, NamedPerson, BirthDate, Cog);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The logs of one process over gRPC, to those who may read them.
 
 mod disclosure;
+mod person;
 mod persons;
 pub(crate) mod reading;
 
@@ -19,7 +20,7 @@ use unefois_proto::pb::ledger::v1::ledger_service_server;
 use unefois_proto::{InvalidMessage, handles};
 use unefois_store::entry::{entry_at_or_after, entry_range};
 use unefois_store::head::origins;
-use unefois_store::index::{Index, index_lookup};
+use unefois_store::index::{Index, Mac, index_lookup};
 use unefois_store::peer::peer_heads_of;
 use unefois_store::search::peer_receipts_of;
 use unefois_store::witness::witness_heads_of;
@@ -37,8 +38,8 @@ pub(crate) const MAX_HEADS: u32 = 64;
 /// Serves the logs of one process.
 ///
 /// An auditor reads every entry of a log that this process writes; a counterparty those in which it is requester or
-/// provider. The authority reads the entries about a handle, in every log of the database: the replicas of a participant
-/// share it, and the call reaches one of them. Any admitted peer may have a log's heads proved consistent.
+/// provider. The authority reads the entries about a handle, or about a person whose identity it seals, in every log of the
+/// database: the replicas of a participant share it, and the call reaches one of them. Any admitted peer may have a log's heads proved consistent.
 ///
 /// What an auditor or a counterparty reads is recorded in the log before it leaves ([`Query`](crate::Query)). A log that cannot be
 /// written is still read by auditors, who have to find out why; such a reading is counted in the next `tally`.
@@ -48,10 +49,30 @@ pub struct LedgerService {
     authority: ParticipantId,
     lent: Lent,
     watches: Watches,
+    readings: Arc<person::Readings>,
 }
 
 /// The name that the directory in use gives the auditor whose key has this hash.
 pub type AuditorNames = Arc<dyn Fn(&Sha256) -> Option<String> + Send + Sync>;
+
+/// Opens what was sealed to the process: whom it names, or `None` for what is not an identity sealed to it.
+pub type Identities = Arc<dyn Fn(&str) -> Option<Identity> + Send + Sync>;
+
+/// Under what one identity stands in the index of persons.
+#[derive(Clone)]
+pub struct Identity {
+    /// Where the person is the subject.
+    pub subject: Vec<u8>,
+    /// Where the person is named beside another subject.
+    pub beside: Vec<Vec<u8>>,
+}
+
+/// Personal data never shows in a log.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
 
 /// What the process lends the service.
 #[derive(Clone)]
@@ -60,6 +81,8 @@ pub struct Lent {
     pub directory_version: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The name that the directory in use gives the auditor whose key has this hash.
     pub auditor: AuditorNames,
+    /// Opens the identities that the authority asks about.
+    pub identities: Identities,
     /// Holds the watches; its owner joins it after `shutdown`.
     pub tasks: TaskTracker,
     /// Ends the watches.
@@ -80,6 +103,7 @@ impl LedgerService {
             authority,
             lent,
             watches: Watches::default(),
+            readings: Arc::default(),
         }
     }
 
@@ -94,8 +118,14 @@ impl LedgerService {
         found.ok_or_else(|| invalid("origin", "a log that this process writes"))
     }
 
-    /// Finds the entries of `handles` since `since`, each with its view, oldest first.
-    async fn found(&self, handles: &[Handle], since: Micros) -> Result<Vec<Found>, Error> {
+    /// Finds the entries under these keys of an index since `since`, each with its view and its key's mark, oldest first.
+    /// Of an entry under several keys, the last one's mark is told.
+    async fn found<M: Copy>(
+        &self,
+        index: Index,
+        keys: &[(Mac, M)],
+        since: Micros,
+    ) -> Result<Vec<Found<M>>, Error> {
         let Some(first) = self.logs.first() else {
             return Ok(Vec::new());
         };
@@ -109,14 +139,13 @@ impl LedgerService {
             };
             let Some(view) = view else { continue };
             let mut places = BTreeMap::new();
-            for handle in handles {
-                let key = first.node_key().handle_key(handle);
-                let of_handle = index_lookup(db, Index::Handle, view.log, &key, view.tree.size()).await?;
-                places.extend(of_handle.into_iter().map(|index| (index, *handle)));
+            for (key, mark) in keys {
+                let under = index_lookup(db, index, view.log, key, view.tree.size()).await?;
+                places.extend(under.into_iter().map(|place| (place, *mark)));
             }
             // Instants never decrease in a log: what is told is the first of what comes then.
             let begin = entry_at_or_after(db, view.log, since).await?;
-            let places: Vec<(u64, Handle)> = places
+            let places: Vec<(u64, M)> = places
                 .split_off(&begin)
                 .into_iter()
                 .take(MAX_HISTORY + 1)
@@ -128,13 +157,13 @@ impl LedgerService {
                 if rows.len() != run.len() {
                     return Err(Error::Corrupt("an entry is missing"));
                 }
-                for ((index, bytes), (_, handle)) in rows.into_iter().zip(run) {
+                for ((index, bytes), (_, mark)) in rows.into_iter().zip(run) {
                     let entry =
                         Entry::decode(&bytes).map_err(|_| Error::Corrupt("an entry does not decode"))?;
                     found.push(Found {
                         view: view.clone(),
                         index,
-                        handle: *handle,
+                        mark: *mark,
                         entry,
                         bytes,
                     });
@@ -147,8 +176,8 @@ impl LedgerService {
         Ok(found)
     }
 
-    /// Proves entries found.
-    async fn proved(&self, found: Vec<Found>) -> Result<Vec<pb::ProvedEntry>, Error> {
+    /// Proves entries found; the handles stay empty.
+    async fn proved<M>(&self, found: Vec<Found<M>>) -> Result<Vec<(pb::ProvedEntry, M)>, Error> {
         let db = match self.logs.first() {
             Some(log) => &log.inner().db,
             None => return Ok(Vec::new()),
@@ -157,28 +186,29 @@ impl LedgerService {
         let received = peer_receipts_of(db, &releases).await?;
         let mut entries = Vec::with_capacity(found.len());
         for one in found {
-            entries.push(pb::ProvedEntry {
+            let proved = pb::ProvedEntry {
                 origin: one.view.origin.to_string(),
                 proof: one.view.proof(db, one.index).await?.to_string(),
                 acknowledged: one.release().is_some_and(|release| received.contains(&release)),
                 entry: one.bytes,
-                handle: one.handle.as_bytes().to_vec(),
-            });
+                handle: Vec::new(),
+            };
+            entries.push((proved, one.mark));
         }
         Ok(entries)
     }
 }
 
-/// An entry found by a handle.
-struct Found {
+/// An entry found under a key, with the key's mark.
+struct Found<M> {
     view: LogView,
     index: u64,
-    handle: Handle,
+    mark: M,
     entry: Entry,
     bytes: Vec<u8>,
 }
 
-impl Found {
+impl<M> Found<M> {
     /// What its consumer may have confirmed: the leaf, and the consumer's SIRET.
     fn release(&self) -> Option<(Sha256, String)> {
         let requester = self.entry.requester?;
@@ -281,12 +311,36 @@ impl ledger_service_server::LedgerService for LedgerService {
         }
         let asked = request.into_inner();
         let handles = handles(&asked).map_err(malformed)?;
-        let found = self.found(&handles, Micros::new(asked.since_us)).await;
+        let keys = self
+            .logs
+            .first()
+            .map(Ledger::node_key)
+            .map_or_else(Vec::new, |node_key| {
+                let key = |handle: &Handle| (node_key.handle_key(handle), *handle);
+                handles.iter().map(key).collect()
+            });
+        let found = self
+            .found(Index::Handle, &keys, Micros::new(asked.since_us))
+            .await;
         let mut found = found.map_err(|e| refusal("handles", &e))?;
         let truncated = found.len() > MAX_HISTORY;
         found.truncate(MAX_HISTORY);
-        let entries = self.proved(found).await.map_err(|e| refusal("handles", &e))?;
+        let proved = self.proved(found).await.map_err(|e| refusal("handles", &e))?;
+        let entries = proved.into_iter().map(|(entry, handle)| pb::ProvedEntry {
+            handle: handle.as_bytes().to_vec(),
+            ..entry
+        });
+        let entries = entries.collect();
         Ok(Response::new(pb::HistoryResponse { entries, truncated }))
+    }
+
+    async fn person_history(
+        &self,
+        request: Request<pb::PersonHistoryRequest>,
+    ) -> Result<Response<pb::PersonHistoryResponse>, Status> {
+        let peer = Peer::of(&request)?;
+        let found = self.person_read(&peer, request.into_inner()).await?;
+        Ok(Response::new(found))
     }
 
     async fn disclose(

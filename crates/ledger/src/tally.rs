@@ -18,7 +18,7 @@ use crate::{Error, Ledger};
 enum Unwritten {
     /// It was turned away.
     TurnedAway(Reason),
-    /// It read the log while that could not be written.
+    /// It read the log: while that could not be written, or after an entry that stands for more than one reading.
     Read,
 }
 
@@ -81,7 +81,7 @@ impl Ledger {
         self.inner().tally.add(peer.unwrap_or_default(), what, 1);
     }
 
-    /// Counts a query that was answered although the ledger could not be written; `peer` is the reader's name.
+    /// Counts a query that was answered without an entry of its own; `peer` is the reader's name.
     pub(crate) fn read_unrecorded(&self, peer: &str) {
         self.inner().tally.add(peer, Unwritten::Read, 1);
     }

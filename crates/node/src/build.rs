@@ -344,6 +344,13 @@ impl Node {
                 let edition = auditors.edition();
                 edition.directory.auditor(key).map(|auditor| auditor.name.clone())
             }),
+            identities: match &producer {
+                Some((producer, _)) => {
+                    let producer = producer.clone();
+                    Arc::new(move |sealed| producer.identity(sealed))
+                }
+                None => Arc::new(|_| None),
+            },
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };

@@ -13,6 +13,7 @@
 
 pub mod attest;
 mod authorize;
+mod concerned;
 mod credit;
 mod fetch;
 pub mod minimise;

@@ -29,6 +29,28 @@ pub fn handles(message: &pb::HistoryRequest) -> Result<Vec<Handle>, InvalidMessa
     check.finish(Some(handles))
 }
 
+/// The sealed identities of a question about one person, in the order given.
+///
+/// # Errors
+/// None or more than 16, or one that is longer than a sealed identity is.
+pub fn identities(message: &pb::PersonHistoryRequest) -> Result<&[String], InvalidMessage> {
+    const MAX: usize = 16;
+    const MAX_BYTES: usize = 4 * 1024;
+    let mut check = Check::default();
+    if !(1..=MAX).contains(&message.identities.len()) {
+        check.wrong("identities", format_args!("1 to {MAX} identities"));
+    }
+    for (i, sealed) in message.identities.iter().enumerate().take(MAX) {
+        if sealed.len() > MAX_BYTES {
+            check.wrong(
+                &format!("identities[{i}]"),
+                format_args!("at most {MAX_BYTES} bytes"),
+            );
+        }
+    }
+    check.finish(Some(message.identities.as_slice()))
+}
+
 /// A checked question of how many people entries concern.
 #[derive(Clone, Debug)]
 pub struct CountPersonsCall {

@@ -17,7 +17,8 @@ pub use backoffice::{
 pub use exchange::FetchCall;
 pub use invalid::{InvalidMessage, Violation};
 pub use ledger::{
-    CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, reading_purpose,
+    CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, identities,
+    reading_purpose,
 };
 pub use revocation::{MAX_CONSUMER_RECORDS, OwnRecord, OwnRecords};
 

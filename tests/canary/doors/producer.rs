@@ -6,7 +6,7 @@ use unefois_proto::pb::exchange::v1::FetchRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_proto::pb::ledger::v1::{
     CountPersonsRequest, DiscloseRequest, EntryFilter, GetProofRequest, HistoryRequest, ListEntriesRequest,
-    Order, Places, SearchRequest, SearchSubjectRequest, WatchRequest,
+    Order, PersonHistoryRequest, Places, SearchRequest, SearchSubjectRequest, WatchRequest,
 };
 
 use super::{Source, Told};
@@ -173,6 +173,11 @@ pub(crate) async fn malformed(
         }),
     };
     told.status("CountPersons", ledger.count_persons(request).await);
+    let request = PersonHistoryRequest {
+        identities: vec![canary("an identity that was not sealed")],
+        since_us: 0,
+    };
+    told.status("PersonHistory", ledger.person_history(request).await);
     let request = DiscloseRequest {
         origin: canary("an origin to disclose from"),
         exchange_id: canary("an exchange to disclose"),

@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 
-use unefois_core::{Event, ExchangeId, Handle, Micros, ParticipantId, Reason};
+use unefois_core::{Event, ExchangeId, Micros, ParticipantId, Reason};
 
-use super::Proved;
+use super::{FoundBy, Proved};
 use crate::portal::ExchangeResult;
 
 /// One exchange as both ends tell it.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) id: ExchangeId,
-    pub(crate) handle: Handle,
+    /// By what it is known to concern the person.
+    pub(crate) found: FoundBy,
     /// When it was last spoken of.
     pub(crate) at: Micros,
     /// The producer's entries, in order.
@@ -41,10 +42,18 @@ pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Excha
     let mut exchanges: Vec<Exchange> = by_exchange
         .into_iter()
         .filter_map(|(id, mut entries)| {
-            entries.sort_by_key(|proved| (proved.entry.attempt, proved.entry.at, proved.receipt.index()));
+            // The same entry may have been found twice, by a handle and by the identity.
+            let order = |proved: &Proved| (proved.entry.attempt, proved.entry.at, proved.receipt.index());
+            entries.sort_by(|a, b| {
+                let same = || (&a.origin, a.found.rank()).cmp(&(&b.origin, b.found.rank()));
+                order(a).cmp(&order(b)).then_with(same)
+            });
             entries.dedup_by(|a, b| a.bytes == b.bytes && a.origin == b.origin);
             let at = entries.iter().map(|proved| proved.entry.at).max()?;
-            let handle = entries.first()?.handle;
+            let found = entries
+                .iter()
+                .map(|proved| proved.found)
+                .min_by_key(|found| found.rank())?;
             let provider = entries.iter().find_map(|proved| proved.entry.provider);
             let requester = entries.iter().find_map(|proved| proved.entry.requester);
             let (producer, consumer): (Vec<_>, Vec<_>) = entries.into_iter().partition(|proved| {
@@ -54,7 +63,7 @@ pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Excha
             let ended = ended(&producer, &consumer, producer_unheard);
             Some(Exchange {
                 id,
-                handle,
+                found,
                 at,
                 producer,
                 consumer,
@@ -155,7 +164,7 @@ mod tests {
             entry,
             keeper: keeper.parse().unwrap(),
             origin: keeper.to_owned(),
-            handle: Handle::from_bytes([1; 16]),
+            found: FoundBy::Handle(unefois_core::Handle::from_bytes([1; 16])),
             receipt: receipt(),
             acknowledged: false,
         }

@@ -6,7 +6,7 @@ use unefois_core::{
     AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject,
     Sha256, SubjectKind,
 };
-use unefois_jose::{EncryptionKey, PublicKey, access_token, jwe};
+use unefois_jose::{EncryptionKey, PublicKey, SystemRandom, access_token, jwe};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, Grant, GrantRow, grant_at_head};
@@ -156,12 +156,22 @@ impl Authority {
             SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
             SubjectKind::Child | SubjectKind::Entity => return Err(Error::NotImplemented("subject.kind")),
         };
-        let row = edition.directory.participant(details.operator());
-        let jwk = row.and_then(|row| row.pivot_keys.first()).ok_or(Error::Target)?;
-        let key = PublicKey::from_point(&jwk.sec1()).map_err(Error::Key)?;
-        let json = Zeroizing::new(serde_json::to_string(&subject).map_err(|_| Error::Stored)?);
-        jwe::seal_pivot(&EncryptionKey::new(key), &json, &self.rng).map_err(Error::Key)
+        seal_subject(edition, details.operator(), &subject, &self.rng)
     }
+}
+
+/// Seals an identity to a producer's key of the directory.
+pub(crate) fn seal_subject(
+    edition: &Edition,
+    producer: &ParticipantId,
+    subject: &SealedSubject,
+    rng: &SystemRandom,
+) -> Result<String, Error> {
+    let row = edition.directory.participant(producer);
+    let jwk = row.and_then(|row| row.pivot_keys.first()).ok_or(Error::Target)?;
+    let key = PublicKey::from_point(&jwk.sec1()).map_err(Error::Key)?;
+    let json = Zeroizing::new(serde_json::to_string(subject).map_err(|_| Error::Stored)?);
+    jwe::seal_pivot(&EncryptionKey::new(key), &json, rng).map_err(Error::Key)
 }
 
 /// The element that a token is for: the one named, otherwise the first still standing.
@@ -204,7 +214,7 @@ pub(crate) fn details_of(element: &Element) -> Result<AuthorizationDetails, Erro
 }
 
 /// Leaves out what the datatype does not need; names, birth date and sex always go.
-fn needed(sheet: &DatatypeSheet, pivot: Pivot) -> Pivot {
+pub(crate) fn needed(sheet: &DatatypeSheet, pivot: Pivot) -> Pivot {
     let attributes = sheet.pivot.any_of.first().map_or(&[][..], Vec::as_slice);
     let asked = |attribute| attributes.contains(&attribute);
     let born_in_france = pivot

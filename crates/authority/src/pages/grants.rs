@@ -14,7 +14,7 @@ use super::standing::{is_ended, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
 use crate::form::Form;
-use crate::history::Collected;
+use crate::history::{Collected, FoundBy};
 use crate::oauth::{bytes_of, details_of, end_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
@@ -231,7 +231,10 @@ fn served(
 ) -> GrantState {
     let chosen = details.iter().map(|details| end_of(&row.grant, details)).max();
     let answered = |handle: &Handle| {
-        let mut of_this = history.exchanges.iter().filter(|e| e.handle == *handle);
+        let mut of_this = history
+            .exchanges
+            .iter()
+            .filter(|e| e.found == FoundBy::Handle(*handle));
         of_this
             .find(|e| e.ended == ExchangeResult::Answered && !e.producer.is_empty())
             .map(|e| e.at)
@@ -273,7 +276,7 @@ fn stop(row: &GrantRow, state: GrantState) -> Option<String> {
 fn labels(edition: &Edition, reader: &Reader, details: &[AuthorizationDetails]) -> Vec<String> {
     details
         .iter()
-        .map(|details| words::datatype(edition, reader.lang, details))
+        .map(|details| words::datatype(edition, reader.lang, details.datatype()))
         .collect()
 }
 
@@ -290,7 +293,7 @@ fn part(edition: &Edition, reader: &Reader, row: &GrantRow, element: &Element) -
     }
     Ok(GrantPart {
         source: words::name(edition, reader.lang, details.operator()),
-        label: words::datatype(edition, reader.lang, &details),
+        label: words::datatype(edition, reader.lang, details.datatype()),
         units,
         left_out: left_out.iter().map(unit).collect(),
         taken_out,
@@ -299,11 +302,14 @@ fn part(edition: &Edition, reader: &Reader, row: &GrantRow, element: &Element) -
 
 /// How many exchanges there were under a grant, as far as the administrations answered.
 fn count(history: &Collected, row: &GrantRow) -> u32 {
-    let of_this = |handle: &Handle| row.elements.iter().any(|element| element.handle == *handle);
+    let of_this = |found| {
+        let mut handles = row.elements.iter().map(|element| FoundBy::Handle(element.handle));
+        handles.any(|handle| handle == found)
+    };
     let n = history
         .exchanges
         .iter()
-        .filter(|exchange| of_this(&exchange.handle))
+        .filter(|exchange| of_this(exchange.found))
         .count();
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -9,14 +9,18 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde_json::{Value, json};
-use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Month, ParticipantId};
+use unefois_core::authorization::UnitRequest;
+use unefois_core::catalogue::UnitSet;
+use unefois_core::{
+    AuthorizationDetails, Capacity, DatatypeRev, DemarcheId, Handle, LegalBasis, Micros, Month, ParticipantId,
+};
 use unefois_store::authority::grant::{GrantRow, grant_list};
 
 use super::grants::KEPT_MS;
 use super::words;
 use crate::Error;
 use crate::form::Form;
-use crate::history::{Collected, Exchange, Proved};
+use crate::history::{Collected, Exchange, FoundBy, Proved};
 use crate::oauth::{details_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
@@ -80,8 +84,9 @@ pub(crate) async fn csv(
 ) -> Result<Response, Error> {
     let view = View::of(&authority, &reader, query.as_deref()).await?;
     let lang = reader.lang;
-    let mut text =
-        String::from("\u{feff}date;demandeur;source;information;demarche;dossier;fondement;resultat\r\n");
+    let mut text = String::from(
+        "\u{feff}date;demandeur;source;information;demarche;dossier;fondement;pour_qui;resultat\r\n",
+    );
     for line in view.selected() {
         let row = view.row(&line, lang);
         let cells = [
@@ -90,8 +95,9 @@ pub(crate) async fn csv(
             row.source,
             row.what.join(", "),
             row.demarche,
-            row.dossier,
+            row.dossier.unwrap_or_default(),
             row.ground.basis.to_string(),
+            row.on_behalf.words(lang),
             row.result.kind().words(lang).to_owned(),
         ];
         text.push_str(&cells.map(|cell| csv_cell(&cell)).join(";"));
@@ -237,11 +243,75 @@ struct View {
     collected: Collected,
 }
 
-/// One exchange with what was granted.
+/// One exchange with what is told of it: what was granted, where the person granted it, or else what its entry says.
 struct Line<'a> {
     exchange: &'a Exchange,
-    grant: &'a GrantRow,
-    details: &'a AuthorizationDetails,
+    granted: Option<(&'a GrantRow, &'a AuthorizationDetails)>,
+    requester: ParticipantId,
+    provider: ParticipantId,
+    datatype: &'a DatatypeRev,
+    demarche: &'a DemarcheId,
+    basis: &'a LegalBasis,
+    capacity: Capacity,
+}
+
+impl<'a> Line<'a> {
+    fn of_grant(exchange: &'a Exchange, row: &'a GrantRow, details: &'a AuthorizationDetails) -> Self {
+        Self {
+            exchange,
+            granted: Some((row, details)),
+            requester: row.grant.client,
+            provider: *details.operator(),
+            datatype: details.datatype(),
+            demarche: &details.demarche,
+            basis: &details.legal_basis,
+            capacity: row.grant.capacity,
+        }
+    }
+
+    /// What an entry says of an exchange under somebody else's grant: neither the file nor who granted.
+    fn of_entry(exchange: &'a Exchange) -> Option<Self> {
+        let entry = &exchange.last()?.entry;
+        Some(Self {
+            exchange,
+            granted: None,
+            requester: entry.requester?,
+            provider: entry.provider?,
+            datatype: entry.datatype.as_ref()?,
+            demarche: entry.demarche.as_ref()?,
+            basis: entry.legal_basis.as_ref()?,
+            capacity: entry.capacity?,
+        })
+    }
+
+    /// The units, in words.
+    fn units(&self, edition: &Edition, lang: Lang) -> Vec<String> {
+        let known = edition.catalogue.datatype(self.datatype);
+        if let Some((_, details)) = self.granted {
+            let name = |asked: &UnitRequest| words::unit(lang, known, &asked.unit);
+            return details.units.iter().map(name).collect();
+        }
+        let bits = self.exchange.last().map_or(0, |proved| proved.entry.units);
+        let named = known
+            .into_iter()
+            .flat_map(|d| d.sheets_of(UnitSet::from_bits(bits)));
+        let mut units: Vec<String> = named.map(|unit| words::text(lang, &unit.label)).collect();
+        // A refusal that came before the units were judged names none.
+        if units.is_empty() {
+            units.extend(known.map(|d| words::text(lang, &d.sheet().label)));
+        }
+        units
+    }
+
+    fn on_behalf(&self) -> OnBehalf {
+        match self.exchange.found {
+            FoundBy::Handle(_) => on_behalf(self.capacity),
+            FoundBy::Subject => OnBehalf::AboutYou(self.capacity),
+            FoundBy::Beside => OnBehalf::AboutHousehold {
+                child: self.capacity == Capacity::Child,
+            },
+        }
+    }
 }
 
 impl View {
@@ -251,7 +321,7 @@ impl View {
         let until = authority.clock.now();
         let since = until.plus_ms(-KEPT_MS);
         let grants = grant_list(&authority.db, &login.person, since).await?;
-        let collected = authority.history(&grants, since).await?;
+        let collected = authority.whole_history(&login.person, &grants, since).await?;
         let mut elements = BTreeMap::new();
         for (n, row) in grants.iter().enumerate() {
             for element in &row.elements {
@@ -271,14 +341,16 @@ impl View {
 
     /// Every exchange, newest first.
     fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.collected.exchanges.iter().filter_map(|exchange| {
-            let (n, details) = self.elements.get(&exchange.handle)?;
-            Some(Line {
-                exchange,
-                grant: self.grants.get(*n)?,
-                details,
+        self.collected
+            .exchanges
+            .iter()
+            .filter_map(|exchange| match exchange.found {
+                FoundBy::Handle(handle) => {
+                    let (n, details) = self.elements.get(&handle)?;
+                    Some(Line::of_grant(exchange, self.grants.get(*n)?, details))
+                }
+                FoundBy::Subject | FoundBy::Beside => Line::of_entry(exchange),
             })
-        })
     }
 
     /// Those that the filters let through.
@@ -288,19 +360,18 @@ impl View {
         self.lines()
             .filter(|line| {
                 let at = line.exchange.at;
-                let parties = [line.grant.grant.client, *line.details.operator()];
+                let parties = [line.requester, line.provider];
                 from.is_none_or(|from| at >= from)
                     && to.is_none_or(|to| at < to)
                     && asked.before.is_none_or(|before| at < before)
                     && (asked.administration.is_empty()
                         || parties.iter().any(|id| id.to_string() == asked.administration))
-                    && (asked.information.is_empty()
-                        || line.details.datatype().id().as_str() == asked.information)
+                    && (asked.information.is_empty() || line.datatype.id().as_str() == asked.information)
                     && asked.result.is_none_or(|kind| line.exchange.ended.kind() == kind)
-                    && asked
-                        .grant
-                        .as_ref()
-                        .is_none_or(|id| *id == text_of(line.grant.grant.id.as_bytes()))
+                    && asked.grant.as_ref().is_none_or(|id| {
+                        line.granted
+                            .is_some_and(|(row, _)| *id == text_of(row.grant.id.as_bytes()))
+                    })
             })
             .collect()
     }
@@ -312,23 +383,19 @@ impl View {
     }
 
     fn row(&self, line: &Line<'_>, lang: Lang) -> HistoryRow {
-        let (edition, details) = (&self.edition, line.details);
+        let edition = &self.edition;
         let id = line.exchange.id.to_string();
-        let known = edition.catalogue.datatype(details.datatype());
-        let units: Vec<String> = details
-            .units
-            .iter()
-            .map(|asked| words::unit(lang, known, &asked.unit))
-            .collect();
+        let known = edition.catalogue.datatype(line.datatype);
         HistoryRow {
             at: line.exchange.at,
-            asker: words::name(edition, lang, &line.grant.grant.client),
-            source: words::name(edition, lang, details.operator()),
-            what: units,
-            demarche: words::demarche(edition, lang, &details.demarche),
-            dossier: details.dossier_ref.to_string(),
-            ground: words::ground(edition, lang, &details.legal_basis, &details.demarche),
-            on_behalf: on_behalf(line.grant.grant.capacity),
+            asker: words::name(edition, lang, &line.requester),
+            source: words::name(edition, lang, &line.provider),
+            holder: words::other_holder(edition, lang, known, line.exchange),
+            what: line.units(edition, lang),
+            demarche: words::demarche(edition, lang, line.demarche),
+            dossier: line.granted.map(|(_, details)| details.dossier_ref.to_string()),
+            ground: words::ground(edition, lang, line.basis, line.demarche),
+            on_behalf: line.on_behalf(),
             result: line.exchange.ended,
             proof: Some(format!("/preuve/{id}")),
             receipt: Some(format!("/preuve/{id}/recu.json")),
@@ -341,11 +408,11 @@ impl View {
     fn filters(&self, lang: Lang) -> Filters {
         let (mut administrations, mut information) = (BTreeMap::new(), BTreeMap::new());
         for line in self.lines() {
-            for id in [line.grant.grant.client, *line.details.operator()] {
+            for id in [line.requester, line.provider] {
                 administrations.insert(id.to_string(), words::name(&self.edition, lang, &id));
             }
-            let id = line.details.datatype().id().to_string();
-            information.insert(id, words::datatype(&self.edition, lang, line.details));
+            let id = line.datatype.id().to_string();
+            information.insert(id, words::datatype(&self.edition, lang, line.datatype));
         }
         let choices = |all: BTreeMap<String, String>, chosen: &str| {
             let choice = |(value, label): (String, String)| Choice {
@@ -410,19 +477,36 @@ fn receipt_of(view: &View, line: &Line<'_>) -> Value {
             "proof": proved.receipt.to_string(),
         })
     };
-    let details = line.details;
+    let asked = line.granted.map(|(row, details)| (&row.grant, details));
+    let units = match asked {
+        Some((_, details)) => details.units.iter().map(|u| u.unit.to_string()).collect(),
+        None => {
+            let bits = line.exchange.last().map_or(0, |proved| proved.entry.units);
+            let known = view.edition.catalogue.datatype(line.datatype);
+            let named = known
+                .into_iter()
+                .flat_map(|d| d.sheets_of(UnitSet::from_bits(bits)));
+            named.map(|unit| unit.name.to_string()).collect::<Vec<_>>()
+        }
+    };
     json!({
         "exchange_id": line.exchange.id.to_string(),
         "at": line.exchange.at.to_rfc3339(),
-        "requester": line.grant.grant.client.to_string(),
-        "provider": details.operator().to_string(),
-        "datatype": details.datatype().to_string(),
-        "units": details.units.iter().map(|u| u.unit.to_string()).collect::<Vec<_>>(),
-        "demarche": details.demarche.to_string(),
-        "dossier_ref": details.dossier_ref.to_string(),
-        "legal_basis": details.legal_basis.to_string(),
-        "capacity": line.grant.grant.capacity.as_str(),
-        "subject_unbound": line.grant.grant.subject_unbound,
+        "requester": line.requester.to_string(),
+        "provider": line.provider.to_string(),
+        "holder": line.exchange.last().and_then(|proved| proved.entry.holder.as_ref()).map(ToString::to_string),
+        "datatype": line.datatype.to_string(),
+        "units": units,
+        "demarche": line.demarche.to_string(),
+        "dossier_ref": asked.map(|(_, details)| details.dossier_ref.to_string()),
+        "legal_basis": line.basis.to_string(),
+        "capacity": line.capacity.as_str(),
+        "found_by": match line.exchange.found {
+            FoundBy::Handle(_) => "grant",
+            FoundBy::Subject => "identity",
+            FoundBy::Beside => "household",
+        },
+        "subject_unbound": asked.and_then(|(grant, _)| grant.subject_unbound.clone()),
         "result": line.exchange.ended.kind().code(),
         "catalogue": view.edition.directory.catalogue_hash().to_string(),
         "producer": line.exchange.producer.iter().map(entry).collect::<Vec<_>>(),

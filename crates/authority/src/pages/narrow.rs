@@ -248,7 +248,7 @@ fn part(
     NarrowPart {
         field: shown(place),
         source: words::name(edition, reader.lang, details.operator()),
-        label: words::datatype(edition, reader.lang, details),
+        label: words::datatype(edition, reader.lang, details.datatype()),
         units: details.units.iter().map(unit).collect(),
     }
 }

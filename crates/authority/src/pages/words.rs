@@ -4,9 +4,11 @@ use unefois_core::authorization::{ModeKind, Need, Use};
 use unefois_core::catalogue::{Concerns, Datatype};
 use unefois_core::directory::Bilingual;
 use unefois_core::{
-    AuthorizationDetails, DemarcheId, HolderId, LegalBasis, Micros, ParticipantId, Period, UnitName,
+    AuthorizationDetails, DatatypeRev, DemarcheId, HolderId, LegalBasis, Micros, ParticipantId, Period,
+    UnitName,
 };
 
+use crate::history::Exchange;
 use crate::portal::{self, Duration, Keeping, Lang, LegalGround, Organisation, Pace, Term};
 use crate::published::Edition;
 
@@ -52,12 +54,9 @@ pub(crate) fn ground(edition: &Edition, lang: Lang, basis: &LegalBasis, id: &Dem
 }
 
 /// A datatype's name.
-pub(crate) fn datatype(edition: &Edition, lang: Lang, details: &AuthorizationDetails) -> String {
-    let known = edition.catalogue.datatype(details.datatype());
-    known.map_or_else(
-        || details.datatype().to_string(),
-        |datatype| text(lang, &datatype.sheet().label),
-    )
+pub(crate) fn datatype(edition: &Edition, lang: Lang, rev: &DatatypeRev) -> String {
+    let known = edition.catalogue.datatype(rev);
+    known.map_or_else(|| rev.to_string(), |datatype| text(lang, &datatype.sheet().label))
 }
 
 /// The name of a unit.
@@ -78,6 +77,22 @@ pub(crate) fn holders(edition: &Edition, lang: Lang, datatype: &Datatype) -> Opt
         let names: Vec<String> = sheet.holders.iter().map(label).collect();
         names.join(lang.t(" et ", " and "))
     })
+}
+
+/// The body whose data an exchange is about, where that is not the operator that answered.
+pub(crate) fn other_holder(
+    edition: &Edition,
+    lang: Lang,
+    datatype: Option<&Datatype>,
+    exchange: &Exchange,
+) -> Option<String> {
+    let entries = exchange.producer.iter().chain(&exchange.consumer).rev();
+    let holder = entries.filter_map(|proved| proved.entry.holder.as_ref()).next()?;
+    if datatype.is_some_and(|datatype| datatype.sheet().operator == *holder) {
+        return None;
+    }
+    let known = edition.catalogue.producer(holder);
+    Some(known.map_or_else(|| holder.to_string(), |producer| text(lang, &producer.label)))
 }
 
 /// Whose data leave beside the subject's.
@@ -114,7 +129,7 @@ pub(crate) fn terms(
     end: Micros,
 ) -> Vec<Term> {
     let term = |details: &AuthorizationDetails| Term {
-        what: Some(datatype(edition, lang, details)),
+        what: Some(datatype(edition, lang, details.datatype())),
         duration: duration(details, end),
         keeping: match details.usage {
             Use::View => Keeping::View,
@@ -174,7 +189,7 @@ pub(crate) fn sources(
         });
         let not_sent = known.map(|d| text(lang, &d.sheet().not_sent));
         let one = portal::Datatype {
-            label: datatype(edition, lang, details),
+            label: datatype(edition, lang, details.datatype()),
             period: details.period.map(|p| period(lang, p)),
             units: units.collect(),
             not_sent: not_sent.filter(|words| !words.is_empty()).into_iter().collect(),

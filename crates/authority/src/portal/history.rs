@@ -1,4 +1,4 @@
-use unefois_core::{Micros, Month, Reason};
+use unefois_core::{Capacity, Micros, Month, Reason};
 
 use super::{Lang, LegalGround, page, paris};
 
@@ -42,12 +42,14 @@ pub struct HistoryRow {
     pub asker: String,
     /// The source's name.
     pub source: String,
+    /// The body whose data it is, where the source answered for another.
+    pub holder: Option<String>,
     /// The units, in words.
     pub what: Vec<String>,
     /// The démarche, in words.
     pub demarche: String,
-    /// The file's reference.
-    pub dossier: String,
+    /// The file's reference; `None` where it is somebody else's.
+    pub dossier: Option<String>,
     /// On what ground.
     pub ground: LegalGround,
     /// For whom and by whom.
@@ -88,6 +90,13 @@ pub enum OnBehalf {
     },
     /// « automatiquement ».
     Automatic,
+    /// About the person, under a grant that is not of this account, in this capacity.
+    AboutYou(Capacity),
+    /// « concerne votre foyer, pas à votre demande ».
+    AboutHousehold {
+        /// Whether the subject is a child.
+        child: bool,
+    },
 }
 
 /// How an exchange ended, as the ledgers of both ends tell it.
@@ -289,7 +298,7 @@ const fn reason_en(reason: Reason) -> &'static str {
 }
 
 impl OnBehalf {
-    fn words(&self, lang: Lang) -> String {
+    pub(crate) fn words(&self, lang: Lang) -> String {
         match (self, lang) {
             (Self::Yourself, _) => lang.t("par vous", "by you").to_owned(),
             (
@@ -313,7 +322,41 @@ impl OnBehalf {
             (Self::Agent { motive }, Lang::Fr) => format!("par un agent (motif : {motive})"),
             (Self::Agent { motive }, Lang::En) => format!("by an officer (reason: {motive})"),
             (Self::Automatic, _) => lang.t("automatiquement", "automatically").to_owned(),
+            (Self::AboutYou(capacity), _) => about_you(*capacity, lang).to_owned(),
+            (Self::AboutHousehold { child: false }, _) => lang
+                .t(
+                    "concerne votre foyer, pas à votre demande",
+                    "concerns your household, not at your request",
+                )
+                .to_owned(),
+            (Self::AboutHousehold { child: true }, _) => lang
+                .t(
+                    "concerne un enfant de votre foyer, pas à votre demande",
+                    "concerns a child of your household, not at your request",
+                )
+                .to_owned(),
         }
+    }
+}
+
+/// How an exchange about the person came about that no grant of this account stands behind.
+const fn about_you(capacity: Capacity, lang: Lang) -> &'static str {
+    match capacity {
+        Capacity::SelfPerson => lang.t(
+            "vous concerne, demandé depuis un autre compte",
+            "concerns you, asked for from another account",
+        ),
+        Capacity::Child => lang.t(
+            "vous concerne, demandé par l’un de vos parents",
+            "concerns you, asked for by a parent of yours",
+        ),
+        Capacity::Entity => lang.t("pour une entreprise", "for a company"),
+        Capacity::Helper => lang.t("par la personne qui vous aide", "by the person who helps you"),
+        Capacity::Agent => lang.t(
+            "vous concerne, demandé par un agent",
+            "concerns you, asked for by an officer",
+        ),
+        Capacity::Automatic => lang.t("vous concerne, automatiquement", "concerns you, automatically"),
     }
 }
 

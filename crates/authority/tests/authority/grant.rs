@@ -81,7 +81,7 @@ async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each(database: T
     assert_eq!(claims.pivot_hash, base64(hash.as_bytes()));
     assert!(!serde_json::to_string(&claims).unwrap().contains("DUBOIS"), "I6");
 
-    let plain = jwe::open_pivot(&[&kit.pivot_key], pivot_jwe).unwrap();
+    let plain = jwe::open_pivot(&[&*kit.pivot_key], pivot_jwe).unwrap();
     let SealedSubject::Person(pivot) = serde_json::from_slice(&plain).unwrap() else {
         panic!("a person");
     };

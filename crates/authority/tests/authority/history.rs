@@ -3,7 +3,9 @@
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
-use unefois_core::{AccessTokenClaims, Clock as _, Event, ExchangeId, Random, Reason};
+use unefois_core::{
+    AccessTokenClaims, Capacity, Clock as _, Event, ExchangeId, Handle, NamedPerson, Pivot, Random, Reason,
+};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_store::erase::Erasable;
 use unefois_tlog::{Hash, Receipt, VerifierKey};
@@ -13,7 +15,10 @@ use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::kit::{Kit, Which, Write};
 
-both_databases![i12_both_ends_are_paired_and_each_row_is_proved];
+both_databases![
+    i12_both_ends_are_paired_and_each_row_is_proved,
+    i12_a_spouse_sees_the_household_s_row_without_the_other_s_data,
+];
 
 fn exchange() -> ExchangeId {
     let random: &dyn Random = &SystemRandom::new();
@@ -25,6 +30,7 @@ fn sent(event: Event, content: u8) -> Write {
         event,
         reason: None,
         content: Some(content),
+        units: 1,
     }
 }
 
@@ -33,6 +39,7 @@ fn refused(reason: Reason) -> Write {
         event: Event::Refused,
         reason: Some(reason),
         content: None,
+        units: 0,
     }
 }
 
@@ -48,12 +55,13 @@ async fn granted(kit: &Kit) -> (Browser, AccessTokenClaims) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_is_not_proved_makes_its_keeper_silent() {
     let kit = Kit::new().await;
+    let other = kit.other_producer().await;
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     // A commitment to another handle: nobody can tell what that entry is about.
-    let mut other = token.clone();
-    other.gs = unefois_core::commitment::GrantSecret::from_bytes([1; 32]);
-    producer.write(&other, exchange(), sent(Event::Released, 1)).await;
+    let mut another = token.clone();
+    another.gs = unefois_core::commitment::GrantSecret::from_bytes([1; 32]);
+    producer.write(&another, exchange(), sent(Event::Released, 1)).await;
     let page = browser.get("/historique").await;
     assert_eq!(page.status, StatusCode::OK);
     let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
@@ -61,6 +69,7 @@ async fn an_entry_that_is_not_proved_makes_its_keeper_silent() {
     assert_eq!(json["exchanges"], serde_json::json!([]));
     producer.stop().await;
     commune.stop().await;
+    other.stop().await;
     kit.stop().await;
 }
 
@@ -68,6 +77,7 @@ async fn an_entry_that_is_not_proved_makes_its_keeper_silent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_whose_secrets_are_destroyed_are_nobodys() {
     let kit = Kit::new().await;
+    let other = kit.other_producer().await;
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     producer.write(&token, exchange(), sent(Event::Released, 1)).await;
@@ -91,30 +101,31 @@ async fn entries_whose_secrets_are_destroyed_are_nobodys() {
     assert_eq!(kit.events().await.last(), Some(&Event::Erased));
     producer.stop().await;
     commune.stop().await;
+    other.stop().await;
     kit.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_away_is_named_and_the_rest_is_shown() {
     let kit = Kit::new().await;
+    let other = kit.other_producer().await;
     let commune = kit.node(Which::Commune).await;
     let (mut browser, token) = granted(&kit).await;
     commune.write(&token, exchange(), sent(Event::Received, 1)).await;
     let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
-    assert_eq!(
-        (json["asked"].as_u64(), json["silent"][0].as_str()),
-        (Some(2), Some(kit.cnaf.as_str()))
-    );
+    assert_eq!((&json["asked"], &json["silent"]), (&json!(3), &json!([kit.cnaf])));
     assert_eq!(json["exchanges"][0]["result"], "transmis");
     let page = browser.get("/historique").await;
     assert!(page.body.contains("Caisse nationale des allocations familiales"));
     commune.stop().await;
+    other.stop().await;
     kit.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i12_refused_calls_hide_no_exchange_that_follows_them() {
     let kit = Kit::new().await;
+    let other = kit.other_producer().await;
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     let flood = async |n: usize| {
@@ -154,12 +165,14 @@ async fn i12_refused_calls_hide_no_exchange_that_follows_them() {
     assert_eq!(json["incomplete"], json!([kit.cnaf]));
     producer.stop().await;
     commune.stop().await;
+    other.stop().await;
     kit.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i12_whoever_holds_more_than_was_read_does_not_count_as_having_answered() {
     let kit = Kit::new().await;
+    let other = kit.other_producer().await;
     let commune = kit.node(Which::Commune).await;
     let producer = kit.endless_history().await;
     let (mut browser, token) = granted(&kit).await;
@@ -176,15 +189,17 @@ async fn i12_whoever_holds_more_than_was_read_does_not_count_as_having_answered(
         .await
         .body
         .replace(['\u{a0}', '\u{202f}'], " ");
-    assert!(page.contains("1 administration sur 2 a répondu"), "{page}");
+    assert!(page.contains("2 administrations sur 3 ont répondu"), "{page}");
     assert!(page.contains("Des échanges plus récents existent"), "{page}");
     commune.stop().await;
     producer.stop().await;
+    other.stop().await;
     kit.stop().await;
 }
 
 async fn i12_both_ends_are_paired_and_each_row_is_proved(database: TestDatabase) {
     let kit = Kit::on(database).await;
+    let other = kit.other_producer().await;
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     let answered = exchange();
@@ -205,7 +220,7 @@ async fn i12_both_ends_are_paired_and_each_row_is_proved(database: TestDatabase)
     let json: serde_json::Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
     assert_eq!(
         (json["asked"].as_u64(), json["silent"].as_array().unwrap().len()),
-        (Some(2), 0)
+        (Some(3), 0)
     );
     let result = |id: ExchangeId| {
         let rows = json["exchanges"].as_array().unwrap();
@@ -222,7 +237,7 @@ async fn i12_both_ends_are_paired_and_each_row_is_proved(database: TestDatabase)
     let page = browser.get("/historique").await;
     for words in [
         "Mairie de Clamart",
-        "2 administrations sur 2",
+        "3 administrations sur 3",
         "réponse transmise",
     ] {
         assert!(
@@ -261,5 +276,130 @@ async fn i12_both_ends_are_paired_and_each_row_is_proved(database: TestDatabase)
     );
     producer.stop().await;
     commune.stop().await;
+    other.stop().await;
+    kit.stop().await;
+}
+
+/// Angela grants; the source names her spouse, whom she lives with, in the unit `composition`.
+async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let other = kit.other_producer().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (_, token) = granted(&kit).await;
+    let spouse = NamedPerson {
+        child: false,
+        family_name: "MERCIER".into(),
+        given_names: vec!["Joël".into(), "Paul".into()],
+        birthdate: "1960-01-00".parse().unwrap(),
+        gender: None,
+    };
+    let household = exchange();
+    let about = vec![b"somebody else".to_vec(), spouse.form()];
+    producer
+        .write_about(&token, household, sent(Event::Released, 1), about)
+        .await;
+    // What concerns Angela alone, and what concerns the spouse alone: by an officer, and automatically.
+    producer.write(&token, exchange(), sent(Event::Released, 1)).await;
+    let identity = json!({"family_name": "MERCIER", "given_name": "Joël Paul", "birthdate": "1960-01-01",
+        "gender": "male", "birthplace": "75107", "birthcountry": "99100"});
+    let pivot: Pivot =
+        serde_json::from_value(json!({"family_name": "MERCIER", "given_names": ["Joël", "Paul"],
+        "birthdate": "1960-01-01", "gender": "male", "birthplace": "75107", "birthcountry": "99100"}))
+        .unwrap();
+    for (capacity, event) in [
+        (Capacity::Agent, Event::Refused),
+        (Capacity::Automatic, Event::Released),
+    ] {
+        let of = AccessTokenClaims {
+            capacity,
+            gh: Handle::draw(SystemClock.now(), &SystemRandom::new()),
+            ..token.clone()
+        };
+        let write = match event {
+            Event::Refused => refused(Reason::SubjectNotResolved),
+            _ => sent(event, 1),
+        };
+        producer
+            .write_about(&of, exchange(), write, vec![pivot.canonical()])
+            .await;
+    }
+
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        for (name, value) in identity.as_object().unwrap() {
+            says.identity[name] = value.clone();
+        }
+    }
+    let mut spouse = kit.browser();
+    spouse.follow("/fc/connexion").await;
+    let json: Value = serde_json::from_str(&spouse.get("/historique.json").await.body).unwrap();
+    assert_eq!(
+        (&json["asked"], &json["silent"]),
+        (&json!(2), &json!([])),
+        "{json}"
+    );
+    let rows = json["exchanges"].as_array().unwrap();
+    let told: Vec<[&str; 2]> = rows
+        .iter()
+        .map(|row| [&row["found_by"], &row["capacity"]].map(|text| text.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["identity", "automatic"],
+            ["identity", "agent"],
+            ["household", "self"]
+        ]
+    );
+    let row = &rows[2];
+    assert_eq!(row["exchange_id"], household.to_string());
+    assert_eq!(row["dossier_ref"], Value::Null);
+    assert_eq!(row["producer"][0]["event"], "released");
+    // It is proved like any other.
+    let proof = spouse.get(&format!("/preuve/{household}")).await;
+    let receipt: Receipt = proof.body.parse().unwrap();
+    let key: VerifierKey = kit.document.participants[3].logs[0].vkey.parse().unwrap();
+    let leaf = receipt.unauthenticated_extra().unwrap().to_vec();
+    receipt.verify(&Hash::of_leaf(&leaf), &key).unwrap();
+
+    let page = spouse
+        .get("/historique")
+        .await
+        .body
+        .replace(['\u{a0}', '\u{202f}'], " ");
+    for words in [
+        "concerne votre foyer, pas à votre demande",
+        "vous concerne, demandé par un agent",
+        "vous concerne, automatiquement",
+        "numéro non montré",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let receipt = spouse.get(&format!("/preuve/{household}/recu.json")).await.body;
+    let csv = spouse.get("/historique.csv").await.body;
+    for shown in [&page, &receipt, &csv] {
+        for hidden in ["DUBOIS", "Angela", "2026-0412"] {
+            assert!(!shown.contains(hidden), "{hidden}: {shown}");
+        }
+    }
+    // Somebody of another first name, or of another day, is not the spouse.
+    for (name, value) in [("given_name", "Joël"), ("birthdate", "1960-01-02")] {
+        {
+            let mut says = kit.provider.says.lock().unwrap();
+            says.sub = value;
+            for (name, value) in identity.as_object().unwrap() {
+                says.identity[name] = value.clone();
+            }
+            says.identity[name] = value.into();
+        }
+        let mut stranger = kit.browser();
+        stranger.follow("/fc/connexion").await;
+        let json: Value = serde_json::from_str(&stranger.get("/historique.json").await.body).unwrap();
+        assert_eq!(json["exchanges"], json!([]), "{name}");
+    }
+    producer.stop().await;
+    commune.stop().await;
+    other.stop().await;
     kit.stop().await;
 }

@@ -34,7 +34,7 @@ use crate::answers::Answering;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET};
-use ledgers::Endless;
+use ledgers::{Endless, Nobody};
 pub(crate) use pki::ring;
 use pki::{Ca, Pem, jwk, signing_key};
 
@@ -80,7 +80,7 @@ pub(crate) struct Kit {
     pub(crate) provider: IdentityProvider,
     pub(crate) token_key: SigningKey,
     pub(crate) withdrawal_key: SigningKey,
-    pub(crate) pivot_key: DecryptionKey,
+    pub(crate) pivot_key: Arc<DecryptionKey>,
     pub(crate) directory_key: SigningKey,
     pub(crate) document: DirectoryDocument,
     pub(crate) cnaf: String,
@@ -90,6 +90,7 @@ pub(crate) struct Kit {
     commune: Pem,
     crous: Pem,
     producer: Pem,
+    other: Pem,
     stop_provider: CancellationToken,
     tasks: TaskTracker,
     config: Value,
@@ -130,7 +131,7 @@ impl Kit {
             write(&at(name), &"5a".repeat(32));
         }
         let pivot = Pkcs8::generate(&ring()).unwrap();
-        let pivot_key = DecryptionKey::from_pkcs8(&pivot).unwrap();
+        let pivot_key = Arc::new(DecryptionKey::from_pkcs8(&pivot).unwrap());
         let log = "autorite.example/1";
         write(&at("ledger"), &SignerKey::to_text(log.parse().unwrap(), &[3; 32]));
         write(&at("fc.secret"), SECRET);
@@ -228,6 +229,7 @@ impl Kit {
             commune,
             crous,
             producer,
+            other,
             stop_provider,
             tasks,
             config,
@@ -272,6 +274,17 @@ impl Kit {
             Which::Commune => (&self.commune, 1, 5),
         };
         Node::start(self, pem, self.document.participants[n].clone(), seed).await
+    }
+
+    /// The other producer, who knows nobody.
+    pub(crate) async fn other_producer(&self) -> Served {
+        Served::start(
+            self,
+            &self.other,
+            &self.document.participants[4],
+            Answering(Nobody),
+        )
+        .await
     }
 
     /// The producer, with a history that nobody reads to its end.

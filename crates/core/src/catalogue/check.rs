@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::position::Entry;
 use super::{
-    Datatype, DatatypeSheet, Demarche, LinkProof, MAX_UNITS, PeriodUnit, Presence, Problem, Producer,
-    SecrecyKind,
+    Datatype, DatatypeSheet, Demarche, LinkProof, MAX_UNITS, PeriodUnit, PersonRole, Presence, Problem,
+    Producer, SecrecyKind, Unit,
 };
 use crate::directory::{Bilingual, ParticipantKind};
 use crate::payload::{Pointer, PointerSet};
@@ -213,6 +213,7 @@ fn datatype(
     legal(sheet, &mut wrong);
     subjects(sheet, revs, &mut wrong);
     units(sheet, &mut wrong);
+    persons(sheet, &mut wrong);
     holder(sheet, &mut wrong);
 
     file_name(
@@ -313,11 +314,22 @@ fn subjects(
                 );
             }
             (SubjectKind::Child, Some(LinkProof::Attestation(proof))) => {
-                let known = revs.values().any(|other| {
-                    other.id == proof.datatype && other.units.iter().any(|u| u.name == proof.unit)
-                });
-                if !known {
+                let units = revs
+                    .values()
+                    .filter(|other| other.id == proof.datatype)
+                    .flat_map(|other| {
+                        let unit = other.units.iter().find(|unit| unit.name == proof.unit);
+                        unit.map(|unit| names_family(other, unit))
+                    });
+                let families: Vec<bool> = units.collect();
+                if families.is_empty() {
                     let message = format!("« {} » n'a pas d'unité « {} »", proof.datatype, proof.unit);
+                    wrong(&format!("{path}/link"), "child_link", message);
+                } else if families.contains(&false) {
+                    let message = format!(
+                        "l'unité « {} » de « {} » ne nomme pas des adultes et des enfants (persons)",
+                        proof.unit, proof.datatype
+                    );
                     wrong(&format!("{path}/link"), "child_link", message);
                 }
             }
@@ -339,6 +351,16 @@ fn subjects(
             "il manque les attributs de l'identité".to_owned(),
         );
     }
+}
+
+/// Whether a unit holds what names both adults and children: only that proves who is whose child.
+fn names_family(sheet: &DatatypeSheet, unit: &Unit) -> bool {
+    let held: PointerSet = unit.pointers.iter().collect();
+    let named = |role: PersonRole| {
+        let mut lists = sheet.persons.iter().filter(|list| list.role == role);
+        lists.any(|list| list.members().all(|member| held.covers(&member)))
+    };
+    named(PersonRole::Adult) && named(PersonRole::Child)
 }
 
 fn units(sheet: &DatatypeSheet, wrong: &mut impl FnMut(&str, &'static str, String)) {
@@ -384,6 +406,18 @@ fn units(sheet: &DatatypeSheet, wrong: &mut impl FnMut(&str, &'static str, Strin
             let message =
                 format!("« {leaf} » n'est dans aucune unité : le mettre dans une, ou l'ôter du schéma");
             wrong(&schema_path(&leaf), "uncovered", message);
+        }
+    }
+}
+
+/// Who is named is found only if the schema has the members that name them.
+fn persons(sheet: &DatatypeSheet, wrong: &mut impl FnMut(&str, &'static str, String)) {
+    for (n, list) in sheet.persons.iter().enumerate() {
+        for member in list.members() {
+            if schema::at(&sheet.schema, &member).is_none() {
+                let message = format!("« {member} » n'existe pas dans le schéma");
+                wrong(&format!("/persons/{n}"), "persons", message);
+            }
         }
     }
 }

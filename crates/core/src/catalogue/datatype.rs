@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::sheet::{DatatypeSheet, Unit};
+use super::sheet::{Concerns, DatatypeSheet, Unit};
 use super::units::UnitSet;
 use crate::payload::{Payload, PayloadError, Pointer, PointerSet};
 use crate::schema::{self, InvalidSchema, Schema, SchemaViolation};
-use crate::{DatatypeRev, HolderId, ParticipantId, Sha256, UnitName};
+use crate::{DatatypeRev, HolderId, NamedPerson, ParticipantId, Sha256, UnitName};
 
 /// A datatype with its schema compiled.
 #[derive(Debug)]
@@ -252,6 +252,15 @@ impl Accepted<'_> {
                 .strings(&from.pointer)
                 .first()
                 .and_then(|name| from.values.get(name)),
+        }
+    }
+
+    /// The people whom it names beside its subject, where an answer of `units` holds somebody else's data.
+    pub fn named(&self, units: UnitSet) -> Vec<NamedPerson> {
+        let others = |unit: &Unit| unit.concerns != Concerns::None;
+        match self.datatype.sheets_of(units).any(others) {
+            true => self.datatype.sheet.named(&self.text),
+            false => Vec::new(),
         }
     }
 

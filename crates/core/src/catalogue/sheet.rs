@@ -50,6 +50,9 @@ pub struct DatatypeSheet {
     pub absence_when: Vec<AbsenceWhen>,
     /// The parts that can be granted, at most 64; their order is that of the bits of a `UnitSet`.
     pub units: Vec<Unit>,
+    /// Whom the payload names beside its subject, so that each finds the exchange in their own history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persons: Vec<Persons>,
     /// What the source knows and never sends, in words for the page.
     pub not_sent: Bilingual,
     /// How long the source may take.
@@ -275,6 +278,35 @@ pub enum Concerns {
     Household,
     /// The children's.
     Children,
+}
+
+/// Where a payload names people, and in which members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Persons {
+    /// The place of each: `/enfants/*`.
+    pub at: Pointer,
+    /// Whether they are children there, or adults.
+    pub role: PersonRole,
+    /// The member that holds the birth name.
+    pub family_name: String,
+    /// The member that holds the first names, in order and separated by spaces.
+    pub given_names: String,
+    /// The member that holds the birth date, `YYYY-MM-DD` with `00` for what is unknown.
+    pub birthdate: String,
+    /// The member that holds the sex, `F` or `M`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sex: Option<String>,
+}
+
+/// As what a payload names somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonRole {
+    /// An adult: whoever holds the household, a parent.
+    Adult,
+    /// A child.
+    Child,
 }
 
 /// A payload as the source writes it.

@@ -173,6 +173,13 @@ fn every_rule_is_reported_at_its_line() {
         (QF, "kind: self", "kind: child", "child_link", "kind: self"),
         (
             QF,
+            "{at: /enfants/*, role: child, family_name: nom_naissance",
+            "{at: /enfants/*, role: child, family_name: nom",
+            "persons",
+            "{at: /enfants/*",
+        ),
+        (
+            QF,
             "absence_when: []",
             "absence_when: [{status: 502, code: \"37003\"}]",
             "absence_when",
@@ -267,6 +274,14 @@ fn every_rule_is_reported_at_its_line() {
             ELEVE,
             "unit: composition}",
             "unit: enfants}",
+            "child_link",
+            "link:",
+        ),
+        // A unit that names no family proves no link.
+        (
+            ELEVE,
+            "unit: composition}",
+            "unit: adresse}",
             "child_link",
             "link:",
         ),

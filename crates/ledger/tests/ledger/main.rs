@@ -16,6 +16,7 @@ mod growth;
 mod guard;
 mod migration;
 mod outage;
+mod own_history;
 mod peer;
 mod persons;
 #[path = "../../../node/tests/support/pki.rs"]

@@ -32,6 +32,7 @@ pub(crate) fn lent() -> Lent {
     Lent {
         directory_version: Arc::new(|| 7),
         auditor: Arc::new(|_| None),
+        identities: Arc::new(|_| None),
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
     }

@@ -14,8 +14,8 @@ use unefois_ledger::{Attempt, Begin, ClaimMode, ClaimRequest};
 use unefois_mesh::{Edition, Peer};
 use unefois_proto::FetchCall;
 
-use super::Inner;
 use super::trail::Trail;
+use super::{Inner, concerned};
 use crate::Error;
 
 /// How many entries of a handle are read to number an attempt.
@@ -158,6 +158,7 @@ impl Inner {
             return Err(Error::OtherToken);
         }
         let subject = open(&self.pivot_keys, &call.pivot_jwe, element.subject.kind)?;
+        trail.persons(concerned::subject(&subject));
         Ok(Authorized {
             permit,
             attempt,

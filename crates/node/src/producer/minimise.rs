@@ -4,7 +4,7 @@ use unefois_core::catalogue::{Accepted, Datatype, UnitSet};
 use unefois_core::commitment::{AnswerForm, content_digest};
 use unefois_core::payload::Payload;
 use unefois_core::schema::{self, SchemaViolation};
-use unefois_core::{HolderId, Sha256, UnitName};
+use unefois_core::{HolderId, NamedPerson, Sha256, UnitName};
 
 use super::source::Answer;
 
@@ -16,7 +16,8 @@ pub struct Minimised {
     form: AnswerForm,
     holder: Option<HolderId>,
     units: Vec<(UnitName, String)>,
-    persons: Vec<Vec<u8>>,
+    ids: Vec<Vec<u8>>,
+    named: Vec<NamedPerson>,
 }
 
 impl Minimised {
@@ -35,9 +36,14 @@ impl Minimised {
         &self.units
     }
 
-    /// The keys of the persons that it concerns.
-    pub fn persons(&self) -> &[Vec<u8>] {
-        &self.persons
+    /// The source's own stable ids of the person.
+    pub fn ids(&self) -> &[Vec<u8>] {
+        &self.ids
+    }
+
+    /// Whom it names beside the subject, the subject among them.
+    pub fn named(&self) -> &[NamedPerson] {
+        &self.named
     }
 
     /// The digest that both ends commit to.
@@ -75,10 +81,11 @@ pub fn minimise(datatype: &Datatype, units: UnitSet, answer: Answer) -> Result<M
                 form: AnswerForm::Document,
                 holder: Some(holder),
                 units: accepted.cut(units)?,
-                persons: document.persons,
+                ids: document.ids,
+                named: accepted.named(units),
             })
         }
-        Answer::Absence(absence) => Ok(Minimised {
+        Answer::Absence => Ok(Minimised {
             form: AnswerForm::Absence,
             // Of several holders all certify, so none is named.
             holder: match datatype.sheet().holders.as_slice() {
@@ -86,7 +93,8 @@ pub fn minimise(datatype: &Datatype, units: UnitSet, answer: Answer) -> Result<M
                 _ => None,
             },
             units: Vec::new(),
-            persons: absence.persons,
+            ids: Vec::new(),
+            named: Vec::new(),
         }),
     }
 }
@@ -125,8 +133,8 @@ fn violation(at: String, keyword: &str) -> SchemaViolation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Document;
     use super::super::source::tests::catalogue;
-    use super::super::source::{Absence, Document};
     use super::*;
 
     fn datatype() -> &'static Datatype {
@@ -136,7 +144,7 @@ mod tests {
     fn cut(json: &str, unit: &str) -> Result<Vec<(UnitName, String)>, SchemaViolation> {
         let answer = Answer::Document(Document {
             json: json.into(),
-            persons: vec![],
+            ids: vec![],
         });
         let units = datatype().unit(&unit.parse().unwrap()).unwrap();
         minimise(datatype(), units, answer).map(|m| m.units)
@@ -184,8 +192,7 @@ mod tests {
 
     #[test]
     fn an_absence_has_no_unit_and_another_digest() {
-        let absent = Answer::Absence(Absence { persons: vec![] });
-        let absence = minimise(datatype(), datatype().all_units(), absent).unwrap();
+        let absence = minimise(datatype(), datatype().all_units(), Answer::Absence).unwrap();
         assert_eq!(absence.form(), AnswerForm::Absence);
         assert!(absence.units().is_empty());
         assert_ne!(absence.digest(), content_digest(AnswerForm::Document, []));

@@ -9,19 +9,21 @@ use unefois_core::{Outcome, Random};
 use unefois_ledger::{Attempt, DurableReceipt, Release, ReleaseDraft};
 use unefois_mesh::{Edition, spans};
 
-use super::Inner;
 use super::attest::{Statement, attest};
 use super::authorize::{Authorized, VerifiedCall};
 use super::minimise::{Minimised, minimise};
 use super::resolve::resolve;
 use super::source::{Failure, Question};
 use super::trail::Trail;
+use super::{Inner, concerned};
 use crate::Error;
 
 /// A signed answer that nothing has recorded yet: it cannot be sent.
 pub(super) struct Signed {
     sd_jwt: String,
     minimised: Minimised,
+    /// Under what everybody is found whom it concerns.
+    persons: Vec<Vec<u8>>,
     attempt: Attempt,
     pub(super) quota_left: u32,
 }
@@ -100,6 +102,7 @@ impl Inner {
         let sd_jwt = attest(&self.seal, &statement, &minimised, &self.random).map_err(Error::Seal)?;
         Ok(Signed {
             sd_jwt,
+            persons: concerned::everybody(&subject, minimised.ids(), minimised.named()),
             minimised,
             attempt,
             quota_left,
@@ -116,12 +119,13 @@ impl Inner {
         let Signed {
             sd_jwt,
             minimised,
+            persons,
             attempt,
             quota_left,
         } = signed;
         let content = minimised.digest();
         let content_salt = Salt::draw(&self.random as &dyn Random);
-        let draft = trail.released(minimised.persons().to_vec(), |entry| {
+        let draft = trail.released(persons, |entry| {
             entry.outcome = Some(Outcome::Answered);
             entry.holder = minimised.holder().cloned();
             entry.content_commit = Some(content_salt.commit(Field::Content, content.as_bytes()));

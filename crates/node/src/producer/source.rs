@@ -33,7 +33,7 @@ pub enum Answer {
     /// It holds data.
     Document(Document),
     /// Every holder that could hold data certifies that it has none.
-    Absence(Absence),
+    Absence,
 }
 
 /// A source's data about one person.
@@ -41,16 +41,8 @@ pub enum Answer {
 pub struct Document {
     /// The payload under the datatype's schema, as JSON text whose values are the source's bytes.
     pub json: String,
-    /// The keys of the persons that it concerns, for the erasable index: the source's own stable id of the person
-    /// where it gives one, else the canonical pivot.
-    pub persons: Vec<Vec<u8>>,
-}
-
-/// A certified absence about one person.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Absence {
-    /// As [`Document::persons`].
-    pub persons: Vec<Vec<u8>>,
+    /// The source's own stable ids of the person, where it gives any, for the erasable index.
+    pub ids: Vec<Vec<u8>>,
 }
 
 /// Why a source gives no answer. None of these is ever an absence.
@@ -108,7 +100,7 @@ macro_rules! hidden_in_debug {
         }
     )* };
 }
-hidden_in_debug!(Question<'_> = "Question", Answer = "Answer", Document = "Document", Absence = "Absence");
+hidden_in_debug!(Question<'_> = "Question", Answer = "Answer", Document = "Document");
 
 #[cfg(test)]
 pub(crate) mod tests {

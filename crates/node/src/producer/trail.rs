@@ -81,6 +81,11 @@ impl Trail {
         self.entry.units = bits;
     }
 
+    /// The identity is opened: these find it.
+    pub(super) fn persons(&mut self, persons: Vec<Vec<u8>>) {
+        self.about.persons = persons;
+    }
+
     /// Who called, by its certificate.
     pub(super) const fn peer(&self) -> &ParticipantId {
         &self.peer

@@ -74,6 +74,7 @@ impl Commune {
         let lent = Lent {
             directory_version: Arc::new(|| 1),
             auditor: Arc::new(|_| None),
+            identities: Arc::new(|_| None),
             tasks: TaskTracker::new(),
             shutdown: stop.clone(),
         };

@@ -6,6 +6,7 @@ mod authority;
 pub mod database;
 mod guard;
 mod i1;
+mod i12;
 mod i2;
 mod i4;
 mod i8;

@@ -107,6 +107,20 @@ pub async fn pivot_sealed(db: &Db, uid: &PersonUid, digest: &Sha256) -> Result<O
     }))
 }
 
+/// The identities, sealed, that providers of people ever gave for a person: the newest first, `limit` at most.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pivots_sealed(db: &Db, uid: &PersonUid, limit: u32) -> Result<Vec<Vec<u8>>, Error> {
+    const SQL: &str = "SELECT p.sealed FROM person_pivot p WHERE p.person_uid = $1 AND EXISTS (SELECT 1 \
+         FROM person_identity i WHERE i.person_uid = p.person_uid AND i.pivot_digest = p.digest AND i.people) \
+         ORDER BY p.seen_at DESC, p.digest LIMIT $2";
+    let uid = &uid.as_bytes()[..];
+    Ok(read!(db, pool => {
+        sqlx::query_scalar::<_, Vec<u8>>(SQL).bind(uid).bind(i64::from(limit)).fetch_all(pool).await?
+    }))
+}
+
 pub(super) fn uid_of(bytes: Vec<u8>) -> Result<PersonUid, Error> {
     to_array(bytes, "person_uid").map(PersonUid::from_bytes)
 }

@@ -8,8 +8,9 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, async_trait};
 use unefois_core::commitment::{Field, NodeKey, Salt};
 use unefois_core::directory::ParticipantRow;
-use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason};
-use unefois_ledger::{About, Draft, Ledger, LedgerService, Lent};
+use unefois_core::{AccessTokenClaims, Boot, Clock, Entry, Event, ExchangeId, Micros, Reason, SealedSubject};
+use unefois_jose::jwe;
+use unefois_ledger::{About, Draft, Identities, Ledger, LedgerService, Lent};
 use unefois_mesh::{Identity, Limits, Listener, PeerGate, SystemClock, SystemRandom, Trust};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
@@ -84,6 +85,7 @@ impl Node {
             Lent {
                 directory_version: Arc::new(|| 1),
                 auditor: Arc::new(|_| None),
+                identities: kit.identities(),
                 tasks: TaskTracker::new(),
                 shutdown: CancellationToken::new(),
             },
@@ -103,6 +105,17 @@ impl Node {
         exchange: ExchangeId,
         write: Write,
     ) -> Vec<u8> {
+        self.write_about(token, exchange, write, Vec::new()).await
+    }
+
+    /// As [`write`](Self::write), found by `persons` too.
+    pub(crate) async fn write_about(
+        &self,
+        token: &AccessTokenClaims,
+        exchange: ExchangeId,
+        write: Write,
+        persons: Vec<Vec<u8>>,
+    ) -> Vec<u8> {
         let details = &token.authorization_details[0];
         let salt = Salt::from_bytes([7; 32]);
         let entry = Entry {
@@ -112,6 +125,9 @@ impl Node {
             provider: Some(token.aud),
             datatype: Some(details.datatype().clone()),
             demarche: Some(details.demarche.clone()),
+            legal_basis: Some(details.legal_basis.clone()),
+            capacity: Some(token.capacity),
+            units: write.units,
             reason: write.reason,
             grant_commit: Some(token.gs.commit(&exchange, Field::Grant, token.gh.as_bytes())),
             content_commit: write
@@ -121,6 +137,7 @@ impl Node {
         };
         let about = About {
             handle: Some(token.gh),
+            persons,
             ..About::default()
         };
         let receipt = self.ledger.append(Draft::new(entry).about(about)).await.unwrap();
@@ -165,6 +182,29 @@ impl Served {
     }
 }
 
+impl Kit {
+    /// What a producer opens of the identities that the authority seals to it.
+    fn identities(&self) -> Identities {
+        let key = Arc::clone(&self.pivot_key);
+        Arc::new(move |sealed| {
+            let json = jwe::open_pivot(&[&key], sealed).ok()?;
+            match serde_json::from_slice(&json).ok()? {
+                SealedSubject::Person(person) => Some(unefois_ledger::Identity {
+                    subject: person.canonical(),
+                    beside: person.named_forms(),
+                }),
+                SealedSubject::Child { .. } | SealedSubject::Entity(_) => None,
+            }
+        })
+    }
+}
+
+/// A ledger that holds nothing about anybody.
+pub(super) struct Nobody;
+
+#[async_trait]
+impl Answers for Nobody {}
+
 /// A ledger whose history never comes to its end.
 pub(super) struct Endless;
 
@@ -183,4 +223,5 @@ pub(crate) struct Write {
     pub(crate) event: Event,
     pub(crate) reason: Option<Reason>,
     pub(crate) content: Option<u8>,
+    pub(crate) units: u64,
 }

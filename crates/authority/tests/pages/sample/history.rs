@@ -13,7 +13,8 @@ fn row(lang: Lang, id: &str, when: &str, result: ExchangeResult) -> HistoryRow {
         source: cnaf(lang),
         what: words(&[lang.t("Votre quotient familial", "Your family quotient")]),
         demarche: canteen(lang),
-        dossier: "2026-0412".to_owned(),
+        holder: None,
+        dossier: Some("2026-0412".to_owned()),
         ground: request(lang),
         on_behalf: OnBehalf::Yourself,
         result,
@@ -85,6 +86,16 @@ pub(crate) fn history(lang: Lang) -> History {
             row(lang, "4", "2026-10-05T08:00:00Z", ExchangeResult::Withheld),
             officer,
             child,
+            HistoryRow {
+                holder: Some(
+                    lang.t("Mutualité sociale agricole", "Agricultural social insurance fund")
+                        .to_owned(),
+                ),
+                what: words(&[lang.t("La composition de votre foyer", "The members of your household")]),
+                dossier: None,
+                on_behalf: OnBehalf::AboutHousehold { child: false },
+                ..row(lang, "8", "2026-09-01T09:00:00Z", ExchangeResult::Answered)
+            },
             HistoryRow {
                 on_behalf: OnBehalf::Automatic,
                 proof: None,

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use unefois_core::payload::{Mapping, Payload, PayloadError, Pointer, Rename};
-use unefois_core::{Pivot, SealedSubject};
 
-use super::{Absence, Answer, Document, Failure, Question};
+use super::{Answer, Document, Failure, Question};
 
 /// The largest body that is read.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -53,9 +52,7 @@ impl Layout {
             408 | 504 => Err(Failure::Timeout),
             503 if retry_after.is_some() => Err(Failure::Maintenance { retry_after }),
             500..=599 => Err(Failure::Unavailable),
-            400..=499 if certifies_absence(reply, question) => Ok(Answer::Absence(Absence {
-                persons: canonical(question.subject),
-            })),
+            400..=499 if certifies_absence(reply, question) => Ok(Answer::Absence),
             404 => Err(Failure::NotResolved),
             _ => Err(Failure::Unexpected),
         }
@@ -84,13 +81,9 @@ impl Layout {
             .as_ref()
             .map(|at| answer.strings(at))
             .unwrap_or_default();
-        let persons = match ids.is_empty() {
-            true => canonical(question.subject),
-            false => ids.iter().map(|id| id.as_bytes().to_vec()).collect(),
-        };
         Ok(Document {
             json: json.map_err(|_| Failure::Schema)?,
-            persons,
+            ids: ids.iter().map(|id| id.as_bytes().to_vec()).collect(),
         })
     }
 }
@@ -107,15 +100,6 @@ fn certifies_absence(reply: &Reply<'_>, question: &Question<'_>) -> bool {
         .certifies_absence(reply.status, codes.iter().map(AsRef::as_ref))
 }
 
-/// The persons that a subject is about, by their canonical pivots; none for an entity.
-fn canonical(subject: &SealedSubject) -> Vec<Vec<u8>> {
-    match subject {
-        SealedSubject::Person(person) => vec![Pivot::canonical(person)],
-        SealedSubject::Child { child, asker } => vec![child.canonical(), asker.canonical()],
-        SealedSubject::Entity(_) => Vec::new(),
-    }
-}
-
 /// The wait of a `Retry-After` in seconds (RFC 9110, 10.2.3), within bounds; a date is not read.
 fn wait(text: &str) -> Option<Duration> {
     let seconds: u64 = text.trim().parse().ok()?;
@@ -126,6 +110,8 @@ fn wait(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use unefois_core::SealedSubject;
+
     use super::super::tests::question;
     use super::*;
 
@@ -160,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(read(404, body), Err(Failure::NotResolved), "{body}");
         }
-        assert!(matches!(read(404, CERTIFIED), Ok(Answer::Absence(_))));
+        assert!(matches!(read(404, CERTIFIED), Ok(Answer::Absence)));
     }
 
     #[test]

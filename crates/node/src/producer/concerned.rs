@@ -1,0 +1,69 @@
+//! Under what the people whom an exchange concerns are found in the node's erasable index (I12).
+
+use unefois_core::{NamedPerson, Pivot, SealedSubject};
+use unefois_jose::{DecryptionKey, jwe};
+use unefois_ledger::Identity;
+
+use super::Producer;
+
+/// The most people of one entry.
+const MAX: usize = 256;
+
+/// Under what the subject is found, once its identity is opened; a company under nothing.
+pub(super) fn subject(subject: &SealedSubject) -> Vec<Vec<u8>> {
+    match subject {
+        SealedSubject::Person(person) => vec![person.canonical()],
+        // Whoever granted for a child is no subject, and finds the exchange by the grant.
+        SealedSubject::Child { child, asker } => vec![child.canonical(), named(asker).form()],
+        SealedSubject::Entity(_) => Vec::new(),
+    }
+}
+
+/// Under what everybody is found whom an answer concerns: the subject, by its identity and by the source's own `ids`, and
+/// whom the answer names beside it. The subject is not found a second time as one of those.
+pub(super) fn everybody(of: &SealedSubject, ids: &[Vec<u8>], beside: &[NamedPerson]) -> Vec<Vec<u8>> {
+    let is_subject = |one: &NamedPerson| match of {
+        SealedSubject::Person(person) => one.agrees_with(person),
+        SealedSubject::Child { child, .. } => one.agrees_with(child),
+        SealedSubject::Entity(_) => false,
+    };
+    let others = beside
+        .iter()
+        .filter(|one| !is_subject(one))
+        .map(NamedPerson::form);
+    subject(of)
+        .into_iter()
+        .chain(ids.iter().cloned())
+        .chain(others)
+        .take(MAX)
+        .collect()
+}
+
+fn named(person: &Pivot) -> NamedPerson {
+    NamedPerson {
+        child: false,
+        family_name: person.family_name.clone(),
+        given_names: person.given_names.clone(),
+        birthdate: person.birthdate,
+        gender: Some(person.gender),
+    }
+}
+
+impl Producer {
+    /// Under what the person of a sealed identity is found; `None` for what is not the identity of one person, sealed to
+    /// this node.
+    pub fn identity(&self, sealed: &str) -> Option<Identity> {
+        let keys: Vec<&DecryptionKey> = self.inner.pivot_keys.iter().collect();
+        let json = jwe::open_pivot(&keys, sealed).ok()?;
+        match serde_json::from_slice(&json).ok()? {
+            SealedSubject::Person(person) => {
+                let person = person.checked().ok()?;
+                Some(Identity {
+                    subject: person.canonical(),
+                    beside: person.named_forms(),
+                })
+            }
+            SealedSubject::Child { .. } | SealedSubject::Entity(_) => None,
+        }
+    }
+}
