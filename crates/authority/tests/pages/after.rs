@@ -220,6 +220,9 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         "par un agent (motif\u{a0}: demande reçue au guichet)",
         "pour votre enfant Emma",
         "automatiquement",
+        "concerne votre foyer, pas à votre demande",
+        "numéro non montré",
+        "Données de\u{a0}: Mutualité sociale agricole",
         "septembre\u{a0}2026",
         "Ce qui n’est pas montré",
     ] {
@@ -230,7 +233,7 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         .iter()
         .filter(|e| e.attribute("class").is_some_and(|c| c.starts_with("result ")))
         .collect();
-    assert_eq!(results.len(), 7);
+    assert_eq!(results.len(), 8);
     let signs: BTreeMap<_, _> = results
         .iter()
         .map(|r| {
@@ -250,13 +253,13 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         all.iter()
             .filter(|e| e.name == "a" && e.text.starts_with("Je ne reconnais pas cet échange"))
             .count(),
-        7
+        8
     );
     assert_eq!(
         all.iter()
             .filter(|e| e.name == "a" && e.text.starts_with("Preuve"))
             .count(),
-        6
+        7
     );
 
     let silent = text(&page("historique-vide", Lang::Fr));

@@ -106,7 +106,7 @@ pub(crate) fn history(lang: Lang) -> History {
         months: vec![
             month(11, [1, 1, 0, 1, 0]),
             month(10, [0, 0, 0, 1, 0]),
-            month(9, [0, 0, 1, 1, 1]),
+            month(9, [1, 0, 1, 1, 1]),
         ],
         filters: Filters {
             administrations: vec![
