@@ -43,7 +43,7 @@ pub fn identities(message: &pb::PersonHistoryRequest) -> Result<&[String], Inval
     for (i, sealed) in message.identities.iter().enumerate().take(MAX) {
         if sealed.len() > MAX_BYTES {
             check.wrong(
-                &format!("identities[{i}]"),
+                format!("identities[{i}]"),
                 format_args!("at most {MAX_BYTES} bytes"),
             );
         }
