@@ -67,7 +67,7 @@ impl LedgerService {
             ));
         }
         // Whoever is named beside one of the identities and is another's subject is told as the subject.
-        let (mut keys, mut subjects): (Vec<(Mac, bool)>, Vec<(Mac, bool)>) = (Vec::new(), Vec::new());
+        let (mut keys, mut subjects) = (Vec::<(Mac, bool)>::new(), Vec::new());
         for (n, sealed) in sealed.iter().enumerate() {
             let Some(identity) = (self.lent.identities)(sealed) else {
                 return Err(invalid(
