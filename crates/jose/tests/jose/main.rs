@@ -8,6 +8,7 @@ mod id_token;
 mod jwe;
 mod jws;
 mod keys;
+mod mutated;
 mod sd_jwt;
 mod wycheproof;
 
