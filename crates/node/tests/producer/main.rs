@@ -4,6 +4,7 @@
 mod authority;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod forged;
 mod guard;
 mod i1;
 mod i12;

@@ -78,7 +78,7 @@ pub(crate) struct World {
     pub(crate) stranger: Pem,
     producer: Pem,
     directory_key: SigningKey,
-    pivot: EncryptionKey,
+    pub(crate) pivot: EncryptionKey,
     document: Mutex<DirectoryDocument>,
     catalogue: Catalogue,
     shutdown: CancellationToken,
