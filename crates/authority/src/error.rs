@@ -22,6 +22,11 @@ pub enum Error {
     /// Another grant type than those served.
     #[error("the grant type is not served")]
     GrantType,
+    /// A token that is not taken back by itself (RFC 7009, 2.2.1).
+    #[error(
+        "an access token is not taken back: it ends by itself; give back the grant, or its refresh token"
+    )]
+    TokenType,
     /// The code, refresh token or PKCE verifier is unknown, used, expired or another client's; one text for all.
     #[error("the code or token is not valid")]
     Grant,
@@ -127,6 +132,7 @@ impl Error {
             Self::Request(_) | Self::TooLarge => "invalid_request",
             Self::Client => "invalid_client",
             Self::GrantType => "unsupported_grant_type",
+            Self::TokenType => "unsupported_token_type",
             Self::Grant | Self::GrantRevoked => "invalid_grant",
             Self::Details { .. } | Self::NotImplemented(_) => "invalid_authorization_details",
             Self::Target => "invalid_target",
@@ -157,6 +163,7 @@ impl Error {
         match self {
             Self::Request(_)
             | Self::GrantType
+            | Self::TokenType
             | Self::Grant
             | Self::GrantRevoked
             | Self::Details { .. }
@@ -193,6 +200,7 @@ impl Error {
             Self::Request(_)
             | Self::TooLarge
             | Self::GrantType
+            | Self::TokenType
             | Self::Target
             | Self::RequestUri
             | Self::LoginState

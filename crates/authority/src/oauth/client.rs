@@ -82,6 +82,26 @@ impl Authority {
         self.instruments.refusals.add(1, &attributes);
     }
 
+    /// What a participant asks of the back channel, and the client that it speaks for. What is refused to one that the
+    /// directory knows is in the ledger, under its own name.
+    pub(super) async fn admit(
+        &self,
+        peer: &Peer,
+        body: &[u8],
+        edition: &Edition,
+    ) -> Result<(Client, Form), Error> {
+        self.admit_peer(peer)?;
+        let read = Form::parse(body).and_then(|mut form| {
+            let client = Client::authenticate(peer, &mut form, edition)?;
+            Ok((client, form))
+        });
+        match (read, Client::authenticate(peer, &mut Form::default(), edition)) {
+            (Ok(read), _) => Ok(read),
+            (Err(error), Ok(holder)) => Err(self.refused(&holder, edition, error).await),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
     /// Lets `peer` go on, within its rate.
     pub(super) fn admit_peer(&self, peer: &Peer) -> Result<(), Error> {
         match self.peers.admit(peer.id.clone(), self.clock.boottime()) {

@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 use unefois_core::authorization::{Mode, ModeKind, Need};
 use unefois_core::{AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
+use unefois_jose::access_token;
 use unefois_mesh::Peer;
 use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
@@ -29,23 +30,31 @@ use crate::service::Authority;
 /// How long whoever withdraws has to log it; later, somebody else does. A ledger's write ends in 2 s.
 const UNLOGGED_MS: i64 = 10_000;
 
-/// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant. An unknown one is already void.
+/// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant. An unknown one is already void; an access token
+/// ends by itself within minutes, and is not taken back alone (2.2.1): its grant is, by its refresh token or its number.
 pub(crate) async fn revoke(
     State(authority): State<Arc<Authority>>,
     peer: Peer,
     body: Bytes,
 ) -> Result<Response, Error> {
-    authority.admit_peer(&peer)?;
     let edition = authority.published.edition();
-    let mut form = Form::parse(&body)?;
-    let client = Client::authenticate(&peer, &mut form, &edition)?;
-    let token = form.required("token", 16 * 1024)?;
-    let now = authority.clock.now();
-    let hash = Sha256::of(token.as_bytes());
-    if let Some(grant) = refresh_find(&authority.db, &hash, client.bearer(), now).await? {
-        authority.end_grant(&grant, WithdrawnBy::Consumer).await?;
+    let (client, mut form) = authority.admit(&peer, &body, &edition).await?;
+    let given_back = async {
+        let token = form.required("token", access_token::MAX_BYTES)?;
+        if access_token::authenticate(&token, |_| Some(authority.keys.token.verifying_key())).is_ok() {
+            return Err(Error::TokenType);
+        }
+        let hash = Sha256::of(token.as_bytes());
+        let now = authority.clock.now();
+        if let Some(grant) = refresh_find(&authority.db, &hash, client.bearer(), now).await? {
+            authority.end_grant(&grant, WithdrawnBy::Consumer).await?;
+        }
+        Ok(StatusCode::OK.into_response())
+    };
+    match given_back.await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(authority.refused(&client, &edition, error).await),
     }
-    Ok(StatusCode::OK.into_response())
 }
 
 #[derive(Serialize)]

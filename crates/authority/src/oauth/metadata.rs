@@ -37,6 +37,7 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
         "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
         "authorization_details_types_supported": ["urn:unefois:justificatif:1"],
         "grant_management_actions_supported": ["query", "revoke"],
+        "grant_management_action_required": false,
         "ui_locales_supported": ["fr", "en"],
         "service_documentation": format!("{issuer}/aide"),
     }))

@@ -9,10 +9,8 @@ use unefois_core::Sha256;
 use unefois_mesh::Peer;
 use unefois_store::authority::request::pushed_insert;
 
-use super::client::Client;
 use super::{PushedRequest, draw_secret, no_store};
 use crate::Error;
-use crate::form::Form;
 use crate::service::Authority;
 
 /// How long a `request_uri` may wait for a browser.
@@ -31,10 +29,8 @@ pub(crate) async fn par(
     peer: Peer,
     body: Bytes,
 ) -> Result<Response, Error> {
-    authority.admit_peer(&peer)?;
     let edition = authority.published.edition();
-    let mut form = Form::parse(&body)?;
-    let client = Client::authenticate(&peer, &mut form, &edition)?;
+    let (client, form) = authority.admit(&peer, &body, &edition).await?;
     let now = authority.clock.now();
     if let Err(error) = authority.revocation.recovered() {
         return Err(authority.refused(&client, &edition, error).await);

@@ -90,8 +90,9 @@ impl PushedRequest {
         edition: &Edition,
         now: Micros,
     ) -> Result<Self, Error> {
-        // RFC 9126, 2.1 and RFC 9101: neither a reference to another request nor a request object.
-        for refused in ["request_uri", "request"] {
+        // RFC 9126, 2.1 and RFC 9101: neither a reference to another request nor a request object. Grant Management for
+        // OAuth, 5: each request makes a grant of its own, and none is merged into another or put in its place.
+        for refused in ["request_uri", "request", "grant_id", "grant_management_action"] {
             if form.has(refused) {
                 return Err(Error::request(format!("{refused} is not allowed here")));
             }
@@ -246,7 +247,10 @@ fn elements(text: &str) -> Result<Vec<AuthorizationDetails>, Error> {
                 .find_map(|start| text.strip_prefix(start))
                 .and_then(|rest| rest.split('`').next());
             match member {
-                Some(member) if member.len() <= 64 && member.bytes().all(|c| c.is_ascii_graphic()) => {
+                Some(member)
+                    if member.len() <= 64
+                        && member.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') =>
+                {
                     let what = match text.starts_with("unknown") {
                         true => "not a member of this type",
                         false => "missing",
@@ -286,11 +290,11 @@ fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> 
                     "this démarche allows no unchecked identity: send subject_check",
                 ));
             }
-            let sound = reason.chars().count() <= MAX_REASON && !reason.chars().any(char::is_control);
+            let sound = reason.chars().count() <= MAX_REASON && reason.chars().all(is_plain);
             match sound {
                 true => Ok(Binding::Unbound(reason)),
                 false => Err(Error::request(
-                    "subject_unbound is one line of at most 200 characters",
+                    "subject_unbound is one line of at most 200 characters, in Latin letters",
                 )),
             }
         }
@@ -298,6 +302,13 @@ fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> 
             "either subject_check or subject_unbound is needed",
         )),
     }
+}
+
+/// What a French sentence is written with. Anything else could look like it and be something else (another alphabet, an
+/// unseen mark) or change the direction of the text around it.
+const fn is_plain(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{17f}' | '–' | '—' | '’' | '“' | '”' | '…' | '€' | '\u{202f}')
+        && c != '\u{ad}'
 }
 
 #[cfg(test)]
@@ -340,6 +351,35 @@ mod tests {
             ("DUBOIS", "Angela", "1962"),
         ] {
             assert!(check(family, given, date).is(&pivot()), "{family} {given} {date}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_written_as_french_is() {
+        let plain = |text: &str| text.chars().all(is_plain);
+        assert!(plain(
+            "L’usager n’a pas d’état civil complet : « œuvre », 12 € — voir pièce n° 3…"
+        ));
+        for hidden in [
+            "\n",
+            "\u{0}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200b}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{430}",
+            "\u{3b1}",
+            "\u{ff41}",
+            "\u{85}",
+            "\u{301}",
+            "\u{1f600}",
+        ] {
+            assert!(
+                !plain(&format!("dossier{hidden}ouvert")),
+                "{}",
+                hidden.escape_unicode()
+            );
         }
     }
 

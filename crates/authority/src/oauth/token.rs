@@ -32,10 +32,8 @@ pub(crate) async fn token(
     peer: Peer,
     body: Bytes,
 ) -> Result<Response, Error> {
-    authority.admit_peer(&peer)?;
     let edition = authority.published.edition();
-    let mut form = Form::parse(&body)?;
-    let client = Client::authenticate(&peer, &mut form, &edition)?;
+    let (client, form) = authority.admit(&peer, &body, &edition).await?;
     match exchange(&authority, &edition, &client, &peer, form).await {
         Ok(response) => Ok(response),
         Err(error) => Err(authority.refused(&client, &edition, error).await),

@@ -5,6 +5,7 @@
 
 #[path = "../../../../tests/kit/answers.rs"]
 pub mod answers;
+mod bad_input;
 mod browser;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
@@ -22,6 +23,7 @@ mod provider;
 #[path = "../../../../tests/kit/proxy.rs"]
 mod proxy;
 mod race;
+mod receipt;
 mod refusals;
 mod restored;
 mod withdrawal;
