@@ -6,6 +6,7 @@ pub(crate) mod fixed;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod narrow;
+pub(crate) mod receipt;
 mod standing;
 
 pub(crate) mod words;

@@ -21,6 +21,7 @@ mod home;
 mod lang;
 mod law;
 mod names;
+mod notice;
 pub mod paris;
 pub mod path;
 mod term;
@@ -122,6 +123,20 @@ impl Site {
     pub fn show(&self, frame: &Frame, page: &impl Page) -> Result<String, askama::Error> {
         page.html(self, frame)
             .map(|html| typography::finish(&html, frame.lang))
+    }
+
+    /// The words of `page` in this language, as anybody reads them: without the person's name and without the page's looks.
+    ///
+    /// Errors: as [`Site::show`].
+    pub fn words(&self, lang: Lang, page: &impl Page) -> Result<String, askama::Error> {
+        let frame = Frame {
+            lang,
+            person: None,
+            csrf: String::new(),
+            other_lang: String::new(),
+            demonstration: false,
+        };
+        self.show(&frame, page).map(|html| notice::words(&html))
     }
 
     fn stylesheet(&self) -> &str {

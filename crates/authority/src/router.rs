@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use unefois_mesh::web;
 
 use crate::form::MAX_BYTES;
-use crate::pages::{self, demande, effect, fixed, grants, history, narrow};
+use crate::pages::{self, demande, effect, fixed, grants, history, narrow, receipt};
 use crate::service::Authority;
 use crate::{Error, directory, login, oauth, operator, portal};
 
@@ -41,6 +41,7 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/autorisations/{id}/arretee", get(grants::withdrawn))
         .route("/autorisations/{id}/effet", get(effect::follow))
         .route("/autorisations/{id}/preuve.json", get(effect::proof))
+        .route("/autorisations/{id}/recu.json", get(receipt::download))
         .route(portal::path::HISTORY, get(history::page))
         .route("/historique.csv", get(history::csv))
         .route("/historique.json", get(history::json))

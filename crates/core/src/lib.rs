@@ -28,6 +28,7 @@ mod period;
 mod person;
 mod random;
 mod reason;
+pub mod receipt;
 mod request;
 pub mod revocation;
 pub mod schema;

@@ -8,6 +8,7 @@ pub mod effect;
 pub mod feed;
 pub mod grant;
 pub mod narrow;
+pub mod notice;
 pub mod order;
 pub mod person;
 pub mod request;

@@ -10,6 +10,7 @@ use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha2
 use unefois_mesh::web;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Code, Element, Grant, code_insert, grant_insert};
+use unefois_store::authority::notice::notice_insert;
 use unefois_store::authority::request::{interaction_close, interaction_find, subject_tries, subject_try};
 use unefois_store::authority::session::Login;
 
@@ -20,7 +21,7 @@ use crate::journal::Fact;
 use crate::login::OTHER;
 use crate::oauth::{Binding, CODE_MS, PushedRequest, bytes_of, draw_secret, ends_at};
 use crate::pages::{self, Reader};
-use crate::portal::{self, DemandeEnd, DemandeOutcome, FormError, field};
+use crate::portal::{self, DemandeEnd, DemandeOutcome, FormError, Lang, field};
 use crate::published::Edition;
 use crate::service::Authority;
 use crate::session::Visit;
@@ -104,7 +105,18 @@ pub(crate) async fn decide(
         )
         .await;
     }
-    authority.grant(&open, &edition, login, &posted).await
+    let page = page(&authority, &reader, &open, &edition, &Form::default(), Vec::new())?;
+    let notice = Notice {
+        lang: reader.lang,
+        words: authority.site.words(reader.lang, &page)?,
+    };
+    authority.grant(&open, &edition, login, &posted, &notice).await
+}
+
+/// What was shown before the choice.
+struct Notice {
+    lang: Lang,
+    words: String,
 }
 
 /// `POST /demande/{id}/autre`: « Ce n'est pas vous ? ». The login ends, the request stays open in a fresh session.
@@ -250,6 +262,7 @@ impl Authority {
         edition: &Edition,
         login: &Login,
         posted: &Form,
+        notice: &Notice,
     ) -> Result<Response, Error> {
         let now = self.clock.now();
         let request = &open.request;
@@ -291,6 +304,7 @@ impl Authority {
             return Err(Error::RequestUri);
         }
         grant_insert(&mut tx, &grant, &elements).await?;
+        notice_insert(&mut tx, &id, notice.lang.code(), &notice.words).await?;
         code_insert(
             &mut tx,
             &Sha256::of(secret.as_bytes()),
@@ -396,10 +410,29 @@ async fn form(
     posted: &Form,
     errors: Vec<FormError>,
 ) -> Result<Response, Error> {
+    let page = page(authority, reader, open, edition, posted, errors)?;
+    let mut response = pages::show(authority, reader, &page).await?;
+    // The answer to the form leads to the asker's site, which the policy has to name.
+    let target = url::Url::parse(&open.request.redirect_uri).map_err(|_| Error::Stored)?;
+    let origin = target.origin().ascii_serialization();
+    if let Some(policy) = web::content_security_policy(&origin) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+fn page(
+    authority: &Authority,
+    reader: &Reader,
+    open: &Open,
+    edition: &Edition,
+    posted: &Form,
+    errors: Vec<FormError>,
+) -> Result<portal::Demande, Error> {
     let request = &open.request;
     let first = request.elements.first().ok_or(Error::Stored)?;
     let end = ends_at(&request.elements, authority.clock.now());
-    let page = portal::Demande {
+    Ok(portal::Demande {
         action: open.address.clone(),
         other_person: format!("{}/autre", open.address),
         asker: words::organisation(edition, reader.lang, &request.client),
@@ -416,15 +449,7 @@ async fn form(
         dpo: words::dpo(edition, &request.client),
         child: None,
         errors,
-    };
-    let mut response = pages::show(authority, reader, &page).await?;
-    // The answer to the form leads to the asker's site, which the policy has to name.
-    let target = url::Url::parse(&request.redirect_uri).map_err(|_| Error::Stored)?;
-    let origin = target.origin().ascii_serialization();
-    if let Some(policy) = web::content_security_policy(&origin) {
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    Ok(response)
+    })
 }
 
 async fn ended(

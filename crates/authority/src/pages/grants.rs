@@ -120,6 +120,7 @@ pub(crate) async fn detail(
         proof: authority
             .effect_proof(&edition, lang, row, format!("{refresh}#preuve"))
             .await?,
+        receipt: format!("{}/recu.json", address(row)),
     };
     pages::show(&authority, &reader, &page).await
 }

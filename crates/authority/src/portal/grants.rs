@@ -148,6 +148,8 @@ pub struct GrantDetail {
     pub progress: Option<Progress>,
     /// What shows that a withdrawal has taken effect.
     pub proof: Option<EffectProof>,
+    /// Where the signed receipt is taken.
+    pub receipt: String,
 }
 
 /// Limiter: what may be left out, and until when the rest may be fetched.

@@ -112,6 +112,7 @@ pub(super) fn grant(lang: Lang) -> GrantDetail {
         limited_at: None,
         progress: None,
         proof: None,
+        receipt: "/autorisations/a/recu.json".to_owned(),
     }
 }
 

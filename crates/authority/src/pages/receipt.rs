@@ -1,0 +1,159 @@
+//! The receipt of a grant: signed, and readable beside its signature.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+use unefois_core::authorization::Need;
+use unefois_core::receipt::{
+    Attribute, GrantEvent, GrantReceipt, Notice, Party, PartyRole, Purpose, PurposeState, SCHEMA, TYP,
+};
+use unefois_core::{AuthorizationDetails, Micros, ParticipantId, UnitName};
+use unefois_jose::jws;
+use unefois_store::authority::grant::{Element, GrantRow};
+use unefois_store::authority::notice::notice_read;
+
+use super::grants::address;
+use super::history::disposition;
+use super::words;
+use crate::Error;
+use crate::oauth::{details_of, end_of, stands, text_of};
+use crate::pages::Reader;
+use crate::portal::Lang;
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// `GET /autorisations/{id}/recu.json`: the receipt of a grant of the reader's own, as it stands: what is signed, and the same
+/// in clear.
+pub(crate) async fn download(
+    State(authority): State<Arc<Authority>>,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let row = authority.my_grant(&reader, &id).await?;
+    let receipt = authority.receipt(&row, reader.lang).await?;
+    let signed = jws::sign_claims(&authority.keys.withdrawal, TYP, &receipt).map_err(Error::Key)?;
+    let mut response = Json(json!({ "receipt": receipt, "signed": signed })).into_response();
+    disposition(&mut response, "recu-autorisation.json");
+    Ok(response)
+}
+
+impl Authority {
+    async fn receipt(&self, row: &GrantRow, lang: Lang) -> Result<GrantReceipt, Error> {
+        let (edition, now, grant) = (self.published.edition(), self.clock.now(), &row.grant);
+        let notice = notice_read(&self.db, &grant.id).await?;
+        let of_party = |id: ParticipantId, party_role| Party {
+            party_id: id,
+            party_name: words::name(&edition, lang, &id),
+            party_role,
+            party_contact: words::dpo(&edition, &id),
+        };
+        let authority = edition.directory.authority().participant;
+        let mut parties = vec![of_party(grant.client, PartyRole::PiiController)];
+        parties.extend(grant.act_client.map(|id| of_party(id, PartyRole::PiiProcessor)));
+        let mut purposes = Vec::new();
+        for element in row.last() {
+            let purpose = self.purpose(&edition, lang, row, element, now)?;
+            let source = purpose.pii_source;
+            if !parties
+                .iter()
+                .any(|p| (p.party_id, p.party_role) == (source, PartyRole::PiiSource))
+            {
+                parties.push(of_party(source, PartyRole::PiiSource));
+            }
+            purposes.push(purpose);
+        }
+        parties.push(of_party(authority, PartyRole::AuthorityParty));
+        Ok(GrantReceipt {
+            schema_version: SCHEMA.to_owned(),
+            receipt_id: text_of(&self.random.bytes()),
+            record_id: text_of(grant.id.as_bytes()),
+            pii_principal_id: self.keys.pairwise(&grant.client, &grant.person),
+            capacity: grant.capacity,
+            iss: self.issuer.clone(),
+            issued_at: now,
+            language: lang.code().to_owned(),
+            privacy_notice: notice.map(|(language, text)| Notice::new(&language, text)),
+            party_identification: parties,
+            purposes,
+            events: events(row)?,
+        })
+    }
+
+    fn purpose(
+        &self,
+        edition: &Edition,
+        lang: Lang,
+        row: &GrantRow,
+        element: &Element,
+        now: Micros,
+    ) -> Result<Purpose, Error> {
+        let details = details_of(element)?;
+        let datatype = edition.catalogue.datatype(details.datatype());
+        let attribute = |name: &UnitName, pii_optional| Attribute {
+            pii_attribute: name.clone(),
+            name: words::unit(lang, datatype, name),
+            pii_optional,
+        };
+        let withdrawn = element.withdrawn.is_some();
+        Ok(Purpose {
+            purpose: words::demarche(edition, lang, &details.demarche),
+            lawful_basis: details.legal_basis.clone(),
+            pii_controllers: [row.grant.client],
+            pii_source: *details.operator(),
+            pii_type: details.datatype().clone(),
+            pii_type_name: words::datatype(edition, lang, &details),
+            period: details.period,
+            pii_information: (details.units.iter())
+                .map(|asked| attribute(&asked.unit, asked.need == Need::Optional))
+                .collect(),
+            pii_left_out: element
+                .left_out
+                .iter()
+                .map(|unit| attribute(unit, true))
+                .collect(),
+            processing_method: details.usage,
+            retention_days: details.data_life_days,
+            collection: details.mode.kind,
+            valid_until: end_of(&row.grant, &details),
+            withdrawal_method: format!("{}{}/arreter", self.issuer, address(row)),
+            state: match stands(&row.grant, element, &details, now) {
+                true => PurposeState::Active,
+                false if withdrawn => PurposeState::Withdrawn,
+                false => PurposeState::Expired,
+            },
+            service: details.demarche,
+            dossier_ref: details.dossier_ref,
+            habilitation: details.habilitation,
+        })
+    }
+}
+
+/// What has happened to a grant, in order.
+fn events(row: &GrantRow) -> Result<Vec<GrantEvent>, Error> {
+    let mut events = vec![GrantEvent {
+        event_time: row.grant.granted_at,
+        event_type: "granted".to_owned(),
+        pii_type: None,
+    }];
+    for element in &row.elements {
+        let Some(withdrawn) = &element.withdrawn else {
+            continue;
+        };
+        let details: AuthorizationDetails = details_of(element)?;
+        let of_this = |event_time, event_type: &str| GrantEvent {
+            event_time,
+            event_type: event_type.to_owned(),
+            pii_type: Some(details.datatype().clone()),
+        };
+        events.push(of_this(
+            withdrawn.at,
+            &format!("withdrawn_by_{}", withdrawn.by.as_str()),
+        ));
+        events.extend(withdrawn.effective_at.map(|at| of_this(at, "effective")));
+    }
+    events.sort_by_key(|event| event.event_time);
+    Ok(events)
+}

@@ -1,0 +1,327 @@
+//! The receipt of a grant, which its person takes home: who may fetch what of whom, for what, on which ground and for how
+//! long, the words that were shown before the choice, and what has happened since.
+//!
+//! Its members are those of a consent receipt of ISO/IEC TS 27560 where that knows them. The authority signs it as a JWS of
+//! type [`TYP`], with a key that the directory lists for withdrawals.
+
+use serde::{Deserialize, Serialize};
+
+use crate::authorization::{ModeKind, Use};
+use crate::directory::rfc3339;
+use crate::{
+    Capacity, DatatypeRev, DemarcheId, DossierRef, HabilitationId, LegalBasis, Micros, ParticipantId, Period,
+    Sha256, UnitName,
+};
+
+/// The header's `typ`.
+pub const TYP: &str = "unefois-grant-receipt+jwt";
+/// The only form that is read.
+pub const SCHEMA: &str = "urn:unefois:grant-receipt:1";
+
+/// A receipt. It names no person: whoever holds it knows whose grant it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantReceipt {
+    /// Always [`SCHEMA`].
+    pub schema_version: String,
+    /// The receipt's own name; another one each time that it is taken.
+    pub receipt_id: String,
+    /// The grant's number.
+    pub record_id: String,
+    /// The person, as the asker's tokens name them and nobody else's.
+    pub pii_principal_id: String,
+    /// In what capacity the person granted.
+    pub capacity: Capacity,
+    /// The authority.
+    pub iss: String,
+    /// When it was signed.
+    #[serde(with = "rfc3339")]
+    pub issued_at: Micros,
+    /// The language of its texts (BCP 47).
+    pub language: String,
+    /// What was shown before the choice; `None` where nobody chose at a page of the authority's.
+    pub privacy_notice: Option<Notice>,
+    /// Everybody whom it names.
+    pub party_identification: Vec<Party>,
+    /// One an element of the grant, as it stands.
+    pub purposes: Vec<Purpose>,
+    /// What has happened, in order.
+    pub events: Vec<GrantEvent>,
+}
+
+/// The words of the page on which the person chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// Their language (BCP 47).
+    pub language: String,
+    /// SHA-256 of the text.
+    #[serde(with = "crate::digest::hex")]
+    pub sha256: Sha256,
+    /// The text.
+    pub text: String,
+}
+
+/// Somebody who has a part in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Party {
+    /// The participant.
+    pub party_id: ParticipantId,
+    /// Its name in the directory.
+    pub party_name: String,
+    /// Its part.
+    pub party_role: PartyRole,
+    /// How to reach its data protection officer; empty where the directory no longer says.
+    pub party_contact: String,
+}
+
+/// The part of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartyRole {
+    /// Asks, and answers for what it does with the data.
+    PiiController,
+    /// Hosts the one that asks.
+    PiiProcessor,
+    /// Answers, from its own data or for their holders.
+    PiiSource,
+    /// Keeps the grant.
+    AuthorityParty,
+}
+
+/// One element: some units of one datatype, for one démarche.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purpose {
+    /// The démarche, in words.
+    pub purpose: String,
+    /// The démarche.
+    pub service: DemarcheId,
+    /// The asker's file.
+    pub dossier_ref: DossierRef,
+    /// The right to ask.
+    pub habilitation: HabilitationId,
+    /// On which legal ground.
+    pub lawful_basis: LegalBasis,
+    /// Who asks.
+    pub pii_controllers: [ParticipantId; 1],
+    /// Who answers.
+    pub pii_source: ParticipantId,
+    /// The datatype.
+    pub pii_type: DatatypeRev,
+    /// The datatype, in words.
+    pub pii_type_name: String,
+    /// The period; the datatype's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+    /// What may be fetched.
+    pub pii_information: Vec<Attribute>,
+    /// What was asked for, or granted once, and may not be fetched.
+    pub pii_left_out: Vec<Attribute>,
+    /// Whether it is kept.
+    pub processing_method: Use,
+    /// For how long, in days.
+    pub retention_days: u16,
+    /// Once or standing.
+    pub collection: ModeKind,
+    /// Until when it may be fetched, unless it is withdrawn before.
+    #[serde(with = "rfc3339")]
+    pub valid_until: Micros,
+    /// Where the person withdraws it.
+    pub withdrawal_method: String,
+    /// Where it stands.
+    pub state: PurposeState,
+}
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribute {
+    /// Its name in the datatype.
+    pub pii_attribute: UnitName,
+    /// In words.
+    pub name: String,
+    /// Whether the démarche can do without it.
+    pub pii_optional: bool,
+}
+
+/// Where an element stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PurposeState {
+    /// It may serve.
+    Active,
+    /// Its time is over.
+    Expired,
+    /// It was withdrawn.
+    Withdrawn,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantEvent {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub event_time: Micros,
+    /// What: `granted`, or how an element was withdrawn, or `effective` where that was proved to hold.
+    pub event_type: String,
+    /// The element that it is of, by its datatype; `None` for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pii_type: Option<DatatypeRev>,
+}
+
+/// A receipt contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReceipt {
+    /// Another form.
+    #[error("the receipt is not of form {SCHEMA}")]
+    Schema,
+    /// The text is not the one of its hash.
+    #[error("the text of the notice is not the one of its hash")]
+    Notice,
+    /// A party is not identified, or events are not in order.
+    #[error("the receipt names a party that it does not identify, or tells its events out of order")]
+    Incomplete,
+}
+
+impl Notice {
+    /// The words of a page.
+    pub fn new(language: &str, text: String) -> Self {
+        Self {
+            language: language.to_owned(),
+            sha256: Sha256::of(text.as_bytes()),
+            text,
+        }
+    }
+}
+
+impl GrantReceipt {
+    /// Checks what a reader can check without anybody's help.
+    ///
+    /// # Errors
+    /// [`InvalidReceipt`].
+    pub fn check(&self) -> Result<(), InvalidReceipt> {
+        if self.schema_version != SCHEMA {
+            return Err(InvalidReceipt::Schema);
+        }
+        let notice = self.privacy_notice.as_ref();
+        if notice.is_some_and(|notice| notice.sha256 != Sha256::of(notice.text.as_bytes())) {
+            return Err(InvalidReceipt::Notice);
+        }
+        let known = |id: &ParticipantId| {
+            self.party_identification
+                .iter()
+                .any(|party| party.party_id == *id)
+        };
+        let named = |purpose: &Purpose| known(&purpose.pii_source) && known(&purpose.pii_controllers[0]);
+        let ordered = self.events.is_sorted_by_key(|event| event.event_time);
+        let begun = self
+            .events
+            .first()
+            .is_some_and(|event| event.event_type == "granted");
+        match !self.purposes.is_empty() && self.purposes.iter().all(named) && ordered && begun {
+            true => Ok(()),
+            false => Err(InvalidReceipt::Incomplete),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "urn:unefois:participant:18003506500010";
+    const ASKER: &str = "urn:unefois:participant:21920023500014";
+
+    fn receipt() -> GrantReceipt {
+        let party = |id: &str, party_role| Party {
+            party_id: id.parse().unwrap(),
+            party_name: "Essai".to_owned(),
+            party_role,
+            party_contact: String::new(),
+        };
+        let at = Micros::from_secs(1_795_512_305);
+        GrantReceipt {
+            schema_version: SCHEMA.to_owned(),
+            receipt_id: "r".to_owned(),
+            record_id: "g".to_owned(),
+            pii_principal_id: "p".to_owned(),
+            capacity: Capacity::SelfPerson,
+            iss: "https://autorite.example".to_owned(),
+            issued_at: at,
+            language: "fr".to_owned(),
+            privacy_notice: Some(Notice::new("fr", "La mairie demande…".to_owned())),
+            party_identification: vec![
+                party(ASKER, PartyRole::PiiController),
+                party(SOURCE, PartyRole::PiiSource),
+            ],
+            purposes: vec![Purpose {
+                purpose: "Cantine".to_owned(),
+                service: "cantine".parse().unwrap(),
+                dossier_ref: "2026-0412".parse().unwrap(),
+                habilitation: "DP-1".parse().unwrap(),
+                lawful_basis: LegalBasis::Request,
+                pii_controllers: [ASKER.parse().unwrap()],
+                pii_source: SOURCE.parse().unwrap(),
+                pii_type: "cnaf/quotient-familial@1".parse().unwrap(),
+                pii_type_name: "Quotient familial".to_owned(),
+                period: None,
+                pii_information: vec![Attribute {
+                    pii_attribute: "valeur".parse().unwrap(),
+                    name: "Votre quotient".to_owned(),
+                    pii_optional: false,
+                }],
+                pii_left_out: Vec::new(),
+                processing_method: Use::Store,
+                retention_days: 365,
+                collection: ModeKind::Once,
+                valid_until: at,
+                withdrawal_method: "https://autorite.example/autorisations/g/arreter".to_owned(),
+                state: PurposeState::Active,
+            }],
+            events: vec![GrantEvent {
+                event_time: at,
+                event_type: "granted".to_owned(),
+                pii_type: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let refused = |change: fn(&mut GrantReceipt)| {
+            let mut receipt = receipt();
+            change(&mut receipt);
+            receipt.check().unwrap_err()
+        };
+        assert_eq!(refused(|r| r.schema_version.push('1')), InvalidReceipt::Schema);
+        let reworded = refused(|r| r.privacy_notice.as_mut().unwrap().text.push('.'));
+        assert_eq!(reworded, InvalidReceipt::Notice);
+        for change in [
+            (|r| r.purposes.clear()) as fn(&mut GrantReceipt),
+            |r| r.events.clear(),
+            |r| drop(r.party_identification.pop()),
+            |r| r.events[0].event_type = "person".to_owned(),
+            |r| {
+                let before = GrantEvent {
+                    event_time: Micros::new(0),
+                    ..r.events[0].clone()
+                };
+                r.events.push(before);
+            },
+        ] {
+            assert_eq!(refused(change), InvalidReceipt::Incomplete);
+        }
+    }
+
+    #[test]
+    fn a_receipt_reads_back() {
+        let receipt = receipt();
+        let text = serde_json::to_string(&receipt).unwrap();
+        assert!(text.contains(r#""issued_at":"2026-11-24T09:25:05"#), "{text}");
+        assert_eq!(serde_json::from_str::<GrantReceipt>(&text).unwrap(), receipt);
+        assert_eq!(receipt.check(), Ok(()));
+    }
+}
