@@ -6,13 +6,15 @@
 //! same bytes into a table with a primary key only (« bare ») and the same rows, tables and indexes in one raw
 //! statement. A slow disk makes every design look good, so the disk's own `fdatasync` is a figure too.
 //!
-//! What a withdrawal takes is measured by the program itself, which can start every role; [`Withdrawals`] reports it.
+//! What a withdrawal and a token take is measured by the program itself, which can start every role; [`Withdrawals`] and
+//! [`Mints`] report it.
 
 mod append;
 mod bare;
 mod cpu;
 mod error;
 mod load;
+mod mint;
 mod place;
 mod raw;
 mod read;
@@ -24,6 +26,7 @@ mod sql;
 mod withdraw;
 
 pub use error::Error;
+pub use mint::{Mint, Mints};
 pub use place::{Place, Store};
 pub use report::{Bar, Figure, Report};
 pub use run::{Plan, fdatasync_ms, ledger, machine};

@@ -2,6 +2,7 @@
 
 mod bare;
 mod hand;
+pub mod mint;
 mod process;
 pub mod producers;
 mod unread;

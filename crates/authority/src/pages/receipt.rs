@@ -104,7 +104,7 @@ impl Authority {
             pii_controllers: [row.grant.client],
             pii_source: *details.operator(),
             pii_type: details.datatype().clone(),
-            pii_type_name: words::datatype(edition, lang, &details),
+            pii_type_name: words::datatype(edition, lang, details.datatype()),
             period: details.period,
             pii_information: (details.units.iter())
                 .map(|asked| attribute(&asked.unit, asked.need == Need::Optional))

@@ -1,5 +1,6 @@
 //! `bench`: what parts of the program cost on this machine, each figure beside a bare limit of the same run.
 
+mod mint;
 mod withdraw;
 
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ use crate::progress::Progress;
 pub enum BenchCommand {
     /// Measures the ledger: appends, bytes, verification, proofs, searches. Run it alone on the machine, as a release build.
     Ledger(Ledger),
+    /// Measures access tokens: how many a second, with pivot and ledger entry. Run it alone on the machine, as a release build.
+    Mint(mint::Mint),
     /// Measures withdrawals: how long until they hold at every producer. Run it alone on the machine, as a release build.
     Withdraw(withdraw::Withdraw),
     /// Runs producers that keep a lease and answer nobody.
@@ -67,6 +70,7 @@ impl From<StoreName> for Store {
 pub fn run(command: BenchCommand, console: Console) -> Result<(), Failure> {
     match command {
         BenchCommand::Ledger(asked) => run_ledger(asked, console),
+        BenchCommand::Mint(asked) => mint::run(asked, console),
         BenchCommand::Withdraw(asked) => withdraw::run(asked, console),
         BenchCommand::Producers(asked) => withdraw::run_producers(&asked),
     }

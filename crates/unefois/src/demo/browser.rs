@@ -14,6 +14,7 @@ use url::Url;
 
 /// Largest page that is read.
 const MAX_PAGE_BYTES: usize = 1 << 20;
+const FORM: &str = "application/x-www-form-urlencoded";
 /// Most redirects that are followed in a row.
 const MAX_REDIRECTS: usize = 10;
 
@@ -115,6 +116,13 @@ impl Browser {
         self.go(Method::POST, page.url.join(action)?, body, stop).await
     }
 
+    /// Sends JSON to `url`; the status of the answer.
+    pub async fn post_json(&mut self, url: &str, body: &serde_json::Value) -> anyhow::Result<StatusCode> {
+        let url = Url::parse(url)?;
+        let body = body.to_string();
+        Ok(self.send(&Method::POST, &url, "application/json", &body).await?.0)
+    }
+
     async fn go(
         &mut self,
         mut method: Method,
@@ -124,7 +132,7 @@ impl Browser {
     ) -> anyhow::Result<Page> {
         self.trail.push(url.clone());
         for _ in 0..MAX_REDIRECTS {
-            let (status, headers, text) = self.send(&method, &url, &body).await?;
+            let (status, headers, text) = self.send(&method, &url, FORM, &body).await?;
             let location = headers.get(header::LOCATION).and_then(|l| l.to_str().ok());
             let Some(location) = location.filter(|_| status.is_redirection()) else {
                 return Ok(Page {
@@ -151,6 +159,7 @@ impl Browser {
         &mut self,
         method: &Method,
         url: &Url,
+        kind: &str,
         body: &str,
     ) -> anyhow::Result<(StatusCode, HeaderMap, String)> {
         let origin = url.origin().ascii_serialization();
@@ -167,7 +176,7 @@ impl Browser {
             request = request
                 .header(header::ORIGIN, origin)
                 .header("sec-fetch-site", "same-origin")
-                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+                .header(header::CONTENT_TYPE, kind);
         }
         let response = self
             .client
