@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use unefois_core::{Micros, Sha256};
+use zeroize::Zeroizing;
 
 use crate::jws::{Parts, header_text, parse_header};
-use crate::{Error, Jwks, SignatureAlgorithm, base64url, strict_json};
+use crate::{DecryptionKey, Error, Jwks, SignatureAlgorithm, base64url, jwe, strict_json};
 
 /// Largest ID token or signed userinfo that is read.
 pub const MAX_BYTES: usize = 32 * 1024;
@@ -15,8 +16,19 @@ const MAX_AHEAD_S: i64 = 10;
 /// How long after `exp` a token is still taken, in seconds.
 const LEEWAY_S: i64 = 5;
 
+/// How an identity provider sends ID tokens and userinfo: agreed beforehand, never told from a message.
+#[derive(Debug)]
+pub enum Envelope {
+    /// Signed. What comes encrypted is refused.
+    Signed,
+    /// Signed, then encrypted to one of these keys by `ECDH-ES` with `A256GCM` (a nested JWT, RFC 7519, 5.2): the
+    /// present key and the next one. What comes otherwise, merely signed or with another `alg` or `enc`, is refused
+    /// before anything is decrypted.
+    Encrypted(Vec<DecryptionKey>),
+}
+
 /// What a relying party has agreed with one identity provider, once and for all; nothing is negotiated.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Provider {
     /// The provider's `iss`.
     pub issuer: String,
@@ -24,6 +36,8 @@ pub struct Provider {
     pub client_id: String,
     /// The one algorithm that the provider signs with.
     pub algorithm: SignatureAlgorithm,
+    /// What its answers come in.
+    pub envelope: Envelope,
 }
 
 /// What a login's answer must match.
@@ -45,6 +59,8 @@ pub struct IdToken {
     pub acr: Option<String>,
     /// When the person logged in, seconds.
     pub auth_time: Option<i64>,
+    /// The signed JWT, out of its envelope: what the provider takes back as `id_token_hint`.
+    pub signed: Zeroizing<String>,
     payload: Vec<u8>,
 }
 
@@ -84,7 +100,8 @@ enum Audience {
 
 impl Provider {
     /// Verifies an ID token of the code flow at `now` (OpenID Connect Core, 3.1.3.7): signature by the configured
-    /// algorithm with the key named by `kid`, `iss`, `aud` (and `azp`), `exp`, `iat`, `nonce`, and `at_hash` if there.
+    /// algorithm with the key named by `kid`, `iss`, `aud` (and `azp`), `exp`, `iat`, `nonce`, and `at_hash` if there;
+    /// before that it is taken out of its [`Envelope`].
     pub fn verify_id_token(
         &self,
         token: &str,
@@ -92,7 +109,8 @@ impl Provider {
         login: Login<'_>,
         now: Micros,
     ) -> Result<IdToken, Error> {
-        let (claims, payload) = self.verify(token, keys)?;
+        let signed = self.open(token)?;
+        let (claims, payload) = self.verify(&signed, keys)?;
         let (Some(exp), Some(iat)) = (claims.exp, claims.iat) else {
             return Err(Error::Lifetime);
         };
@@ -113,6 +131,7 @@ impl Provider {
             sub: claims.sub,
             acr: claims.acr,
             auth_time: claims.auth_time,
+            signed,
             payload,
         })
     }
@@ -126,13 +145,25 @@ impl Provider {
         sub: &str,
         now: Micros,
     ) -> Result<T, Error> {
-        let (claims, payload) = self.verify(token, keys)?;
+        let (claims, payload) = self.verify(&self.open(token)?, keys)?;
         claims.iat.map_or(Ok(()), |iat| not_before(iat, now))?;
         claims.exp.map_or(Ok(()), |exp| not_after(exp, now))?;
         if claims.sub != sub {
             return Err(Error::Subject);
         }
         Ok(strict_json::from_slice(&payload)?)
+    }
+
+    /// The signed JWT within an answer.
+    fn open(&self, answer: &str) -> Result<Zeroizing<String>, Error> {
+        match &self.envelope {
+            Envelope::Signed => Ok(Zeroizing::new(answer.to_owned())),
+            Envelope::Encrypted(keys) => {
+                let keys: Vec<&DecryptionKey> = keys.iter().collect();
+                // What is encrypted is a third longer, and has a header.
+                jwe::open_nested(&keys, answer, 2 * MAX_BYTES)
+            }
+        }
     }
 
     fn verify(&self, token: &str, keys: &Jwks) -> Result<(Claims, Vec<u8>), Error> {

@@ -2,10 +2,10 @@ use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::{rand, rsa, signature};
 use serde_json::{Value, json};
 use unefois_core::Micros;
-use unefois_jose::id_token::{IdToken, Login, MAX_BYTES, Provider, at_hash};
-use unefois_jose::{Error, InvalidJson, Jwks, SignatureAlgorithm, SigningKey, jwe, jwks, jws};
+use unefois_jose::id_token::{Envelope, IdToken, Login, MAX_BYTES, Provider, at_hash};
+use unefois_jose::{DecryptionKey, Error, InvalidJson, Jwks, SignatureAlgorithm, SigningKey, jwe, jwks, jws};
 
-use crate::{b64, decryption_key, flipped, forge, rng, signing_key};
+use crate::{b64, decryption_key, flipped, forge, rng, signing_key, unb64, with_part};
 
 const NOW_S: i64 = 1_795_512_305;
 const LOGIN: Login<'_> = Login {
@@ -18,6 +18,15 @@ fn provider(algorithm: SignatureAlgorithm) -> Provider {
         issuer: "https://fc.example".to_owned(),
         client_id: "unefois".to_owned(),
         algorithm,
+        envelope: Envelope::Signed,
+    }
+}
+
+/// As FranceConnect+ has it.
+fn encrypting(keys: Vec<DecryptionKey>) -> Provider {
+    Provider {
+        envelope: Envelope::Encrypted(keys),
+        ..provider(SignatureAlgorithm::Es256)
     }
 }
 
@@ -180,14 +189,154 @@ fn userinfo_must_be_signed_in_time_for_us_about_the_same_person() {
     assert!(check(&without("exp")).is_ok());
 }
 
+/// FranceConnect+'s answers: each row is what somebody without its keys, or a provider gone wrong, could send.
 #[test]
-fn a_nested_id_token_opens_then_verifies() {
+fn an_encrypted_id_token_is_opened_as_agreed_or_not_at_all() {
     let (key, ours) = (signing_key(), decryption_key());
+    let to = ours.encryption_key().clone();
+    let fcp = encrypting(vec![ours]);
+    let now = Micros::from_secs(NOW_S);
+    let check = |token: &str| fcp.verify_id_token(token, &keys(&key), LOGIN, now).err();
+    let sealed = |jwt: &str| jwe::seal_nested(&to, jwt, &rng()).unwrap();
     let inner = jws::sign_claims(&key, "JWT", &claims()).unwrap();
-    let nested = jwe::seal_nested(ours.encryption_key(), &inner, &rng()).unwrap();
-    assert_eq!(check(&key, &nested).err(), Some(Error::Malformed));
-    let opened = jwe::open_nested(&[&ours], &nested, 2 * MAX_BYTES).unwrap();
-    assert!(check(&key, &opened).is_ok());
+    let nested = sealed(&inner);
+
+    for (what, token, refusal) in [
+        ("merely signed", inner.clone(), Error::Decryption),
+        ("encrypted twice", sealed(&nested), Error::Malformed),
+        (
+            "encrypted, not signed",
+            sealed(&claims().to_string()),
+            Error::Malformed,
+        ),
+        (
+            "no type of content",
+            jwe::seal(&to, inner.as_bytes(), &rng()).unwrap(),
+            Error::Header,
+        ),
+        (
+            "another's key",
+            jwe::seal_nested(decryption_key().encryption_key(), &inner, &rng()).unwrap(),
+            Error::Decryption,
+        ),
+        ("a tampered tag", flipped(&nested, 4, 0), Error::Decryption),
+        ("a tampered text", flipped(&nested, 3, 0), Error::Decryption),
+        ("too large", sealed(&"x".repeat(2 * MAX_BYTES)), Error::TooLarge),
+        (
+            "too large within",
+            sealed(&"x".repeat(MAX_BYTES + 1)),
+            Error::TooLarge,
+        ),
+        (
+            "signed by nobody",
+            sealed(&forge(&key, r#"{"alg":"none"}"#, &claims().to_string())),
+            Error::Header,
+        ),
+        (
+            "signed with a shared secret",
+            sealed(&forge(
+                &key,
+                &format!(r#"{{"alg":"HS256","kid":"{}"}}"#, key.thumbprint()),
+                &claims().to_string(),
+            )),
+            Error::Header,
+        ),
+        (
+            "signed by an unknown key",
+            sealed(&jws::sign_claims(&signing_key(), "JWT", &claims()).unwrap()),
+            Error::UnknownKey,
+        ),
+        (
+            "for another client",
+            sealed(&jws::sign_claims(&key, "JWT", &with("aud", "other")).unwrap()),
+            Error::Audience,
+        ),
+        (
+            "of another login",
+            sealed(&jws::sign_claims(&key, "JWT", &with("nonce", "other")).unwrap()),
+            Error::Nonce,
+        ),
+    ] {
+        assert_eq!(check(&token), Some(refusal), "{what}");
+    }
+    let reversed = provider(SignatureAlgorithm::Es256).verify_id_token(&nested, &keys(&key), LOGIN, now);
+    assert_eq!(
+        reversed.err(),
+        Some(Error::Malformed),
+        "encrypted where signing was agreed"
+    );
+
+    let opened = fcp.verify_id_token(&nested, &keys(&key), LOGIN, now).unwrap();
+    assert_eq!(opened.signed.as_str(), inner);
+    assert_eq!(opened.sub, "b6048e95");
+}
+
+/// Headers that are refused before anything is decrypted, whatever the text under them.
+#[test]
+fn alg_and_enc_of_an_encrypted_answer_are_those_agreed() {
+    let (key, ours) = (signing_key(), decryption_key());
+    let kid = ours.thumbprint().to_string();
+    let nested = {
+        let inner = jws::sign_claims(&key, "JWT", &claims()).unwrap();
+        jwe::seal_nested(ours.encryption_key(), &inner, &rng()).unwrap()
+    };
+    let epk: Value = serde_json::from_slice(&unb64(nested.split('.').next().unwrap())).unwrap();
+    let epk = epk["epk"].clone();
+    let fcp = encrypting(vec![ours]);
+    let header = |change: Value| {
+        let mut header = json!({"alg": "ECDH-ES", "enc": "A256GCM", "cty": "JWT", "kid": kid, "epk": epk});
+        for (name, member) in change.as_object().unwrap() {
+            header[name] = member.clone();
+        }
+        with_part(&nested, 0, &b64(header.to_string()))
+    };
+    let mut off_curve = epk.clone();
+    off_curve["y"] = epk["x"].clone();
+    for change in [
+        json!({"alg": "ECDH-ES+A256KW"}),
+        json!({"alg": "RSA-OAEP-256"}),
+        json!({"alg": "dir"}),
+        json!({"alg": "none"}),
+        json!({"enc": "A128GCM"}),
+        json!({"enc": "A256CBC-HS512"}),
+        json!({"zip": "DEF"}),
+        json!({"crit": ["exp"]}),
+        json!({"jwk": epk}),
+        json!({"epk": off_curve}),
+        json!({"epk": {"kty": "EC", "crv": "P-384", "x": epk["x"], "y": epk["y"]}}),
+        json!({"epk": null}),
+        json!({"kid": "other"}),
+    ] {
+        let refused = fcp.verify_id_token(
+            &header(change.clone()),
+            &keys(&key),
+            LOGIN,
+            Micros::from_secs(NOW_S),
+        );
+        assert_eq!(refused.err(), Some(Error::Decryption), "{change}");
+    }
+    assert!(
+        fcp.verify_id_token(&nested, &keys(&key), LOGIN, Micros::from_secs(NOW_S))
+            .is_ok()
+    );
+}
+
+#[test]
+fn userinfo_comes_in_the_envelope_agreed_too() {
+    let (key, ours) = (signing_key(), decryption_key());
+    let signed = jws::sign_claims(&key, "JWT", &claims()).unwrap();
+    let nested = jwe::seal_nested(ours.encryption_key(), &signed, &rng()).unwrap();
+    let fcp = encrypting(vec![decryption_key(), ours]);
+    let now = Micros::from_secs(NOW_S);
+    let read = |answer: &str, sub: &str| fcp.verify_userinfo::<Value>(answer, &keys(&key), sub, now);
+    assert_eq!(read(&signed, "b6048e95"), Err(Error::Decryption));
+    assert_eq!(read(&nested, "another"), Err(Error::Subject));
+    let low = provider(SignatureAlgorithm::Es256);
+    assert_eq!(
+        low.verify_userinfo::<Value>(&nested, &keys(&key), "b6048e95", now),
+        Err(Error::Malformed)
+    );
+    assert_eq!(read(&nested, "b6048e95").unwrap()["sub"], "b6048e95");
 }
 
 #[test]
