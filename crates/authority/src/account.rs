@@ -1,45 +1,48 @@
-//! One person, one account: which account a login leads to, and the identities kept sealed.
+//! Accounts: the one of a person, whatever provider names them, with the identities kept sealed; and officers, whose
+//! rows lead to no person.
 
 use unefois_core::{Pivot, Sha256};
-use unefois_store::authority::PersonUid;
+use unefois_store::authority::officer::{OfficerSaid, officer_find, officer_put};
 use unefois_store::authority::person::{self as store, Said};
+use unefois_store::authority::session::OfficerLogin;
+use unefois_store::authority::{OfficerUid, PersonUid};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::login::LoggedIn;
+use crate::login::{Officer, Profile};
 use crate::service::Authority;
 
 const PURPOSE: &str = "pivot";
+const OFFICER: &str = "officer";
 
 impl Authority {
-    /// The account of whoever logged in, made or joined where needed, and the digest of the identity given.
+    /// The account of the person whom a provider of people names `sub`, made or joined where needed, and the digest of
+    /// the identity given.
     ///
     /// A subject of the provider with one identity leads to one account for good. A new subject joins the account to
-    /// which providers of people alone ever led with exactly this identity, if its own provider is one (`people`);
-    /// otherwise it gets an account of its own. So does a subject that comes back with another identity, rectified or
-    /// not its own: a desk may join the two.
+    /// which providers of people ever led with exactly this identity, if there is exactly one; otherwise it gets an
+    /// account of its own. So does a subject that comes back with another identity, rectified or not its own: a desk may
+    /// join the two.
     pub(crate) async fn account(
         &self,
         iss: &str,
-        people: bool,
-        who: &LoggedIn,
+        sub: &str,
+        pivot: &Pivot,
     ) -> Result<(PersonUid, Sha256), Error> {
         let now = self.clock.now();
-        let digest = self.keys.identity_digest(&who.pivot);
+        let digest = self.keys.identity_digest(pivot);
         let said = Said {
             iss,
-            sub: &who.sub,
+            sub,
             pivot: &digest,
-            people,
         };
         let mut tx = self.db.begin().await?;
         let uid = match store::identity_find(&mut tx, said).await? {
             Some(uid) => uid,
             None => {
-                let joins = people && !store::subject_known(&mut tx, iss, &who.sub).await?;
-                let same = match joins {
-                    true => store::pivot_find(&mut tx, &digest).await?,
-                    false => Vec::new(),
+                let same = match store::subject_known(&mut tx, iss, sub).await? {
+                    true => Vec::new(),
+                    false => store::pivot_find(&mut tx, &digest).await?,
                 };
                 let uid = match same.as_slice() {
                     [only] => *only,
@@ -52,16 +55,51 @@ impl Authority {
                 if !store::identity_insert(&mut tx, said, &uid, now).await? {
                     // Two first logins at once: the other one has made the account.
                     drop(tx);
-                    return Box::pin(self.account(iss, people, who)).await;
+                    return Box::pin(self.account(iss, sub, pivot)).await;
                 }
                 uid
             }
         };
-        let plain = Zeroizing::new(serde_json::to_vec(&who.pivot).map_err(|_| Error::Stored)?);
+        let plain = Zeroizing::new(serde_json::to_vec(pivot).map_err(|_| Error::Stored)?);
         let sealed = self.keys.seal(PURPOSE, uid.as_bytes(), &plain, &*self.random);
         store::pivot_put(&mut tx, &uid, &digest, &sealed, now).await?;
         tx.commit().await?;
         Ok((uid, digest))
+    }
+
+    /// The row of an officer whom a provider of professionals names `sub`, made where needed, with the profile sealed.
+    /// Nothing is joined: an officer who moves to another body is another one.
+    pub(crate) async fn officer(
+        &self,
+        iss: &str,
+        sub: &str,
+        officer: &Officer,
+    ) -> Result<(OfficerUid, Vec<u8>), Error> {
+        let said = OfficerSaid {
+            iss,
+            sub,
+            siret: &officer.siret,
+        };
+        let mut tx = self.db.begin().await?;
+        let uid = match officer_find(&mut tx, said).await? {
+            Some(uid) => uid,
+            None => OfficerUid::from_bytes(self.random.bytes()),
+        };
+        let plain = Zeroizing::new(serde_json::to_vec(&officer.profile).map_err(|_| Error::Stored)?);
+        let sealed = self.keys.seal(OFFICER, uid.as_bytes(), &plain, &*self.random);
+        if !officer_put(&mut tx, &uid, said, &sealed, self.clock.now()).await? {
+            // Two first logins at once: the other one has made the row.
+            drop(tx);
+            return Box::pin(self.officer(iss, sub, officer)).await;
+        }
+        tx.commit().await?;
+        Ok((uid, sealed))
+    }
+
+    /// What pages show of an officer.
+    pub(crate) fn profile(&self, login: &OfficerLogin) -> Result<Profile, Error> {
+        let plain = self.keys.open(OFFICER, login.officer.as_bytes(), &login.profile);
+        serde_json::from_slice(&plain.ok_or(Error::Stored)?).map_err(|_| Error::Stored)
     }
 
     /// One of a person's identities.

@@ -67,6 +67,9 @@ pub enum Error {
     /// Nobody is logged in, or no longer.
     #[error("nobody is logged in")]
     NotLoggedIn,
+    /// An officer is logged in, and the page is a person's own.
+    #[error("an officer is logged in, where a person is to be")]
+    NotForOfficers,
     /// The answer of the identity provider does not belong to a login begun in this browser.
     #[error("the login was not begun in this browser, or too long ago")]
     LoginState,
@@ -141,6 +144,7 @@ impl Error {
             | Self::TooManyTries
             | Self::Csrf
             | Self::NotLoggedIn
+            | Self::NotForOfficers
             | Self::LoginState
             | Self::LoginDeclined
             | Self::LoginAnswer(_)
@@ -180,6 +184,7 @@ impl Error {
             Self::SubjectMismatch
             | Self::TooManyTries
             | Self::Csrf
+            | Self::NotForOfficers
             | Self::LoginDeclined
             | Self::LoginAnswer(_)
             | Self::AcrUnknown
@@ -224,6 +229,7 @@ impl Error {
             | Self::NoProvider
             | Self::NotFound
             | Self::NotLoggedIn
+            | Self::NotForOfficers
             | Self::Store(_)
             | Self::Page(_)
             | Self::Stored => None,

@@ -6,7 +6,7 @@ use ring::{aead, hkdf, hmac};
 use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{ParticipantId, Pivot, Random, Sha256};
-use unefois_jose::{Pkcs8, SigningKey, SystemRandom};
+use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom};
 use unefois_mesh::web::CsrfKey;
 use unefois_store::authority::PersonUid;
 use zeroize::Zeroizing;
@@ -47,6 +47,7 @@ pub(crate) struct Keys {
     pub(crate) forms: CsrfKey,
     subject: hmac::Key,
     identity: hmac::Key,
+    pkce: hmac::Key,
     storage: aead::LessSafeKey,
 }
 
@@ -68,6 +69,7 @@ impl Keys {
             forms: CsrfKey::new(&derive(&storage, b"forms")),
             subject: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"pairwise")),
             identity: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"identity")),
+            pkce: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&storage, b"pkce")),
             storage: aead::LessSafeKey::new(
                 aead::UnboundKey::new(&aead::AES_256_GCM, &*derive(&storage, b"at rest"))
                     .expect("32 bytes make an AES-256 key"),
@@ -86,6 +88,12 @@ impl Keys {
         let mut digest = [0; 32];
         digest.copy_from_slice(hmac::sign(&self.identity, &pivot.canonical()).as_ref());
         Sha256::from_bytes(digest)
+    }
+
+    /// The PKCE verifier of the login with this `state` (RFC 7636, 4.1): made again when it is needed, so nothing of it
+    /// is stored or sent along.
+    pub(crate) fn pkce_verifier(&self, state: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.pkce, state.as_bytes()))
     }
 
     /// Seals what is stored: AES-256-GCM under a fresh nonce, bound to `purpose` and `owner`.
@@ -115,6 +123,14 @@ impl Keys {
         text.truncate(plain);
         Some(text)
     }
+}
+
+/// A key that others encrypt to.
+pub(crate) fn decryption_key(path: &Path) -> Result<DecryptionKey, KeyFileError> {
+    let bytes = Zeroizing::new(read(path)?);
+    Pkcs8::from_file(bytes)
+        .and_then(|key| DecryptionKey::from_pkcs8(&key))
+        .map_err(|_| broken(path, "not a P-256 private key in PKCS#8"))
 }
 
 fn binding(purpose: &str, owner: &[u8]) -> Vec<u8> {

@@ -37,7 +37,7 @@ mod start;
 pub use config::Config;
 pub use error::Error;
 pub use keys::{KeyFileError, KeyFiles};
-pub use login::{HttpError, ProviderConfig};
+pub use login::{HttpError, ProviderConfig, ProviderKind};
 pub use published::{PublishError, Published};
 pub use start::{Prepared, Running, StartError, ledger, start};
 

@@ -21,12 +21,14 @@ use axum::response::{Html, IntoResponse as _, Response};
 use http::header::{ACCEPT_LANGUAGE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use unefois_core::Acr;
 use unefois_mesh::{status, web};
+use unefois_store::authority::session::Holder;
 
 use crate::Error;
 use crate::form::Form;
 use crate::login;
-use crate::portal::{ErrorPage, Failure, Frame, Lang, Page, Person, SessionExpired};
+use crate::portal::{ErrorPage, Failure, Frame, Lang, Office, Page, Person, SessionExpired};
 use crate::service::Authority;
 use crate::session::{Visit, idle_ms};
 
@@ -68,12 +70,10 @@ impl FromRequestParts<Arc<Authority>> for Reader {
 }
 
 impl Reader {
-    /// The session in which somebody is logged in.
+    /// The session in which a person is logged in.
     pub(crate) fn logged_in(&self) -> Result<&Visit, Error> {
-        self.visit
-            .as_ref()
-            .filter(|visit| visit.login.is_some())
-            .ok_or(Error::NotLoggedIn)
+        let visit = self.visit.as_ref().ok_or(Error::NotLoggedIn)?;
+        visit.login().map(|_| visit)
     }
 }
 
@@ -104,19 +104,8 @@ pub(crate) async fn show(
     reader: &Reader,
     page: &impl Page,
 ) -> Result<Response, Error> {
-    let person = match reader.visit.as_ref().and_then(|visit| visit.login.as_ref()) {
-        Some(login) => {
-            let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
-            let given = pivot.given_names.first().map_or("", String::as_str);
-            let provider = authority
-                .providers
-                .iter()
-                .find(|p| p.config.issuer == login.idp_iss);
-            Some(Person {
-                name: format!("{given} {}", pivot.family_name),
-                provider: provider.map_or_else(String::new, |p| p.config.label.clone()),
-            })
-        }
+    let person = match reader.visit.as_ref().and_then(|visit| visit.holder.as_ref()) {
+        Some(holder) => Some(authority.reader_of(holder).await?),
         None => None,
     };
     let csrf = reader.visit.as_ref().map(|visit| authority.form_token(visit));
@@ -128,6 +117,38 @@ pub(crate) async fn show(
         csrf.unwrap_or_default(),
     );
     Ok(Html(authority.site.show(&frame, page)?).into_response())
+}
+
+impl Authority {
+    /// Whoever reads, as pages name them.
+    async fn reader_of(&self, holder: &Holder) -> Result<Person, Error> {
+        let (name, office) = match holder {
+            Holder::Person(login) => {
+                let pivot = self.identity(&login.person, &login.pivot_digest).await?;
+                let given = pivot.given_names.first().map_or("", String::as_str);
+                (format!("{given} {}", pivot.family_name), None)
+            }
+            Holder::Officer(login) => {
+                let profile = self.profile(login)?;
+                let office = Office {
+                    siret: login.siret.to_string(),
+                    unit: profile.organizational_unit.clone(),
+                };
+                (profile.name(), Some(office))
+            }
+        };
+        Ok(Person {
+            name,
+            provider: self.provider_label(holder.idp_iss()),
+            office,
+        })
+    }
+
+    /// The name for people of an identity provider; empty where it is not known any more.
+    pub(crate) fn provider_label(&self, issuer: &str) -> String {
+        let provider = self.providers.iter().find(|p| p.config.issuer == issuer);
+        provider.map_or_else(String::new, |p| p.config.label.clone())
+    }
 }
 
 fn frame(authority: &Authority, lang: Lang, query: &str, person: Option<Person>, csrf: String) -> Frame {
@@ -197,7 +218,8 @@ pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Reque
     response
 }
 
-/// An error as a person reads it. Who is not logged in is sent to the login, and comes back to what was asked.
+/// An error as a person reads it. Who is not logged in, or is an officer, is sent to the login of people, and comes back
+/// to what was asked.
 fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error: &Error) -> Response {
     let login = || {
         let query = url::form_urlencoded::Serializer::new(String::new())
@@ -208,11 +230,12 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
     // A page that tells of an error repeats nothing of what was sent.
     let frame = frame(authority, lang, "", None, String::new());
     let document = match error {
-        Error::NotLoggedIn if method == Method::GET => return see_other(&login()),
+        Error::NotLoggedIn | Error::NotForOfficers if method == Method::GET => return see_other(&login()),
         Error::NotLoggedIn => {
             let page = SessionExpired {
                 login: login(),
-                idle_minutes: u16::try_from(idle_ms(unefois_core::Acr::Eidas1) / 60_000).unwrap_or(30),
+                idle_minutes: idle_minutes(Acr::Eidas1),
+                high_idle_minutes: idle_minutes(Acr::Eidas2),
             };
             authority.site.show(&frame, &page)
         }
@@ -220,6 +243,7 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
             let page = ErrorPage {
                 failure: match error {
                     Error::Recovering => Failure::Recovering,
+                    Error::NotForOfficers => Failure::Officer,
                     error => failure_of(error.status()),
                 },
                 code: error.reason().map(|reason| reason.as_str().to_owned()),
@@ -233,6 +257,10 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
         Ok(document) => (error.status(), Html(document)).into_response(),
         Err(_) => Response::new(Body::from("error")),
     }
+}
+
+fn idle_minutes(acr: Acr) -> u16 {
+    u16::try_from(idle_ms(acr) / 60_000).unwrap_or(u16::MAX)
 }
 
 const fn failure_of(status: StatusCode) -> Failure {

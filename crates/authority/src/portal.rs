@@ -40,7 +40,7 @@ pub use grants::{
     NarrowPart, NarrowUnit, Withdraw, Withdrawn,
 };
 pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, ResultKind};
-pub use home::{Home, LoggedOut, Login, LoginError, Provider};
+pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
 pub use term::{Duration, Keeping, Pace, Term};
@@ -50,7 +50,7 @@ pub use term::{Duration, Keeping, Pace, Term};
 pub struct Frame {
     /// The language of the page.
     pub lang: Lang,
-    /// The person who is logged in.
+    /// Whoever is logged in.
     pub person: Option<Person>,
     /// The hidden field's value in each form that changes something; empty where nobody is logged in.
     pub csrf: String,
@@ -60,13 +60,31 @@ pub struct Frame {
     pub demonstration: bool,
 }
 
-/// The person who is logged in, as the identity provider named them.
+impl Frame {
+    /// Whether a person is logged in, who has authorisations and a history.
+    fn is_person(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.office.is_none())
+    }
+}
+
+/// Whoever is logged in, as the identity provider named them.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// Given name and birth name.
+    /// Given name and birth name; of an officer, the name in use.
     pub name: String,
     /// The identity provider, in words: « FranceConnect ».
     pub provider: String,
+    /// The office of an officer, who has no page of a person's.
+    pub office: Option<Office>,
+}
+
+/// What an officer acts for.
+#[derive(Clone, Debug)]
+pub struct Office {
+    /// The body's number.
+    pub siret: String,
+    /// The service within it, as the identity provider says.
+    pub unit: Option<String>,
 }
 
 /// The place of a page in the navigation.

@@ -26,6 +26,7 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route(portal::path::LOGOUT, get(fixed::to_home).post(login::log_out))
         .route("/{provider}/connexion", get(login::begin))
         .route("/{provider}/retour", get(login::come_back))
+        .route("/{provider}/jwks", get(login::keys))
         .route("/demande/{id}", get(demande::show).post(demande::decide))
         .route("/demande/{id}/autre", post(demande::other_person))
         .route(portal::path::GRANTS, get(grants::list))

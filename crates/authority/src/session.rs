@@ -7,7 +7,7 @@ use unefois_core::{Acr, Micros, Sha256};
 use unefois_mesh::web;
 use unefois_store::authority::request::interaction_move;
 use unefois_store::authority::session as store;
-use unefois_store::authority::session::Login;
+use unefois_store::authority::session::{Holder, Login};
 
 use crate::Error;
 use crate::form::Form;
@@ -27,7 +27,8 @@ const TOUCH_MS: i64 = 15_000;
 pub(crate) struct Visit {
     /// SHA-256 of the cookie: how the database names it.
     pub(crate) hash: Sha256,
-    pub(crate) login: Option<Login>,
+    /// Who is logged in.
+    pub(crate) holder: Option<Holder>,
     /// The cookie to set, where the session was begun by this request.
     pub(crate) cookie: Option<HeaderValue>,
 }
@@ -41,17 +42,30 @@ impl Visit {
         response
     }
 
-    /// Who is logged in.
+    /// The person who is logged in. What is a person's is never an officer's.
     pub(crate) fn login(&self) -> Result<&Login, Error> {
-        self.login.as_ref().ok_or(Error::NotLoggedIn)
+        match &self.holder {
+            Some(Holder::Person(login)) => Ok(login),
+            Some(Holder::Officer(_)) => Err(Error::NotForOfficers),
+            None => Err(Error::NotLoggedIn),
+        }
     }
 }
 
-/// How long a login may idle.
+/// How long a login of a person may idle.
 pub(crate) const fn idle_ms(acr: Acr) -> i64 {
     match acr {
         Acr::Eidas1 => IDLE_LOW_MS,
         Acr::Eidas2 | Acr::Eidas3 => IDLE_HIGH_MS,
+    }
+}
+
+const fn idle_of(holder: Option<&Holder>) -> i64 {
+    match holder {
+        None => IDLE_LOW_MS,
+        Some(Holder::Person(login)) => idle_ms(login.acr),
+        // They act on others, and at a counter.
+        Some(Holder::Officer(_)) => IDLE_HIGH_MS,
     }
 }
 
@@ -66,12 +80,8 @@ impl Authority {
             return Ok(None);
         };
         let now = self.clock.now();
-        let idle = session
-            .login
-            .as_ref()
-            .map_or(IDLE_LOW_MS, |login| idle_ms(login.acr));
         let since = now.ms_since(session.seen_at);
-        if since > idle {
+        if since > idle_of(session.holder.as_ref()) {
             let mut tx = self.db.begin().await?;
             store::session_delete(&mut tx, &hash).await?;
             tx.commit().await?;
@@ -84,7 +94,7 @@ impl Authority {
         }
         Ok(Some(Visit {
             hash,
-            login: session.login,
+            holder: session.holder,
             cookie: None,
         }))
     }
@@ -102,22 +112,22 @@ impl Authority {
         self.begin_session(Some(before), None, self.clock.now()).await
     }
 
-    /// Logs a person in under a fresh cookie: what was known before the login opens nothing after it. The open
+    /// Logs somebody in under a fresh cookie: what was known before the login opens nothing after it. The open
     /// requests of the session before go along.
-    pub(crate) async fn log_in(&self, before: Option<&Sha256>, login: Login) -> Result<Visit, Error> {
-        self.begin_session(before, Some(login), self.clock.now()).await
+    pub(crate) async fn log_in(&self, before: Option<&Sha256>, holder: Holder) -> Result<Visit, Error> {
+        self.begin_session(before, Some(holder), self.clock.now()).await
     }
 
     async fn begin_session(
         &self,
         before: Option<&Sha256>,
-        login: Option<Login>,
+        holder: Option<Holder>,
         now: Micros,
     ) -> Result<Visit, Error> {
         let id = URL_SAFE_NO_PAD.encode(self.random.bytes::<32>());
         let hash = Sha256::of(id.as_bytes());
         let mut tx = self.db.begin().await?;
-        store::session_insert(&mut tx, &hash, login.as_ref(), now).await?;
+        store::session_insert(&mut tx, &hash, holder.as_ref(), now).await?;
         if let Some(before) = before {
             interaction_move(&mut tx, before, &hash).await?;
             store::session_delete(&mut tx, before).await?;
@@ -125,7 +135,7 @@ impl Authority {
         tx.commit().await?;
         Ok(Visit {
             hash,
-            login,
+            holder,
             cookie: web::session_cookie(COOKIE, &id),
         })
     }

@@ -16,7 +16,9 @@ pub use document::{
 pub use jwk::{InvalidJwk, Jwk};
 pub use window::{ClosedWindow, Day, InvalidWindow, WallTime, paris_offset};
 
-use crate::{Acr, DatatypeRev, Habilitation, HabilitationId, Micros, ParticipantId, Sha256};
+use crate::{
+    Acr, DatatypeRev, Habilitation, HabilitationId, Micros, OfficerAssurance, ParticipantId, Sha256,
+};
 
 /// Why a directory is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -229,6 +231,13 @@ impl Directory {
             .identity_providers
             .iter()
             .any(|p| p.issuer == issuer && p.acr.contains(&acr))
+    }
+
+    /// Whether the identity provider with this issuer may assert this of officers (I10): an entitlement of its own, which
+    /// no level of people's brings.
+    pub fn issuer_entitled_to_officers(&self, issuer: &str, assurance: OfficerAssurance) -> bool {
+        let mut providers = self.document.authority.identity_providers.iter();
+        providers.any(|p| p.issuer == issuer && p.officers.contains(&assurance))
     }
 
     /// How many fetches of this datatype the consumer may make in a minute; `None` without a row: no right to any.

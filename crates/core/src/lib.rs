@@ -61,4 +61,6 @@ pub use reason::{Reason, Side, UnknownReason};
 pub use request::FetchCore;
 pub use siren::{InvalidSiren, InvalidSiret, Siren, Siret};
 pub use time::{Boot, Clock, InvalidInstant, Micros, Month};
-pub use vocabulary::{Acr, Capacity, Event, LegalBasis, Outcome, SubjectKind, UnknownWord, Way, WithdrawnBy};
+pub use vocabulary::{
+    Acr, Capacity, Event, LegalBasis, OfficerAssurance, Outcome, SubjectKind, UnknownWord, Way, WithdrawnBy,
+};

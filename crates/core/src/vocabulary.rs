@@ -194,6 +194,17 @@ words! {
 }
 
 words! {
+    /// How well an officer is known to the identity provider of professionals, ordered. It says nothing of a person's
+    /// own identity, so it is no [`Acr`].
+    OfficerAssurance, "officer assurance" {
+        /// Known as one of their body's.
+        Identified = 1, "identified";
+        /// Certified as an officer who may act for the body.
+        Certified = 2, "certified";
+    }
+}
+
+words! {
     /// Who ended a handle.
     WithdrawnBy, "way to end a handle" {
         /// The person.

@@ -1,4 +1,4 @@
-//! The authority's tables beside its ledger: people and their identities, sessions, pushed requests, grants, and the
+//! The authority's tables beside its ledger: people and their identities, officers, sessions, pushed requests, grants, and the
 //! log of withdrawals.
 //!
 //! What opens something (session, state, request URI, code, refresh token) is passed and stored as its SHA-256 only,
@@ -9,6 +9,7 @@ pub mod feed;
 pub mod grant;
 pub mod narrow;
 pub mod notice;
+pub mod officer;
 pub mod order;
 pub mod person;
 pub mod request;
@@ -21,6 +22,10 @@ use std::fmt;
 /// One person's account: random, and never told to anybody outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PersonUid([u8; 16]);
+
+/// One officer: random, and in no relation to any [`PersonUid`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OfficerUid([u8; 16]);
 
 /// One grant, as the token endpoint names it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +53,7 @@ macro_rules! bytes_16 {
         }
     )* };
 }
-bytes_16!(PersonUid, GrantId);
+bytes_16!(PersonUid, OfficerUid, GrantId);
 
 /// A word of a closed list as it was stored.
 fn word<T: std::str::FromStr>(text: &str, column: &'static str) -> Result<T, crate::Error> {

@@ -6,15 +6,15 @@ use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use unefois_core::{Acr, Pivot};
+use unefois_core::{Acr, OfficerAssurance, Pivot, Siret};
 use zeroize::Zeroizing;
 
-use super::LoggedIn;
+use super::{LoggedIn, Officer, Profile, Who};
 use crate::Error;
 use crate::oauth;
 use crate::service::Authority;
 
-/// A simulated person.
+/// A simulated person or officer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Persona {
@@ -22,10 +22,24 @@ pub(crate) struct Persona {
     provider: String,
     /// Its subject there.
     sub: String,
-    /// The level that would have been asserted.
-    acr: Acr,
-    /// The identity.
-    pivot: Pivot,
+    /// The level that would have been asserted, of a person.
+    #[serde(default)]
+    acr: Option<Acr>,
+    /// A person's identity.
+    #[serde(default)]
+    pivot: Option<Pivot>,
+    /// An officer, where there is no identity.
+    #[serde(default)]
+    officer: Option<SimulatedOfficer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulatedOfficer {
+    assurance: OfficerAssurance,
+    siret: Siret,
+    #[serde(flatten)]
+    profile: Profile,
 }
 
 /// `POST /demo/persona`: logs a simulated person in without a browser, for a publisher's own tests. Routed only in
@@ -45,20 +59,31 @@ pub(crate) async fn persona(
 
 async fn enter(authority: &Authority, headers: &HeaderMap, persona: Persona) -> Result<Response, Error> {
     let provider = authority.provider(&persona.provider).ok_or(Error::NoProvider)?;
-    let entitled = provider.config.levels.values().any(|level| *level == persona.acr);
-    if !entitled {
-        return Err(Error::AcrUnknown);
-    }
-    let who = LoggedIn {
+    let config = &provider.config;
+    let who = match (persona.pivot, persona.acr, persona.officer) {
+        (Some(pivot), Some(acr), None) if config.levels.values().any(|level| *level == acr) => Who::Person {
+            acr,
+            pivot: pivot.checked().map_err(|_| Error::Identity("the name"))?,
+        },
+        (None, None, Some(officer)) if config.officers.values().any(|a| *a == officer.assurance) => {
+            Who::Officer(Officer {
+                siret: officer.siret,
+                assurance: officer.assurance,
+                profile: officer.profile,
+            })
+        }
+        (Some(_), Some(_), None) | (None, None, Some(_)) => return Err(Error::AcrUnknown),
+        _ => return Err(Error::request("a persona is a person (acr, pivot) or an officer")),
+    };
+    let logged_in = LoggedIn {
         sub: persona.sub,
-        acr: persona.acr,
         auth_time: authority.clock.now().secs(),
-        pivot: persona.pivot.checked().map_err(|_| Error::Identity("the name"))?,
         id_token: Zeroizing::new(String::new()),
+        who,
     };
     let before = authority.visit(headers).await?;
     let visit = authority
-        .enter(provider, before.as_ref().map(|v| &v.hash), who)
+        .enter(provider, before.as_ref().map(|v| &v.hash), logged_in)
         .await?;
     Ok(visit.set_cookie(StatusCode::NO_CONTENT.into_response()))
 }

@@ -1,58 +1,25 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::de::Error as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
-use unefois_core::{Acr, Boot, Clock, Pivot};
-use unefois_jose::id_token::{IdToken, Login};
-use unefois_jose::{Jwks, SignatureAlgorithm, strict_json};
+use unefois_core::{Boot, Clock, Sha256};
+use unefois_jose::id_token::{Envelope, IdToken, Login};
+use unefois_jose::{DecryptionKey, Jwks, SignatureAlgorithm, jwks, strict_json};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{HttpClient, HttpError, allowed};
 use super::identity::UserInfo;
+use super::kind::ProviderConfig;
+use super::who::{LoggedIn, OfficerInfo, Who};
 use crate::Error;
 
 /// Least time between two fetches of a provider's keys, however many unknown `kid`s arrive.
 const KEYS_REFRESH_MS: i64 = 30_000;
-
-/// `[[login]]`: one identity provider that this authority is registered with. Nothing is negotiated: what stands here
-/// was agreed beforehand.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProviderConfig {
-    /// Its short name here; the redirect URI is `<issuer>/<name>/retour`.
-    pub name: String,
-    /// Its name for people.
-    pub label: String,
-    /// Its issuer URL; everything else is discovered there.
-    pub issuer: String,
-    /// Our name there.
-    pub client_id: String,
-    /// File of our secret there.
-    pub client_secret: PathBuf,
-    /// File of the certificate authorities (PEM) that its HTTPS rests on; none for HTTP on loopback.
-    #[serde(default)]
-    pub authorities: Option<PathBuf>,
-    /// The `acr` values that count when it asserts them, and the level that each stands for.
-    pub levels: BTreeMap<String, Acr>,
-    /// The scopes asked for.
-    #[serde(default = "identity_scopes")]
-    pub scope: String,
-    /// Whether those it logs in are people asking for themselves, whose accounts may be joined by their identity.
-    #[serde(default = "yes")]
-    pub people: bool,
-}
-
-fn identity_scopes() -> String {
-    "openid given_name family_name preferred_username birthdate gender birthplace birthcountry".to_owned()
-}
-
-const fn yes() -> bool {
-    true
-}
 
 /// What a provider says of itself (OpenID Connect Discovery, 3); members of no use here are dropped.
 #[derive(Clone, Deserialize)]
@@ -68,6 +35,9 @@ struct Metadata {
     jwks_uri: Url,
     #[serde(default, deserialize_with = "optional_url")]
     end_session_endpoint: Option<Url>,
+    /// RFC 9207, 3.
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
 }
 
 fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
@@ -95,14 +65,26 @@ pub(crate) struct Provider {
     known: Mutex<Known>,
 }
 
-/// Who logged in, as this provider says.
-pub(crate) struct LoggedIn {
-    pub(crate) sub: String,
-    pub(crate) acr: Acr,
-    pub(crate) auth_time: i64,
-    pub(crate) pivot: Pivot,
-    /// The ID token as received, to hand back at logout.
-    pub(crate) id_token: Zeroizing<String>,
+/// What sends a browser to a provider.
+pub(crate) struct Leaving<'a> {
+    pub(crate) redirect_uri: &'a str,
+    /// See [`ProviderConfig::acr_values`].
+    pub(crate) acr_values: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) nonce: &'a str,
+    pub(crate) lang: &'a str,
+    /// The parameter of that name.
+    pub(crate) prompt: Option<&'a str>,
+    /// The PKCE verifier of this login.
+    pub(crate) verifier: &'a str,
+}
+
+/// What a browser brought back from a provider, beside what the login was begun with.
+pub(crate) struct Returning<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) redirect_uri: &'a str,
+    pub(crate) nonce: &'a str,
+    pub(crate) verifier: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -117,12 +99,17 @@ impl Provider {
         config: ProviderConfig,
         secret: Zeroizing<String>,
         authorities: Option<&[u8]>,
+        decryption: Vec<DecryptionKey>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, HttpError> {
         let terms = unefois_jose::id_token::Provider {
             issuer: config.issuer.clone(),
             client_id: config.client_id.clone(),
             algorithm: SignatureAlgorithm::Es256,
+            envelope: match config.kind.encrypts() {
+                true => Envelope::Encrypted(decryption),
+                false => Envelope::Signed,
+            },
         };
         let http = HttpClient::new(authorities)?;
         Ok(Self {
@@ -135,90 +122,104 @@ impl Provider {
         })
     }
 
-    /// The weakest `acr` value that stands for at least `level`; `None` where this provider asserts none.
-    pub(crate) fn acr_for(&self, level: Acr) -> Option<&str> {
-        let enough = self.config.levels.iter().filter(|(_, l)| **l >= level);
-        enough.min_by_key(|(_, l)| **l).map(|(value, _)| value.as_str())
-    }
-
-    /// Where to send the browser: only the parameters that FranceConnect's `/authorize` allows, so no PKCE; code
-    /// injection is stopped by the nonce and by client authentication. `prompt` is the parameter of that name.
-    pub(crate) async fn authorize_url(
-        &self,
-        redirect_uri: &str,
-        acr: &str,
-        state: &str,
-        nonce: &str,
-        lang: &str,
-        prompt: Option<&str>,
-    ) -> Result<Url, Error> {
+    /// Where to send the browser: with the parameters that the provider's kind takes, and no other.
+    pub(crate) async fn authorize_url(&self, leaving: &Leaving<'_>) -> Result<Url, Error> {
         let mut url = self.metadata().await?.authorization_endpoint.clone();
-        url.query_pairs_mut()
+        let mut query = url.query_pairs_mut();
+        query
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.config.client_id)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("scope", &self.config.scope)
-            .append_pair("acr_values", acr)
-            .append_pair("state", state)
-            .append_pair("nonce", nonce)
-            .append_pair("ui_locales", lang);
-        if let Some(prompt) = prompt {
-            url.query_pairs_mut().append_pair("prompt", prompt);
+            .append_pair("redirect_uri", leaving.redirect_uri)
+            .append_pair("scope", self.config.scope())
+            .append_pair("acr_values", leaving.acr_values)
+            .append_pair("state", leaving.state)
+            .append_pair("nonce", leaving.nonce)
+            .append_pair("ui_locales", leaving.lang);
+        if self.config.kind.has_pkce() {
+            let digest = Sha256::of(leaving.verifier.as_bytes());
+            query
+                .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(digest.as_bytes()))
+                .append_pair("code_challenge_method", "S256");
         }
+        if let Some(prompt) = leaving.prompt {
+            query.append_pair("prompt", prompt);
+        }
+        drop(query);
         Ok(url)
     }
 
-    /// Exchanges the code, verifies ID token and userinfo, and judges the level (I10).
-    pub(crate) async fn complete(
-        &self,
-        code: &str,
-        redirect_uri: &str,
-        nonce: &str,
-    ) -> Result<LoggedIn, Error> {
+    /// Whether an answer that names `iss`, or no issuer, may be this provider's (RFC 9207, 2.4).
+    pub(crate) async fn answers_as(&self, iss: Option<&str>) -> Result<bool, Error> {
+        Ok(match iss {
+            Some(iss) => iss == self.config.issuer,
+            None => {
+                !self
+                    .metadata()
+                    .await?
+                    .authorization_response_iss_parameter_supported
+            }
+        })
+    }
+
+    /// Exchanges the code, verifies ID token and userinfo, and judges what is asserted (I10).
+    pub(crate) async fn complete(&self, returning: &Returning<'_>) -> Result<LoggedIn, Error> {
         let metadata = self.metadata().await?;
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "authorization_code")
-            .append_pair("code", code)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("client_id", &self.config.client_id)
-            .append_pair("client_secret", &self.secret)
-            .finish();
-        let answer = self
-            .http
-            .post_form(&metadata.token_endpoint, form)
-            .await
-            .map_err(Error::Provider)?;
+        let form = self.token_form(returning);
+        let answer = self.http.post_form(&metadata.token_endpoint, form).await;
+        let answer = answer.map_err(Error::Provider)?;
         let tokens: TokenAnswer =
             strict_json::from_slice(&answer.body).map_err(|e| Error::LoginAnswer(e.into()))?;
         if !tokens.token_type.eq_ignore_ascii_case("bearer") {
             return Err(Error::LoginAnswer(unefois_jose::Error::Malformed));
         }
 
-        let id_token = self.id_token(&tokens, nonce).await?;
-        let acr = self.level(id_token.acr.as_deref())?;
-        let userinfo = self
-            .http
-            .get(&metadata.userinfo_endpoint, Some(&tokens.access_token))
-            .await
-            .map_err(Error::Provider)?;
-        if userinfo.content_type != "application/jwt" {
-            return Err(Error::Provider(HttpError::Answer));
-        }
-        let text = std::str::from_utf8(&userinfo.body)
-            .map_err(|_| Error::LoginAnswer(unefois_jose::Error::Malformed))?;
-        let now = self.clock.now();
-        let keys = self.keys(false).await?;
-        let info: UserInfo = self
-            .terms
-            .verify_userinfo(text.trim(), &keys, &id_token.sub, now)
-            .map_err(Error::LoginAnswer)?;
+        let id_token = self.id_token(&tokens, returning.nonce).await?;
+        let acr = id_token.acr.as_deref();
+        let who = match self.config.kind.is_professional() {
+            true => {
+                let assurance = counted(&self.config.officers, acr)?;
+                let info: OfficerInfo = self.userinfo(&tokens, &id_token).await?;
+                Who::Officer(info.into_officer(assurance)?)
+            }
+            false => {
+                let acr = counted(&self.config.levels, acr)?;
+                let info: UserInfo = self.userinfo(&tokens, &id_token).await?;
+                Who::Person {
+                    acr,
+                    pivot: info.into_pivot()?,
+                }
+            }
+        };
         Ok(LoggedIn {
-            pivot: info.into_pivot()?,
-            auth_time: id_token.auth_time.unwrap_or_else(|| now.secs()),
-            acr,
+            who,
+            auth_time: id_token.auth_time.unwrap_or_else(|| self.clock.now().secs()),
             sub: id_token.sub,
-            id_token: Zeroizing::new(tokens.id_token),
+            id_token: id_token.signed,
         })
+    }
+
+    fn token_form(&self, returning: &Returning<'_>) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", returning.code)
+            .append_pair("redirect_uri", returning.redirect_uri)
+            .append_pair("client_id", &self.config.client_id)
+            .append_pair("client_secret", &self.secret);
+        if self.config.kind.has_pkce() {
+            form.append_pair("code_verifier", returning.verifier);
+        }
+        form.finish()
+    }
+
+    /// The keys that this provider encrypts to, as a key set; `None` where it encrypts nothing.
+    pub(crate) fn published_keys(&self) -> Option<String> {
+        match &self.terms.envelope {
+            Envelope::Encrypted(keys) => {
+                let keys: Vec<_> = keys.iter().map(DecryptionKey::encryption_key).collect();
+                Some(jwks::publish(&[], &keys))
+            }
+            Envelope::Signed => None,
+        }
     }
 
     /// Where to send the browser to end the session there as well; `None` where the provider has no such place.
@@ -231,11 +232,24 @@ impl Provider {
         Some(url)
     }
 
-    /// An `acr` counts only if this provider is entitled to assert it; unknown or absent is refused (I10).
-    fn level(&self, acr: Option<&str>) -> Result<Acr, Error> {
-        acr.and_then(|acr| self.config.levels.get(acr))
-            .copied()
-            .ok_or(Error::AcrUnknown)
+    /// The userinfo of whoever logged in, signed and in the envelope agreed.
+    async fn userinfo<T: DeserializeOwned>(
+        &self,
+        tokens: &TokenAnswer,
+        id_token: &IdToken,
+    ) -> Result<T, Error> {
+        let url = &self.metadata().await?.userinfo_endpoint;
+        let answer = self.http.get(url, Some(&tokens.access_token)).await;
+        let answer = answer.map_err(Error::Provider)?;
+        if answer.content_type != "application/jwt" {
+            return Err(Error::Provider(HttpError::Answer));
+        }
+        let text = std::str::from_utf8(&answer.body)
+            .map_err(|_| Error::LoginAnswer(unefois_jose::Error::Malformed))?;
+        let keys = self.keys(false).await?;
+        self.terms
+            .verify_userinfo(text.trim(), &keys, &id_token.sub, self.clock.now())
+            .map_err(Error::LoginAnswer)
     }
 
     async fn id_token(&self, tokens: &TokenAnswer, nonce: &str) -> Result<IdToken, Error> {
@@ -290,4 +304,11 @@ impl Provider {
         known.keys = Some((Arc::clone(&keys), now));
         Ok(keys)
     }
+}
+
+/// What an `acr` stands for: unknown or absent is refused (I10).
+fn counted<T: Copy>(known: &BTreeMap<String, T>, acr: Option<&str>) -> Result<T, Error> {
+    acr.and_then(|acr| known.get(acr))
+        .copied()
+        .ok_or(Error::AcrUnknown)
 }

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::REFRESH;
+use http::header::{CONTENT_TYPE, REFRESH};
 use http::{HeaderMap, HeaderValue};
 use unefois_core::{Acr, Sha256};
-use unefois_store::authority::session::{Attempt, Login, attempt_insert, attempt_take};
+use unefois_store::authority::session::{Attempt, Holder, Login, OfficerLogin, attempt_insert, attempt_take};
 
-use super::{LoggedIn, Provider};
+use super::kind::{ProviderConfig, Wanted};
+use super::provider::{Leaving, Returning};
+use super::{LoggedIn, Provider, Who};
 use crate::Error;
 use crate::form::Form;
 use crate::pages::{self, Reader};
@@ -24,28 +26,35 @@ pub(crate) const OTHER: &str = "autre";
 type Shared = State<Arc<Authority>>;
 
 /// `GET /connexion`: the choice of a provider. Where a request waits and one provider alone will do, it is taken,
-/// unless it is for somebody else to log in.
+/// unless somebody is logged in already, who is told why that is not enough.
 pub(crate) async fn choose(
     State(authority): Shared,
     reader: Reader,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let mut form = Form::query(query.as_deref())?;
-    let next = next(form.take("suite"))?;
-    let level = level(form.take("niveau"))?;
+    let next = form.take("suite").map(next).transpose()?;
+    let wanted = wanted(form.take("niveau"))?;
     let error = form.take("erreur").and_then(|code| error_of(&code));
     let other = form.has(OTHER);
-    let asker = pages::demande::asker_of(&authority, &reader, &next).await?;
-    let providers = authority.choices(&next, level, other);
+    let asker = match &next {
+        Some(next) => pages::demande::asker_of(&authority, &reader, next).await?,
+        None => None,
+    };
+    let already = authority.already(&reader, wanted).filter(|_| !other);
+    let providers = authority.choices(next.as_deref(), wanted, other, error.is_some());
     match providers.as_slice() {
         [] => return Err(Error::NoProvider),
-        [only] if asker.is_some() && error.is_none() && !other => return Ok(pages::see_other(&only.href)),
+        [only] if asker.is_some() && error.is_none() && already.is_none() && !other => {
+            return Ok(pages::see_other(&only.href));
+        }
         [_, ..] => {}
     }
     let page = portal::Login {
         providers,
         asker,
         error,
+        already,
     };
     pages::show(&authority, &reader, &page).await
 }
@@ -53,9 +62,10 @@ pub(crate) async fn choose(
 /// The choice of a provider after an answer that belongs to no login of this browser.
 async fn lost(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
     let page = portal::Login {
-        providers: authority.choices(portal::path::GRANTS, Acr::Eidas1, false),
+        providers: authority.choices(None, Wanted::Person(Acr::Eidas1), false, true),
         asker: None,
         error: Some(LoginError::Lost),
+        already: None,
     };
     let mut response = pages::show(authority, reader, &page).await?;
     *response.status_mut() = Error::LoginState.status();
@@ -70,25 +80,30 @@ pub(crate) async fn begin(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let mut form = Form::query(query.as_deref())?;
-    let next = next(form.take("suite"))?;
-    let level = level(form.take("niveau"))?;
-    let prompt = form.has(OTHER).then_some("login");
     let provider = authority.provider(&name).ok_or(Error::NotFound)?;
-    let acr = provider.acr_for(level).ok_or(Error::NoProvider)?;
+    let next = match form.take("suite") {
+        Some(text) => next(text)?,
+        None => home_of(provider).to_owned(),
+    };
+    let wanted = match form.take("niveau") {
+        None => provider.config.least(),
+        text => wanted(text)?,
+    };
+    let prompt = form.has(OTHER).then_some("login");
+    let acr_values = provider.config.acr_values(wanted).ok_or(Error::NoProvider)?;
     let (state, nonce) = (draw(&authority), draw(&authority));
-    let url = provider
-        .authorize_url(
-            &redirect_uri(&authority, &name),
-            acr,
-            &state,
-            &nonce,
-            reader.lang.code(),
-            prompt,
-        )
-        .await;
-    let url = match url {
+    let leaving = Leaving {
+        redirect_uri: &redirect_uri(&authority, &name),
+        acr_values: &acr_values,
+        state: &state,
+        nonce: &nonce,
+        lang: reader.lang.code(),
+        prompt,
+        verifier: &authority.keys.pkce_verifier(&state),
+    };
+    let url = match provider.authorize_url(&leaving).await {
         Ok(url) => url,
-        Err(error) => return Ok(back_to_choice(&error, &next, level)),
+        Err(error) => return Ok(back_to_choice(&error, &next, wanted)),
     };
     let visit = authority.begin_if_none(reader.visit).await?;
     let attempt = Attempt {
@@ -96,6 +111,7 @@ pub(crate) async fn begin(
         issuer: name,
         nonce,
         next,
+        wanted: wanted.as_str().to_owned(),
         created_at: authority.clock.now(),
     };
     let mut tx = authority.db.begin().await?;
@@ -115,31 +131,39 @@ pub(crate) async fn come_back(
     let Some(visit) = &reader.visit else {
         return lost(&authority, &reader).await;
     };
-    let (attempt, code) = match answer(&authority, &name, visit, form).await {
+    let answer = match answer(&authority, &name, visit, form).await {
         Err(Error::LoginState) => return lost(&authority, &reader).await,
         other => other?,
     };
-    let done = match code {
-        Ok(code) => enter(&authority, &name, visit, &attempt, &code).await,
-        Err(error) => Err(error),
-    };
+    let done = enter(&authority, &name, visit, &answer).await;
     match done {
-        Ok(after) => Ok(after.set_cookie(pages::see_other(&attempt.next))),
+        Ok(after) => Ok(after.set_cookie(pages::see_other(&answer.attempt.next))),
         Err(error) => {
             pages::log(&error);
-            Ok(back_to_choice(&error, &attempt.next, Acr::Eidas1))
+            Ok(back_to_choice(&error, &answer.attempt.next, answer.wanted))
         }
     }
 }
 
-/// The login that this answer belongs to, and its code. Whatever comes, a `state` counts once and only in the session
+/// `GET /{provider}/jwks`: the keys that a provider encrypts to.
+pub(crate) async fn keys(State(authority): Shared, Path(name): Path<String>) -> Result<Response, Error> {
+    let provider = authority.provider(&name).ok_or(Error::NotFound)?;
+    let keys = provider.published_keys().ok_or(Error::NotFound)?;
+    Ok(([(CONTENT_TYPE, "application/jwk-set+json")], keys).into_response())
+}
+
+/// An answer that belongs to a login begun here.
+struct Answer {
+    attempt: Attempt,
+    wanted: Wanted,
+    state: String,
+    /// `None` where the provider answered with an error, or with nothing.
+    code: Option<String>,
+}
+
+/// The login that an answer belongs to, and its code. Whatever comes, a `state` counts once and only in the session
 /// that it was drawn for.
-async fn answer(
-    authority: &Authority,
-    name: &str,
-    visit: &Visit,
-    mut form: Form,
-) -> Result<(Attempt, Result<String, Error>), Error> {
+async fn answer(authority: &Authority, name: &str, visit: &Visit, mut form: Form) -> Result<Answer, Error> {
     let state = form.take("state").ok_or(Error::LoginState)?;
     let mut tx = authority.db.begin().await?;
     let attempt = attempt_take(&mut tx, &Sha256::of(state.as_bytes())).await?;
@@ -150,78 +174,149 @@ async fn answer(
         return Err(Error::LoginState);
     }
     let provider = authority.provider(name).ok_or(Error::NotFound)?;
-    // RFC 9207, 2.4: where the answer names its issuer, it is the one that was asked.
-    if form.take("iss").is_some_and(|iss| iss != provider.config.issuer) {
+    if !provider.answers_as(form.take("iss").as_deref()).await? {
         return Err(Error::LoginState);
     }
     let code = match (form.take("error"), form.take("code")) {
-        (None, Some(code)) if code.len() <= 4_096 => Ok(code),
-        (Some(_), _) | (None, _) => Err(Error::LoginDeclined),
+        (None, Some(code)) if code.len() <= 4_096 => Some(code),
+        (Some(_), _) | (None, _) => None,
     };
-    Ok((attempt, code))
+    Ok(Answer {
+        wanted: attempt.wanted.parse().map_err(|_| Error::Stored)?,
+        attempt,
+        state,
+        code,
+    })
 }
 
-async fn enter(
-    authority: &Authority,
-    name: &str,
-    visit: &Visit,
-    attempt: &Attempt,
-    code: &str,
-) -> Result<Visit, Error> {
+async fn enter(authority: &Authority, name: &str, visit: &Visit, answer: &Answer) -> Result<Visit, Error> {
     let provider = authority.provider(name).ok_or(Error::NotFound)?;
-    let who = provider
-        .complete(code, &redirect_uri(authority, name), &attempt.nonce)
-        .await?;
-    authority.enter(provider, Some(&visit.hash), who).await
+    let returning = Returning {
+        code: answer.code.as_deref().ok_or(Error::LoginDeclined)?,
+        redirect_uri: &redirect_uri(authority, name),
+        nonce: &answer.attempt.nonce,
+        verifier: &authority.keys.pkce_verifier(&answer.state),
+    };
+    let logged_in = provider.complete(&returning).await?;
+    if !logged_in.who.suffices(answer.wanted) {
+        return Err(Error::AcrTooLow);
+    }
+    authority.enter(provider, Some(&visit.hash), logged_in).await
 }
 
 impl Authority {
-    /// The providers that assert at least `level`, each with where its login begins.
-    fn choices(&self, next: &str, level: Acr, other: bool) -> Vec<portal::Provider> {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query
-            .append_pair("suite", next)
-            .append_pair("niveau", level.as_str());
-        if other {
-            query.append_pair(OTHER, "1");
+    /// The providers that will do for `wanted`, each with where its login begins: those that assert the least that is
+    /// enough, and after a failure all. Where nobody asked for a page, those of officers too.
+    fn choices(
+        &self,
+        next: Option<&str>,
+        wanted: Wanted,
+        other: bool,
+        failed: bool,
+    ) -> Vec<portal::Provider> {
+        let enough = |config: &ProviderConfig| match wanted {
+            Wanted::Person(least) => config
+                .levels
+                .values()
+                .copied()
+                .filter(|level| *level >= least)
+                .min(),
+            Wanted::Officer(_) => None,
+        };
+        let least = self.providers.iter().filter_map(|p| enough(&p.config)).min();
+        let mut choices = Vec::new();
+        for provider in &self.providers {
+            let config = &provider.config;
+            let wanted = match next {
+                None if config.kind.is_professional() => config.least(),
+                Some(_) | None => wanted,
+            };
+            let stronger = enough(config).is_some_and(|level| Some(level) > least);
+            if config.acr_values(wanted).is_none() || stronger && !failed {
+                continue;
+            }
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query
+                .append_pair("suite", next.unwrap_or(home_of(provider)))
+                .append_pair("niveau", wanted.as_str());
+            if other {
+                query.append_pair(OTHER, "1");
+            }
+            choices.push(portal::Provider {
+                name: config.label.clone(),
+                href: format!("/{}/connexion?{}", config.name, query.finish()),
+                audience: config.kind.audience(),
+            });
         }
-        let query = query.finish();
-        let fit = self.providers.iter().filter(|p| p.acr_for(level).is_some());
-        fit.map(|p| portal::Provider {
-            name: p.config.label.clone(),
-            href: format!("/{}/connexion?{query}", p.config.name),
-            professional: !p.config.people,
-        })
-        .collect()
+        choices
     }
 
-    /// Lets in whoever a provider has named: the directory too must entitle it to the level that it asserts (I10).
+    /// Who is logged in, where that is not enough for `wanted`.
+    fn already(&self, reader: &Reader, wanted: Wanted) -> Option<portal::Already> {
+        let holder = reader.visit.as_ref()?.holder.as_ref()?;
+        match (holder, wanted) {
+            (Holder::Person(login), Wanted::Person(least)) if login.acr < least => {
+                Some(portal::Already::LessSure {
+                    provider: self.provider_label(&login.idp_iss),
+                })
+            }
+            (Holder::Officer(_), Wanted::Person(_)) => Some(portal::Already::Officer),
+            (Holder::Person(_), Wanted::Person(_)) | (_, Wanted::Officer(_)) => None,
+        }
+    }
+
+    /// Lets in whoever a provider has named: the directory too must entitle it to what it asserts (I10).
     pub(crate) async fn enter(
         &self,
         provider: &Provider,
         before: Option<&Sha256>,
-        who: LoggedIn,
+        logged_in: LoggedIn,
     ) -> Result<Visit, Error> {
         let iss = &provider.config.issuer;
-        if !self.published.edition().directory.issuer_entitled(iss, who.acr) {
-            return Err(Error::AcrUnknown);
-        }
-        let (person, pivot_digest) = self.account(iss, provider.config.people, &who).await?;
-        let sealed = self.keys.seal(
-            "id_token",
-            person.as_bytes(),
-            who.id_token.as_bytes(),
-            &*self.random,
-        );
-        let login = Login {
-            person,
-            idp_iss: iss.clone(),
-            acr: who.acr,
-            auth_time: who.auth_time,
-            pivot_digest,
-            id_token: sealed,
+        let edition = self.published.edition();
+        let LoggedIn {
+            sub,
+            auth_time,
+            id_token,
+            who,
+        } = logged_in;
+        let seal = |owner: &[u8]| {
+            self.keys
+                .seal(ID_TOKEN, owner, id_token.as_bytes(), &*self.random)
         };
-        self.log_in(before, login).await
+        let holder = match who {
+            Who::Person { acr, pivot } => {
+                if !edition.directory.issuer_entitled(iss, acr) {
+                    return Err(Error::AcrUnknown);
+                }
+                let (person, pivot_digest) = self.account(iss, &sub, &pivot).await?;
+                Holder::Person(Login {
+                    id_token: seal(person.as_bytes()),
+                    person,
+                    idp_iss: iss.clone(),
+                    acr,
+                    auth_time,
+                    pivot_digest,
+                })
+            }
+            Who::Officer(officer) => {
+                let entitled = (edition.directory).issuer_entitled_to_officers(iss, officer.assurance);
+                if !entitled {
+                    return Err(Error::AcrUnknown);
+                }
+                let (uid, profile) = self.officer(iss, &sub, &officer).await?;
+                Holder::Officer(OfficerLogin {
+                    id_token: seal(uid.as_bytes()),
+                    officer: uid,
+                    idp_iss: iss.clone(),
+                    siret: officer.siret,
+                    assurance: officer.assurance,
+                    auth_time,
+                    profile,
+                })
+            }
+        };
+        self.log_in(before, holder).await
     }
 }
 
@@ -238,8 +333,8 @@ pub(crate) async fn log_out(
     };
     authority.check_form_origin(&headers, &visit, &mut form)?;
     let cookie = authority.log_out(&visit).await?;
-    let elsewhere = match &visit.login {
-        Some(login) => end_session(&authority, login).await,
+    let elsewhere = match &visit.holder {
+        Some(holder) => end_session(&authority, holder).await,
         None => None,
     };
     let mut response = match elsewhere {
@@ -259,14 +354,19 @@ pub(crate) async fn log_out(
     Ok(response)
 }
 
-async fn end_session(authority: &Authority, login: &Login) -> Option<portal::LoggedOut> {
+async fn end_session(authority: &Authority, holder: &Holder) -> Option<portal::LoggedOut> {
     let provider = authority
         .providers
         .iter()
-        .find(|p| p.config.issuer == login.idp_iss)?;
-    let id_token = authority
-        .keys
-        .open("id_token", login.person.as_bytes(), &login.id_token)?;
+        .find(|p| p.config.issuer == holder.idp_iss())?;
+    let id_token = match holder {
+        Holder::Person(login) => authority
+            .keys
+            .open(ID_TOKEN, login.person.as_bytes(), &login.id_token),
+        Holder::Officer(login) => authority
+            .keys
+            .open(ID_TOKEN, login.officer.as_bytes(), &login.id_token),
+    }?;
     let id_token = std::str::from_utf8(&id_token).ok()?;
     let back = format!("{}/", authority.issuer);
     let url = provider
@@ -278,6 +378,9 @@ async fn end_session(authority: &Authority, login: &Login) -> Option<portal::Log
     })
 }
 
+/// What an ID token is sealed for.
+const ID_TOKEN: &str = "id_token";
+
 /// 64 hexadecimal digits.
 fn draw(authority: &Authority) -> String {
     Sha256::from_bytes(authority.random.bytes()).to_string()
@@ -288,9 +391,8 @@ fn redirect_uri(authority: &Authority, name: &str) -> String {
 }
 
 /// A page of ours to go on to: a path of plain characters, so that it leads nowhere else.
-fn next(text: Option<String>) -> Result<String, Error> {
-    let text = text.unwrap_or_else(|| portal::path::GRANTS.to_owned());
-    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_');
+fn next(text: String) -> Result<String, Error> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'.');
     let own =
         text.starts_with('/') && !text.starts_with("//") && text.len() <= 128 && text.bytes().all(plain);
     match own {
@@ -299,14 +401,22 @@ fn next(text: Option<String>) -> Result<String, Error> {
     }
 }
 
-fn level(text: Option<String>) -> Result<Acr, Error> {
+/// Where whoever logs in there without having asked for a page goes on to: what people have, officers have not.
+const fn home_of(provider: &Provider) -> &'static str {
+    match provider.config.kind.is_professional() {
+        true => portal::path::HOME,
+        false => portal::path::GRANTS,
+    }
+}
+
+fn wanted(text: Option<String>) -> Result<Wanted, Error> {
     match text {
-        None => Ok(Acr::Eidas1),
+        None => Ok(Wanted::Person(Acr::Eidas1)),
         Some(text) => text.parse().map_err(|_| Error::request("niveau is not a level")),
     }
 }
 
-fn back_to_choice(error: &Error, next: &str, level: Acr) -> Response {
+fn back_to_choice(error: &Error, next: &str, wanted: Wanted) -> Response {
     let code = if matches!(error, Error::LoginDeclined) {
         "abandon"
     } else if matches!(error, Error::AcrUnknown | Error::AcrTooLow) {
@@ -316,7 +426,7 @@ fn back_to_choice(error: &Error, next: &str, level: Acr) -> Response {
     };
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("suite", next)
-        .append_pair("niveau", level.as_str())
+        .append_pair("niveau", wanted.as_str())
         .append_pair("erreur", code)
         .finish();
     pages::see_other(&format!("{}?{query}", portal::path::LOGIN))
@@ -348,8 +458,8 @@ mod tests {
             "/é",
             "/a\r\nb",
         ] {
-            assert!(next(Some(text.to_owned())).is_err(), "{text}");
+            assert!(next(text.to_owned()).is_err(), "{text}");
         }
-        assert_eq!(next(Some("/demande/abc_-".to_owned())).unwrap(), "/demande/abc_-");
+        assert_eq!(next("/demande/abc_-".to_owned()).unwrap(), "/demande/abc_-");
     }
 }

@@ -52,7 +52,9 @@ pub(crate) async fn show(
     let edition = authority.published.edition();
     let visit = match authority.decider(&reader, &open, &edition) {
         Ok(visit) => visit,
-        Err(Error::NotLoggedIn | Error::AcrTooLow) => return Ok(to_login(&open, &edition, false)),
+        Err(Error::NotLoggedIn | Error::AcrTooLow | Error::NotForOfficers) => {
+            return Ok(to_login(&open, &edition, false));
+        }
         Err(error) => return Err(error),
     };
     open.request.still_authorizable(&edition, authority.clock.now())?;

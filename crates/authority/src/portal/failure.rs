@@ -30,6 +30,8 @@ pub enum Failure {
     Unavailable,
     /// 503: withdrawals are being recovered.
     Recovering,
+    /// 403: an officer is logged in, and the page is a person's own.
+    Officer,
 }
 
 impl Failure {
@@ -37,7 +39,7 @@ impl Failure {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::Officer => 403,
             Self::NotFound => 404,
             Self::TooMany => 429,
             Self::Internal => 500,
@@ -69,6 +71,10 @@ impl Failure {
                 "Les retraits sont en cours de récupération",
                 "Withdrawals are being recovered",
             ),
+            Self::Officer => lang.t(
+                "Cette page est celle d’une personne",
+                "This page is a person’s own",
+            ),
         }
     }
 
@@ -98,6 +104,10 @@ impl Failure {
                 "Il est en maintenance, ou momentanément surchargé.",
                 "It is under maintenance, or overloaded for a moment.",
             ),
+            Self::Officer => lang.t(
+                "Vous êtes connecté·e comme agent. Les autorisations et l’historique appartiennent aux personnes : votre identité professionnelle n’y donne pas accès, et n’est pas rapprochée de votre identité personnelle.",
+                "You are logged in as an officer. Authorisations and history belong to people: your professional identity does not open them, and is not brought together with your personal one.",
+            ),
             Self::Recovering => lang.t(
                 "Après un incident, le service rassemble les retraits déjà demandés. D’ici là, aucune information n’est transmise au titre d’une autorisation, et votre choix n’a pas été enregistré.",
                 "After an incident the service gathers the withdrawals already asked for. Until then nothing is sent under any authorisation, and your choice was not recorded.",
@@ -119,6 +129,10 @@ impl Failure {
                 "Revenez dans quelques minutes et refaites votre choix.",
                 "Come back in a few minutes and make your choice again.",
             ),
+            Self::Officer => lang.t(
+                "Pour vos propres autorisations, connectez-vous avec votre identité personnelle.",
+                "For your own authorisations, log in with your personal identity.",
+            ),
             Self::TooMany | Self::Unavailable => lang.t(
                 "Réessayez dans quelques minutes. Vous pouvez aussi fournir la pièce vous-même à l’administration.",
                 "Try again in a few minutes. You may also give the document to the administration yourself.",
@@ -138,6 +152,8 @@ pub struct SessionExpired {
     pub login: String,
     /// How long a session lasts without use, in minutes.
     pub idle_minutes: u16,
+    /// The same after a login at a level above the lowest.
+    pub high_idle_minutes: u16,
 }
 
 page!(ErrorPage, "error.html", Other);

@@ -15,6 +15,20 @@ pub struct Login {
     pub asker: Option<String>,
     /// Why the last attempt failed.
     pub error: Option<LoginError>,
+    /// Who is logged in already, where that is not enough.
+    pub already: Option<Already>,
+}
+
+/// Who is logged in already, and why another login is needed.
+#[derive(Clone, Debug)]
+pub enum Already {
+    /// A person whose identity is not sure enough for what is asked.
+    LessSure {
+        /// « FranceConnect ».
+        provider: String,
+    },
+    /// An officer, where the person is to decide.
+    Officer,
 }
 
 /// One identity provider.
@@ -24,8 +38,19 @@ pub struct Provider {
     pub name: String,
     /// Where the login begins.
     pub href: String,
-    /// Whether it is for the officers of an administration or a company, and not for everybody.
-    pub professional: bool,
+    /// Whom it logs in.
+    pub audience: Audience,
+}
+
+/// Whom an identity provider logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody, with an account that they have.
+    Everybody,
+    /// People whose identity was verified.
+    Verified,
+    /// The officers of an administration or a company.
+    Officers,
 }
 
 /// Why a login failed.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::StartError;
 use crate::config::Config;
-use crate::keys::{KeyFileError, Keys};
+use crate::keys::{KeyFileError, Keys, decryption_key};
 use crate::login::{Provider, ProviderConfig};
 use crate::portal::Theme;
 use crate::published::Published;
@@ -121,8 +121,8 @@ fn check(config: &Config) -> Result<(), StartError> {
             "login.name is up to 16 lower-case letters and digits",
         ));
     }
-    if config.login.iter().any(|provider| provider.levels.is_empty()) {
-        return Err(StartError::Config("login.levels names no level"));
+    for provider in &config.login {
+        provider.check().map_err(StartError::Config)?;
     }
     if config.authority.issuer.ends_with('/') {
         return Err(StartError::Config("authority.issuer ends with a slash"));
@@ -204,10 +204,12 @@ fn provider_of(config: &ProviderConfig, clock: &Arc<dyn Clock>) -> Result<Provid
         Some(path) => Some(bytes(path)?),
         None => None,
     };
+    let decryption = config.decryption.iter().map(|path| decryption_key(path));
     Ok(Provider::new(
         config.clone(),
         secret,
         authorities.as_deref(),
+        decryption.collect::<Result<_, _>>()?,
         Arc::clone(clock),
     )?)
 }

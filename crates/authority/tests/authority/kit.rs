@@ -33,7 +33,7 @@ pub(crate) use request::{form, merge, redeem, set, subject_check};
 use crate::answers::Answering;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::provider::{CLIENT, IdentityProvider, SECRET};
+use crate::provider::{CLIENT, IdentityProvider, SECRET, Says, Sends};
 use ledgers::{Endless, Nobody};
 pub(crate) use pki::ring;
 use pki::{Ca, Pem, jwk, signing_key};
@@ -77,7 +77,12 @@ pub(crate) struct Kit {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) running: Running,
     pub(crate) issuer: String,
+    /// FranceConnect.
     pub(crate) provider: IdentityProvider,
+    /// FranceConnect+.
+    pub(crate) plus: IdentityProvider,
+    /// ProConnect.
+    pub(crate) pro: IdentityProvider,
     pub(crate) token_key: SigningKey,
     pub(crate) withdrawal_key: SigningKey,
     pub(crate) pivot_key: Arc<DecryptionKey>,
@@ -117,13 +122,17 @@ impl Kit {
         let mesr = operator(&catalogue, "mesr/statut-etudiant@1");
         let [producer, other] = [&cnaf, &mesr].map(|id| ca.issue(id));
 
-        let (provider_port, portal_port) = (free_port(), free_port());
-        let fc = format!("http://127.0.0.1:{provider_port}");
+        let portal_port = free_port();
         let issuer = format!("http://127.0.0.1:{portal_port}");
-        let provider = IdentityProvider::new(fc.clone(), SigningKey::generate(&ring()).unwrap());
         let (stop_provider, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let listener = Listener::loopback(([127, 0, 0, 1], provider_port).into(), Limits::default()).await;
-        tasks.spawn(listener.unwrap().serve(provider.router(), stop_provider.clone()));
+        let plus_key = Pkcs8::generate(&ring()).unwrap();
+        write(&at("fcp.key"), &plus_key.to_pem());
+        let plus_key = DecryptionKey::from_pkcs8(&plus_key).unwrap();
+        let encrypted = Sends::Encrypted(plus_key.encryption_key().clone());
+        let provider = serve(Sends::Signed, Says::default(), &stop_provider, &tasks).await;
+        let plus = serve(encrypted, Says::person("eidas2"), &stop_provider, &tasks).await;
+        let pro = serve(Sends::Signed, Says::officer("agent"), &stop_provider, &tasks).await;
+        let [fc, fcp, pro_issuer] = [&provider, &plus, &pro].map(|idp| idp.issuer.clone());
 
         let [token_key, withdrawal_key, directory_key] =
             ["token", "withdrawal", "directory"].map(|name| signing_key(&at(name)));
@@ -181,7 +190,10 @@ impl Kit {
                 "participant": AUTHORITY, "issuer": issuer, "portal": issuer,
                 "token_keys": [jwk(token_key.verifying_key().public().point())],
                 "withdrawal_keys": [jwk(withdrawal_key.verifying_key().public().point())],
-                "identity_providers": [{"issuer": fc, "acr": ["eidas1"]}],
+                "identity_providers": [
+                    {"issuer": fc, "acr": ["eidas1"]}, {"issuer": fcp, "acr": ["eidas2"]},
+                    {"issuer": pro_issuer, "acr": [], "officers": ["identified"]},
+                ],
             },
             "habilitations": [
                 habilitation("DP-1", &cnaf, "cnaf/quotient-familial@1", json!(["valeur", "composition"])),
@@ -201,8 +213,16 @@ impl Kit {
             "ledger": {"signer": file("ledger")},
             "directory": {"file": file("directory.jws"), "catalogue": file("catalogue.json"),
                 "key": directory_key.thumbprint().to_string()},
-            "login": [{"name": "fc", "label": "FranceConnect", "issuer": fc, "client_id": CLIENT,
-                "client_secret": file("fc.secret"), "levels": {"eidas1": "eidas1"}}],
+            "login": [
+                {"name": "fc", "label": "FranceConnect", "issuer": fc, "client_id": CLIENT,
+                    "client_secret": file("fc.secret"), "levels": {"eidas1": "eidas1"}},
+                {"name": "fcp", "kind": "franceconnect+", "label": "FranceConnect+", "issuer": fcp,
+                    "client_id": CLIENT, "client_secret": file("fc.secret"), "decryption": [file("fcp.key")],
+                    "levels": {"eidas2": "eidas2", "eidas3": "eidas3"}},
+                {"name": "pro", "kind": "proconnect", "label": "ProConnect", "issuer": pro_issuer,
+                    "client_id": CLIENT, "client_secret": file("fc.secret"),
+                    "officers": {"agent": "identified", "dirigeant": "certified"}},
+            ],
         });
         change(&mut document, &mut config);
         let document: DirectoryDocument = serde_json::from_value(document).unwrap();
@@ -217,6 +237,8 @@ impl Kit {
             running,
             issuer,
             provider,
+            plus,
+            pro,
             token_key,
             withdrawal_key,
             pivot_key,
@@ -432,6 +454,16 @@ impl Kit {
         write(&next, &jws);
         std::fs::rename(next, self.file("directory.jws")).unwrap();
     }
+}
+
+/// An identity provider on a port of its own.
+async fn serve(sends: Sends, says: Says, stop: &CancellationToken, tasks: &TaskTracker) -> IdentityProvider {
+    let port = free_port();
+    let key = SigningKey::generate(&ring()).unwrap();
+    let provider = IdentityProvider::new(format!("http://127.0.0.1:{port}"), key, sends, says);
+    let listener = Listener::loopback(([127, 0, 0, 1], port).into(), Limits::default()).await;
+    tasks.spawn(listener.unwrap().serve(provider.router(), stop.clone()));
+    provider
 }
 
 async fn begin(config: &Value, clock: &Arc<TestClock>) -> Result<Running, StartError> {

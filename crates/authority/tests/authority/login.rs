@@ -5,17 +5,15 @@ use serde_json::json;
 use unefois_core::{Event, Reason};
 
 use crate::both_databases;
+use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::kit::{Kit, merge, set, subject_check};
-use crate::provider::{Says, angela};
+use crate::provider::Says;
 
 both_databases![
     i10_a_level_counts_only_from_whoever_may_assert_it,
     the_cookie_of_before_opens_nothing_after_the_login,
     a_friend_cannot_authorise_under_my_dossier,
-    one_person_has_one_account_whatever_the_subject,
-    a_professional_s_identity_joins_no_account,
-    a_subject_with_another_identity_is_another_account_until_a_desk_joins_them,
 ];
 
 async fn i10_a_level_counts_only_from_whoever_may_assert_it(database: TestDatabase) {
@@ -37,21 +35,38 @@ async fn i10_a_level_counts_only_from_whoever_may_assert_it(database: TestDataba
     kit.stop().await;
 
     // The configuration says more than the directory: the directory decides.
-    let kit = Kit::with(TestDatabase::sqlite(), |_, config| {
-        config["login"][0]["levels"] = json!({"eidas1": "eidas1", "eidas2": "eidas2"})
-    })
-    .await;
-    kit.provider.says.lock().unwrap().acr = Some("eidas2");
+    let kit = Kit::new().await;
+    kit.plus.says.lock().unwrap().acr = Some("eidas3");
     let mut browser = kit.browser();
-    browser.follow("/fc/connexion").await;
+    browser.follow("/fcp/connexion").await;
+    assert!(is_nobody(&mut browser).await);
+    kit.plus.says.lock().unwrap().acr = Some("eidas2");
+    browser.follow("/fcp/connexion").await;
+    assert!(!is_nobody(&mut browser).await);
+    // Less than the login was begun for.
+    let mut browser = kit.browser();
+    let page = browser.follow("/fcp/connexion?niveau=eidas3").await;
     assert!(
-        browser
-            .get("/autorisations")
-            .await
-            .location
-            .starts_with("/connexion")
+        page.body.contains("exige une identité mieux garantie"),
+        "{}",
+        page.body
+    );
+    assert!(is_nobody(&mut browser).await);
+    // Nobody is asked for more than they can say.
+    assert_eq!(
+        browser.get("/fc/connexion?niveau=eidas2").await.status,
+        StatusCode::NOT_FOUND
     );
     kit.stop().await;
+}
+
+/// Whether the pages of people send this browser to the login.
+pub(crate) async fn is_nobody(browser: &mut Browser) -> bool {
+    browser
+        .get("/autorisations")
+        .await
+        .location
+        .starts_with("/connexion")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,107 +264,6 @@ async fn a_friend_cannot_authorise_under_my_dossier(database: TestDatabase) {
         Some(json!([element]).to_string()),
     );
     kit.grant(&mut browser, &other, "").await;
-    kit.stop().await;
-}
-
-async fn one_person_has_one_account_whatever_the_subject(database: TestDatabase) {
-    let kit = Kit::on(database).await;
-    let mut browser = kit.browser();
-    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
-    let first = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
-
-    kit.provider.says.lock().unwrap().sub = "angela-under-another-name";
-    let mut second = kit.browser();
-    let code = kit.grant(&mut second, &kit.parameters(), "").await;
-    let joined = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
-    assert_eq!(first.sub, joined.sub);
-
-    let mut twin = angela();
-    merge(&mut twin, json!({"given_name_array": ["Angele"]}));
-    *kit.provider.says.lock().unwrap() = Says {
-        sub: "angele",
-        identity: twin,
-        ..Says::default()
-    };
-    let mut parameters = kit.parameters();
-    set(
-        &mut parameters,
-        "subject_check",
-        Some(subject_check("DUBOIS", "Angele", "1962-08-24")),
-    );
-    let code = kit.grant(&mut kit.browser(), &parameters, "").await;
-    let other = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
-    assert_ne!(first.sub, other.sub);
-    kit.stop().await;
-}
-
-/// A world where personas log in at a provider of people (`fc`) and at one of professionals (`pro`).
-async fn with_personas(database: TestDatabase) -> Kit {
-    Kit::with(database, |_, config| {
-        config["demo"] = json!({"personas": true});
-        let mut pro = config["login"][0].clone();
-        merge(
-            &mut pro,
-            json!({"name": "pro", "label": "ProConnect", "people": false}),
-        );
-        config["login"].as_array_mut().unwrap().push(pro);
-    })
-    .await
-}
-
-/// Logs a persona in and grants; the person's name for the consumer.
-async fn subject_of(kit: &Kit, provider: &str, sub: &str, given_name: &str) -> String {
-    let persona = json!({"provider": provider, "sub": sub, "acr": "eidas1", "pivot": {
-        "family_name": "DUBOIS", "given_names": [given_name], "birthdate": "1962-08-24", "gender": "female"}});
-    let mut browser = kit.browser();
-    let entered = browser.post_json("/demo/persona", &persona).await;
-    assert_eq!(entered.status, StatusCode::NO_CONTENT, "{}", entered.body);
-    let mut parameters = kit.parameters();
-    set(
-        &mut parameters,
-        "subject_check",
-        Some(subject_check("DUBOIS", given_name, "1962-08-24")),
-    );
-    let code = kit.grant(&mut browser, &parameters, "").await;
-    let answer = kit.redeem(&code).await;
-    kit.claims(answer.json["access_token"].as_str().unwrap()).sub
-}
-
-async fn a_professional_s_identity_joins_no_account(database: TestDatabase) {
-    let kit = with_personas(database).await;
-    let professional = subject_of(&kit, "pro", "agent", "Angela").await;
-    let person = subject_of(&kit, "fc", "angela", "Angela").await;
-    assert_ne!(professional, person, "whoever came second");
-    let other = subject_of(&kit, "pro", "agent-elsewhere", "Angela").await;
-    assert_ne!(other, person);
-    assert_ne!(other, professional);
-    assert_eq!(subject_of(&kit, "fc", "angela-again", "Angela").await, person);
-    assert_eq!(subject_of(&kit, "pro", "agent", "Angela").await, professional);
-    kit.stop().await;
-}
-
-async fn a_subject_with_another_identity_is_another_account_until_a_desk_joins_them(database: TestDatabase) {
-    let kit = with_personas(database).await;
-    let first = subject_of(&kit, "fc", "s", "Angela").await;
-    let twin = subject_of(&kit, "fc", "t", "Angele").await;
-    // Rectified, or given out again by the provider: nobody here can tell.
-    let changed = subject_of(&kit, "fc", "s", "Angele").await;
-    assert_ne!(changed, first);
-    assert_ne!(changed, twin, "it joins nobody either");
-    assert_eq!(subject_of(&kit, "fc", "s", "Angele").await, changed);
-    assert_eq!(subject_of(&kit, "fc", "s", "Angela").await, first);
-    assert_eq!(subject_of(&kit, "fc", "t", "Angele").await, twin);
-    kit.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn personas_are_for_demonstrations() {
-    let kit = Kit::new().await;
-    let mut browser = kit.browser();
-    assert_eq!(
-        browser.post("/demo/persona", "{}").await.status,
-        StatusCode::NOT_FOUND
-    );
     kit.stop().await;
 }
 

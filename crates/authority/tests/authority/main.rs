@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod account;
 #[path = "../../../../tests/kit/answers.rs"]
 pub mod answers;
 mod bad_input;
@@ -17,6 +18,7 @@ mod history;
 mod kit;
 mod login;
 mod narrow;
+mod officer;
 mod operator;
 mod provider;
 #[expect(dead_code, reason = "other tests use the other faults")]

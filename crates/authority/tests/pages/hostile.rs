@@ -20,6 +20,7 @@ fn hostile_strings_stay_text() {
     let person = Person {
         name: HOSTILE.to_owned(),
         provider: HOSTILE.to_owned(),
+        office: None,
     };
     let frame = Frame {
         person: Some(person),

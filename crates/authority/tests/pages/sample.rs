@@ -10,10 +10,10 @@ use grants::{
 };
 pub(crate) use history::{history, history_empty};
 use unefois_authority::portal::{
-    Accessibility, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration, EndError, Ender,
-    ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang, LegalGround, LoggedOut, Login,
-    LoginError, Missed, Organisation, Pace, Page, Person, Privacy, Provider, Publisher, SessionExpired, Site,
-    Source, Stage, Term, Theme, Unit,
+    Accessibility, Already, Audience, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration,
+    EndError, Ender, ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang, LegalGround,
+    LoggedOut, Login, LoginError, Missed, Office, Organisation, Pace, Page, Person, Privacy, Provider,
+    Publisher, SessionExpired, Site, Source, Stage, Term, Theme, Unit,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -30,10 +30,25 @@ pub(crate) fn frame(lang: Lang) -> Frame {
         person: Some(Person {
             name: "Angela DUBOIS".to_owned(),
             provider: "FranceConnect".to_owned(),
+            office: None,
         }),
         csrf: CSRF.to_owned(),
         other_lang: "?lang=autre".to_owned(),
         demonstration: false,
+    }
+}
+
+fn officer(lang: Lang) -> Frame {
+    Frame {
+        person: Some(Person {
+            name: "Camille EXEMPLE".to_owned(),
+            provider: "ProConnect".to_owned(),
+            office: Some(Office {
+                siret: "21920023500014".to_owned(),
+                unit: Some("Service des écoles".to_owned()),
+            }),
+        }),
+        ..frame(lang)
     }
 }
 
@@ -279,18 +294,28 @@ fn error(failure: Failure) -> ErrorPage {
 /// Every page in this language, under the name of its file.
 pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
     let site = site();
-    let provider = |name: &str, professional| Provider {
+    let provider = |name: &str, audience| Provider {
         name: name.to_owned(),
         href: format!("/connexion/{}", name.to_lowercase()),
-        professional,
+        audience,
     };
     let login = |asker: Option<String>, error| Login {
-        providers: vec![provider("FranceConnect", false), provider("ProConnect", true)],
+        providers: vec![
+            provider("FranceConnect", Audience::Everybody),
+            provider("ProConnect", Audience::Officers),
+        ],
         asker,
         error,
+        already: None,
+    };
+    let again = |already, other| Login {
+        already: Some(already),
+        providers: vec![other],
+        ..login(Some(clamart(lang).name), None)
     };
     let known = frame(lang);
     let nobody = nobody(lang);
+    let officer = officer(lang);
     fn show(site: &Site, frame: &Frame, page: &impl Page) -> String {
         site.show(frame, page).expect("a page")
     }
@@ -301,6 +326,28 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             "connexion",
             show(&site, &nobody, &login(Some(clamart(lang).name), None)),
         ),
+        (
+            "connexion-renforcee",
+            show(
+                &site,
+                &known,
+                &again(
+                    Already::LessSure {
+                        provider: "FranceConnect".to_owned(),
+                    },
+                    provider("FranceConnect+", Audience::Verified),
+                ),
+            ),
+        ),
+        (
+            "connexion-agent",
+            show(
+                &site,
+                &officer,
+                &again(Already::Officer, provider("FranceConnect", Audience::Everybody)),
+            ),
+        ),
+        ("accueil-agent", show(&site, &officer, &Home)),
         (
             "connexion-erreur",
             show(&site, &nobody, &login(None, Some(LoginError::Cancelled))),
@@ -468,6 +515,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
                 &SessionExpired {
                     login: "/connexion".to_owned(),
                     idle_minutes: 30,
+                    high_idle_minutes: 10,
                 },
             ),
         ),
@@ -480,6 +528,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("erreur-500", Failure::Internal),
         ("erreur-503", Failure::Unavailable),
         ("erreur-recuperation", Failure::Recovering),
+        ("erreur-agent", Failure::Officer),
     ] {
         pages.push((name, show(&site, &nobody, &error(failure))));
     }

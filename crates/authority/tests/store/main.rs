@@ -8,15 +8,19 @@ mod log;
 
 use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, RecordPlace, SignedRecords, Withdrawal, Withdrawals};
-use unefois_core::{Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
+use unefois_core::{
+    Acr, Capacity, Handle, Micros, OfficerAssurance, ParticipantId, RevocationView, Sha256, Siret,
+    WithdrawnBy,
+};
 use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
 use unefois_store::authority::narrow::{Narrowing, narrow};
+use unefois_store::authority::officer::{self, OfficerSaid};
 use unefois_store::authority::person::Said;
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation;
-use unefois_store::authority::session::{self, Attempt, Login};
-use unefois_store::authority::{GrantId, PersonUid, person, restored};
+use unefois_store::authority::session::{self, Attempt, Holder, Login, OfficerLogin};
+use unefois_store::authority::{GrantId, OfficerUid, PersonUid, person, restored};
 use unefois_store::{Component, Db, Tx};
 
 both_databases![
@@ -26,6 +30,7 @@ both_databases![
     a_withdrawal_waits_for_its_entry,
     a_subject_leads_to_one_account,
     a_session_ends_with_its_logins,
+    an_officer_is_of_one_body_and_nobody_s_account,
     what_has_expired_is_swept,
 ];
 
@@ -161,6 +166,7 @@ async fn a_request_and_a_state_are_taken_once(database: TestDatabase) {
         issuer: "fc".to_owned(),
         nonce: "n".to_owned(),
         next: "/".to_owned(),
+        wanted: "eidas2".to_owned(),
         created_at: at(0),
     };
     session::attempt_insert(&mut tx, &hash(3), &attempt)
@@ -234,6 +240,7 @@ fn attempt_of(session_hash: &Sha256) -> Attempt {
         issuer: "fc".to_owned(),
         nonce: "n".to_owned(),
         next: "/".to_owned(),
+        wanted: "eidas2".to_owned(),
         created_at: at(0),
     }
 }
@@ -329,7 +336,6 @@ async fn a_subject_leads_to_one_account(database: TestDatabase) {
         iss: "fc",
         sub: "s",
         pivot: &digest,
-        people: true,
     };
     assert!(!person::subject_known(&mut tx, "fc", "s").await.unwrap());
     assert!(person::identity_insert(&mut tx, said, &one, at(0)).await.unwrap());
@@ -344,17 +350,6 @@ async fn a_subject_leads_to_one_account(database: TestDatabase) {
     assert_eq!(find(&mut tx, changed).await, None, "another identity");
     assert!(person::subject_known(&mut tx, "fc", "s").await.unwrap());
 
-    // Of professionals, nothing is found by the identity alone.
-    let professional = Said {
-        iss: "pro",
-        people: false,
-        ..said
-    };
-    assert!(
-        person::identity_insert(&mut tx, professional, &two, at(0))
-            .await
-            .unwrap()
-    );
     assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap(), [one]);
     let other = Said { sub: "t", ..said };
     assert!(
@@ -363,20 +358,6 @@ async fn a_subject_leads_to_one_account(database: TestDatabase) {
             .unwrap()
     );
     assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap().len(), 2);
-    // What the provider is counts as the configuration has it at the last login.
-    assert_eq!(
-        find(
-            &mut tx,
-            Said {
-                people: false,
-                ..other
-            }
-        )
-        .await,
-        Some(two)
-    );
-    assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap(), [one]);
-
     for sealed in [b"first".as_slice(), b"second"] {
         person::pivot_put(&mut tx, &one, &digest, sealed, at(0))
             .await
@@ -400,7 +381,7 @@ async fn begin_session(tx: &mut Tx, id: &Sha256) {
         pivot_digest: hash(8),
         id_token: b"sealed".to_vec(),
     };
-    session::session_insert(tx, id, Some(&login), at(0))
+    session::session_insert(tx, id, Some(&Holder::Person(login)), at(0))
         .await
         .unwrap();
 }
@@ -423,13 +404,13 @@ async fn a_session_ends_with_its_logins(database: TestDatabase) {
     tx.commit().await.unwrap();
     let found = session::session_find(&db, &hash(1)).await.unwrap().unwrap();
     assert_eq!(found.seen_at, at(9));
-    assert_eq!(found.login.unwrap().pivot_digest, hash(8));
+    assert!(matches!(found.holder, Some(Holder::Person(login)) if login.pivot_digest == hash(8)));
     assert!(
         session::session_find(&db, &hash(2))
             .await
             .unwrap()
             .unwrap()
-            .login
+            .holder
             .is_none()
     );
 
@@ -438,6 +419,58 @@ async fn a_session_ends_with_its_logins(database: TestDatabase) {
     assert_eq!(session::attempt_take(&mut tx, &hash(3)).await.unwrap(), None);
     tx.commit().await.unwrap();
     assert!(session::session_find(&db, &hash(1)).await.unwrap().is_none());
+}
+
+async fn an_officer_is_of_one_body_and_nobody_s_account(database: TestDatabase) {
+    let db = open(&database).await;
+    let siret: Siret = "21920023500014".parse().unwrap();
+    let said = OfficerSaid {
+        iss: "https://pro.example",
+        sub: "s",
+        siret: &siret,
+    };
+    let [uid, other] = [1, 2].map(|n| OfficerUid::from_bytes([n; 16]));
+    let mut tx = db.begin().await.unwrap();
+    assert_eq!(officer::officer_find(&mut tx, said).await.unwrap(), None);
+    let put = async |tx: &mut Tx, uid, said, profile: &[u8]| {
+        officer::officer_put(tx, uid, said, profile, at(3)).await.unwrap()
+    };
+    assert!(put(&mut tx, &uid, said, b"first").await);
+    assert!(
+        !put(&mut tx, &other, said, b"raced").await,
+        "it is somebody's already"
+    );
+    assert!(put(&mut tx, &uid, said, b"second").await);
+    let elsewhere = OfficerSaid {
+        siret: &"13000495500014".parse().unwrap(),
+        ..said
+    };
+    assert_eq!(officer::officer_find(&mut tx, elsewhere).await.unwrap(), None);
+    assert!(put(&mut tx, &other, elsewhere, b"elsewhere").await);
+    assert!(!person::subject_known(&mut tx, said.iss, said.sub).await.unwrap());
+
+    let login = OfficerLogin {
+        officer: uid,
+        idp_iss: said.iss.to_owned(),
+        siret,
+        assurance: OfficerAssurance::Certified,
+        auth_time: 7,
+        profile: b"not written here".to_vec(),
+        id_token: b"sealed".to_vec(),
+    };
+    session::session_insert(&mut tx, &hash(1), Some(&Holder::Officer(login)), at(0))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let found = session::session_find(&db, &hash(1)).await.unwrap().unwrap();
+    let found = match found.holder {
+        Some(Holder::Officer(found)) => Some(found),
+        Some(Holder::Person(_)) | None => None,
+    }
+    .unwrap();
+    assert_eq!((found.officer, found.siret, found.auth_time), (uid, siret, 7));
+    assert_eq!(found.assurance, OfficerAssurance::Certified);
+    assert_eq!(found.profile, b"second");
 }
 
 async fn what_has_expired_is_swept(database: TestDatabase) {

@@ -99,6 +99,20 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
         );
     }
 
+    let mut issuers = BTreeSet::new();
+    for (n, p) in d.authority.identity_providers.iter().enumerate() {
+        let path = |member: &str| format!("authority.identity_providers[{n}].{member}");
+        if !issuers.insert(&p.issuer) {
+            return wrong(path("issuer"), "another identity provider has this issuer");
+        }
+        if !p.acr.is_empty() && !p.officers.is_empty() {
+            return wrong(
+                path("officers"),
+                "an identity provider is one of people or one of officers",
+            );
+        }
+    }
+
     let mut numbers = BTreeSet::new();
     for (n, h) in d.habilitations.iter().enumerate() {
         let path = |member: &str| format!("habilitations[{n}].{member}");

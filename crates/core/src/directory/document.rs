@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ClosedWindow, Jwk};
-use crate::{Acr, DatatypeRev, Habilitation, Micros, ParticipantId, Sha256};
+use crate::{Acr, DatatypeRev, Habilitation, Micros, OfficerAssurance, ParticipantId, Sha256};
 
 /// What the offline key signs, as JSON in a closed schema; instants are RFC 3339 text, digests hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,8 +157,11 @@ pub struct AuthorityRow {
 pub struct IdentityProvider {
     /// Its issuer, as in the claim `idp_iss`.
     pub issuer: String,
-    /// The levels that count when it asserts them.
+    /// The levels that count when it asserts them of people.
     pub acr: Vec<Acr>,
+    /// What counts when it asserts it of officers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub officers: Vec<OfficerAssurance>,
 }
 
 /// Somebody who may read whole ledgers.

@@ -35,7 +35,8 @@ pub(crate) fn sample() -> String {
         "participants":[{participants}],
         "authority":{{"participant":"{AUTHORITY}","issuer":"https://unefois.example","portal":"https://unefois.example",
             "token_keys":[{KEY}],"withdrawal_keys":[{KEY}],
-            "identity_providers":[{{"issuer":"https://fc.example","acr":["eidas1"]}}]}},
+            "identity_providers":[{{"issuer":"https://fc.example","acr":["eidas1"]}},
+                {{"issuer":"https://pro.example","acr":[],"officers":["identified"]}}]}},
         "habilitations":[{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","demarche":"cantine",
             "datatypes":[{{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"]}}],
             "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}}],
@@ -97,6 +98,16 @@ fn refuses_a_document_that_contradicts_itself() {
             "2028-01-01",
             "2025-01-01".to_owned(),
             "habilitations[0].not_after",
+        ),
+        (
+            r#""acr":["eidas1"]"#,
+            r#""acr":["eidas1"],"officers":["identified"]"#.to_owned(),
+            "authority.identity_providers[0].officers",
+        ),
+        (
+            r#"{"issuer":"https://fc.example","#,
+            r#"{"issuer":"https://fc.example","acr":["eidas2"]},{"issuer":"https://fc.example","#.to_owned(),
+            "authority.identity_providers[1].issuer",
         ),
     ] {
         let text = sample().replace(from, &to);
@@ -163,6 +174,11 @@ fn rows_answer_who_may_what() {
     assert!(directory.issuer_entitled("https://fc.example", Acr::Eidas1));
     assert!(!directory.issuer_entitled("https://fc.example", Acr::Eidas2));
     assert!(!directory.issuer_entitled("https://other.example", Acr::Eidas1));
+    let [identified, certified] = [OfficerAssurance::Identified, OfficerAssurance::Certified];
+    assert!(directory.issuer_entitled_to_officers("https://pro.example", identified));
+    assert!(!directory.issuer_entitled_to_officers("https://pro.example", certified));
+    assert!(!directory.issuer_entitled_to_officers("https://fc.example", identified));
+    assert!(!directory.issuer_entitled("https://pro.example", Acr::Eidas1));
     let qf = "cnaf/quotient-familial@1".parse().unwrap();
     assert_eq!(directory.quota_per_minute(&commune, &qf), Some(100));
     assert_eq!(directory.quota_per_minute(&cnaf, &qf), None);

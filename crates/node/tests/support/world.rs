@@ -179,6 +179,7 @@ impl World {
                 identity_providers: vec![IdentityProvider {
                     issuer: IDP.into(),
                     acr: vec![Acr::Eidas1, Acr::Eidas2],
+                    officers: vec![],
                 }],
             },
             auditors: vec![],

@@ -5,7 +5,7 @@ use unefois_core::{Micros, Sha256};
 use super::PersonUid;
 use crate::{Db, Error, Tx, on, read, to_array};
 
-/// What an identity provider says of whoever logs in.
+/// What an identity provider of people says of whoever logs in.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
     /// The provider.
@@ -14,21 +14,18 @@ pub struct Said<'a> {
     pub sub: &'a str,
     /// The keyed digest of the identity given.
     pub pivot: &'a Sha256,
-    /// Whether the provider logs in people for themselves.
-    pub people: bool,
 }
 
 /// The account that a provider's subject with this very identity leads to.
 pub async fn identity_find(tx: &mut Tx, said: Said<'_>) -> Result<Option<PersonUid>, Error> {
-    // Whether it is a provider of people is configuration, so what it is today counts.
-    const SQL: &str = "UPDATE person_identity SET people = $4 \
+    // Rows from before providers had a kind do not say whether theirs was one of people; those that still lead here are.
+    const SQL: &str = "UPDATE person_identity SET people = TRUE \
          WHERE iss = $1 AND sub = $2 AND pivot_digest = $3 RETURNING person_uid";
     let pivot = &said.pivot.as_bytes()[..];
     let uid = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL)
         .bind(said.iss)
         .bind(said.sub)
         .bind(pivot)
-        .bind(said.people)
         .fetch_optional(c)
         .await?);
     uid.map(uid_of).transpose()
@@ -66,13 +63,12 @@ pub async fn identity_insert(
     at: Micros,
 ) -> Result<bool, Error> {
     const SQL: &str = "INSERT INTO person_identity (iss, sub, pivot_digest, people, person_uid, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (iss, sub, pivot_digest) DO NOTHING";
+         VALUES ($1, $2, $3, TRUE, $4, $5) ON CONFLICT (iss, sub, pivot_digest) DO NOTHING";
     let (pivot, uid) = (&said.pivot.as_bytes()[..], &uid.as_bytes()[..]);
     let rows = on!(tx, c => sqlx::query(SQL)
         .bind(said.iss)
         .bind(said.sub)
         .bind(pivot)
-        .bind(said.people)
         .bind(uid)
         .bind(at.get())
         .execute(c)

@@ -190,6 +190,7 @@ impl World {
                 identity_providers: vec![IdentityProvider {
                     issuer: idp_issuer.clone(),
                     acr: vec![Acr::Eidas1],
+                    officers: Vec::new(),
                 }],
             },
             auditors: vec![Auditor {

@@ -1,0 +1,17 @@
+-- Officers: whom a provider of professionals names, of one body (SIRET) each. They have no identity of a person's and are
+-- in no relation to accounts of people. What a page shows of them is sealed.
+CREATE TABLE officer (
+    uid BLOB PRIMARY KEY,
+    iss TEXT NOT NULL,
+    sub TEXT NOT NULL,
+    siret TEXT NOT NULL,
+    profile BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    UNIQUE (iss, sub, siret)
+);
+-- A session is nobody's, a person's or an officer's.
+ALTER TABLE session ADD COLUMN officer_uid BLOB REFERENCES officer (uid);
+ALTER TABLE session ADD COLUMN officer_assurance TEXT;
+-- What a login was begun for: less does not do.
+ALTER TABLE login_attempt ADD COLUMN wanted TEXT NOT NULL DEFAULT 'eidas1';
