@@ -27,6 +27,10 @@ const CATALOGUE: &[(&str, &str)] = &[
         include_str!("../../../catalogue/producers/cnaf.yaml"),
     ),
     (
+        "producers/dgfip.yaml",
+        include_str!("../../../catalogue/producers/dgfip.yaml"),
+    ),
+    (
         "producers/men.yaml",
         include_str!("../../../catalogue/producers/men.yaml"),
     ),
@@ -45,6 +49,10 @@ const CATALOGUE: &[(&str, &str)] = &[
     (
         "types/cnaf.quotient-familial@1.yaml",
         include_str!("../../../catalogue/types/cnaf.quotient-familial@1.yaml"),
+    ),
+    (
+        "types/dgfip.revenu-fiscal-de-reference@1.yaml",
+        include_str!("../../../catalogue/types/dgfip.revenu-fiscal-de-reference@1.yaml"),
     ),
     (
         "types/men.statut-eleve@1.yaml",

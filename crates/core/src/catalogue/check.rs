@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::position::Entry;
 use super::{
-    Datatype, DatatypeSheet, Demarche, LinkProof, MAX_UNITS, PeriodUnit, PersonRole, Presence, Problem,
-    Producer, SecrecyKind, Unit,
+    Datatype, DatatypeSheet, Datum, Demarche, LinkProof, MAX_UNITS, PeriodUnit, PersonRole, Presence,
+    Problem, Producer, SecrecyKind, Unit,
 };
 use crate::directory::{Bilingual, ParticipantKind};
 use crate::payload::{Pointer, PointerSet};
@@ -457,6 +457,20 @@ fn schema_path(pointer: &Pointer) -> String {
     format!("/schema{}", pointer.steps().map(step).collect::<String>())
 }
 
+/// A secrecy that the datatype's own file does not lift is lifted for each démarche by a text, or not at all.
+fn waiver_problem(sheet: &DatatypeSheet, datum: &Datum) -> Option<&'static str> {
+    let lifted_for_all = sheet.secrecy.as_ref().map(|secrecy| secrecy.waiver.is_some());
+    match (lifted_for_all, &datum.waiver) {
+        (Some(false), Some(LegalBasis::Text(_))) | (Some(true) | None, None) => None,
+        (Some(false), Some(_)) => Some("ce qui lève un secret est un texte : TEXTE:…"),
+        (Some(false), None) => {
+            Some("un secret couvre ce type : il manque le texte qui le lève pour cette démarche (waiver)")
+        }
+        (Some(true), Some(_)) => Some("le type dit déjà quel texte lève son secret : waiver est de trop"),
+        (None, Some(_)) => Some("aucun secret ne couvre ce type : waiver est de trop"),
+    }
+}
+
 fn demarche(entry: &Entry<Demarche>, revs: &BTreeMap<DatatypeRev, &DatatypeSheet>, all: &mut Vec<Problem>) {
     let demarche = &entry.value;
     file_name(entry, &format!("demarches/{}.yaml", demarche.id), all);
@@ -553,6 +567,9 @@ fn demarche(entry: &Entry<Demarche>, revs: &BTreeMap<DatatypeRev, &DatatypeSheet
         {
             let message = "aucune base légale commune avec ce type".to_owned();
             wrong(&format!("{path}/datatype"), "legal_bases", message);
+        }
+        if let Some(message) = waiver_problem(sheet, datum) {
+            wrong(&format!("{path}/datatype"), "legal_secrecy", message.to_owned());
         }
         if datum.fixed.is_empty() && datum.free.is_empty() {
             wrong(&path, "unknown_unit", "aucune unité".to_owned());

@@ -52,6 +52,9 @@ pub struct Datum {
     pub fixed: Vec<UnitName>,
     /// The units that may be asked for beside them, as optional ones.
     pub free: Vec<UnitName>,
+    /// The text that lifts the datatype's secrecy for this démarche, where the datatype's own file names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<LegalBasis>,
 }
 
 /// Whether somebody must be there to grant.

@@ -16,6 +16,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../catalogue/producers/cnaf.yaml"),
     ),
     (
+        "producers/dgfip.yaml",
+        include_str!("../../../../catalogue/producers/dgfip.yaml"),
+    ),
+    (
         "producers/men.yaml",
         include_str!("../../../../catalogue/producers/men.yaml"),
     ),
@@ -34,6 +38,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     (
         QF,
         include_str!("../../../../catalogue/types/cnaf.quotient-familial@1.yaml"),
+    ),
+    (
+        "types/dgfip.revenu-fiscal-de-reference@1.yaml",
+        include_str!("../../../../catalogue/types/dgfip.revenu-fiscal-de-reference@1.yaml"),
     ),
     (
         ELEVE,
@@ -319,6 +327,27 @@ fn every_rule_is_reported_at_its_line() {
             "- [men/statut-eleve]",
             "unknown_datatype",
             "- [cnaf/quotient",
+        ),
+        (
+            CANTINE,
+            "waiver: TEXTE:CRPA-L114-8",
+            "",
+            "legal_secrecy",
+            "- datatype: dgfip",
+        ),
+        (
+            CANTINE,
+            "waiver: TEXTE:CRPA-L114-8",
+            "waiver: CRPA-L114-8-I",
+            "legal_secrecy",
+            "- datatype: dgfip",
+        ),
+        (
+            CANTINE,
+            "free: [composition, adresse]",
+            "free: [composition, adresse]\n    waiver: TEXTE:X",
+            "legal_secrecy",
+            "- datatype: cnaf",
         ),
         (
             CANTINE,
