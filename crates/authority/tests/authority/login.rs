@@ -1,19 +1,20 @@
 //! Logging in at an identity provider.
 
 use http::StatusCode;
-use serde_json::json;
-use unefois_core::{Event, Reason};
+use serde_json::{Value, json};
+use unefois_core::{Acr, Event, Reason};
 
 use crate::both_databases;
-use crate::browser::Browser;
+use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{Kit, merge, set, subject_check};
-use crate::provider::Says;
+use crate::kit::{COMMUNE, CROUS, Kit, merge, set, subject_check};
+use crate::provider::{Says, Sends};
 
 both_databases![
     i10_a_level_counts_only_from_whoever_may_assert_it,
     the_cookie_of_before_opens_nothing_after_the_login,
     a_friend_cannot_authorise_under_my_dossier,
+    a_grant_that_needs_more_leads_to_another_login,
 ];
 
 async fn i10_a_level_counts_only_from_whoever_may_assert_it(database: TestDatabase) {
@@ -118,6 +119,218 @@ async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
         StatusCode::BAD_REQUEST,
         "a state counts once"
     );
+    kit.stop().await;
+}
+
+/// Answers that belong to another login, and parameters that are missing or another provider's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_of_the_provider_that_was_asked() {
+    let kit = Kit::new().await;
+    let answer_of = async |browser: &mut Browser, name: &str| {
+        let leaves = browser.get(&format!("/{name}/connexion")).await;
+        browser.get(&leaves.location).await.location
+    };
+    for (from, to) in [("fc", "fcp"), ("fcp", "fc"), ("fc", "pro"), ("pro", "fcp")] {
+        let mut browser = kit.browser();
+        let answer = answer_of(&mut browser, from).await;
+        let crossed = answer.replace(&format!("/{from}/retour"), &format!("/{to}/retour"));
+        assert_ne!(crossed, answer);
+        assert_eq!(
+            browser.get(&crossed).await.status,
+            StatusCode::BAD_REQUEST,
+            "{from} {to}"
+        );
+        assert_eq!(
+            browser.get(&answer).await.status,
+            StatusCode::BAD_REQUEST,
+            "the state counted once"
+        );
+        assert!(is_nobody(&mut browser).await);
+    }
+    // The provider says that it names itself: another's name, or none, is a mix-up (RFC 9207).
+    for iss in [kit.plus.issuer.clone(), String::new()] {
+        kit.provider.says.lock().unwrap().iss = Some(iss.leak());
+        let mut browser = kit.browser();
+        let answer = answer_of(&mut browser, "fc").await;
+        assert_eq!(
+            browser.get(&answer).await.status,
+            StatusCode::BAD_REQUEST,
+            "{answer}"
+        );
+        assert!(is_nobody(&mut browser).await);
+    }
+    *kit.provider.says.lock().unwrap() = Says::default();
+    for wrong in [
+        "/fc/retour?code=c",
+        "/fc/retour",
+        "/fc/retour?code=c&state=",
+        "/fc/retour?code=c&state=s",
+    ] {
+        let mut browser = kit.browser();
+        answer_of(&mut browser, "fc").await;
+        assert_eq!(
+            browser.get(wrong).await.status,
+            StatusCode::BAD_REQUEST,
+            "{wrong}"
+        );
+        assert!(is_nobody(&mut browser).await);
+    }
+    kit.stop().await;
+}
+
+/// A code that another browser got is of no use with a state of one's own: at FranceConnect the nonce, at ProConnect the
+/// verifier too is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_another_login_is_refused() {
+    let kit = Kit::new().await;
+    for name in ["fc", "fcp", "pro"] {
+        let parameter = |page: &Page, name: &str| page.parameter(name).expect("a parameter");
+        let mut thief = kit.browser();
+        let mut victim = kit.browser();
+        let leaves = victim.get(&format!("/{name}/connexion")).await;
+        let stolen = victim.get(&leaves.location).await;
+        let leaves = thief.get(&format!("/{name}/connexion")).await;
+        let own = thief.get(&leaves.location).await;
+        let iss = parameter(&own, "iss");
+        let injected = format!(
+            "/{name}/retour?code={}&state={}&iss={iss}",
+            parameter(&stolen, "code"),
+            parameter(&own, "state")
+        );
+        let page = thief.follow(&injected).await;
+        assert!(
+            page.body.contains("La connexion n’a pas abouti"),
+            "{name}: {}",
+            page.body
+        );
+        assert!(is_nobody(&mut thief).await && !thief.get("/").await.body.contains("agent"));
+        // The code was used up at the provider: the one it was for is not logged in by it either.
+        let page = victim.follow(&stolen.location).await;
+        assert!(
+            page.body.contains("La connexion n’a pas abouti"),
+            "{name}: {}",
+            page.body
+        );
+    }
+    kit.stop().await;
+}
+
+/// What is sent in another envelope than agreed is refused, both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_as_agreed_with_the_provider() {
+    let kit = Kit::new().await;
+    let keys = kit.browser().get("/fcp/jwks").await;
+    assert_eq!(keys.status, StatusCode::OK);
+    let keys: Value = serde_json::from_str(&keys.body).unwrap();
+    assert_eq!(
+        (&keys["keys"][0]["use"], &keys["keys"][0]["alg"]),
+        (&json!("enc"), &json!("ECDH-ES"))
+    );
+    assert_eq!(kit.browser().get("/fc/jwks").await.status, StatusCode::NOT_FOUND);
+
+    kit.plus.says.lock().unwrap().sends = Some(Sends::Signed);
+    let ours = kit.pivot_key.encryption_key().clone();
+    kit.provider.says.lock().unwrap().sends = Some(Sends::Encrypted(ours.clone()));
+    for name in ["fc", "fcp"] {
+        let mut browser = kit.browser();
+        let page = browser.follow(&format!("/{name}/connexion")).await;
+        assert!(
+            page.body.contains("La connexion n’a pas abouti"),
+            "{name}: {}",
+            page.body
+        );
+        assert!(is_nobody(&mut browser).await);
+    }
+    // Encrypted to another key of ours.
+    kit.plus.says.lock().unwrap().sends = Some(Sends::Encrypted(ours));
+    let mut browser = kit.browser();
+    browser.follow("/fcp/connexion").await;
+    assert!(is_nobody(&mut browser).await);
+    kit.plus.says.lock().unwrap().sends = None;
+    browser.follow("/fcp/connexion").await;
+    assert!(!is_nobody(&mut browser).await);
+    kit.stop().await;
+}
+
+/// The directory and the habilitation under which the commune may ask for the reference tax income.
+fn with_tax_income(document: &mut Value, _: &mut Value) {
+    let pivot_keys = document["participants"][3]["pivot_keys"].clone();
+    document["participants"][2]["pivot_keys"] = pivot_keys;
+    document["habilitations"].as_array_mut().unwrap().push(json!({
+        "id": "DP-3", "consumer": COMMUNE, "producer": CROUS, "demarche": "cantine",
+        "datatypes": [{"datatype": "dgfip/revenu-fiscal-de-reference@1", "units": ["revenu", "foyer"]}],
+        "legal_bases": ["CRPA-L114-8-I"],
+        "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
+    }));
+}
+
+/// Step-up: whoever is logged in at eidas1 is told why, and logs in again at FranceConnect+. The account is the same.
+async fn a_grant_that_needs_more_leads_to_another_login(database: TestDatabase) {
+    // The tax authority's number is that of the CROUS in this world.
+    let kit = Kit::with(database, with_tax_income).await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let low = kit.claims(kit.redeem(&code).await.json["access_token"].as_str().unwrap());
+    assert_eq!(low.acr, Acr::Eidas1);
+
+    let mut element = kit.element();
+    merge(
+        &mut element,
+        json!({"datatypes": ["dgfip/revenu-fiscal-de-reference@1"], "locations": [CROUS], "habilitation": "DP-3",
+            "units": [{"unit": "revenu", "need": "required"}, {"unit": "foyer", "need": "optional"}]}),
+    );
+    let mut parameters = kit.parameters();
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
+    let address = kit.push(&parameters).await;
+    let opened = browser.get(&address).await.location;
+    let told = browser.follow(&opened).await;
+    assert!(
+        told.body.contains("Une connexion plus sûre est nécessaire"),
+        "{}",
+        told.body
+    );
+    assert!(told.body.contains("href=\"/fcp/connexion?") && !told.body.contains("href=\"/fc/connexion?"));
+    let csrf = browser.get("/autorisations").await.csrf();
+    let early = browser
+        .post(&opened, &format!("csrf={csrf}&choix=recuperer"))
+        .await;
+    assert_eq!(early.status, StatusCode::FORBIDDEN);
+
+    // A failure leads back to the same choice.
+    kit.plus.says.lock().unwrap().acr = Some("eidas1");
+    let login = format!("/fcp/connexion?suite={opened}&niveau=eidas2");
+    let failed = browser.follow(&login).await;
+    assert!(
+        failed.body.contains("exige une identité mieux garantie"),
+        "{}",
+        failed.body
+    );
+    assert!(failed.body.contains("niveau=eidas2") && !failed.body.contains("href=\"/fc/connexion?"));
+    kit.plus.says.lock().unwrap().acr = Some("eidas2");
+    let page = browser.follow(&login).await;
+    assert!(
+        page.body.contains("2026-0412") && page.body.contains("FranceConnect+"),
+        "{}",
+        page.body
+    );
+    let back = browser
+        .post(&opened, &format!("csrf={}&choix=recuperer", page.csrf()))
+        .await;
+    let high = kit.redeem(&back.parameter("code").expect("a code")).await;
+    let high = kit.claims(high.json["access_token"].as_str().unwrap());
+    assert_eq!((high.acr, &high.idp_iss), (Acr::Eidas2, &kit.plus.issuer));
+    assert_eq!(high.sub, low.sub, "one person");
+
+    // Nobody logged in is sent there at once.
+    let address = kit.push(&parameters).await;
+    let mut other = kit.browser();
+    let opened = other.get(&address).await.location;
+    let choice = other.get(&opened).await.location;
+    assert!(other.get(&choice).await.location.starts_with("/fcp/connexion?"));
     kit.stop().await;
 }
 
