@@ -61,6 +61,11 @@ impl Form {
         Ok(value)
     }
 
+    /// A parameter's value; empty where it is absent.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
     /// Whether a parameter is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -33,6 +33,7 @@ mod router;
 mod service;
 mod session;
 mod start;
+mod subject;
 
 pub use config::Config;
 pub use error::Error;

@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::authorization::{MAX_ELEMENTS, ModeKind, Need};
-use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, Presence, UnitSet};
+use crate::authorization::{MAX_ELEMENTS, ModeKind, Need, UnitRequest};
+use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, LinkProof, Presence, UnitSet};
 use crate::directory::{Directory, Freshness, ParticipantKind};
 use crate::{
-    Acr, AuthorizationDetails, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason, UnitName,
-    Way,
+    Acr, AuthorizationDetails, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason,
+    SubjectKind, UnitName, Way,
 };
 
 /// Why the answer is no.
@@ -303,6 +303,12 @@ pub fn authorizable(
             return Err(invalid(format!("authorization_details[{n}].dossier_ref")));
         }
     }
+    for (n, element) in elements.iter().enumerate() {
+        linked(ground, way, element, elements).map_err(|refusal| Refusal {
+            field: format!("authorization_details[{n}].{}", refusal.field),
+            ..refusal
+        })?;
+    }
     let asked: BTreeSet<_> = elements.iter().map(|e| e.datatype().id()).collect();
     let alternatives = ground
         .catalogue
@@ -314,6 +320,39 @@ pub fn authorizable(
     enough
         .then_some(())
         .ok_or_else(|| invalid("authorization_details"))
+}
+
+/// Whether what proves that a child is the asker's can be had: an attestation is asked for beside it, about the asker.
+fn linked(
+    ground: &Ground<'_>,
+    way: Way,
+    element: &AuthorizationDetails,
+    elements: &[AuthorizationDetails],
+) -> Result<(), Refusal> {
+    if element.subject.kind != SubjectKind::Child {
+        return Ok(());
+    }
+    let datatype = ground.catalogue.datatype(element.datatype());
+    let rule = datatype.and_then(|datatype| datatype.sheet().subject(SubjectKind::Child));
+    match rule.and_then(|rule| rule.link.as_ref()) {
+        Some(LinkProof::Holder) => Ok(()),
+        Some(LinkProof::Declared) if way == Way::Agent => Ok(()),
+        Some(LinkProof::Declared) => Err(Refusal::new(Reason::LegalBlock, "subject.kind")),
+        Some(LinkProof::Attestation(proof)) => {
+            let proves = |other: &AuthorizationDetails| {
+                let unit = |asked: &UnitRequest| asked.unit == proof.unit && asked.need == Need::Required;
+                other.subject.kind != SubjectKind::Child
+                    && *other.datatype().id() == proof.datatype
+                    && other.units.iter().any(unit)
+            };
+            elements
+                .iter()
+                .any(proves)
+                .then_some(())
+                .ok_or_else(|| invalid("subject.kind"))
+        }
+        None => Err(Refusal::new(Reason::NotEntitled, "subject.kind")),
+    }
 }
 
 fn invalid(field: impl Into<String>) -> Refusal {

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::{InvalidId, Siren};
+use crate::{InvalidId, Micros, Siren};
+
+/// The age at which a parent's right to ask for a child ends (Code civil, 414).
+const MAJORITY_YEARS: i32 = 18;
 
 /// The identity that travels, sealed, from the authority to one producer: only the attributes that the datatype needs.
 ///
@@ -117,6 +120,33 @@ impl BirthDate {
     pub fn agrees_with(&self, other: &Self) -> bool {
         let agree = |a: Option<u8>, b: Option<u8>| a.zip(b).is_none_or(|(a, b)| a == b);
         self.year == other.year && agree(self.month, other.month) && agree(self.day, other.day)
+    }
+
+    /// Whether somebody born then is of age (18 years) at `now`, in France, or may be: an unknown month or day counts as
+    /// the first, and the day begins when it does in the first of its time zones that may decide.
+    pub fn may_be_of_age(&self, now: Micros) -> bool {
+        // Paris is at most two hours ahead of UTC.
+        let Some(today) = now.plus_ms(2 * 3_600_000).to_utc() else {
+            return true;
+        };
+        let turns = (
+            i32::from(self.year) + MAJORITY_YEARS,
+            self.month.unwrap_or(1),
+            self.day.unwrap_or(1),
+        );
+        (today.year(), u8::from(today.month()), today.day()) >= turns
+    }
+
+    /// Whether this day has come at `now`, as far as it is known.
+    pub fn has_come(&self, now: Micros) -> bool {
+        let born = (
+            i32::from(self.year),
+            self.month.unwrap_or(1),
+            self.day.unwrap_or(1),
+        );
+        now.plus_ms(2 * 3_600_000)
+            .to_utc()
+            .is_some_and(|today| (today.year(), u8::from(today.month()), today.day()) >= born)
     }
 
     /// This date, then itself without its day, then without its month: the precisions at which a form may hold it.

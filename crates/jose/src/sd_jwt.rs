@@ -139,6 +139,49 @@ pub fn verify<K: Borrow<VerifyingKey>>(
     limit: usize,
     key: impl FnOnce(&Thumbprint) -> Option<K>,
 ) -> Result<Attestation, Error> {
+    match read(text, limit, key)? {
+        (attestation, 0) => Ok(attestation),
+        (_, _) => Err(Error::Disclosure),
+    }
+}
+
+/// As [`verify`], of an attestation that [`present`] may have cut: what is disclosed is the issuer's, and something may be
+/// withheld.
+pub fn verify_presented<K: Borrow<VerifyingKey>>(
+    text: &str,
+    limit: usize,
+    key: impl FnOnce(&Thumbprint) -> Option<K>,
+) -> Result<Attestation, Error> {
+    read(text, limit, key).map(|(attestation, _)| attestation)
+}
+
+/// The attestation with the disclosures of these names alone (RFC 9901, 4). Nothing is verified.
+///
+/// # Errors
+/// The text is no SD-JWT.
+pub fn present(text: &str, names: &[&str]) -> Result<String, Error> {
+    let (jwt, tail) = text.split_once('~').ok_or(Error::Malformed)?;
+    let mut cut = format!("{jwt}~");
+    let mut rest = tail;
+    while let Some((encoded, after)) = rest.split_once('~') {
+        if names.contains(&decode_disclosure(encoded)?.name.as_str()) {
+            cut.push_str(encoded);
+            cut.push('~');
+        }
+        rest = after;
+    }
+    match rest.is_empty() {
+        true => Ok(cut),
+        false => Err(Error::HolderKey),
+    }
+}
+
+/// The attestation, and how many of its digests nothing discloses.
+fn read<K: Borrow<VerifyingKey>>(
+    text: &str,
+    limit: usize,
+    key: impl FnOnce(&Thumbprint) -> Option<K>,
+) -> Result<(Attestation, usize), Error> {
     if text.len() > limit {
         return Err(Error::TooLarge);
     }
@@ -164,14 +207,12 @@ pub fn verify<K: Borrow<VerifyingKey>>(
         // What follows the last tilde would be a key-binding JWT (RFC 9901, 4).
         return Err(Error::HolderKey);
     }
-    if !digests.is_empty() {
-        return Err(Error::Disclosure);
-    }
-    Ok(Attestation {
+    let attestation = Attestation {
         kid: *verified.kid(),
         claims: serde_json::to_string(&claims).map_err(|_| Error::Malformed)?,
         disclosures,
-    })
+    };
+    Ok((attestation, digests.len()))
 }
 
 /// The visible claims and the digests of a signed payload.

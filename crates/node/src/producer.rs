@@ -16,6 +16,7 @@ mod authorize;
 mod concerned;
 mod credit;
 mod fetch;
+mod link;
 pub mod minimise;
 pub(crate) mod quota;
 mod release;

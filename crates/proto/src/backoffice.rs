@@ -5,6 +5,7 @@ use unefois_core::{
 };
 
 use crate::InvalidMessage;
+use crate::exchange::LinkAttestation;
 use crate::invalid::Check;
 use crate::pb::backoffice::v1 as pb;
 
@@ -47,6 +48,8 @@ pub struct AuthorizationCall {
     pub standing: Option<StandingCall>,
     /// The back-office's session.
     pub session: SessionToken,
+    /// The child that the file holds, in the canonical form under a check of its own.
+    pub child: Option<SubjectBinding>,
 }
 
 /// One datatype at one producer.
@@ -148,6 +151,8 @@ pub struct HandleCall {
     pub request_id: Option<ExchangeId>,
     /// Which parts, sorted, each once; all that are granted where empty.
     pub units: Vec<UnitName>,
+    /// What proves a child's link to the asker, unverified.
+    pub link: Option<LinkAttestation>,
 }
 
 /// A checked request for a page of grants.
@@ -177,6 +182,7 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
         let redirect_uri = check.text("redirect_uri", message.redirect_uri, MAX_URI_BYTES);
         let standing = standing(&mut check, message.standing);
         let session = session(&mut check, message.session);
+        let child = child(&mut check, subject, binding.as_ref(), message.child);
         let call = (|| {
             Some(Self {
                 way: way?,
@@ -190,6 +196,7 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
                 redirect_uri: redirect_uri?,
                 standing,
                 session: session?,
+                child,
             })
         })();
         check.finish(call)
@@ -239,11 +246,13 @@ impl TryFrom<pb::FetchRequest> for HandleCall {
         let handle = check.parse("handle", &message.handle);
         let request_id = check.optional("request_id", &message.request_id);
         let units = units(&mut check, &message.units);
+        let link = LinkAttestation::read(&mut check, message.link_attestation);
         let call = (|| {
             Some(Self {
                 handle: handle?,
                 request_id,
                 units: units?,
+                link,
             })
         })();
         check.finish(call)
@@ -374,12 +383,7 @@ fn binding(check: &mut Check, message: Option<pb::SubjectBinding>) -> Option<Sub
             );
             None
         }
-        Some(Binding::Form(form)) => {
-            let family = name(check, "binding.form.family_name", &form.family_name);
-            let given = name(check, "binding.form.first_given_name", &form.first_given_name);
-            let date: Option<BirthDate> = check.parse("binding.form.birthdate", &form.birthdate);
-            Some(SubjectBinding::Form(check_form(family?, given?, &date?)))
-        }
+        Some(Binding::Form(form)) => subject_form(check, "binding.form", &form).map(SubjectBinding::Form),
         Some(Binding::UnboundReason(reason)) => {
             let sound =
                 (1..=MAX_REASON).contains(&reason.chars().count()) && !reason.chars().any(char::is_control);
@@ -393,6 +397,35 @@ fn binding(check: &mut Check, message: Option<pb::SubjectBinding>) -> Option<Sub
             Some(SubjectBinding::Unbound(reason))
         }
     }
+}
+
+/// The child of the file: named where the subject is one and the asker is, and nowhere else.
+fn child(
+    check: &mut Check,
+    subject: Option<SubjectKind>,
+    binding: Option<&SubjectBinding>,
+    message: Option<pb::SubjectForm>,
+) -> Option<SubjectBinding> {
+    let wanted = subject == Some(SubjectKind::Child) && matches!(binding, Some(SubjectBinding::Form(_)));
+    match (message, wanted) {
+        (Some(form), true) => subject_form(check, "child", &form).map(SubjectBinding::Form),
+        (None, false) => None,
+        (None, true) => {
+            check.wrong("child", "the identity of the child that the file holds");
+            None
+        }
+        (Some(_), false) => {
+            check.wrong("child", "only about a child, beside the asker's identity");
+            None
+        }
+    }
+}
+
+fn subject_form(check: &mut Check, at: &str, form: &pb::SubjectForm) -> Option<Vec<u8>> {
+    let family = name(check, &format!("{at}.family_name"), &form.family_name);
+    let given = name(check, &format!("{at}.first_given_name"), &form.first_given_name);
+    let date: Option<BirthDate> = check.parse(&format!("{at}.birthdate"), &form.birthdate);
+    Some(check_form(family?, given?, &date?))
 }
 
 fn name<'a>(check: &mut Check, field: &str, text: &'a str) -> Option<&'a str> {
@@ -473,6 +506,7 @@ mod tests {
             redirect_uri: "https://commune.example/retour".into(),
             standing: None,
             session: "a-session-of-sixteen".into(),
+            child: None,
         }
     }
 
@@ -566,6 +600,7 @@ mod tests {
                 handle: handle.into(),
                 request_id: id.into(),
                 units: vec!["valeur".into(), "composition".into()],
+                link_attestation: String::new(),
             })
         };
         assert!(fetch("x", "").is_err());

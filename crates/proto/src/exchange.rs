@@ -48,6 +48,36 @@ pub struct FetchCall {
     pub caller_checkpoint: Option<String>,
     /// The size of the caller's log that it proves its checkpoint from, and the proof.
     pub caller_growth: Option<(u64, Vec<Sha256>)>,
+    /// What proves a child's link to the asker, unverified.
+    pub link: Option<LinkAttestation>,
+}
+
+/// An attestation's text that names a family, so a log never shows it.
+#[derive(Clone)]
+pub struct LinkAttestation(String);
+
+impl LinkAttestation {
+    /// Longest that is read, in bytes.
+    pub const MAX_BYTES: usize = 64 * 1_024;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text of a message, where there is one.
+    pub(crate) fn read(check: &mut Check, text: String) -> Option<Self> {
+        match text.is_empty() {
+            true => None,
+            false => check.text("link_attestation", text, Self::MAX_BYTES).map(Self),
+        }
+    }
+}
+
+impl std::fmt::Debug for LinkAttestation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LinkAttestation(…)")
+    }
 }
 
 impl FetchCall {
@@ -106,6 +136,7 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
             &message.caller_consistency,
             MAX_PROOF_HASHES,
         );
+        let link = LinkAttestation::read(&mut check, message.link_attestation);
         let call = (|| {
             Some(Self {
                 request_id: request_id?,
@@ -122,6 +153,7 @@ impl TryFrom<pb::FetchRequest> for FetchCall {
                 known_checkpoint,
                 caller_checkpoint,
                 caller_growth: (message.caller_size > 0).then_some((message.caller_size, proof)),
+                link,
             })
         })();
         check.finish(call)

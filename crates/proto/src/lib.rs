@@ -14,7 +14,7 @@ pub use backoffice::{
     AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, GrantsCall, HandleCall, SessionToken,
     StandingCall, SubjectBinding,
 };
-pub use exchange::FetchCall;
+pub use exchange::{FetchCall, LinkAttestation};
 pub use invalid::{InvalidMessage, Violation};
 pub use ledger::{
     CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, identities,

@@ -16,6 +16,7 @@ pub mod request;
 pub mod restored;
 pub mod revocation;
 pub mod session;
+pub mod subject;
 
 use std::fmt;
 

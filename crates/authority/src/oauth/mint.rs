@@ -19,6 +19,7 @@ use crate::Error;
 use crate::journal::Fact;
 use crate::published::Edition;
 use crate::service::Authority;
+use crate::subject::capacity_of;
 
 /// Life of a token under a one-shot handle.
 const ONCE_S: i64 = 60;
@@ -87,7 +88,16 @@ impl Authority {
 
         let sheet = entitlement.datatype().sheet();
         let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
-        let pivot_jwe = self.seal_pivot(edition, sheet, &details, pivot)?;
+        let subject = match details.subject.kind {
+            SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
+            SubjectKind::Child => SealedSubject::Child {
+                child: needed(sheet, self.child_of(&row.grant.id, now).await?),
+                asker: needed(sheet, pivot),
+            },
+            SubjectKind::Entity => return Err(Error::NotImplemented("subject.kind")),
+        };
+        let pivot_jwe = seal_subject(edition, details.operator(), &subject, &self.rng)?;
+        let capacity = capacity_of(row.grant.capacity, details.subject.kind);
         let life = match details.mode.kind {
             ModeKind::Once => ONCE_S,
             ModeKind::Standing => STANDING_S,
@@ -114,7 +124,7 @@ impl Authority {
             },
             gh: handle,
             authorization_details: [details.clone()],
-            capacity: row.grant.capacity,
+            capacity,
             pivot_hash: base64url(Sha256::of(pivot_jwe.as_bytes()).as_bytes()),
             gs: self.journal.secret(&handle, now).await?,
             rvk,
@@ -124,7 +134,7 @@ impl Authority {
         let fact = Fact {
             details: Some(&details),
             handle: Some(handle),
-            capacity: Some(row.grant.capacity),
+            capacity: Some(capacity),
             acr: Some(row.grant.acr),
             ..client.fact(edition)
         };
@@ -142,21 +152,6 @@ impl Authority {
             pivot_jwe,
             ends_at: row.grant.ends_at,
         })
-    }
-
-    /// Seals what the producer needs of an identity to its key, and nothing more.
-    fn seal_pivot(
-        &self,
-        edition: &Edition,
-        sheet: &DatatypeSheet,
-        details: &AuthorizationDetails,
-        pivot: Pivot,
-    ) -> Result<String, Error> {
-        let subject = match details.subject.kind {
-            SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
-            SubjectKind::Child | SubjectKind::Entity => return Err(Error::NotImplemented("subject.kind")),
-        };
-        seal_subject(edition, details.operator(), &subject, &self.rng)
     }
 }
 

@@ -2,6 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use unefois_core::catalogue::{Birthplace, PivotAttribute};
 use unefois_core::decision::{Requester, authorizable};
 use unefois_core::{
     Acr, AuthorizationDetails, Capacity, Micros, ParticipantId, Pivot, Reason, Sha256, SubjectKind, Way,
@@ -14,6 +15,8 @@ use crate::published::Edition;
 
 /// Largest `authorization_details`.
 const MAX_DETAILS_BYTES: usize = 32 * 1024;
+/// Largest `subject_check`.
+const MAX_CHECK_BYTES: usize = 256;
 /// Longest reason of an unchecked identity, in characters.
 const MAX_REASON: usize = 200;
 
@@ -31,6 +34,9 @@ pub(crate) struct PushedRequest {
     pub(crate) capacity: Capacity,
     pub(crate) elements: Vec<AuthorizationDetails>,
     pub(crate) binding: Binding,
+    /// The child of the file, checked like the asker; `None` without one, or where nothing is checked.
+    #[serde(default)]
+    pub(crate) child: Option<SubjectCheck>,
 }
 
 /// How the grant is tied to the consumer's file.
@@ -134,8 +140,7 @@ impl PushedRequest {
             Way::Automatic => return Err(Error::NotImplemented("way=automatic")),
         }
         match capacity {
-            Capacity::SelfPerson => {}
-            Capacity::Child => return Err(Error::NotImplemented("capacity=child")),
+            Capacity::SelfPerson | Capacity::Child => {}
             Capacity::Entity => return Err(Error::NotImplemented("capacity=entity")),
             Capacity::Helper => return Err(Error::NotImplemented("capacity=helper")),
             Capacity::Agent => return Err(Error::NotImplemented("capacity=agent")),
@@ -157,6 +162,7 @@ impl PushedRequest {
         for (n, element) in elements.iter().enumerate() {
             match element.subject.kind {
                 SubjectKind::SelfPerson | SubjectKind::Household => {}
+                SubjectKind::Child if capacity == Capacity::Child => child_can_be_named(element, n, edition)?,
                 SubjectKind::Child | SubjectKind::Entity => {
                     return Err(Error::Details {
                         path: format!("authorization_details[{n}].subject.kind"),
@@ -166,7 +172,14 @@ impl PushedRequest {
                 }
             }
         }
+        let about_child = elements
+            .iter()
+            .any(|element| element.subject.kind == SubjectKind::Child);
+        if capacity == Capacity::Child && !about_child {
+            return Err(Error::request("capacity=child needs an element about a child"));
+        }
         let binding = binding(&mut form, edition, &elements[0])?;
+        let child = child_check(&mut form, capacity, &binding)?;
         Ok(Self {
             client,
             publisher,
@@ -177,6 +190,7 @@ impl PushedRequest {
             capacity,
             elements,
             binding,
+            child,
         })
     }
 
@@ -192,6 +206,11 @@ impl PushedRequest {
             what: "not allowed any more".into(),
             reason: refusal.reason,
         })
+    }
+
+    /// Whether a child is asked about, whom the person has to name.
+    pub(crate) fn about_child(&self) -> bool {
+        self.capacity == Capacity::Child
     }
 
     /// The least assurance that all its elements need.
@@ -275,7 +294,7 @@ fn details(path: String, what: &'static str) -> Error {
 fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> Result<Binding, Error> {
     match (form.take("subject_check"), form.take("subject_unbound")) {
         (Some(check), None) => {
-            if check.len() > 256 {
+            if check.len() > MAX_CHECK_BYTES {
                 return Err(Error::request("subject_check is too long"));
             }
             SubjectCheck::parse(&check).map(Binding::Check)
@@ -309,6 +328,45 @@ fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> 
 const fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a0}'..='\u{17f}' | '–' | '—' | '’' | '“' | '”' | '…' | '€' | '\u{202f}')
         && c != '\u{ad}'
+}
+
+/// A child's identity is typed on the page, which asks for no place of birth: nobody knows its code by heart.
+fn child_can_be_named(element: &AuthorizationDetails, n: usize, edition: &Edition) -> Result<(), Error> {
+    let datatype = edition.catalogue.datatype(element.datatype());
+    let needs_place = datatype.is_some_and(|datatype| {
+        let pivot = &datatype.sheet().pivot;
+        let needed = pivot.any_of.first().map_or(&[][..], Vec::as_slice);
+        pivot.birthplace != Birthplace::Never || needed.contains(&PivotAttribute::Birthcountry)
+    });
+    match needs_place {
+        false => Ok(()),
+        true => Err(Error::Details {
+            path: format!("authorization_details[{n}].subject.kind"),
+            what: "not served: this datatype needs the child's place of birth".into(),
+            reason: Reason::NotImplemented,
+        }),
+    }
+}
+
+/// The second check: of the child, wherever the asker is checked and a child is asked about.
+fn child_check(
+    form: &mut Form,
+    capacity: Capacity,
+    binding: &Binding,
+) -> Result<Option<SubjectCheck>, Error> {
+    const NAME: &str = "subject_check_child";
+    let wanted = capacity == Capacity::Child && matches!(binding, Binding::Check(_));
+    match (form.take(NAME), wanted) {
+        (None, false) => Ok(None),
+        (Some(check), true) if check.len() <= MAX_CHECK_BYTES => SubjectCheck::parse(&check).map(Some),
+        (Some(_), true) => Err(Error::request("subject_check_child is too long")),
+        (None, true) => Err(Error::request(
+            "subject_check_child is needed: the file names a child",
+        )),
+        (Some(_), false) => Err(Error::request(
+            "subject_check_child goes with subject_check, about a child",
+        )),
+    }
 }
 
 #[cfg(test)]

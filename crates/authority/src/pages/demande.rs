@@ -1,3 +1,5 @@
+mod child;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -21,10 +23,11 @@ use crate::journal::Fact;
 use crate::login::OTHER;
 use crate::oauth::{Binding, CODE_MS, PushedRequest, bytes_of, draw_secret, ends_at};
 use crate::pages::{self, Reader};
-use crate::portal::{self, DemandeEnd, DemandeOutcome, FormError, Lang, field};
+use crate::portal::{self, ChildForm, DemandeEnd, DemandeOutcome, FormError, Lang, field};
 use crate::published::Edition;
 use crate::service::Authority;
 use crate::session::Visit;
+use crate::subject::{GrantSubject, capacity_of};
 
 /// How many identities may be tried for one dossier in a day.
 const TRIES: i64 = 3;
@@ -62,7 +65,17 @@ pub(crate) async fn show(
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
     }
-    form(&authority, &reader, &open, &edition, &Form::default(), Vec::new()).await
+    let child = open.request.about_child().then(ChildForm::default);
+    form(
+        &authority,
+        &reader,
+        &open,
+        &edition,
+        &Form::default(),
+        child,
+        Vec::new(),
+    )
+    .await
 }
 
 /// `POST /demande/{id}`: the choice.
@@ -97,28 +110,48 @@ pub(crate) async fn decide(
         .iter()
         .any(|e| e.legal_basis == LegalBasis::Consent);
     if consent && posted.take(field::CONSENT).is_none() {
+        let child = open.request.about_child().then(|| child::typed(&posted));
         return form(
             &authority,
             &reader,
             &open,
             &edition,
             &posted,
+            child,
             vec![FormError::Consent],
         )
         .await;
     }
-    let page = page(&authority, &reader, &open, &edition, &Form::default(), Vec::new())?;
-    let notice = Notice {
+    let subject = match open.request.about_child() {
+        false => None,
+        true => match authority.child(&reader, &open, &edition, login, &posted).await? {
+            Ok(child) => Some(GrantSubject::Child(child)),
+            Err(page) => return Ok(page),
+        },
+    };
+    let child = open.request.about_child().then(ChildForm::default);
+    let page = page(
+        &authority,
+        &reader,
+        &open,
+        &edition,
+        &Form::default(),
+        child,
+        Vec::new(),
+    )?;
+    let given = Given {
         lang: reader.lang,
         words: authority.site.words(reader.lang, &page)?,
+        subject,
     };
-    authority.grant(&open, &edition, login, &posted, &notice).await
+    authority.grant(&open, &edition, login, &posted, &given).await
 }
 
-/// What was shown before the choice.
-struct Notice {
+/// What was shown before the choice, and whom the person named.
+struct Given {
     lang: Lang,
     words: String,
+    subject: Option<GrantSubject>,
 }
 
 /// `POST /demande/{id}/autre`: « Ce n'est pas vous ? ». The login ends, the request stays open in a fresh session.
@@ -264,7 +297,7 @@ impl Authority {
         edition: &Edition,
         login: &Login,
         posted: &Form,
-        notice: &Notice,
+        given: &Given,
     ) -> Result<Response, Error> {
         let now = self.clock.now();
         let request = &open.request;
@@ -306,7 +339,10 @@ impl Authority {
             return Err(Error::RequestUri);
         }
         grant_insert(&mut tx, &grant, &elements).await?;
-        notice_insert(&mut tx, &id, notice.lang.code(), &notice.words).await?;
+        notice_insert(&mut tx, &id, given.lang.code(), &given.words).await?;
+        if let Some(subject) = &given.subject {
+            self.keep_subject(&mut tx, &id, subject).await?;
+        }
         code_insert(
             &mut tx,
             &Sha256::of(secret.as_bytes()),
@@ -320,7 +356,7 @@ impl Authority {
         for details in &granted {
             let fact = Fact {
                 acr: Some(login.acr),
-                capacity: Some(request.capacity),
+                capacity: Some(capacity_of(request.capacity, details.subject.kind)),
                 ..open.fact(edition, Some(details), details.gh)
             };
             if let Err(error) = self.journal.write(Event::Granted, fact).await {
@@ -410,9 +446,10 @@ async fn form(
     open: &Open,
     edition: &Edition,
     posted: &Form,
+    child: Option<ChildForm>,
     errors: Vec<FormError>,
 ) -> Result<Response, Error> {
-    let page = page(authority, reader, open, edition, posted, errors)?;
+    let page = page(authority, reader, open, edition, posted, child, errors)?;
     let mut response = pages::show(authority, reader, &page).await?;
     // The answer to the form leads to the asker's site, which the policy has to name.
     let target = url::Url::parse(&open.request.redirect_uri).map_err(|_| Error::Stored)?;
@@ -429,6 +466,7 @@ fn page(
     open: &Open,
     edition: &Edition,
     posted: &Form,
+    child: Option<ChildForm>,
     errors: Vec<FormError>,
 ) -> Result<portal::Demande, Error> {
     let request = &open.request;
@@ -449,7 +487,7 @@ fn page(
         terms: words::terms(edition, reader.lang, &request.elements, end),
         ground: words::ground(edition, reader.lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(edition, &request.client),
-        child: None,
+        child,
         errors,
     })
 }

@@ -28,6 +28,7 @@ use crate::portal::{
 };
 use crate::published::Edition;
 use crate::service::Authority;
+use crate::subject::{GrantSubject, capacity_of};
 
 /// Rows on one page.
 const PAGE: usize = 100;
@@ -240,6 +241,8 @@ struct View {
     until: Micros,
     grants: Vec<GrantRow>,
     elements: BTreeMap<Handle, (usize, AuthorizationDetails)>,
+    /// By grant, where it is not about the person.
+    subjects: BTreeMap<[u8; 16], GrantSubject>,
     collected: Collected,
 }
 
@@ -265,7 +268,7 @@ impl<'a> Line<'a> {
             datatype: details.datatype(),
             demarche: &details.demarche,
             basis: &details.legal_basis,
-            capacity: row.grant.capacity,
+            capacity: capacity_of(row.grant.capacity, details.subject.kind),
         }
     }
 
@@ -303,9 +306,9 @@ impl<'a> Line<'a> {
         units
     }
 
-    fn on_behalf(&self) -> OnBehalf {
+    fn on_behalf(&self, subject: Option<&GrantSubject>) -> OnBehalf {
         match self.exchange.found {
-            FoundBy::Handle(_) => on_behalf(self.capacity),
+            FoundBy::Handle(_) => on_behalf(self.capacity, subject),
             FoundBy::Subject => OnBehalf::AboutYou(self.capacity),
             FoundBy::Beside => OnBehalf::AboutHousehold {
                 child: self.capacity == Capacity::Child,
@@ -322,8 +325,13 @@ impl View {
         let since = until.plus_ms(-KEPT_MS);
         let grants = grant_list(&authority.db, &login.person, since).await?;
         let collected = authority.whole_history(&login.person, &grants, since).await?;
-        let mut elements = BTreeMap::new();
+        let (mut elements, mut subjects) = (BTreeMap::new(), BTreeMap::new());
         for (n, row) in grants.iter().enumerate() {
+            if row.grant.capacity != Capacity::SelfPerson
+                && let Some(subject) = authority.subject_of(&row.grant.id).await?
+            {
+                subjects.insert(*row.grant.id.as_bytes(), subject);
+            }
             for element in &row.elements {
                 elements.insert(element.handle, (n, details_of(element)?));
             }
@@ -335,6 +343,7 @@ impl View {
             until,
             grants,
             elements,
+            subjects,
             collected,
         })
     }
@@ -395,7 +404,7 @@ impl View {
             demarche: words::demarche(edition, lang, line.demarche),
             dossier: line.granted.map(|(_, details)| details.dossier_ref.to_string()),
             ground: words::ground(edition, lang, line.basis, line.demarche),
-            on_behalf: line.on_behalf(),
+            on_behalf: line.on_behalf(self.subject(line)),
             result: line.exchange.ended,
             proof: Some(format!("/preuve/{id}")),
             receipt: Some(format!("/preuve/{id}/recu.json")),
@@ -403,6 +412,12 @@ impl View {
             correct: known.map(|datatype| datatype.sheet().contact.url.clone()),
             id,
         }
+    }
+
+    /// Whom the grant of a line is about, where that is not the person.
+    fn subject(&self, line: &Line<'_>) -> Option<&GrantSubject> {
+        let (row, _) = line.granted?;
+        self.subjects.get(row.grant.id.as_bytes())
     }
 
     fn filters(&self, lang: Lang) -> Filters {
@@ -435,10 +450,15 @@ impl View {
 }
 
 /// The capacities that are served; the others come with what they need to be named.
-fn on_behalf(capacity: Capacity) -> OnBehalf {
+fn on_behalf(capacity: Capacity, subject: Option<&GrantSubject>) -> OnBehalf {
     match capacity {
         Capacity::SelfPerson => OnBehalf::Yourself,
-        Capacity::Child => OnBehalf::Child { given_name: None },
+        Capacity::Child => OnBehalf::Child {
+            given_name: match subject {
+                Some(GrantSubject::Child(child)) => child.given_names.first().cloned(),
+                None => None,
+            },
+        },
         Capacity::Entity => OnBehalf::Entity { name: String::new() },
         Capacity::Helper => OnBehalf::Helper,
         Capacity::Agent => OnBehalf::Agent {

@@ -1,11 +1,11 @@
 //! Identifiers in words, from the directory and the catalogue.
 
 use unefois_core::authorization::{ModeKind, Need, Use};
-use unefois_core::catalogue::{Concerns, Datatype};
+use unefois_core::catalogue::{Concerns, Datatype, LinkProof};
 use unefois_core::directory::Bilingual;
 use unefois_core::{
     AuthorizationDetails, DatatypeRev, DemarcheId, HolderId, LegalBasis, Micros, ParticipantId, Period,
-    UnitName,
+    SubjectKind, UnitName,
 };
 
 use crate::history::Exchange;
@@ -96,14 +96,33 @@ pub(crate) fn other_holder(
 }
 
 /// Whose data leave beside the subject's.
-pub(crate) fn concerns(lang: Lang, concerns: Concerns) -> Option<&'static str> {
-    match concerns {
-        Concerns::None => None,
-        Concerns::Household => Some(lang.t(
+pub(crate) fn concerns(lang: Lang, concerns: Concerns, subject: SubjectKind) -> Option<&'static str> {
+    match (concerns, subject) {
+        // The child is whom it is about.
+        (Concerns::None, _) | (Concerns::Children, SubjectKind::Child) => None,
+        (Concerns::Household, _) => Some(lang.t(
             "les autres membres de votre foyer",
             "the other members of your household",
         )),
-        Concerns::Children => Some(lang.t("vos enfants", "your children")),
+        (Concerns::Children, _) => Some(lang.t("vos enfants", "your children")),
+    }
+}
+
+/// What is shown to the source of a child's datum to prove that the child is the asker's.
+fn link(edition: &Edition, lang: Lang, details: &AuthorizationDetails) -> Option<String> {
+    if details.subject.kind != SubjectKind::Child {
+        return None;
+    }
+    let datatype = edition.catalogue.datatype(details.datatype())?;
+    match &datatype.sheet().subject(SubjectKind::Child)?.link {
+        Some(LinkProof::Attestation(proof)) => {
+            let family = edition
+                .catalogue
+                .datatypes()
+                .find(|known| *known.rev().id() == proof.datatype)?;
+            Some(unit(lang, Some(family), &proof.unit))
+        }
+        Some(LinkProof::Holder | LinkProof::Declared) | None => None,
     }
 }
 
@@ -180,7 +199,7 @@ pub(crate) fn sources(
                 label: unit(lang, known, &asked.unit),
                 details: None,
                 also_about: sheet
-                    .and_then(|unit| concerns(lang, unit.concerns))
+                    .and_then(|unit| concerns(lang, unit.concerns, details.subject.kind))
                     .map(str::to_owned),
                 required: asked.need == Need::Required,
                 ticked: ticked(&field),
@@ -193,6 +212,7 @@ pub(crate) fn sources(
             period: details.period.map(|p| period(lang, p)),
             units: units.collect(),
             not_sent: not_sent.filter(|words| !words.is_empty()).into_iter().collect(),
+            link: link(edition, lang, details),
         };
         let operator = *details.operator();
         match sources.iter_mut().find(|(id, _)| *id == operator) {

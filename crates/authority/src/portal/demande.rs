@@ -74,6 +74,8 @@ pub struct Datatype {
     pub units: Vec<Unit>,
     /// What the source knows and does not send: « adresse », « date de naissance ».
     pub not_sent: Vec<String>,
+    /// What is shown to the source to prove that the child is the person's: « la composition de votre foyer ».
+    pub link: Option<String>,
 }
 
 /// One grant unit, in words.
@@ -147,6 +149,10 @@ pub enum FormError {
     ChildGender,
     /// Not a date, or one that has not come.
     ChildBirthDate,
+    /// The child is of age.
+    ChildOfAge,
+    /// Not the child of the file.
+    ChildMismatch,
 }
 
 impl FormError {
@@ -154,10 +160,10 @@ impl FormError {
     pub const fn field(self) -> &'static str {
         match self {
             Self::Consent => field::CONSENT,
-            Self::ChildName => field::CHILD_NAME,
+            Self::ChildName | Self::ChildMismatch => field::CHILD_NAME,
             Self::ChildGivenNames => field::CHILD_GIVEN_NAMES,
             Self::ChildGender => field::CHILD_GENDER,
-            Self::ChildBirthDate => field::CHILD_DAY,
+            Self::ChildBirthDate | Self::ChildOfAge => field::CHILD_DAY,
         }
     }
 
@@ -183,6 +189,14 @@ impl FormError {
             Self::ChildBirthDate => lang.t(
                 "Écrivez la date de naissance de l’enfant : jour, mois, année. Exemple : 7, 3, 2019.",
                 "Enter the child’s date of birth: day, month, year. Example: 7, 3, 2019.",
+            ),
+            Self::ChildOfAge => lang.t(
+                "À 18 ans, c’est la personne elle-même qui répond à cette demande, avec sa propre identité.",
+                "From the age of 18 the person answers this request, with an identity of their own.",
+            ),
+            Self::ChildMismatch => lang.t(
+                "Ce n’est pas l’enfant du dossier. Vérifiez le nom de naissance, le premier prénom et la date de naissance.",
+                "This is not the child of the file. Check the birth name, the first given name and the date of birth.",
             ),
         }
     }

@@ -8,6 +8,7 @@ mod account;
 pub mod answers;
 mod bad_input;
 mod browser;
+mod child;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod effect;

@@ -166,6 +166,7 @@ pub(crate) fn demande(lang: Lang) -> Demande {
                             )
                         },
                     ],
+                    link: None,
                     not_sent: words(&[
                         lang.t("adresse", "address"),
                         lang.t("dates de naissance", "dates of birth"),
@@ -190,6 +191,7 @@ pub(crate) fn demande(lang: Lang) -> Demande {
                         )),
                         true,
                     )],
+                    link: None,
                     not_sent: words(&[
                         lang.t("établissement", "institution"),
                         lang.t("régime de formation", "type of course"),
@@ -234,6 +236,7 @@ fn demande_child(lang: Lang) -> Demande {
                     None,
                     true,
                 )],
+                link: None,
                 not_sent: Vec::new(),
             }],
         }],

@@ -333,7 +333,7 @@ fn subjects(
                     wrong(&format!("{path}/link"), "child_link", message);
                 }
             }
-            (SubjectKind::Child, Some(LinkProof::Holder)) => {}
+            (SubjectKind::Child, Some(LinkProof::Holder | LinkProof::Declared)) => {}
             (SubjectKind::SelfPerson | SubjectKind::Household | SubjectKind::Entity, Some(_)) => {
                 wrong(
                     &format!("{path}/link"),
@@ -589,6 +589,23 @@ fn demarche(entry: &Entry<Demarche>, revs: &BTreeMap<DatatypeRev, &DatatypeSheet
                     );
                 }
             }
+        }
+    }
+    for (n, datum) in demarche.data.iter().enumerate() {
+        let rule = revs
+            .get(&datum.datatype)
+            .and_then(|sheet| sheet.subject(SubjectKind::Child));
+        let Some(LinkProof::Attestation(proof)) = rule.and_then(|rule| rule.link.as_ref()) else {
+            continue;
+        };
+        let proves =
+            |other: &Datum| *other.datatype.id() == proof.datatype && other.fixed.contains(&proof.unit);
+        if !demarche.data.iter().any(proves) {
+            let message = format!(
+                "le lien de l'enfant se prouve par « {} » de « {} », que la démarche doit toujours demander (fixed)",
+                proof.unit, proof.datatype
+            );
+            wrong(&format!("/data/{n}"), "child_link", message);
         }
     }
     if demarche.mandatory.any_of.iter().any(Vec::is_empty) {

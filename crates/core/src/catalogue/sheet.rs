@@ -119,9 +119,11 @@ pub enum LinkProof {
     Holder,
     /// An attestation that the producer verifies.
     Attestation(Attestation),
+    /// What an officer wrote down: on that way alone.
+    Declared,
 }
 
-/// The unit of another datatype that names the children.
+/// The unit of another datatype that names the adults and the children of a household.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attestation {
@@ -129,6 +131,8 @@ pub struct Attestation {
     pub datatype: DatatypeId,
     /// Its unit.
     pub unit: UnitName,
+    /// How old it may be, in days.
+    pub max_age_days: u16,
 }
 
 /// What of an identity the source needs.

@@ -12,6 +12,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../catalogue/demarches/cantine.yaml"),
     ),
     (
+        TRANSPORT,
+        include_str!("../../../../catalogue/demarches/transport-scolaire.yaml"),
+    ),
+    (
         "producers/cnaf.yaml",
         include_str!("../../../../catalogue/producers/cnaf.yaml"),
     ),
@@ -58,6 +62,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
 ];
 const QF: &str = "types/cnaf.quotient-familial@1.yaml";
 const ELEVE: &str = "types/men.statut-eleve@1.yaml";
+const TRANSPORT: &str = "demarches/transport-scolaire.yaml";
 const CANTINE: &str = "demarches/cantine.yaml";
 
 pub(crate) fn catalogue() -> Catalogue {
@@ -69,7 +74,10 @@ pub(crate) fn catalogue() -> Catalogue {
 
 /// The problems once `from` is `to` in one file; types that no other file needs stay out, to be quick.
 fn broken(file: &str, from: &str, to: &str) -> Vec<Problem> {
-    let needed = |path: &str| path == file || !(path == ELEVE || path.starts_with("types/urssaf"));
+    let school = |path: &str| path == ELEVE || path == TRANSPORT;
+    let needed = |path: &str| {
+        path == file || (school(path) && school(file)) || !(school(path) || path.starts_with("types/urssaf"))
+    };
     let mut texts: Vec<(&str, String)> = FILES
         .iter()
         .filter(|(path, _)| needed(path))
@@ -280,25 +288,32 @@ fn every_rule_is_reported_at_its_line() {
         ),
         (
             ELEVE,
-            "unit: composition}",
-            "unit: enfants}",
+            "unit: composition,",
+            "unit: enfants,",
             "child_link",
             "link:",
         ),
         // A unit that names no family proves no link.
         (
             ELEVE,
-            "unit: composition}",
-            "unit: adresse}",
+            "unit: composition,",
+            "unit: adresse,",
             "child_link",
             "link:",
         ),
         (
             ELEVE,
-            "asked_by: parental_authority\n    link:\n      attestation: {datatype: cnaf/quotient-familial, unit: composition}",
+            "asked_by: parental_authority\n    link:\n      attestation: {datatype: cnaf/quotient-familial, unit: composition, max_age_days: 31}",
             "asked_by: parental_authority",
             "child_link",
             "- kind: child",
+        ),
+        (
+            TRANSPORT,
+            "fixed: [composition]\n    free: []",
+            "fixed: [valeur]\n    free: [composition]",
+            "child_link",
+            "- datatype: men/",
         ),
         (
             CANTINE,

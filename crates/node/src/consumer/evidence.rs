@@ -8,7 +8,7 @@ use unefois_core::entry::InvalidEntry;
 use unefois_core::{
     DatatypeRev, Directory, Entry, ExchangeId, HolderId, Micros, ParticipantId, Period, Sha256, UnitName,
 };
-use unefois_jose::{PublicKey, VerifyingKey, sd_jwt};
+use unefois_jose::{PublicKey, Thumbprint, VerifyingKey, sd_jwt};
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
 /// Largest attestation that is read, in bytes.
@@ -100,8 +100,27 @@ impl Attested {
     /// # Errors
     /// [`Fault::Signature`]; [`Fault::Claim`] names what is missing or malformed.
     pub fn verify(sd_jwt: &str, directory: &Directory) -> Result<Self, Fault> {
+        Self::read(directory, |key| {
+            sd_jwt::verify(sd_jwt, MAX_ATTESTATION_BYTES, key)
+        })
+    }
+
+    /// As [`verify`](Self::verify), of an attestation of at most `limit` bytes some units of which may have been left out.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_presented(sd_jwt: &str, limit: usize, directory: &Directory) -> Result<Self, Fault> {
+        Self::read(directory, |key| sd_jwt::verify_presented(sd_jwt, limit, key))
+    }
+
+    fn read(
+        directory: &Directory,
+        verify: impl FnOnce(
+            &mut dyn FnMut(&Thumbprint) -> Option<VerifyingKey>,
+        ) -> Result<sd_jwt::Attestation, unefois_jose::Error>,
+    ) -> Result<Self, Fault> {
         let mut signer = None;
-        let attestation = sd_jwt::verify(sd_jwt, MAX_ATTESTATION_BYTES, |kid| {
+        let attestation = verify(&mut |kid: &Thumbprint| {
             let kid = kid.to_string();
             let rows = directory.document().participants.iter();
             let (row, jwk) = rows

@@ -7,15 +7,19 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use unefois_core::authorization::ModeKind;
+use unefois_core::catalogue::LinkProof;
 use unefois_core::commitment::AnswerForm;
 use unefois_core::decision::{self, Requester};
-use unefois_core::{Boot, ExchangeId, FetchCore, Micros, Outcome, Random, Reason, Sha256, UnitName};
+use unefois_core::{
+    Boot, ExchangeId, FetchCore, Micros, Outcome, Random, Reason, Sha256, SubjectKind, UnitName,
+};
+use unefois_jose::sd_jwt;
 use unefois_mesh::status::Refusal;
 use unefois_mesh::{ConnectError, Edition, spans};
-use unefois_proto::HandleCall;
 use unefois_proto::pb::exchange::v1 as pb;
 use unefois_proto::pb::exchange::v1::exchange_service_client::ExchangeServiceClient;
 use unefois_proto::pb::exchange::v1::fetch_response::Answer as Message;
+use unefois_proto::{HandleCall, LinkAttestation};
 use unefois_store::node::grant::ElementState;
 use unefois_store::node::request::{RequestRow, acknowledgements, request_begin};
 use unefois_store::peer::peer_head;
@@ -101,6 +105,7 @@ impl Inner {
         }
         may_serve(&element, request_id.as_ref(), now)?;
         self.may_ask(&element, &edition, now)?;
+        let link = link(&element, call.link.as_ref(), &edition)?;
         let units = asked_units(&element, call.units)?;
         let request_id = request_id.unwrap_or_else(|| (&self.random as &dyn Random).exchange_id(now));
         let (core, attempt) = self.begin(&element, &call.handle, request_id, units, now).await?;
@@ -112,6 +117,7 @@ impl Inner {
             claims: token.claims().clone(),
             kid: token.kid(),
             attempt,
+            link,
         };
         match self.ask(&mut exchange, &element, token, deadline).await? {
             Called::Answered(answered) => self.judge(&exchange, &element, *answered, deadline).await,
@@ -434,6 +440,36 @@ fn may_serve(element: &Element, request_id: Option<&ExchangeId>, now: Micros) ->
     }
 }
 
+/// What proves a child's link to the asker, where its datatype needs that: cut to the unit that names the family, since the
+/// rest of it is not the producer's to see. It verifies it.
+fn link(
+    element: &Element,
+    shown: Option<&LinkAttestation>,
+    edition: &Edition,
+) -> Result<Option<String>, Error> {
+    let field = |what| Error::Field {
+        field: "link_attestation".to_owned(),
+        what,
+    };
+    let datatype = edition.catalogue.datatype(element.details.datatype());
+    let rule = datatype
+        .filter(|_| element.details.subject.kind == SubjectKind::Child)
+        .and_then(|datatype| datatype.sheet().subject(SubjectKind::Child));
+    match (rule.and_then(|rule| rule.link.as_ref()), shown) {
+        (Some(LinkProof::Attestation(proof)), Some(shown)) => {
+            let cut = sd_jwt::present(shown.as_str(), &[proof.unit.as_str()]);
+            cut.map(Some).map_err(|_| field("an attestation (SD-JWT)"))
+        }
+        (Some(LinkProof::Attestation(_)), None) => Err(field(
+            "the attestation that proves the child's link to the asker: fetch it first",
+        )),
+        (Some(LinkProof::Holder | LinkProof::Declared) | None, None) => Ok(None),
+        (Some(LinkProof::Holder | LinkProof::Declared) | None, Some(_)) => {
+            Err(field("absent: this element needs none"))
+        }
+    }
+}
+
 /// What is asked for: the granted units that were named, or all of them.
 fn asked_units(element: &Element, named: Vec<UnitName>) -> Result<Vec<UnitName>, Error> {
     let granted = || element.details.units.iter().map(|unit| &unit.unit);
@@ -466,6 +502,7 @@ fn message(
         request_id: core.request_id.to_string(),
         access_token: token.text.clone(),
         pivot_jwe: token.pivot_jwe.clone(),
+        link_attestation: exchange.link.clone().unwrap_or_default(),
         datatype: core.datatype.to_string(),
         units: core.units.iter().map(ToString::to_string).collect(),
         period: core.period.map(|period| period.to_string()).unwrap_or_default(),

@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     /// The key that signed the token of these claims.
     pub(super) kid: String,
     pub(super) attempt: u16,
+    /// What proves a child's link to the asker, as it is passed on.
+    pub(super) link: Option<String>,
 }
 
 /// The peer's entry about a refusal, as it named it; nothing of it is proved.

@@ -12,7 +12,7 @@ use unefois_core::decision::{self, Requester, authorizable};
 use unefois_core::directory::ParticipantKind;
 use unefois_core::{
     AuthorizationDetails, DatatypeRev, Habilitation, Handle, LegalBasis, Micros, ParticipantId, Random,
-    Reason, Sha256, Way,
+    Reason, Sha256, SubjectKind, Way,
 };
 use unefois_mesh::Edition;
 use unefois_proto::{AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, SubjectBinding};
@@ -261,7 +261,13 @@ impl Inner {
             },
             usage: Use::Store,
             data_life_days: demarche.data_life_days,
-            subject: Subject { kind: call.subject },
+            subject: Subject {
+                // What is asked for beside a child's datum is about the asker: the proof of the link is.
+                kind: match (call.subject, datatype.sheet().subject(SubjectKind::Child)) {
+                    (SubjectKind::Child, None) => SubjectKind::SelfPerson,
+                    (kind, _) => kind,
+                },
+            },
             gh: None,
         })
     }
@@ -320,6 +326,9 @@ impl Inner {
             SubjectBinding::Unbound(reason) => {
                 form.insert("subject_unbound", reason.clone());
             }
+        }
+        if let Some(SubjectBinding::Form(bytes)) = &call.child {
+            form.insert("subject_check_child", subject_check(bytes, &self.random));
         }
         Ok(form)
     }

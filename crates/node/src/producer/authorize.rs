@@ -14,6 +14,7 @@ use unefois_ledger::{Attempt, Begin, ClaimMode, ClaimRequest};
 use unefois_mesh::{Edition, Peer};
 use unefois_proto::FetchCall;
 
+use super::link::{Judgement, Linked};
 use super::trail::Trail;
 use super::{Inner, concerned};
 use crate::Error;
@@ -33,6 +34,7 @@ pub(super) struct Authorized<'a> {
     pub(super) permit: Permit<'a>,
     pub(super) attempt: Attempt,
     pub(super) subject: SealedSubject,
+    pub(super) linked: Linked,
     pub(super) quota_left: u32,
 }
 
@@ -159,10 +161,18 @@ impl Inner {
         }
         let subject = open(&self.pivot_keys, &call.pivot_jwe, element.subject.kind)?;
         trail.persons(concerned::subject(&subject));
+        let judgement = Judgement {
+            edition,
+            claims,
+            datatype,
+            now,
+        };
+        let linked = judgement.link(&subject, call.link.as_ref())?;
         Ok(Authorized {
             permit,
             attempt,
             subject,
+            linked,
             quota_left,
         })
     }

@@ -20,17 +20,18 @@ pub(super) fn subject(subject: &SealedSubject) -> Vec<Vec<u8>> {
 }
 
 /// Under what everybody is found whom an answer concerns: the subject, by its identity and by the source's own `ids`, and
-/// whom the answer names beside it. The subject is not found a second time as one of those.
-pub(super) fn everybody(of: &SealedSubject, ids: &[Vec<u8>], beside: &[NamedPerson]) -> Vec<Vec<u8>> {
+/// whom the answer, or the proof of a child's link, names beside it. Nobody is found a second time as one of those.
+pub(super) fn everybody<'b>(
+    of: &SealedSubject,
+    ids: &[Vec<u8>],
+    beside: impl Iterator<Item = &'b NamedPerson>,
+) -> Vec<Vec<u8>> {
     let is_subject = |one: &NamedPerson| match of {
         SealedSubject::Person(person) => one.agrees_with(person),
-        SealedSubject::Child { child, .. } => one.agrees_with(child),
+        SealedSubject::Child { child, asker } => one.agrees_with(child) || one.agrees_with(asker),
         SealedSubject::Entity(_) => false,
     };
-    let others = beside
-        .iter()
-        .filter(|one| !is_subject(one))
-        .map(NamedPerson::form);
+    let others = beside.filter(|one| !is_subject(one)).map(NamedPerson::form);
     subject(of)
         .into_iter()
         .chain(ids.iter().cloned())

@@ -60,6 +60,7 @@ impl Inner {
             permit,
             attempt,
             subject,
+            linked,
             quota_left,
         } = authorized;
         let datatype = permit.datatype();
@@ -71,7 +72,7 @@ impl Inner {
         let question = Question {
             sheet: datatype.sheet(),
             answers,
-            subject: &subject,
+            subject: &linked.asked,
             period: verified.core.period,
             within: within.min(Duration::from_millis(datatype.sheet().timeout_ms.into())),
         };
@@ -102,7 +103,11 @@ impl Inner {
         let sd_jwt = attest(&self.seal, &statement, &minimised, &self.random).map_err(Error::Seal)?;
         Ok(Signed {
             sd_jwt,
-            persons: concerned::everybody(&subject, minimised.ids(), minimised.named()),
+            persons: concerned::everybody(
+                &subject,
+                minimised.ids(),
+                minimised.named().iter().chain(&linked.adults),
+            ),
             minimised,
             attempt,
             quota_left,

@@ -66,6 +66,7 @@ async fn a_producer_that_hangs_is_given_up_at_the_deadline() {
     let house = House::new(&world, TestDatabase::sqlite(), at, |_| {}).await;
     let grant = house.granted().await;
     let call = unefois_proto::HandleCall {
+        link: None,
         handle: grant.elements[0].handle,
         request_id: None,
         units: vec![],

@@ -226,6 +226,7 @@ impl House {
             handle: handle.to_string(),
             request_id: request_id.to_owned(),
             units: vec![],
+            link_attestation: String::new(),
         };
         let call = HandleCall::try_from(message).expect("a sound message");
         self.consumer.fetch(call, Duration::from_secs(5)).await
@@ -286,6 +287,7 @@ pub(crate) fn asking() -> pb::RequestAuthorizationRequest {
         redirect_uri: REDIRECT.into(),
         standing: None,
         session: SESSION.into(),
+        child: None,
     }
 }
 

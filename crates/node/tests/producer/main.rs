@@ -2,6 +2,7 @@
 
 #[path = "../support/authority.rs"]
 mod authority;
+mod child;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod forged;

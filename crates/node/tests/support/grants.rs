@@ -104,6 +104,23 @@ impl World {
         }
     }
 
+    /// A grant of `cnaf/ecole@1` about a child, by a parent.
+    pub(crate) fn child_grant(&self, child: Pivot, asker: Pivot) -> Grant {
+        let mut grant = self
+            .grant("", &["ecole"])
+            .with(|claims| claims.capacity = Capacity::Child);
+        let subject = SealedSubject::Child { child, asker };
+        let json = serde_json::to_string(&subject).expect("as the test arranges it");
+        grant.pivot_jwe = jwe::seal_pivot(&self.pivot, &json, self.random.ring()).expect("a sealed pivot");
+        grant.claims.pivot_hash = x5t(&Sha256::of(grant.pivot_jwe.as_bytes()));
+        let details = grant.details();
+        details.datatypes = ["cnaf/ecole@1".parse().expect("as the test arranges it")];
+        details.demarche = "ecole".parse().expect("as the test arranges it");
+        details.habilitation = "DP-2".parse().expect("as the test arranges it");
+        details.subject.kind = SubjectKind::Child;
+        grant
+    }
+
     /// A request for everything that the grant covers, with a new id.
     pub(crate) fn request(&self, grant: &Grant) -> pb::FetchRequest {
         let random = &self.random as &dyn Random;

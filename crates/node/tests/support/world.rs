@@ -532,8 +532,16 @@ fn catalogue() -> Catalogue {
             include_str!("catalogue/types/cnaf.revenu@1.yaml"),
         ),
         (
+            "types/cnaf.ecole@1.yaml",
+            include_str!("catalogue/types/cnaf.ecole@1.yaml"),
+        ),
+        (
             "demarches/cantine.yaml",
             include_str!("catalogue/demarches/cantine.yaml"),
+        ),
+        (
+            "demarches/ecole.yaml",
+            include_str!("catalogue/demarches/ecole.yaml"),
         ),
     ])
     .expect("a sound catalogue")
