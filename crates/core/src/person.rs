@@ -542,6 +542,73 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_under_age_for_sure_unless_the_whole_date_says_so() {
+        let at = |instant: &str| instant.parse::<Micros>().unwrap();
+        let of_age = |born: &str, now| born.parse::<BirthDate>().unwrap().may_be_of_age(at(now));
+        for (born, now, grown) in [
+            ("2008-11-25", "2026-11-24T21:59:59Z", false),
+            // It is the 25th in summer's Paris.
+            ("2008-11-25", "2026-11-24T22:00:00Z", true),
+            ("2008-12-00", "2026-11-30T12:00:00Z", false),
+            ("2008-11-00", "2026-11-01T00:00:00Z", true),
+            ("2008-00-00", "2025-12-31T21:00:00Z", false),
+            ("2008-00-00", "2026-01-01T00:00:00Z", true),
+            ("2008-02-29", "2026-02-28T12:00:00Z", false),
+            ("2008-02-29", "2026-03-01T12:00:00Z", true),
+        ] {
+            assert_eq!(of_age(born, now), grown, "{born} at {now}");
+        }
+        assert!(
+            !"2026-11-25"
+                .parse::<BirthDate>()
+                .unwrap()
+                .has_come(at("2026-11-24T12:00:00Z"))
+        );
+        assert!(
+            "2026-11-00"
+                .parse::<BirthDate>()
+                .unwrap()
+                .has_come(at("2026-11-24T12:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn whoever_is_named_is_found_by_all_first_names_and_the_whole_date() {
+        let named = |given: &[&str], date: &str, gender| NamedPerson {
+            child: false,
+            family_name: "Dubois".into(),
+            given_names: names(given),
+            birthdate: date.parse().unwrap(),
+            gender,
+        };
+        let found = |named: NamedPerson, by: &Pivot| by.named_forms().contains(&named.form());
+        let all = &["angela", "Claire", "LOUISE"][..];
+        for (given, date, gender) in [
+            (&["Angela"][..], "1962-08-24", None),
+            (all, "1962-08-25", None),
+            (all, "1962-08-00", None),
+            (all, "1962-00-00", None),
+            (all, "1962-08-24", Some(Gender::Male)),
+        ] {
+            assert!(!found(named(given, date, gender), &angela()), "{given:?} {date}");
+        }
+        assert!(found(named(all, "1962-08-24", None), &angela()));
+        assert!(found(
+            named(&["Angela Claire", "Louise"], "1962-08-24", Some(Gender::Female)),
+            &angela()
+        ));
+        // A provider writes a presumed date as a first of the month, or of the year.
+        let presumed = Pivot {
+            birthdate: "1962-01-01".parse().unwrap(),
+            ..angela()
+        };
+        for date in ["1962-01-01", "1962-01-00", "1962-00-00"] {
+            assert!(found(named(all, date, None), &presumed), "{date}");
+        }
+        assert!(!angela().named_forms().contains(&angela().canonical()));
+    }
+
+    #[test]
     fn hidden_characters_and_empty_names_are_refused() {
         for name in [
             "",

@@ -538,6 +538,21 @@ mod tests {
             ["elements[0].units[1].unit"]
         );
         assert_eq!(fields(|m| m.binding = None), ["binding"]);
+        let form = |name: &str| pb::SubjectForm {
+            family_name: name.into(),
+            first_given_name: "Emma".into(),
+            birthdate: "2019".into(),
+        };
+        assert_eq!(fields(|m| m.child = Some(form("DUBOIS"))), ["child"]);
+        let child = |m: &mut pb::RequestAuthorizationRequest| m.subject = pb::SubjectKind::Child.into();
+        assert_eq!(fields(|m| child(m)), ["child"]);
+        assert_eq!(
+            fields(|m| {
+                child(m);
+                m.child = Some(form(" "));
+            }),
+            ["child.family_name"]
+        );
         assert_eq!(
             fields(|m| m.standing = Some(pb::Standing::default())),
             ["standing.max_count", "standing.min_interval_s"]

@@ -465,3 +465,61 @@ proptest! {
         }
     }
 }
+
+/// A request about a child, over a directory that gives the commune the right: the family first, then the school.
+fn about_child(
+    catalogue: &Catalogue,
+    spoil: impl FnOnce(&mut Vec<AuthorizationDetails>),
+    way: Way,
+) -> Option<Reason> {
+    let mut family = element();
+    family.demarche = "transport-scolaire".parse().unwrap();
+    family.units =
+        serde_json::from_value(serde_json::json!([{"unit": "composition", "need": "required"}])).unwrap();
+    let mut school = family.clone();
+    school.datatypes = ["men/statut-eleve@1".parse().unwrap()];
+    school.subject.kind = SubjectKind::Child;
+    school.units = serde_json::from_value(serde_json::json!([
+        {"unit": "scolarite", "need": "required"}, {"unit": "etablissement", "need": "required"}
+    ]))
+    .unwrap();
+    let mut elements = vec![family, school];
+    spoil(&mut elements);
+    let directory = directory(catalogue, "", "");
+    let now: Micros = NOW.parse().unwrap();
+    let ground = Ground::new(catalogue, &directory, now).unwrap();
+    let school = &elements[elements.len() - 1];
+    linked(&ground, way, school, &elements)
+        .err()
+        .map(|refusal| refusal.reason)
+}
+
+#[test]
+fn a_child_is_asked_about_beside_what_proves_whose_it_is() {
+    assert_eq!(about_child(catalogue(), |_| {}, Way::Present), None);
+    let spoiled: [fn(&mut Vec<AuthorizationDetails>); 4] = [
+        |all| drop(all.remove(0)),
+        |all| all[0].units[0].need = Need::Optional,
+        |all| all[0].units[0].unit = "valeur".parse().unwrap(),
+        |all| all[0].subject.kind = SubjectKind::Child,
+    ];
+    for spoil in spoiled {
+        assert_eq!(
+            about_child(catalogue(), spoil, Way::Present),
+            Some(Reason::InvalidRequest)
+        );
+    }
+    // What an officer writes down is taken from an officer alone.
+    const LINK: &str =
+        "link:\n      attestation: {datatype: cnaf/quotient-familial, unit: composition, max_age_days: 31}";
+    let declared = catalogue_with("types/men.statut-eleve@1.yaml", LINK, "link: declared");
+    assert_eq!(
+        about_child(&declared, |_| {}, Way::Present),
+        Some(Reason::LegalBlock)
+    );
+    assert_eq!(
+        about_child(&declared, |_| {}, Way::Link),
+        Some(Reason::LegalBlock)
+    );
+    assert_eq!(about_child(&declared, |_| {}, Way::Agent), None);
+}

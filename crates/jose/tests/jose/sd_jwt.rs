@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unefois_core::Sha256;
-use unefois_jose::sd_jwt::{Attestation, Disclosure, MAX_DISCLOSURES, TYP, issue, verify};
+use unefois_jose::sd_jwt::{
+    Attestation, Disclosure, MAX_DISCLOSURES, TYP, issue, present, verify, verify_presented,
+};
 use unefois_jose::{Error, InvalidJson, SigningKey, jws};
 
 use crate::{b64, flipped, signing_key, unb64};
@@ -302,4 +304,44 @@ fn the_digest_is_that_of_rfc_9901() {
         (disclosed.name.as_str(), disclosed.value.get()),
         ("family_name", r#""Möbius""#)
     );
+}
+
+#[test]
+fn what_is_presented_is_the_issuer_s_and_no_more_than_named() {
+    let key = signing_key();
+    let units = [unit("valeur", "900"), unit("foyer", r#"{"enfants":[]}"#)];
+    let whole = issue(&key, &visible(), &units).unwrap();
+    let cut = present(&whole, &["foyer"]).unwrap();
+    let shown = |text: &str| {
+        verify_presented(text, LIMIT, |kid| {
+            (kid == key.thumbprint()).then_some(key.verifying_key())
+        })
+    };
+    let names = |text: &str| -> Vec<String> {
+        let shown = shown(text).unwrap();
+        shown
+            .disclosures()
+            .iter()
+            .map(|disclosed| disclosed.name.clone())
+            .collect()
+    };
+    assert_eq!(names(&cut), ["foyer"]);
+    assert_eq!(shown(&cut).unwrap().claims::<Visible>().unwrap(), visible());
+    assert_eq!(names(&present(&whole, &[]).unwrap()).len(), 0);
+    assert_eq!(names(&whole).len(), 2);
+    // An answer is never taken with something left out.
+    assert!(matches!(check(&key, &cut), Err(Error::Disclosure)));
+    let foreign = disclosure(r#"["AAAAAAAAAAAAAAAAAAAAAA","enfants",[]]"#);
+    let twice = format!("{cut}{}~", cut.split('~').nth(1).unwrap());
+    for forged in [
+        format!("{cut}{foreign}~"),
+        twice,
+        format!("{cut}kb-jwt"),
+        cut.replacen('.', "x.", 1),
+    ] {
+        assert!(shown(&forged).is_err(), "{forged}");
+    }
+    for text in ["", "no tilde", "a~b~", "a~b"] {
+        assert!(present(text, &["foyer"]).is_err(), "{text}");
+    }
 }
