@@ -130,7 +130,6 @@ async fn i4_no_more_than_may_be_asked(database: TestDatabase) {
         ("way", "agent"),
         ("way", "link"),
         ("way", "automatic"),
-        ("capacity", "child"),
         ("capacity", "helper"),
     ] {
         let (_, _, reason) = refused(&kit, name, Some(value.to_owned())).await;
