@@ -50,6 +50,9 @@ async fn kit(database: TestDatabase) -> Kit {
     .await
 }
 
+/// What a test changes in a request.
+type Change<'a> = &'a dyn Fn(&mut Vec<(&'static str, String)>);
+
 /// The school year that runs now.
 fn school_year(kit: &Kit) -> String {
     let month = kit.clock.now().month();
@@ -95,17 +98,11 @@ async fn answer(browser: &mut Browser, demande: &Demande, fields: &str) -> crate
 async fn a_request_about_a_child_says_how_the_link_and_the_child_are_checked() {
     let kit = kit(TestDatabase::sqlite()).await;
     let all = elements(&kit);
-    let push = async |change: &dyn Fn(&mut Vec<(&'static str, String)>)| {
+    let push = async |change: Change<'_>| {
         let mut parameters = parameters(&kit, "2019-03-07");
         change(&mut parameters);
         kit.call(Method::POST, "/as/par", &form(&parameters)).await
     };
-    type Row<'a> = (
-        &'a str,
-        &'a dyn Fn(&mut Vec<(&'static str, String)>),
-        &'a str,
-        &'a str,
-    );
     let alone = json!([all[1]]).to_string();
     let optional = {
         let mut all = all.clone();
@@ -113,7 +110,7 @@ async fn a_request_about_a_child_says_how_the_link_and_the_child_are_checked() {
         all.to_string()
     };
     let nobody = json!([kit.element()]).to_string();
-    let rows: [Row<'_>; 7] = [
+    let rows: [(&str, Change<'_>, &str, &str); 7] = [
         (
             "no check of the child",
             &|p| set(p, "subject_check_child", None),
