@@ -39,7 +39,7 @@ impl Places {
         Self {
             portal: format!("http://localhost:{}", world.ports.portal),
             port: world.ports.portal,
-            provider: world.idp_issuer.clone(),
+            provider: world.idps[0].issuer.clone(),
         }
     }
 }

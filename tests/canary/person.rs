@@ -10,7 +10,7 @@ pub(crate) struct Person {
     pub(crate) persona: Persona,
     /// What the fund's API answers.
     pub(crate) quotient_familial: String,
-    pub(crate) dossiers: [String; 2],
+    pub(crate) dossiers: [String; 3],
     pub(crate) session: String,
     uai: String,
     school: String,
@@ -70,7 +70,7 @@ impl Person {
             ],
         );
         let person = Self {
-            dossiers: ["a dossier", "a dossier"].map(|field| plant(field).to_owned()),
+            dossiers: ["a dossier", "a dossier", "a dossier"].map(|field| plant(field).to_owned()),
             session: format!("session-{}", plant("the back-office's session")),
             uai: numbers.uai.to_owned(),
             school: plant("school").to_owned(),

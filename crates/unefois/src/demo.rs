@@ -69,6 +69,16 @@ const CATALOGUE: &[(&str, &str)] = &[
 ];
 
 /// The cases behind the ministry's node.
+const DGFIP_CASES: &[(&str, &str)] = &[
+    (
+        "revenu_dubois.yaml",
+        include_str!("demo/cases/revenu_dubois.yaml"),
+    ),
+    (
+        "revenu_inconnu.yaml",
+        include_str!("demo/cases/revenu_inconnu.yaml"),
+    ),
+];
 const MESR_CASES: &[(&str, &str)] = &[
     (
         "etudiant_dubois.yaml",

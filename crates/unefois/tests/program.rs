@@ -203,7 +203,7 @@ async fn four_processes_play_the_story_and_a_changed_database_is_refused() {
     ledger_verify_finds(&world, &database, Changed::Column);
     a_justificatif_is_fetched_and_verified_offline(&world).await;
     story.end().await.expect("every process ends with 0");
-    for member in [Member::Authority, Member::Cnaf, Member::Mesr, Member::Clamart] {
+    for member in Member::ALL {
         let log = std::fs::read_to_string(world.folder(member.name()).join("log")).unwrap();
         assert!(!log.is_empty(), "{} logs nothing", member.name());
         assert_eq!(personal(&log), [""; 0], "{}", member.name());
@@ -223,6 +223,8 @@ fn personal(text: &str) -> Vec<&'static str> {
         "quotient_familial",
         "2026-0412",
         "2026-0413",
+        "2026-0415",
+        "21450",
         "demonstration-session",
         // Every token and every attestation begins so.
         "eyj",
@@ -238,8 +240,8 @@ fn the_demonstration_says_nothing_personal_on_standard_error() {
     assert_eq!(code(&output), 0, "{told}");
     assert_eq!(
         personal(&told),
-        ["quotient_familial"],
-        "the unit that was fetched"
+        ["quotient_familial", "21450"],
+        "the units that were fetched"
     );
     assert_eq!(personal(&String::from_utf8_lossy(&output.stderr)), [""; 0]);
 }

@@ -35,9 +35,15 @@ pub struct Demo {
     /// An empty folder for certificates, keys and databases; a temporary one where absent.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// Log in at this OpenID provider instead of the demonstration's own.
+    /// Log in at this OpenID provider of FranceConnect's kind instead of the demonstration's own.
     #[arg(long, value_name = "URL")]
     issuer: Option<Url>,
+    /// The same of FranceConnect+'s kind.
+    #[arg(long, value_name = "URL")]
+    issuer_plus: Option<Url>,
+    /// The same of ProConnect's kind.
+    #[arg(long, value_name = "URL")]
+    issuer_pro: Option<Url>,
 }
 
 /// Runs `demo`.
@@ -66,9 +72,12 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
             temporary.path().to_owned()
         }
     };
-    let issuer = demo.issuer.as_ref().map(|url| url.as_str());
+    let issuers = [&demo.issuer, &demo.issuer_plus, &demo.issuer_pro].map(|issuer| {
+        let issuer = issuer.as_ref().map(Url::as_str);
+        issuer.map(|url| url.trim_end_matches('/').to_owned())
+    });
     let setting = Setting {
-        idp_issuer: issuer.map(|url| url.trim_end_matches('/').to_owned()),
+        issuers,
         lease_ms: demo.lease_ms,
         ..Setting::default()
     };
@@ -78,10 +87,11 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
         "authority": format!("https://localhost:{}", world.ports.authority),
         "cnaf": format!("localhost:{}", world.ports.cnaf),
         "mesr": format!("localhost:{}", world.ports.mesr),
+        "dgfip": format!("localhost:{}", world.ports.dgfip),
         "clamart": format!("localhost:{}", world.ports.clamart),
         "public": public(&world),
         "witnesses": witnesses(&world),
-        "idp": world.idp_issuer,
+        "idp": world.idps[0].issuer,
         "dir": root,
         "pin": world.pin.to_string(),
     });
@@ -100,7 +110,7 @@ async fn play(demo: &Demo, console: Console) -> Result<(), Failure> {
             step: "mesh-up",
             ok: true,
             ms,
-            seen: "autorité, deux producteurs, une commune".to_owned(),
+            seen: "autorité, trois producteurs, une commune".to_owned(),
         },
         console,
     )?;

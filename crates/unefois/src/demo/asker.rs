@@ -42,15 +42,33 @@ impl Asker {
     /// # Errors
     /// A step is refused.
     pub async fn authorize(&mut self, dossier: &str) -> anyhow::Result<(Grant, Page)> {
-        let unit = |unit: &str, need: Need| UnitRequest {
-            unit: unit.to_owned(),
-            need: need.into(),
-        };
-        let element = |datatype: &str, units| ElementRequest {
-            datatype: datatype.to_owned(),
-            units,
-            period: String::new(),
-        };
+        let elements = vec![
+            element(
+                "cnaf/quotient-familial@1",
+                vec![
+                    unit("valeur", Need::Required),
+                    unit("composition", Need::Optional),
+                ],
+            ),
+            element(
+                "mesr/statut-etudiant@1",
+                vec![unit("inscription", Need::Required)],
+            ),
+        ];
+        self.ask(dossier, elements).await
+    }
+
+    /// The same for the reference tax income, which needs a login at FranceConnect+.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn authorize_tax_income(&mut self, dossier: &str) -> anyhow::Result<(Grant, Page)> {
+        let units = vec![unit("revenu", Need::Required), unit("foyer", Need::Optional)];
+        let elements = vec![element("dgfip/revenu-fiscal-de-reference@1", units)];
+        self.ask(dossier, elements).await
+    }
+
+    async fn ask(&mut self, dossier: &str, elements: Vec<ElementRequest>) -> anyhow::Result<(Grant, Page)> {
         let person = self.script.person();
         let form = SubjectForm {
             // As a clerk writes it.
@@ -62,19 +80,7 @@ impl Asker {
             way: Way::Present.into(),
             demarche: "cantine".to_owned(),
             dossier_ref: dossier.to_owned(),
-            elements: vec![
-                element(
-                    "cnaf/quotient-familial@1",
-                    vec![
-                        unit("valeur", Need::Required),
-                        unit("composition", Need::Optional),
-                    ],
-                ),
-                element(
-                    "mesr/statut-etudiant@1",
-                    vec![unit("inscription", Need::Required)],
-                ),
-            ],
+            elements,
             subject: SubjectKind::Self_.into(),
             capacity: Capacity::Self_.into(),
             binding: Some(SubjectBinding {
@@ -120,37 +126,46 @@ impl Asker {
         Ok((completed.grant.context("no grant came back")?, page))
     }
 
-    /// From the page where people choose how to log in, through the provider, back to the page asked for.
+    /// From the page where people choose how to log in, or learn that they have to again, through the provider, back to
+    /// the page asked for.
     async fn log_in(&mut self, page: &Page) -> anyhow::Result<Page> {
-        let provider = match page.body.contains("name=\"persona\"") || page.body.contains("name=\"query\"") {
+        let provider = match page.body.contains("name=\"persona\"") {
             true => Page {
                 url: page.url.clone(),
                 status: page.status,
                 body: page.body.clone(),
             },
             false => {
-                let (_, rest) = page
-                    .body
-                    .split_once("href=\"/fc/connexion")
-                    .context("the page offers no login")?;
-                let query = rest
-                    .split('"')
-                    .next()
-                    .unwrap_or_default()
-                    .replace("&amp;", "&")
-                    .replace("&#38;", "&");
-                let start = page.url.join(&format!("/fc/connexion{query}"))?;
+                let ways = ["/fc/connexion", "/fcp/connexion"].map(|way| page.link(way));
+                let way = ways.into_iter().flatten().next();
+                let start = page.url.join(&way.context("the page offers no login")?)?;
                 self.browser.open(start.as_str(), "").await?
             }
         };
         let query = provider.hidden("query").context("the provider shows no form")?;
+        let action = provider.url.path().replace("/authorize", "/login");
         self.browser
             .submit(
                 &provider,
-                "/login",
+                &action,
                 &[("query", &query), ("persona", self.script.person().key)],
                 CLAMART_BACK,
             )
             .await
+    }
+}
+
+fn unit(unit: &str, need: Need) -> UnitRequest {
+    UnitRequest {
+        unit: unit.to_owned(),
+        need: need.into(),
+    }
+}
+
+fn element(datatype: &str, units: Vec<UnitRequest>) -> ElementRequest {
+    ElementRequest {
+        datatype: datatype.to_owned(),
+        units,
+        period: String::new(),
     }
 }

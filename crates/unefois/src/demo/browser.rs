@@ -64,6 +64,17 @@ impl Page {
             .replace("&amp;", "&"))
     }
 
+    /// The address of the first link to a path that begins so.
+    pub fn link(&self, start: &str) -> Option<String> {
+        let (_, rest) = self.body.split_once(&format!("href=\"{start}"))?;
+        let rest = rest.split('"').next().unwrap_or_default();
+        Some(
+            format!("{start}{rest}")
+                .replace("&amp;", "&")
+                .replace("&#38;", "&"),
+        )
+    }
+
     /// A parameter of the address.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.url

@@ -1,7 +1,9 @@
-//! The demonstration's identity provider: OpenID Connect as FranceConnect speaks it, with public test identities.
+//! The demonstration's identity providers: OpenID Connect as FranceConnect, FranceConnect+ and ProConnect speak it, with
+//! public test identities and made-up officers.
 //!
-//! It takes the parameters of FranceConnect's `/authorize` and refuses any other, asserts `eidas1`, signs ID tokens and
-//! userinfo with ES256, and gives each relying party a pairwise `sub`. It listens on loopback only.
+//! Each takes the parameters of its own `/authorize` and refuses any other, asserts its own levels, signs ID tokens and
+//! userinfo with ES256, and gives each relying party a pairwise `sub`. FranceConnect+ encrypts both to the relying party;
+//! ProConnect asks for PKCE. They listen on loopback only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +19,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use unefois_core::{Clock, Micros, Random, Sha256};
 use unefois_jose::jwks::publish;
-use unefois_jose::{SigningKey, jws};
+use unefois_jose::{EncryptionKey, SigningKey, jwe, jws};
+use unefois_mesh::SystemRandom;
 use url::Url;
 
-use super::persona::Persona;
+use super::persona::{Officer, Persona};
 
 /// The parameters that `/authorize` takes; it refuses any other.
 const PARAMETERS: [&str; 10] = [
@@ -35,6 +38,104 @@ const PARAMETERS: [&str; 10] = [
     "prompt",
     "ui_locales",
 ];
+/// Those that ProConnect takes beside them (RFC 7636, 4.3).
+const PKCE: [&str; 2] = ["code_challenge", "code_challenge_method"];
+/// What ProConnect asserts of an officer.
+pub const AGENT: &str = "agent";
+/// What it asserts of a certified one.
+pub const DIRIGEANT: &str = "dirigeant";
+
+/// Which of the three a provider is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdpKind {
+    /// People, `eidas1`.
+    FranceConnect,
+    /// People, `eidas2` and `eidas3`, answers encrypted.
+    FranceConnectPlus,
+    /// Officers, PKCE.
+    ProConnect,
+}
+
+impl IdpKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::FranceConnect, Self::FranceConnectPlus, Self::ProConnect];
+
+    /// Its short name at the authority.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FranceConnect => "fc",
+            Self::FranceConnectPlus => "fcp",
+            Self::ProConnect => "pro",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::FranceConnect => "FranceConnect",
+            Self::FranceConnectPlus => "FranceConnect+",
+            Self::ProConnect => "ProConnect",
+        }
+    }
+
+    /// Where it is, on the host of all three.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::FranceConnect => "",
+            Self::FranceConnectPlus => "/fcp",
+            Self::ProConnect => "/pro",
+        }
+    }
+
+    const fn acr_values(self) -> &'static [&'static str] {
+        match self {
+            Self::FranceConnect => &["eidas1"],
+            Self::FranceConnectPlus => &["eidas2", "eidas3"],
+            Self::ProConnect => &[AGENT, DIRIGEANT],
+        }
+    }
+}
+
+/// Somebody who may log in, as the provider shows and asserts them.
+#[derive(Clone, Debug)]
+pub struct Face {
+    key: &'static str,
+    label: String,
+    sub: Option<&'static str>,
+    claims: Value,
+    is_certified: bool,
+}
+
+impl Face {
+    /// A person.
+    pub fn person(persona: &Persona) -> Self {
+        Self {
+            key: persona.key,
+            label: format!(
+                "{} {}, né·e le {}",
+                persona.given_name, persona.family_name, persona.birthdate
+            ),
+            sub: persona.sub,
+            claims: serde_json::to_value(persona).unwrap_or_default(),
+            is_certified: false,
+        }
+    }
+
+    /// An officer.
+    pub fn officer(officer: &Officer) -> Self {
+        Self {
+            key: officer.key,
+            label: format!(
+                "{} {}, établissement {}",
+                officer.given_name, officer.usual_name, officer.siret
+            ),
+            sub: None,
+            claims: serde_json::to_value(officer).unwrap_or_default(),
+            is_certified: officer.is_certified,
+        }
+    }
+}
+
 /// How long a code or an access token lives.
 const LIFETIME_MS: i64 = 60_000;
 /// The most codes and tokens kept at once; the demonstration has one person.
@@ -49,6 +150,8 @@ pub struct RelyingParty {
     pub client_secret: String,
     /// Where the browser may be sent back, exactly.
     pub redirect_uris: Vec<String>,
+    /// The key that answers are encrypted to, where they are.
+    pub encrypt_to: Option<EncryptionKey>,
 }
 
 /// The provider: its router and what it remembers.
@@ -57,12 +160,13 @@ pub struct IdentityProvider(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    kind: IdpKind,
     issuer: String,
     key: SigningKey,
     parties: Vec<RelyingParty>,
-    people: Vec<Persona>,
+    faces: Vec<Face>,
     clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    random: SystemRandom,
     pairwise_secret: [u8; 32],
     logins: Mutex<HashMap<String, Login>>,
 }
@@ -70,10 +174,8 @@ struct Inner {
 /// A login under way: kept under its code, then under its access token.
 #[derive(Clone, Debug)]
 struct Login {
-    persona: Persona,
-    client_id: String,
-    redirect_uri: String,
-    nonce: String,
+    face: Face,
+    request: Request,
     at: Micros,
 }
 
@@ -90,24 +192,27 @@ struct TokenForm {
     redirect_uri: String,
     client_id: Option<String>,
     client_secret: Option<String>,
+    code_verifier: Option<String>,
 }
 
 impl IdentityProvider {
-    /// A provider at `issuer` that signs with `key` and knows `people`.
+    /// A provider of this kind on the host `base` that signs with `key` and knows `faces`.
     pub fn new(
-        issuer: String,
+        kind: IdpKind,
+        base: &str,
         key: SigningKey,
         parties: Vec<RelyingParty>,
-        people: Vec<Persona>,
+        faces: Vec<Face>,
         clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        random: SystemRandom,
     ) -> Self {
-        let pairwise_secret = random.bytes();
+        let pairwise_secret = (&random as &dyn Random).bytes();
         Self(Arc::new(Inner {
-            issuer,
+            kind,
+            issuer: format!("{base}{}", kind.path()),
             key,
             parties,
-            people,
+            faces,
             clock,
             random,
             pairwise_secret,
@@ -115,16 +220,17 @@ impl IdentityProvider {
         }))
     }
 
-    /// Its pages and endpoints.
+    /// Its pages and endpoints, below its path.
     pub fn router(&self) -> Router {
+        let at = |path: &str| format!("{}{path}", self.0.kind.path());
         Router::new()
-            .route("/.well-known/openid-configuration", get(metadata))
-            .route("/jwks", get(keys))
-            .route("/authorize", get(authorize))
-            .route("/login", post(login))
-            .route("/token", post(token))
-            .route("/userinfo", get(userinfo))
-            .route("/logout", get(logout))
+            .route(&at("/.well-known/openid-configuration"), get(metadata))
+            .route(&at("/jwks"), get(keys))
+            .route(&at("/authorize"), get(authorize))
+            .route(&at("/login"), post(login))
+            .route(&at("/token"), post(token))
+            .route(&at("/userinfo"), get(userinfo))
+            .route(&at("/logout"), get(logout))
             .with_state(self.clone())
     }
 
@@ -133,7 +239,8 @@ impl IdentityProvider {
     }
 
     fn keep(&self, login: Login) -> String {
-        let name = URL_SAFE_NO_PAD.encode(self.0.random.bytes::<32>());
+        let random: &dyn Random = &self.0.random;
+        let name = URL_SAFE_NO_PAD.encode(random.bytes::<32>());
         let now = self.0.clock.now();
         let mut logins = self.0.logins.lock().unwrap_or_else(PoisonError::into_inner);
         logins.retain(|_, login| now.ms_since(login.at) <= LIFETIME_MS);
@@ -153,21 +260,27 @@ impl IdentityProvider {
         (self.0.clock.now().ms_since(login.at) <= LIFETIME_MS).then_some(login)
     }
 
-    fn sub(&self, persona: &Persona, client_id: &str) -> String {
-        if let Some(sub) = persona.sub {
+    fn sub(&self, login: &Login) -> String {
+        if let Some(sub) = login.face.sub {
             return sub.to_owned();
         }
         let parts: [&[u8]; 4] = [
             &self.0.pairwise_secret,
-            client_id.as_bytes(),
+            login.request.client_id.as_bytes(),
             b"\0",
-            persona.key.as_bytes(),
+            login.face.key.as_bytes(),
         ];
         format!("{}v1", Sha256::of_parts(&parts))
     }
 
-    fn signed(&self, claims: &Value) -> Result<String, StatusCode> {
-        jws::sign_claims(&self.0.key, "JWT", claims).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    /// `claims` signed, and encrypted where the relying party has a key for it.
+    fn sent(&self, party: &RelyingParty, claims: &Value) -> Result<String, StatusCode> {
+        let signed = jws::sign_claims(&self.0.key, "JWT", claims);
+        let sent = signed.and_then(|signed| match &party.encrypt_to {
+            Some(key) => jwe::seal_nested(key, &signed, self.0.random.ring()),
+            None => Ok(signed),
+        });
+        sent.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
@@ -182,10 +295,11 @@ async fn metadata(State(idp): State<IdentityProvider>) -> Response {
         "jwks_uri": format!("{issuer}/jwks"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["pairwise"],
-        "acr_values_supported": ["eidas1"],
+        "acr_values_supported": idp.0.kind.acr_values(),
         "id_token_signing_alg_values_supported": ["ES256"],
         "userinfo_signing_alg_values_supported": ["ES256"],
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "authorization_response_iss_parameter_supported": true,
     }))
     .into_response()
 }
@@ -199,17 +313,22 @@ async fn keys(State(idp): State<IdentityProvider>) -> Response {
 }
 
 /// A checked authorization request.
+#[derive(Clone, Debug)]
 struct Request {
     client_id: String,
     redirect_uri: String,
     nonce: String,
     state: String,
+    /// Those asked for that the provider asserts at all.
+    acr_values: Vec<&'static str>,
+    challenge: Option<String>,
 }
 
 fn request(idp: &IdentityProvider, pairs: &[(String, String)]) -> Result<Request, &'static str> {
     let mut values = HashMap::new();
     for (name, value) in pairs {
-        if !PARAMETERS.contains(&name.as_str()) {
+        let pkce = idp.0.kind == IdpKind::ProConnect && PKCE.contains(&name.as_str());
+        if !PARAMETERS.contains(&name.as_str()) && !pkce {
             return Err("un paramètre n'est pas admis");
         }
         if values.insert(name.as_str(), value.as_str()).is_some() {
@@ -226,17 +345,27 @@ fn request(idp: &IdentityProvider, pairs: &[(String, String)]) -> Result<Request
         .and_then(|id| idp.party(&id))
         .ok_or("client_id est inconnu")?;
     let redirect_uri = value("redirect_uri").filter(|uri| party.redirect_uris.contains(uri));
+    let acr_values = value("acr_values").ok_or("acr_values manque")?;
+    let asserted = idp.0.kind.acr_values().iter().copied();
     let request = Request {
         client_id: party.client_id.clone(),
         redirect_uri: redirect_uri.ok_or("redirect_uri n'est pas enregistrée")?,
         nonce: value("nonce").ok_or("nonce manque")?,
         state: value("state").ok_or("state manque")?,
+        acr_values: asserted
+            .filter(|acr| acr_values.split(' ').any(|asked| asked == *acr))
+            .collect(),
+        challenge: value("code_challenge"),
     };
     if value("response_type").as_deref() != Some("code") {
         return Err("response_type doit être code");
     }
-    if value("acr_values").as_deref() != Some("eidas1") {
-        return Err("acr_values doit être eidas1");
+    if request.acr_values.is_empty() {
+        return Err("acr_values ne dit aucun niveau de ce fournisseur");
+    }
+    let pkce = request.challenge.is_some() && value("code_challenge_method").as_deref() == Some("S256");
+    if idp.0.kind == IdpKind::ProConnect && !pkce {
+        return Err("code_challenge et code_challenge_method=S256 sont obligatoires");
     }
     if !value("scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid")) {
         return Err("scope doit contenir openid");
@@ -257,20 +386,20 @@ async fn authorize(
             .into_response();
     }
     let query = escape(uri.query().unwrap_or(""));
-    let choices: String = (idp.0.people.iter())
-        .map(|p| {
+    let choices: String = (idp.0.faces.iter())
+        .map(|face| {
             format!(
-                "<p><button name=\"persona\" value=\"{}\">{} {}, né·e le {}</button></p>",
-                p.key,
-                escape(p.given_name),
-                escape(p.family_name),
-                p.birthdate
+                "<p><button name=\"persona\" value=\"{}\">{}</button></p>",
+                face.key,
+                escape(&face.label)
             )
         })
         .collect();
     let form = format!(
-        "<p>Ce fournisseur d'identité est simulé. Choisissez une identité de test.</p>\
-         <form method=\"post\" action=\"/login\"><input type=\"hidden\" name=\"query\" value=\"{query}\">{choices}</form>"
+        "<p>Ce fournisseur d'identité est simulé, comme {label}. Choisissez une identité de test.</p>\
+         <form method=\"post\" action=\"{path}/login\"><input type=\"hidden\" name=\"query\" value=\"{query}\">{choices}</form>",
+        label = idp.0.kind.label(),
+        path = idp.0.kind.path(),
     );
     Html(page(&form)).into_response()
 }
@@ -279,23 +408,22 @@ async fn login(State(idp): State<IdentityProvider>, Form(form): Form<LoginForm>)
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(form.query.as_bytes())
         .into_owned()
         .collect();
-    let persona = idp.0.people.iter().find(|persona| persona.key == form.persona);
-    let (Ok(request), Some(persona)) = (request(&idp, &pairs), persona) else {
+    let face = idp.0.faces.iter().find(|face| face.key == form.persona);
+    let (Ok(request), Some(face)) = (request(&idp, &pairs), face) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let Ok(mut back) = Url::parse(&request.redirect_uri) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    let state = request.state.clone();
     let code = idp.keep(Login {
-        persona: persona.clone(),
-        client_id: request.client_id,
-        redirect_uri: request.redirect_uri,
-        nonce: request.nonce,
+        face: face.clone(),
+        request,
         at: idp.0.clock.now(),
     });
     (back.query_pairs_mut())
         .append_pair("code", &code)
-        .append_pair("state", &request.state)
+        .append_pair("state", &state)
         .append_pair("iss", &idp.0.issuer);
     Redirect::to(back.as_str()).into_response()
 }
@@ -313,16 +441,22 @@ async fn token(
     // Compared as digests, so that the time taken tells nothing of the secret.
     let known = idp
         .party(&client_id)
-        .is_some_and(|p| Sha256::of(p.client_secret.as_bytes()) == Sha256::of(secret.as_bytes()));
-    if !known {
+        .filter(|p| Sha256::of(p.client_secret.as_bytes()) == Sha256::of(secret.as_bytes()));
+    let Some(party) = known else {
         return refused(StatusCode::UNAUTHORIZED, "invalid_client");
-    }
+    };
     if form.grant_type != "authorization_code" {
         return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type");
     }
-    let login = idp
-        .take(&form.code)
-        .filter(|l| l.client_id == client_id && l.redirect_uri == form.redirect_uri);
+    // RFC 7636, 4.6.
+    let verified = form.code_verifier.as_ref().map(|verifier| {
+        let digest = Sha256::of(verifier.as_bytes());
+        URL_SAFE_NO_PAD.encode(digest.as_bytes())
+    });
+    let login = idp.take(&form.code).filter(|login| {
+        let asked = &login.request;
+        asked.client_id == client_id && asked.redirect_uri == form.redirect_uri && asked.challenge == verified
+    });
     let Some(login) = login else {
         return refused(StatusCode::BAD_REQUEST, "invalid_grant");
     };
@@ -331,17 +465,18 @@ async fn token(
         at: now,
         ..login.clone()
     });
-    let id_token = idp.signed(&json!({
+    let claims = json!({
         "iss": idp.0.issuer,
-        "sub": idp.sub(&login.persona, &login.client_id),
-        "aud": login.client_id,
+        "sub": idp.sub(&login),
+        "aud": login.request.client_id,
         "iat": now.secs(),
         "exp": now.plus_ms(LIFETIME_MS).secs(),
         "auth_time": login.at.secs(),
-        "nonce": login.nonce,
-        "acr": "eidas1",
+        "nonce": login.request.nonce,
+        "acr": acr_of(&login),
         "at_hash": unefois_jose::id_token::at_hash(&access_token),
-    }));
+    });
+    let id_token = idp.sent(party, &claims);
     match id_token {
         Ok(id_token) => axum::Json(json!({
             "access_token": access_token,
@@ -351,6 +486,15 @@ async fn token(
         }))
         .into_response(),
         Err(status) => status.into_response(),
+    }
+}
+
+/// What is asserted: of people the weakest that was asked for, of an officer what they are.
+fn acr_of(login: &Login) -> Option<&'static str> {
+    let asked = &login.request.acr_values;
+    match login.face.is_certified {
+        true => asked.last().copied(),
+        false => asked.iter().copied().find(|acr| *acr != DIRIGEANT),
     }
 }
 
@@ -376,13 +520,14 @@ async fn userinfo(State(idp): State<IdentityProvider>, headers: HeaderMap) -> Re
     let Some(login) = bearer.and_then(|token| idp.take(token)) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
-    let Ok(mut claims) = serde_json::to_value(&login.persona) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    let Some(party) = idp.party(&login.request.client_id) else {
+        return StatusCode::UNAUTHORIZED.into_response();
     };
-    claims["sub"] = idp.sub(&login.persona, &login.client_id).into();
+    let mut claims = login.face.claims.clone();
+    claims["sub"] = idp.sub(&login).into();
     claims["iss"] = idp.0.issuer.clone().into();
-    claims["aud"] = login.client_id.into();
-    match idp.signed(&claims) {
+    claims["aud"] = login.request.client_id.clone().into();
+    match idp.sent(party, &claims) {
         Ok(jwt) => ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response(),
         Err(status) => status.into_response(),
     }

@@ -43,6 +43,45 @@ pub struct Contact {
     pub address: &'static str,
 }
 
+/// A test officer, as ProConnect asserts one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Officer {
+    /// The name on the provider's page and on the command line.
+    #[serde(skip)]
+    pub key: &'static str,
+    /// Whether the provider certified them as an officer who may act for the body.
+    #[serde(skip)]
+    pub is_certified: bool,
+    /// First name.
+    pub given_name: &'static str,
+    /// Name in use.
+    pub usual_name: &'static str,
+    /// The body's number.
+    pub siret: &'static str,
+    /// The service within it.
+    pub organizational_unit: &'static str,
+}
+
+/// Every officer.
+pub const OFFICERS: &[Officer] = &[
+    Officer {
+        key: "camille",
+        is_certified: false,
+        given_name: "Camille",
+        usual_name: "EXEMPLE",
+        siret: "21920023500014",
+        organizational_unit: "Service des écoles",
+    },
+    Officer {
+        key: "dominique",
+        is_certified: true,
+        given_name: "Dominique",
+        usual_name: "EXEMPLE",
+        siret: "90000002700012",
+        organizational_unit: "",
+    },
+];
+
 /// Every persona, the story's own first.
 pub const PERSONAS: &[Persona] = &[
     Persona {

@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::world::{CNAF, MESR, Member, World};
+use super::idp::{AGENT, DIRIGEANT, IdpKind};
+use super::world::{CNAF, DGFIP, MESR, Member, World};
 use crate::config::{Override, overridden};
 use crate::failure::{Failure, Kind};
 
@@ -77,6 +78,22 @@ pub fn files(world: &World) -> Result<Vec<(Member, String)>, Failure> {
             )?,
         ),
         (
+            Member::Dgfip,
+            file(
+                world,
+                Member::Dgfip,
+                PRODUCER,
+                &[
+                    ("node.participant", DGFIP.into()),
+                    ("listen.mesh", loopback(ports.dgfip)),
+                    (
+                        "producer.produce",
+                        produce("dgfip/revenu-fiscal-de-reference@1", "sandbox", "./cases".into()),
+                    ),
+                ],
+            )?,
+        ),
+        (
             Member::Clamart,
             file(
                 world,
@@ -127,14 +144,41 @@ fn asked(world: &World, member: Member) -> Value {
     ])
 }
 
-/// `[[login]]` as the sample has it, at this world's provider.
+/// `[[login]]` as the sample has it, at this world's providers.
 fn login(world: &World) -> Value {
-    Value::Array(vec![table([
-        ("name", "fc".into()),
-        ("label", "FranceConnect".into()),
-        ("issuer", world.idp_issuer.clone().into()),
-        ("client_id", "unefois".into()),
-        ("client_secret", "./fc.secret".into()),
-        ("levels", table([("eidas1", "eidas1".into())])),
-    ])])
+    let rows = IdpKind::ALL.map(|kind| {
+        let secret = format!("./{}.secret", kind.name());
+        let mut row = table([
+            ("name", kind.name().into()),
+            ("kind", kind.label().to_lowercase().into()),
+            ("label", kind.label().into()),
+            ("issuer", world.idps[kind as usize].issuer.clone().into()),
+            ("client_id", "unefois".into()),
+            ("client_secret", secret.into()),
+        ]);
+        let levels = |levels: &[&str]| {
+            Value::Table(
+                levels
+                    .iter()
+                    .map(|level| ((*level).to_owned(), (*level).into()))
+                    .collect(),
+            )
+        };
+        let more = match kind {
+            IdpKind::FranceConnect => vec![("levels", levels(&["eidas1"]))],
+            IdpKind::FranceConnectPlus => vec![
+                ("levels", levels(&["eidas2", "eidas3"])),
+                ("decryption", Value::Array(vec!["./fcp.key".into()])),
+            ],
+            IdpKind::ProConnect => vec![(
+                "officers",
+                table([(AGENT, "identified".into()), (DIRIGEANT, "certified".into())]),
+            )],
+        };
+        if let Value::Table(row) = &mut row {
+            row.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        }
+        row
+    });
+    Value::Array(rows.into())
 }

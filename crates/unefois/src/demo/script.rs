@@ -10,8 +10,8 @@ pub struct Script {
     pub people: Vec<Persona>,
     /// The answer of the fund's API, where « valeur » is a number that the answer holds once.
     pub quotient_familial: String,
-    /// The files: one for which the person grants, one for which they grant and stop.
-    pub dossiers: [String; 2],
+    /// The files: one for which the person grants, one for which they grant and stop, one that needs a surer identity.
+    pub dossiers: [String; 3],
     /// The back-office's own session of the person.
     pub session: String,
 }
@@ -21,7 +21,7 @@ impl Default for Script {
         Self {
             people: PERSONAS.to_vec(),
             quotient_familial: backend::DUBOIS.to_owned(),
-            dossiers: ["2026-0412", "2026-0413"].map(str::to_owned),
+            dossiers: ["2026-0412", "2026-0413", "2026-0415"].map(str::to_owned),
             session: "demonstration-session-0001".to_owned(),
         }
     }

@@ -11,13 +11,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unefois_core::Clock;
-use unefois_jose::{Pkcs8, SigningKey};
+use unefois_jose::{DecryptionKey, EncryptionKey, Pkcs8, SigningKey};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_node::producer::Producer;
 use unefois_node::{Node, Surroundings};
+use zeroize::Zeroizing;
 
 use super::backend;
-use super::idp::{IdentityProvider, RelyingParty};
+use super::idp::{Face, IdentityProvider, IdpKind, RelyingParty};
+use super::persona::OFFICERS;
 use super::process::Process;
 use super::script::Script;
 use super::world::{Member, World};
@@ -148,7 +150,10 @@ impl Stage {
             Roles::Processes(program) => process(program, world, member),
         };
         let cnaf = node(Member::Cnaf).await?;
-        let others = vec![node(Member::Mesr).await?, node(Member::Clamart).await?];
+        let mut others = vec![node(Member::Mesr).await?, node(Member::Clamart).await?];
+        if world.has_dgfip {
+            others.push(node(Member::Dgfip).await?);
+        }
         let mut stage = Self {
             authority,
             cnaf: Some(cnaf),
@@ -197,7 +202,7 @@ fn process(program: &Path, world: &World, member: Member) -> anyhow::Result<Acto
     Process::start(program, world, member, &[]).map(Actor::Process)
 }
 
-/// What others would bring: the identity provider, and the API behind the CNAF's node.
+/// What others would bring: the identity providers, and the API behind the CNAF's node.
 #[derive(Debug)]
 pub struct Props {
     shutdown: CancellationToken,
@@ -214,23 +219,35 @@ impl Props {
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let ports = world.ports;
 
-        let key =
-            Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()))?;
-        let party = RelyingParty {
-            client_id: "unefois".to_owned(),
-            client_secret: world.idp_secret.clone(),
-            redirect_uris: vec![format!("http://localhost:{}/fc/retour", ports.portal)],
-        };
-        let issuer = format!("http://127.0.0.1:{}", ports.idp);
-        let idp = IdentityProvider::new(
-            issuer,
-            key,
-            vec![party],
-            script.people.clone(),
-            Arc::clone(&clock),
-            Arc::new(random.clone()),
-        );
-        serve(&tasks, &shutdown, ports.idp, idp.router()).await?;
+        let mut idps = Router::new();
+        for kind in IdpKind::ALL {
+            let key =
+                Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()))?;
+            let party = RelyingParty {
+                client_id: "unefois".to_owned(),
+                client_secret: world.idps[kind as usize].secret.clone(),
+                redirect_uris: vec![format!(
+                    "http://localhost:{}/{}/retour",
+                    ports.portal,
+                    kind.name()
+                )],
+                encrypt_to: match kind {
+                    IdpKind::FranceConnectPlus => Some(encryption_key(world)?),
+                    IdpKind::FranceConnect | IdpKind::ProConnect => None,
+                },
+            };
+            let faces = match kind {
+                IdpKind::FranceConnect | IdpKind::FranceConnectPlus => {
+                    script.people.iter().map(Face::person).collect()
+                }
+                IdpKind::ProConnect => OFFICERS.iter().map(Face::officer).collect(),
+            };
+            let base = format!("http://127.0.0.1:{}", ports.idp);
+            let (clock, random) = (Arc::clone(&clock), random.clone());
+            let idp = IdentityProvider::new(kind, &base, key, vec![party], faces, clock, random);
+            idps = idps.merge(idp.router());
+        }
+        serve(&tasks, &shutdown, ports.idp, idps).await?;
         serve(
             &tasks,
             &shutdown,
@@ -247,6 +264,13 @@ impl Props {
         self.shutdown.cancel();
         self.tasks.wait().await;
     }
+}
+
+/// The key that FranceConnect+ encrypts to: the authority's own.
+fn encryption_key(world: &World) -> anyhow::Result<EncryptionKey> {
+    let file = world.folder(Member::Authority.name()).join("fcp.key");
+    let key = Pkcs8::from_file(Zeroizing::new(std::fs::read(file)?))?;
+    Ok(DecryptionKey::from_pkcs8(&key)?.encryption_key().clone())
 }
 
 async fn serve(

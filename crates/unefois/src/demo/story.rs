@@ -19,7 +19,7 @@ use crate::command::audit::{Heads, Reader, check_withdrawals, reconcile_particip
 use crate::command::ledger::check;
 use crate::console::{Console, Lang};
 
-use super::world::{AUTHORITY, CLAMART, CNAF, MESR, Member, World};
+use super::world::{AUTHORITY, CLAMART, CNAF, DGFIP, MESR, Member, World};
 
 /// How long the commune's first head may take to be published and cosigned.
 const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
@@ -100,6 +100,7 @@ impl Story {
         step!("grant", self.granting());
         step!("fetch-http", self.fetches(CNAF));
         step!("fetch-sandbox", self.fetches(MESR));
+        step!("step-up", self.step_up());
         step!("ledgers", self.ledgers());
         step!("second-use", self.second_use());
         step!("history", self.history());
@@ -193,8 +194,28 @@ impl Story {
         Ok(seen)
     }
 
+    /// What needs a surer identity sends the person to another login; fetched under it, it holds what was granted alone.
+    async fn step_up(&mut self) -> Seen {
+        let (grant, page) = self.asker.authorize_tax_income(&self.script.dossiers[2]).await?;
+        ensure!(
+            page.body.contains("FranceConnect+"),
+            "the page does not say how the person logged in"
+        );
+        let answer = self.fetch_under(&grant, DGFIP).await?;
+        let (unit, text) = answer.units.iter().next().context("no unit came")?;
+        ensure!(
+            answer.units.len() == 1 && text.contains("21450") && !text.contains("nbPart"),
+            "the unit is not the granted one"
+        );
+        Ok(format!("FranceConnect+, puis {unit} : {text}"))
+    }
+
     async fn fetch(&mut self, producer: &str) -> anyhow::Result<FetchResponse> {
-        let grant = self.grants.last().context("nothing was granted")?;
+        let grant = self.grants.last().context("nothing was granted")?.clone();
+        self.fetch_under(&grant, producer).await
+    }
+
+    async fn fetch_under(&mut self, grant: &Grant, producer: &str) -> anyhow::Result<FetchResponse> {
         let element = grant
             .elements
             .iter()
@@ -207,12 +228,13 @@ impl Story {
         Ok(self.asker.backoffice.fetch(request).await?.into_inner())
     }
 
-    /// An auditor reads the four logs over the mesh and verifies each.
+    /// An auditor reads the five logs over the mesh and verifies each.
     async fn ledgers(&mut self) -> Seen {
         let mut seen = Vec::new();
         for (participant, event) in [
             (CNAF, Event::Released),
             (MESR, Event::Released),
+            (DGFIP, Event::Released),
             (CLAMART, Event::Received),
             (AUTHORITY, Event::Granted),
         ] {
@@ -350,7 +372,7 @@ impl Story {
     async fn reconcile(&mut self) -> Seen {
         let reader = self.auditor();
         let mut exchanges = 0;
-        for producer in [CNAF, MESR] {
+        for producer in [CNAF, MESR, DGFIP] {
             let ends = [producer.parse()?, CLAMART.parse()?];
             let found = reconcile_participants(&reader, ends, &mut self.heads).await?;
             ensure!(
@@ -360,7 +382,7 @@ impl Story {
             );
             exchanges += found.exchanges;
         }
-        ensure!(exchanges >= 2, "only {exchanges} exchanges were compared");
+        ensure!(exchanges >= 3, "only {exchanges} exchanges were compared");
         Ok(format!(
             "{exchanges} échange(s), deux registres chacun, aucun désaccord"
         ))

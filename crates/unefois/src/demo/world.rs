@@ -15,11 +15,12 @@ use unefois_core::directory::{
     Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow,
     ParticipantKind, ParticipantRow, Quota, TlsKey,
 };
-use unefois_core::{Acr, Habilitation, Micros, ParticipantId, Sha256};
+use unefois_core::{Acr, Habilitation, Micros, OfficerAssurance, ParticipantId, Sha256};
 use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
 use unefois_mesh::{Peer, PeerId, SystemRandom};
 
 use self::crowd::Crowd;
+use super::idp::IdpKind;
 use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
 use crate::command::catalogue::load;
@@ -32,6 +33,8 @@ pub const AUTHORITY: &str = "urn:unefois:participant:13002526500013";
 pub const CNAF: &str = "urn:unefois:participant:18003506500010";
 /// The producer of « statut étudiant », from a folder of cases.
 pub const MESR: &str = "urn:unefois:participant:11004401300016";
+/// The producer of « revenu fiscal de référence », from a folder of cases.
+pub const DGFIP: &str = "urn:unefois:participant:13000495500014";
 /// The commune that asks.
 pub const CLAMART: &str = "urn:unefois:participant:21920023500014";
 /// A consumer whose software is not ours.
@@ -53,19 +56,30 @@ pub struct World {
     _guard: Arc<TcpListener>,
     /// Thumbprint of the key that signs the directory.
     pub pin: Thumbprint,
-    /// The secret that the authority shares with the identity provider.
-    pub idp_secret: String,
-    /// The identity provider that people log in at.
-    pub idp_issuer: String,
+    /// The identity providers that the authority is registered with, by [`IdpKind`].
+    pub idps: [Registered; 3],
+    /// Whether the tax authority takes part.
+    pub has_dgfip: bool,
     /// The keys that cosign, by [`Member`].
-    pub witness_keys: [String; 4],
+    pub witness_keys: [String; 5],
+}
+
+/// An identity provider, as the authority is registered with it.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its issuer URL.
+    pub issuer: String,
+    /// The secret that the authority shares with it.
+    pub secret: String,
 }
 
 /// What a world is made for.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// The identity provider that people log in at; the world's own where absent.
-    pub idp_issuer: Option<String>,
+    /// The identity providers that are not the world's own, by [`IdpKind`].
+    pub issuers: [Option<String>; 3],
+    /// Whether the tax authority takes part.
+    pub has_dgfip: bool,
     /// How long a producer releases on one answer of the authority, 200 to 60,000 ms.
     pub lease_ms: u32,
     /// Producers beside those of the demonstration.
@@ -75,7 +89,8 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            idp_issuer: None,
+            issuers: [None, None, None],
+            has_dgfip: true,
             lease_ms: 1_000,
             crowd: Crowd::default(),
         }
@@ -120,8 +135,13 @@ impl World {
         for secret in ["subject", "storage"] {
             maker.key("authority", secret, KeyKind::Secret, None)?;
         }
-        let idp_secret = Sha256::from_bytes((random as &dyn unefois_core::Random).bytes()).to_string();
-        write_private(&root.join("authority/fc.secret"), &idp_secret).map_err(cannot_write)?;
+        maker.key(
+            "authority",
+            IdpKind::FranceConnectPlus.name(),
+            KeyKind::Pivot,
+            None,
+        )?;
+        let idps = maker.registrations(setting.issuers, ports.idp)?;
 
         let mut cnaf = maker.producer(
             CNAF,
@@ -141,6 +161,15 @@ impl World {
             ),
         )?;
         mesr.row.mesh = vec![format!("localhost:{}", ports.mesr)];
+        let mut dgfip = maker.producer(
+            DGFIP,
+            "dgfip",
+            (
+                "Direction générale des finances publiques",
+                "Directorate General of Public Finances",
+            ),
+        )?;
+        dgfip.row.mesh = vec![format!("localhost:{}", ports.dgfip)];
         let mut clamart = maker.member(
             CLAMART,
             "clamart",
@@ -162,16 +191,18 @@ impl World {
             "urn:unefois:auditor:demonstration",
         )?;
 
-        let mut witness_keys = <[String; 4]>::default();
+        let mut witness_keys = <[String; 5]>::default();
         for member in Member::ALL {
             let name = format!("{}/witness", member.participant());
             witness_keys[member as usize] =
                 maker.key(member.name(), "witness", KeyKind::Witness, Some(&name))?;
         }
 
-        let idp_issuer = (setting.idp_issuer).unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.idp));
         let issuer = format!("http://localhost:{}", ports.portal);
         let mut participants = vec![authority.row, cnaf.row, mesr.row, clamart.row, lyon.row];
+        if setting.has_dgfip {
+            participants.push(dgfip.row);
+        }
         participants.extend(maker.crowd(&setting.crowd)?);
         let document = DirectoryDocument {
             version: 1,
@@ -187,17 +218,15 @@ impl World {
                 portal: issuer,
                 token_keys,
                 withdrawal_keys,
-                identity_providers: vec![IdentityProvider {
-                    issuer: idp_issuer.clone(),
-                    acr: vec![Acr::Eidas1],
-                    officers: Vec::new(),
-                }],
+                identity_providers: IdpKind::ALL
+                    .map(|kind| entitled(kind, &idps[kind as usize]))
+                    .into(),
             },
             auditors: vec![Auditor {
                 name: "demonstration".to_owned(),
                 spki_sha256: auditor,
             }],
-            habilitations: habilitations(now)?,
+            habilitations: habilitations(now, setting.has_dgfip)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
             participants,
@@ -208,7 +237,7 @@ impl World {
             .map_err(|e| Failure::new(Kind::Bug, "la clé de l'annuaire n'est pas générée").because(e))?;
         let signed = directory::sign(&document, &directory_key)
             .map_err(|e| Failure::new(Kind::Bug, "l'annuaire n'est pas signé").because(e))?;
-        for member in ["authority", "cnaf", "mesr", "clamart", "lyon", "auditor"] {
+        for member in ["authority", "cnaf", "mesr", "dgfip", "clamart", "lyon", "auditor"] {
             maker.file(&format!("{member}/directory.jws"), signed.as_bytes())?;
             maker.file(&format!("{member}/catalogue.bin"), catalogue.to_bytes())?;
         }
@@ -219,13 +248,16 @@ impl World {
         for (name, text) in super::MESR_CASES {
             maker.file(&format!("mesr/cases/{name}"), text.as_bytes())?;
         }
+        for (name, text) in super::DGFIP_CASES {
+            maker.file(&format!("dgfip/cases/{name}"), text.as_bytes())?;
+        }
         let world = Self {
             root: root.to_owned(),
             ports,
             _guard: Arc::new(guard),
             pin: *directory_key.thumbprint(),
-            idp_secret,
-            idp_issuer,
+            idps,
+            has_dgfip: setting.has_dgfip,
             witness_keys,
         };
         for (member, text) in super::roles::files(&world)? {
@@ -267,6 +299,23 @@ impl Maker<'_> {
         Ok(generate_key(kind, &path, origin, self.random)?
             .public
             .unwrap_or_default())
+    }
+
+    /// Draws a secret for each identity provider, and leaves it where the authority's file names it.
+    fn registrations(&self, issuers: [Option<String>; 3], port: u16) -> Result<[Registered; 3], Failure> {
+        let registered = |kind: IdpKind| -> Result<Registered, Failure> {
+            let random: &dyn unefois_core::Random = self.random;
+            let secret = Sha256::from_bytes(random.bytes()).to_string();
+            let path = self.root.join(format!("authority/{}.secret", kind.name()));
+            write_private(&path, &secret).map_err(cannot_write)?;
+            let own = || format!("http://127.0.0.1:{port}{}", kind.path());
+            Ok(Registered {
+                issuer: issuers[kind as usize].clone().unwrap_or_else(own),
+                secret,
+            })
+        };
+        let [fc, fcp, pro] = IdpKind::ALL;
+        Ok([registered(fc)?, registered(fcp)?, registered(pro)?])
     }
 
     fn jwk(&self, member: &str, name: &str) -> Result<Jwk, Failure> {
@@ -401,7 +450,21 @@ fn always_open(catalogue: &Catalogue) -> Result<Catalogue, Failure> {
     Catalogue::from_bytes(&bytes, &Sha256::of(&bytes)).map_err(|e| invalid(&e))
 }
 
-fn habilitations(now: Micros) -> Result<Vec<Habilitation>, Failure> {
+/// What the directory lets an identity provider of this kind assert.
+fn entitled(kind: IdpKind, registered: &Registered) -> IdentityProvider {
+    let (acr, officers) = match kind {
+        IdpKind::FranceConnect => (vec![Acr::Eidas1], Vec::new()),
+        IdpKind::FranceConnectPlus => (vec![Acr::Eidas2, Acr::Eidas3], Vec::new()),
+        IdpKind::ProConnect => (Vec::new(), OfficerAssurance::ALL.to_vec()),
+    };
+    IdentityProvider {
+        issuer: registered.issuer.clone(),
+        acr,
+        officers,
+    }
+}
+
+fn habilitations(now: Micros, has_dgfip: bool) -> Result<Vec<Habilitation>, Failure> {
     let bounds = (
         now.plus_ms(-DAY_MS).to_rfc3339(),
         now.plus_ms(365 * DAY_MS).to_rfc3339(),
@@ -418,6 +481,13 @@ fn habilitations(now: Micros) -> Result<Vec<Habilitation>, Failure> {
             "datatypes": [{ "datatype": "mesr/statut-etudiant@1", "units": ["inscription", "etablissement"] }],
             "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
         }));
+        if has_dgfip {
+            rows.push(serde_json::json!({
+                "id": format!("DEMO-{place}-rfr"), "consumer": consumer, "producer": DGFIP, "demarche": "cantine",
+                "datatypes": [{ "datatype": "dgfip/revenu-fiscal-de-reference@1", "units": ["revenu", "foyer"] }],
+                "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
+            }));
+        }
     }
     serde_json::from_value(rows.into())
         .map_err(|e| Failure::new(Kind::Bug, "une habilitation est mal écrite").because(e))
@@ -426,7 +496,11 @@ fn habilitations(now: Micros) -> Result<Vec<Habilitation>, Failure> {
 fn quotas() -> Vec<Quota> {
     let mut rows = Vec::new();
     for consumer in [CLAMART, LYON] {
-        for datatype in ["cnaf/quotient-familial@1", "mesr/statut-etudiant@1"] {
+        for datatype in [
+            "cnaf/quotient-familial@1",
+            "mesr/statut-etudiant@1",
+            "dgfip/revenu-fiscal-de-reference@1",
+        ] {
             if let (Ok(consumer), Ok(datatype)) = (consumer.parse(), datatype.parse()) {
                 rows.push(Quota {
                     consumer,

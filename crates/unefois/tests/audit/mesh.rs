@@ -86,6 +86,7 @@ impl Mesh {
     async fn raised(n: usize, lease_ms: u32) -> (Self, Asker) {
         let folder = tempfile::tempdir().unwrap();
         let setting = Setting {
+            has_dgfip: false,
             lease_ms,
             ..Setting::default()
         };

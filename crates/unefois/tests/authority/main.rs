@@ -26,6 +26,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// A world under `folder` whose leases last this long.
 fn world(folder: &Path, lease_ms: u32) -> World {
     let setting = unefois::demo::world::Setting {
+        // Recovery waits for every producer; two are enough here.
+        has_dgfip: false,
         lease_ms,
         ..Default::default()
     };

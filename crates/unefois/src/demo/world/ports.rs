@@ -3,13 +3,13 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{AUTHORITY, CLAMART, CNAF, MESR};
+use super::{AUTHORITY, CLAMART, CNAF, DGFIP, MESR};
 
 /// The ports that worlds listen on.
 const FIRST_PORT: u32 = 20_000;
 const PORTS: u32 = 12_000;
 /// How many a world takes: the first one is held as long as there is the world.
-const EACH: u32 = 16;
+const EACH: u32 = 20;
 
 /// Where everything listens, on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +24,16 @@ pub struct Ports {
     pub mesr: u16,
     /// The commune's node.
     pub clamart: u16,
-    /// The identity provider.
+    /// The tax authority's node.
+    pub dgfip: u16,
+    /// The identity providers, all three.
     pub idp: u16,
     /// The HTTP API behind the CNAF's node.
     pub backend: u16,
     /// Probes and metrics of each process, by [`Member`].
-    admin: [u16; 4],
+    admin: [u16; 5],
     /// What anybody may check of each process's ledger, by [`Member`].
-    public: [u16; 4],
+    public: [u16; 5],
 }
 
 /// A process of the demonstration.
@@ -45,11 +47,19 @@ pub enum Member {
     Mesr,
     /// The commune's node.
     Clamart,
+    /// The tax authority's node.
+    Dgfip,
 }
 
 impl Member {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Authority, Self::Cnaf, Self::Mesr, Self::Clamart];
+    pub const ALL: [Self; 5] = [
+        Self::Authority,
+        Self::Cnaf,
+        Self::Mesr,
+        Self::Clamart,
+        Self::Dgfip,
+    ];
 
     /// The participant.
     pub const fn participant(self) -> &'static str {
@@ -58,6 +68,7 @@ impl Member {
             Self::Cnaf => CNAF,
             Self::Mesr => MESR,
             Self::Clamart => CLAMART,
+            Self::Dgfip => DGFIP,
         }
     }
 
@@ -68,6 +79,7 @@ impl Member {
             Self::Cnaf => [Self::Mesr, Self::Clamart],
             Self::Mesr => [Self::Clamart, Self::Authority],
             Self::Clamart => [Self::Authority, Self::Cnaf],
+            Self::Dgfip => [Self::Mesr, Self::Authority],
         }
     }
 
@@ -78,6 +90,7 @@ impl Member {
             Self::Cnaf => "cnaf",
             Self::Mesr => "mesr",
             Self::Clamart => "clamart",
+            Self::Dgfip => "dgfip",
         }
     }
 
@@ -85,7 +98,7 @@ impl Member {
     pub const fn role(self) -> &'static str {
         match self {
             Self::Authority => "authority",
-            Self::Cnaf | Self::Mesr | Self::Clamart => "node",
+            Self::Cnaf | Self::Mesr | Self::Clamart | Self::Dgfip => "node",
         }
     }
 }
@@ -123,8 +136,9 @@ impl Ports {
                 clamart: port(5),
                 idp: port(6),
                 backend: port(7),
-                admin: [port(8), port(9), port(10), port(11)],
-                public: [port(12), port(13), port(14), port(15)],
+                dgfip: port(8),
+                admin: [port(9), port(10), port(11), port(12), port(13)],
+                public: [port(14), port(15), port(16), port(17), port(18)],
             };
             return Ok((ports, guard));
         }
