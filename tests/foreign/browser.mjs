@@ -1,6 +1,7 @@
 // A person's browser without scripts: cookies, redirects and forms.
 
 import assert from 'node:assert/strict';
+import { Agent, fetch } from 'undici';
 
 const DEADLINE_MS = 10_000;
 const MAX_REDIRECTS = 10;
@@ -35,9 +36,12 @@ export class Page {
   }
 }
 
-/** One browser, with the cookies of each origin. */
+let browsers = 0;
+
+/** One browser, with the cookies of each origin and a loopback address of its own: the portal counts by address. */
 export class Browser {
   #jars = new Map();
+  #dispatcher = new Agent({ localAddress: `127.0.1.${1 + (browsers++ % 250)}`, connect: { family: 4 } });
 
   /** Opens `url` and follows redirects up to a page, or to an address that begins with `stop`. */
   open(url, stop) {
@@ -58,7 +62,8 @@ export class Browser {
       const headers = { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') };
       if (method === 'POST') Object.assign(headers, { origin: url.origin, 'sec-fetch-site': 'same-origin' });
       const signal = AbortSignal.timeout(DEADLINE_MS);
-      const answer = await fetch(url, { method, headers, body, redirect: 'manual', signal });
+      const options = { method, headers, body, redirect: 'manual', signal, dispatcher: this.#dispatcher };
+      const answer = await fetch(url, options);
       for (const cookie of answer.headers.getSetCookie()) {
         const [, name, value] = cookie.match(/^([^=]+)=([^;]*)/);
         if (value) jar.set(name, value);

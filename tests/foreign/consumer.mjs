@@ -10,6 +10,7 @@ import { Agent, fetch } from 'undici';
 export const LYON = 'urn:unefois:participant:21690123100011';
 export const CNAF = 'urn:unefois:participant:18003506500010';
 export const MESR = 'urn:unefois:participant:11004401300016';
+export const DGFIP = 'urn:unefois:participant:13000495500014';
 /** Where the consumer's browser comes back to, as the directory has it. */
 export const BACK = 'http://127.0.0.1:9/retour';
 
@@ -53,6 +54,11 @@ const element = (datatype, operator, habilitation, units, dossier) => ({
 export const details = (dossier) => [
   element('cnaf/quotient-familial@1', CNAF, 'DEMO-lyon-qf', { valeur: 'required', composition: 'optional' }, dossier),
   element('mesr/statut-etudiant@1', MESR, 'DEMO-lyon-etudiant', { inscription: 'required' }, dossier),
+];
+
+/** The reference tax income, whose datatype needs eidas2. */
+export const taxIncome = (dossier) => [
+  element('dgfip/revenu-fiscal-de-reference@1', DGFIP, 'DEMO-lyon-rfr', { revenu: 'required', foyer: 'optional' }, dossier),
 ];
 
 /** Whose file it is, as an HMAC of what the consumer's own file holds. */

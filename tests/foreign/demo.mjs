@@ -6,11 +6,14 @@ const UP_MS = 30_000;
 const DOWN_MS = 10_000;
 
 /**
- * Raises a new world in the folder `dir`, whose people log in at `issuer` (its own provider's where absent).
+ * Raises a new world in the folder `dir`, where one logs in at `issuers`: as FranceConnect, FranceConnect+ and ProConnect
+ * (its own providers where absent).
  * Answers its addresses and a way to stop it, which must end well.
  */
-export async function raise(dir, issuer) {
-  const args = ['demo', '--stay', '--dir', dir, '--json', ...(issuer ? ['--issuer', issuer] : [])];
+export async function raise(dir, issuers = []) {
+  const options = ['--issuer', '--issuer-plus', '--issuer-pro'];
+  const given = issuers.flatMap((issuer, n) => [options[n], issuer]);
+  const args = ['demo', '--stay', '--dir', dir, '--json', ...given];
   const demo = start(process.env.UNEFOIS, args);
   const up = async () => {
     for await (const line of demo.lines) {

@@ -9,23 +9,30 @@ import { start, within } from './process.mjs';
 const DEADLINE_MS = 30_000;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-/**
- * grpcio fetches with `tokens`; answers what it ends with. It prints a line `ok …` for each thing that holds, and one
- * of JSON at last.
- */
-export async function fetches({ dir, pin, cnaf, mesr }, tokens) {
-  const python = start(here('.venv/bin/python'), [here('fetch.py')], {
+/** Runs the Python program `name` on `input`: a line `ok …` for each thing that holds; answers its last other line. */
+async function python(name, input) {
+  const program = start(here('.venv/bin/python'), [here(name)], {
     env: { PATH: process.env.PATH, PYTHONPATH: here('stubs'), PYTHONDONTWRITEBYTECODE: '1' },
   });
-  const producers = { [CNAF]: { address: cnaf, ...tokens[CNAF] }, [MESR]: { address: mesr, ...tokens[MESR] } };
-  python.child.stdin.end(JSON.stringify({ dir, pin, producers, ended: tokens.ended }));
+  program.child.stdin.end(JSON.stringify(input));
   let answer;
-  const read = once(python.lines, 'close');
-  python.lines.on('line', (line) => {
+  const read = once(program.lines, 'close');
+  program.lines.on('line', (line) => {
     if (line.startsWith('ok ')) ok(line.slice(3));
     else answer = line;
   });
-  const [code] = await within(DEADLINE_MS, 'the Python consumer ends', Promise.all([python.end, read]));
-  if (code !== 0) throw new Error(`the Python consumer ended with ${code}: ${python.cause()}`);
-  return JSON.parse(answer);
+  const [code] = await within(DEADLINE_MS, `${name} ends`, Promise.all([program.end, read]));
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${program.cause()}`);
+  return answer;
+}
+
+/** grpcio fetches with `tokens`; answers the attestations. */
+export async function fetches({ dir, pin, cnaf, mesr }, tokens) {
+  const producers = { [CNAF]: { address: cnaf, ...tokens[CNAF] }, [MESR]: { address: mesr, ...tokens[MESR] } };
+  return JSON.parse(await python('fetch.py', { dir, pin, producers, ended: tokens.ended }));
+}
+
+/** grpcio fetches the reference tax income with what `held` of a login at `issuer`. */
+export async function incomes({ dir, pin, dgfip }, held, issuer) {
+  await python('income.py', { dir, pin, address: dgfip, held, issuer });
 }

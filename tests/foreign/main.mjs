@@ -20,7 +20,7 @@ async function run(dir) {
   await attestations(demo.addresses, attested);
   await ledgers(demo.addresses);
   await demo.stop();
-  await logins(join(dir, 'franceconnect'));
+  await logins(join(dir, 'providers'));
 }
 
 setTimeout(() => {
