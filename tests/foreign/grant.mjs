@@ -9,11 +9,11 @@ import * as oauth from 'openid-client';
 import { check, refused } from './check.mjs';
 import { BACK, CNAF, LYON, MESR, client, details, elementAt, mutualTls, push, subjectCheck } from './consumer.mjs';
 import { Browser } from './browser.mjs';
-import { arrive, decline, grant } from './person.mjs';
+import { arrive, choose, decline, grant } from './person.mjs';
 
 /**
- * Every check; answers what the consumer fetches with: for each operator a token, its sealed pivot and its element, and
- * as `ended` one whose grant was given back.
+ * Every check; answers what the consumer fetches with: for each operator a token, its sealed pivot and its element, as
+ * `ended` one whose grant was given back, and as `receipts` those that the person took home.
  */
 export async function grants(addresses) {
   const config = await check('openid-client reads the metadata of the authorization server', async () => {
@@ -28,7 +28,9 @@ export async function grants(addresses) {
   await pushes(addresses, config);
   await codes(addresses, config);
   const ended = await ends(config);
-  return { ...(await tokens(addresses, config)), ended };
+  const managed = await manages(addresses, config);
+  const { receipt, ...held } = await tokens(addresses, config);
+  return { ...held, ended, receipts: [managed, receipt] };
 }
 
 async function pushes(addresses, config) {
@@ -122,15 +124,56 @@ async function ends(config) {
     await oauth.tokenRevocation(config, tokens.refresh_token);
     await refused(oauth.refreshTokenGrant(config, tokens.refresh_token), 'invalid_grant');
     await oauth.tokenRevocation(config, 'unknown');
+    // RFC 7009, 2.2.1: an access token ends by itself, and is not taken back alone.
+    await refused(oauth.tokenRevocation(config, tokens.access_token), 'unsupported_token_type');
     return held(tokens, elementAt(tokens, CNAF));
   });
+}
+
+/** The receipt that the person takes home, as a file of JSON. */
+async function receiptOf({ portal }, browser, grantId) {
+  const { status, body } = await browser.open(new URL(`/autorisations/${grantId}/recu.json`, portal));
+  assert.equal(status, 200);
+  return JSON.parse(body);
+}
+
+/** Grant Management for OAuth: `query` and `revoke`; answers the receipt of the grant, which was given back. */
+async function manages(addresses, config) {
+  const metadata = config.serverMetadata();
+  const { url, expected } = await push(config, 'managed-1');
+  const { back, browser } = await choose(url, 'recuperer');
+  const tokens = await oauth.authorizationCodeGrant(config, back, expected);
+  const grantUrl = `${metadata.grant_management_endpoint}/${tokens.grant_id}`;
+  const lyon = await mutualTls(addresses.dir, 'lyon');
+  await check('the metadata names what may be done with a grant', async () => {
+    assert.deepEqual(metadata.grant_management_actions_supported, ['query', 'revoke']);
+    assert.equal(metadata.grant_management_action_required, false);
+  });
+  await check('a request to merge into a grant is refused', () =>
+    refused(push(config, 'managed-2', { grant_id: tokens.grant_id }), 'invalid_request'));
+  await check('a grant answers what stands of it, to its client alone', async () => {
+    const answer = await lyon(grantUrl);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('cache-control'), 'no-store');
+    assert.deepEqual((await answer.json()).authorization_details, tokens.authorization_details);
+    const clamart = await mutualTls(addresses.dir, 'clamart');
+    for (const method of ['GET', 'DELETE']) assert.equal((await clamart(grantUrl, { method })).status, 404);
+    assert.equal((await lyon(`${metadata.grant_management_endpoint}/unknown`)).status, 404);
+  });
+  await check('a grant given back by its address ends', async () => {
+    assert.equal((await lyon(grantUrl, { method: 'DELETE' })).status, 204);
+    await refused(oauth.refreshTokenGrant(config, tokens.refresh_token), 'invalid_grant');
+    assert.deepEqual((await (await lyon(grantUrl)).json()).authorization_details, []);
+  });
+  return receiptOf(addresses, browser, tokens.grant_id);
 }
 
 async function tokens(addresses, config) {
   const dossier = '2026-0412';
   const { url, expected } = await push(config, dossier);
+  const { back, browser } = await choose(url, 'recuperer');
   const first = await check('openid-client turns the code into a token, with what was granted', async () => {
-    const tokens = await oauth.authorizationCodeGrant(config, await grant(url), expected, { resource: CNAF });
+    const tokens = await oauth.authorizationCodeGrant(config, back, expected, { resource: CNAF });
     assert.equal(tokens.token_type, 'bearer');
     const granted = tokens.authorization_details.map((element) => element.units.map((unit) => unit.unit));
     assert.deepEqual(granted, [['valeur'], ['inscription']], 'an optional unit is granted only if it is ticked');
@@ -151,7 +194,8 @@ async function tokens(addresses, config) {
     await accessToken(addresses, config, CNAF, first.access_token, qf);
     await accessToken(addresses, config, MESR, second.access_token, student);
   });
-  return { [CNAF]: held(first, qf), [MESR]: held(second, student) };
+  const receipt = await receiptOf(addresses, browser, first.grant_id);
+  return { [CNAF]: held(first, qf), [MESR]: held(second, student), receipt };
 }
 
 async function accessToken({ dir, portal }, config, operator, token, element) {

@@ -21,13 +21,16 @@ export async function arrive(url, logIn = angela) {
   return { browser, page };
 }
 
-/** Arrives, gives the answer `choice`, and ends at the consumer's address. */
-export async function answer(url, choice, logIn) {
+/** Arrives, gives the answer `choice`, and ends at the consumer's address; answers that and the browser. */
+export async function choose(url, choice, logIn) {
   const { browser, page } = await arrive(url, logIn);
   const back = await browser.submit(page, 'choix', { choix: choice }, BACK);
   assert.ok(back.url.href.startsWith(BACK), `the browser ended at ${back.url.pathname}, which answers ${back.status}`);
-  return back.url;
+  return { browser, back: back.url };
 }
+
+/** The same, but for the browser. */
+export const answer = async (url, choice, logIn) => (await choose(url, choice, logIn)).back;
 
 /** Lets the consumer fetch. */
 export const grant = (url, logIn) => answer(url, 'recuperer', logIn);

@@ -1,5 +1,6 @@
 //! `receipt show` and `receipt verify`: the files that prove entries of logs without the logs' help.
 
+mod grant;
 mod withdrawal;
 
 use std::io::Read as _;
@@ -11,33 +12,34 @@ use unefois_core::{Directory, Entry};
 use unefois_jose::Thumbprint;
 use unefois_tlog::{Hash, MAX_RECEIPT_BYTES, Receipt, VerifierKey};
 
+use self::grant::GrantFile;
 use self::withdrawal::ProofFile;
 use super::audit::words;
 use super::read_text;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
 
-/// Looks at receipts: C2SP tlog-proof files, and the proofs of a withdrawal that a person downloads.
+/// Looks at receipts: C2SP tlog-proof files, and what a person downloads: the receipt of a grant, the proof of a withdrawal.
 #[derive(Debug, Subcommand)]
 pub enum ReceiptCommand {
     /// Shows what a receipt says, without judging it.
     Show(Show),
     /// Verifies that an entry is in the log that the receipt names, by the log's key alone; of a withdrawal, also what the
-    /// entry commits to.
+    /// entry commits to; of a grant, that the authority of the directory signed it.
     Verify(Verify),
 }
 
 /// `receipt show`.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The receipt: a .tlog-proof, or preuve-retrait.json.
+    /// The receipt: a .tlog-proof, recu-autorisation.json or preuve-retrait.json.
     file: PathBuf,
 }
 
 /// `receipt verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The receipt: a .tlog-proof, or preuve-retrait.json.
+    /// The receipt: a .tlog-proof, recu-autorisation.json or preuve-retrait.json.
     file: PathBuf,
     /// The entry's bytes; without it, those in the receipt.
     #[arg(long, value_name = "FILE")]
@@ -61,6 +63,7 @@ pub struct Verify {
 /// What a receipt may be.
 enum File {
     Entry(Box<Receipt>),
+    Grant(Box<GrantFile>),
     Withdrawal(ProofFile),
 }
 
@@ -120,14 +123,16 @@ pub fn run(command: &ReceiptCommand, console: Console) -> Result<(), Failure> {
     match command {
         ReceiptCommand::Show(show) => match read(&show.file)? {
             File::Entry(receipt) => show_entry(&receipt, console),
+            File::Grant(file) => grant::show(&file, console),
             File::Withdrawal(file) => withdrawal::words::show(&file, console),
         },
         ReceiptCommand::Verify(verify) => match read(&verify.file)? {
             File::Entry(receipt) => verify_entry(&receipt, verify, console),
-            File::Withdrawal(_) if verify.entry.is_some() => Err(Failure::new(
+            File::Grant(_) | File::Withdrawal(_) if verify.entry.is_some() => Err(Failure::new(
                 Kind::Usage,
-                "--entry ne va pas avec une preuve de retrait, qui contient ses entrées",
+                "--entry ne va qu'avec le reçu d'une entrée",
             )),
+            File::Grant(file) => grant::verify(&file, &Trust::load(verify)?, console),
             File::Withdrawal(file) => withdrawal::words::verify(&file, &Trust::load(verify)?, console),
         },
     }
@@ -190,6 +195,9 @@ fn read(path: &Path) -> Result<File, Failure> {
     std::fs::File::open(path)
         .and_then(|file| file.take(most).read_to_end(&mut bytes))
         .map_err(|e| Failure::new(Kind::NoInput, format!("{} n'est pas lu", path.display())).because(e))?;
+    if GrantFile::is_one(&bytes) {
+        return GrantFile::parse(&bytes).map(|file| File::Grant(Box::new(file)));
+    }
     if bytes.trim_ascii_start().starts_with(b"{") {
         let file = ProofFile::parse(&bytes).map_err(|e| {
             let failure = Failure::new(Kind::Data, "le fichier n'est pas une preuve de retrait");

@@ -50,8 +50,8 @@ impl Mesh {
         Self::with_a_proof().await.0
     }
 
-    /// The same, and the proof of it that the person downloads.
-    pub(crate) async fn with_a_proof() -> (Self, String) {
+    /// The same, and what the person downloads of it: the proof, and the receipt of the grant.
+    pub(crate) async fn with_a_proof() -> (Self, String, String) {
         // Nothing takes effect before leases of an epoch before would be over.
         let (mesh, mut asker) = Self::raised(1, LONG_MS / 4).await;
         let (grant, _) = asker.authorize("2026-0599").await.unwrap();
@@ -68,9 +68,12 @@ impl Mesh {
             look.tick().await;
         }
         let portal = format!("http://localhost:{}", mesh.world.ports.portal);
-        let proof = format!("{portal}/autorisations/{}/preuve.json", grant.grant_id);
-        let page = asker.browser.open(&proof, "").await.unwrap();
-        (mesh, page.body)
+        let mut file = async |name| {
+            let address = format!("{portal}/autorisations/{}/{name}", grant.grant_id);
+            asker.browser.open(&address, "").await.unwrap().body
+        };
+        let (proof, receipt) = (file("preuve.json").await, file("recu.json").await);
+        (mesh, proof, receipt)
     }
 
     /// The person stops a grant.

@@ -28,10 +28,74 @@ fn vkey(world: &World, participant: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_the_proof_that_a_person_takes_home_is_verified_without_the_authority() {
-    let (mut mesh, proof) = Mesh::with_a_proof().await;
+    let (mut mesh, proof, grant) = Mesh::with_a_proof().await;
     mesh.stage.stop_cnaf().await.unwrap();
     let world = mesh.world.clone();
-    blocking(move || judged(&world, &proof)).await;
+    blocking(move || {
+        judged(&world, &proof);
+        judged_receipt(&world, &grant);
+    })
+    .await;
+}
+
+/// The receipt of the grant: whatever is changed in it, and by whom else it might be judged.
+fn judged_receipt(world: &World, grant: &str) {
+    let folder = world.folder("auditor");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let (file, signed, pin) = (
+        at("recu-autorisation.json"),
+        at("directory.jws"),
+        world.pin.to_string(),
+    );
+    let write = |name: &str, content: &str| std::fs::write(Path::new(&at(name)), content).unwrap();
+    write("recu-autorisation.json", grant);
+    let trust = ["--directory", &signed, "--pin", &pin];
+    let verify = |file: &str, more: &[&str]| receipt(&[&["verify", file][..], &trust, more].concat());
+
+    let of: Value = serde_json::from_str(grant).unwrap();
+    for (pointer, value) in [
+        ("/receipt/record_id", Value::from("another")),
+        ("/receipt/privacy_notice/text", "another".into()),
+        ("/receipt/purposes/0/retention_days", 1.into()),
+        ("/receipt/events/0/event_time", "2020-01-01T00:00:00Z".into()),
+        (
+            "/signed",
+            of["signed"].as_str().unwrap().replacen("ey", "eX", 1).into(),
+        ),
+    ] {
+        let mut changed = of.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        write("changed.json", &changed.to_string());
+        let output = verify(&at("changed.json"), &[]);
+        assert_eq!((said(&output).0, text(&output).as_str()), (1, ""), "{pointer}");
+    }
+    let mut more = of.clone();
+    more["receipt"]["more"] = Value::Null;
+    write("changed.json", &more.to_string());
+    assert_eq!(said(&verify(&at("changed.json"), &[])).0, 65, "another form");
+    assert_eq!(
+        said(&receipt(&["verify", &file, "--vkey", &vkey(world, AUTHORITY)])).0,
+        64,
+        "no log signs it"
+    );
+    assert_eq!(said(&verify(&file, &["--entry", &file])).0, 64);
+
+    let json: Value = serde_json::from_str(&text(&verify(&file, &["--json"]))).unwrap();
+    assert_eq!(
+        (&json["verified"], &json["receipt"]),
+        (&Value::Bool(true), &of["receipt"])
+    );
+    let words = text(&verify(&file, &[]));
+    for told in [
+        "demandeur : Mairie de Clamart",
+        "retiré par la personne",
+        "retrait effectif partout",
+        "Récupérer pour moi",
+        "vérifié :",
+    ] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+    assert!(text(&receipt(&["show", &file])).contains("non vérifié"));
 }
 
 fn judged(world: &World, proof: &str) {

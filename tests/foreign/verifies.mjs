@@ -1,0 +1,28 @@
+// Runs the Python verifier of tokens and receipts.
+
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ok } from './check.mjs';
+import { CNAF, LYON, MESR } from './consumer.mjs';
+import { start, within } from './process.mjs';
+
+const DEADLINE_MS = 30_000;
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** verify_token.py agrees with what the authority signed, and refuses it changed. */
+export async function verifies({ dir, pin }, held) {
+  const python = start(here('.venv/bin/python'), [here('verify_token.py')], {
+    env: { PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: '1' },
+  });
+  const certificate = join(dir, 'lyon', 'tls.pem');
+  const tokens = [CNAF, MESR].map((operator) => {
+    const { access_token, pivot_jwe } = held[operator];
+    return { token: access_token, pivot_jwe, certificate, operator, client: LYON };
+  });
+  python.child.stdin.end(JSON.stringify({ dir, pin, tokens, receipts: held.receipts }));
+  const read = once(python.lines, 'close');
+  python.lines.on('line', (line) => ok(line.slice('ok '.length)));
+  const [code] = await within(DEADLINE_MS, 'the verifier ends', Promise.all([python.end, read]));
+  if (code !== 0) throw new Error(`the verifier of tokens ended with ${code}: ${python.cause()}`);
+}
