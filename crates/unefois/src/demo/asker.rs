@@ -20,6 +20,8 @@ use crate::command::fetch::unix;
 #[derive(Debug)]
 pub struct Asker {
     script: Arc<Script>,
+    /// Where its browser comes back to.
+    back: &'static str,
     /// The commune's node, at its socket.
     pub backoffice: BackofficeServiceClient<Channel>,
     /// The person's browser.
@@ -29,9 +31,20 @@ pub struct Asker {
 impl Asker {
     /// The commune of `world`, and the person of `script` at this browser.
     pub fn new(world: &World, script: Arc<Script>, browser: Browser) -> Self {
+        Self::of(world, ("clamart", CLAMART_BACK), script, browser)
+    }
+
+    /// The same of another consumer: its folder, and where its browser comes back to.
+    pub fn of(
+        world: &World,
+        (member, back): (&str, &'static str),
+        script: Arc<Script>,
+        browser: Browser,
+    ) -> Self {
         Self {
             script,
-            backoffice: BackofficeServiceClient::new(unix(world.folder("clamart").join("backoffice.sock"))),
+            back,
+            backoffice: BackofficeServiceClient::new(unix(world.folder(member).join("backoffice.sock"))),
             browser,
         }
     }
@@ -86,12 +99,12 @@ impl Asker {
             binding: Some(SubjectBinding {
                 binding: Some(Binding::Form(form)),
             }),
-            redirect_uri: CLAMART_BACK.to_owned(),
+            redirect_uri: self.back.to_owned(),
             session: self.script.session.clone(),
             ..Default::default()
         };
         let asked = self.backoffice.request_authorization(request).await?.into_inner();
-        let mut page = self.browser.open(&asked.url, CLAMART_BACK).await?;
+        let mut page = self.browser.open(&asked.url, self.back).await?;
         if !page.body.contains("name=\"choix\"") {
             page = self.log_in(&page).await?;
         }
@@ -103,11 +116,11 @@ impl Asker {
                 &page,
                 &action,
                 &[("csrf", &csrf), ("choix", "recuperer")],
-                CLAMART_BACK,
+                self.back,
             )
             .await?;
         ensure!(
-            back.url.as_str().starts_with(CLAMART_BACK),
+            back.url.as_str().starts_with(self.back),
             "the browser ended at {}",
             back.url.path()
         );
@@ -149,7 +162,7 @@ impl Asker {
                 &provider,
                 &action,
                 &[("query", &query), ("persona", self.script.person().key)],
-                CLAMART_BACK,
+                self.back,
             )
             .await
     }
