@@ -18,6 +18,9 @@ pub mod config;
 mod directory;
 mod error;
 mod form;
+/// Inner checks, laid open to fuzzers alone.
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod history;
 mod journal;
 mod keys;
