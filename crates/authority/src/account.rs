@@ -102,6 +102,13 @@ impl Authority {
         serde_json::from_slice(&plain.ok_or(Error::Stored)?).map_err(|_| Error::Stored)
     }
 
+    /// The account of the person whom a consumer's file names, made where there is none: a later login that gives exactly
+    /// this identity joins it.
+    pub(crate) async fn account_on_file(&self, pivot: &Pivot) -> Result<(PersonUid, Sha256), Error> {
+        let sub = self.keys.identity_digest(pivot).to_string();
+        self.account(&self.issuer, &sub, pivot).await
+    }
+
     /// One of a person's identities.
     pub(crate) async fn identity(&self, person: &PersonUid, digest: &Sha256) -> Result<Pivot, Error> {
         let sealed = store::pivot_sealed(&self.db, person, digest)

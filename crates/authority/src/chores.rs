@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use unefois_core::Micros;
 use unefois_core::directory::Freshness;
 use unefois_ledger::{Ledger, Retention};
-use unefois_store::authority::{grant, request, session};
+use unefois_store::authority::{grant, opposition, request, session};
 
 use crate::Error;
 use crate::revocation::Effects;
@@ -77,9 +77,11 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     session::session_sweep(&mut tx, now.plus_ms(-SESSION_KEPT_MS)).await?;
     request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
     grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
+    opposition::opposition_sweep(&mut tx, now).await?;
     tx.commit().await?;
     // A row that cannot be logged stands in no other's way.
     let withdrawals = authority.log_missing_withdrawals().await;
+    authority.log_missing_oppositions().await?;
     authority.log_missing_orders().await?;
     Effects::log_missing(&authority.journal, &authority.published.edition()).await?;
     withdrawals

@@ -52,6 +52,9 @@ pub enum Error {
     /// The `request_uri` is unknown, used or expired.
     #[error("the request is unknown, already opened or too old")]
     RequestUri,
+    /// The person objects to what nobody asks them for.
+    #[error("the person objects to such fetches")]
+    Opposed,
     /// The person logged in is not the one of the dossier.
     #[error("the identity is not that of the file")]
     SubjectMismatch,
@@ -141,6 +144,7 @@ impl Error {
             Self::Target => "invalid_target",
             Self::RequestUri => "invalid_request_uri",
             Self::SubjectMismatch
+            | Self::Opposed
             | Self::TooManyTries
             | Self::Csrf
             | Self::NotLoggedIn
@@ -182,6 +186,7 @@ impl Error {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotLoggedIn => StatusCode::UNAUTHORIZED,
             Self::SubjectMismatch
+            | Self::Opposed
             | Self::TooManyTries
             | Self::Csrf
             | Self::NotForOfficers
@@ -216,6 +221,7 @@ impl Error {
             Self::GrantRevoked => Some(Reason::GrantRevoked),
             Self::Details { reason, .. } => Some(*reason),
             Self::NotImplemented(_) => Some(Reason::NotImplemented),
+            Self::Opposed => Some(Reason::Opposition),
             Self::SubjectMismatch | Self::TooManyTries => Some(Reason::SubjectMismatch),
             Self::AcrUnknown | Self::AcrTooLow => Some(Reason::AcrTooLow),
             Self::TooManyRequests => Some(Reason::Overloaded),

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use unefois_core::commitment::{Field, GrantSecret};
 use unefois_core::{
-    Acr, AuthorizationDetails, Capacity, Clock, Entry, Event, Handle, Micros, Outcome, ParticipantId, Random,
-    Reason,
+    Acr, AuthorizationDetails, Capacity, Clock, DemarcheId, Entry, Event, Handle, LegalBasis, Micros,
+    Outcome, ParticipantId, Random, Reason,
 };
 use unefois_ledger::{About, Draft, DurableReceipt, Ledger};
 use unefois_store::Db;
@@ -53,6 +53,27 @@ impl Journal {
     /// Writes that a call of a known client, or a person's login for it, was refused (I8).
     pub(crate) async fn refused(&self, reason: Reason, fact: Fact<'_>) -> Result<DurableReceipt, Error> {
         self.append(Event::Refused, fact, Some(reason), None).await
+    }
+
+    /// Writes that somebody objects, to whom and for which démarche, and commits to `evidence`. Nothing of it leads to the
+    /// person.
+    pub(crate) async fn opposed(
+        &self,
+        client: Option<ParticipantId>,
+        demarche: Option<DemarcheId>,
+        edition: &Edition,
+        evidence: Vec<u8>,
+    ) -> Result<DurableReceipt, Error> {
+        let entry = Entry {
+            requester: client,
+            demarche,
+            legal_basis: Some(LegalBasis::Proactive),
+            directory_version: edition.directory.version(),
+            ..Entry::new(Event::Opposed, self.clock.now())
+        };
+        let mut draft = Draft::new(entry);
+        draft.evidence = Some(evidence);
+        self.ledger.append(draft).await.map_err(Error::Ledger)
     }
 
     async fn append(

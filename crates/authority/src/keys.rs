@@ -26,6 +26,10 @@ pub struct KeyFiles {
     pub storage: PathBuf,
     /// 32 secret bytes behind the ledger's erasable indexes.
     pub node: PathBuf,
+    /// Open the identities that consumers seal to the authority, where an officer or nobody asks: PKCS#8, P-256; the present
+    /// key and, at a change, the next one. Without one, requests are made by people alone.
+    #[serde(default)]
+    pub pivot: Vec<PathBuf>,
 }
 
 /// A key file cannot be used.
@@ -45,6 +49,8 @@ pub(crate) struct Keys {
     pub(crate) node: NodeKey,
     /// Behind the tokens of forms: the same after a restart, and at whoever takes over.
     pub(crate) forms: CsrfKey,
+    /// Open sealed identities.
+    pub(crate) pivot: Vec<DecryptionKey>,
     subject: hmac::Key,
     identity: hmac::Key,
     pkce: hmac::Key,
@@ -67,6 +73,11 @@ impl Keys {
             withdrawal: signing(&files.withdrawal)?,
             node: NodeKey::new(&*secret(&files.node)?),
             forms: CsrfKey::new(&derive(&storage, b"forms")),
+            pivot: files
+                .pivot
+                .iter()
+                .map(|path| decryption(path))
+                .collect::<Result<_, _>>()?,
             subject: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"pairwise")),
             identity: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&subject, b"identity")),
             pkce: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&storage, b"pkce")),
@@ -146,6 +157,13 @@ fn derive(secret: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
         .and_then(|okm| okm.fill(&mut *key))
         .expect("32 bytes are one block of HKDF-SHA-256");
     key
+}
+
+fn decryption(path: &Path) -> Result<DecryptionKey, KeyFileError> {
+    let bytes = Zeroizing::new(read(path)?);
+    Pkcs8::from_file(bytes)
+        .and_then(|key| DecryptionKey::from_pkcs8(&key))
+        .map_err(|_| broken(path, "not a P-256 private key in PKCS#8"))
 }
 
 fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {

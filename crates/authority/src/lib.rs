@@ -28,6 +28,7 @@ mod limiter;
 mod login;
 mod oauth;
 mod operator;
+mod opposition;
 mod pages;
 pub mod portal;
 mod published;

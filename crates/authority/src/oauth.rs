@@ -5,7 +5,9 @@
 //! one producer, and is in the ledger before it leaves.
 
 mod authorize;
+mod automatic;
 mod client;
+mod granted;
 mod grants;
 mod metadata;
 mod mint;
@@ -14,6 +16,7 @@ mod pushed;
 mod token;
 
 pub(crate) use authorize::authorize;
+pub(crate) use granted::{Granted, ticked};
 pub(crate) use grants::{bytes_of, delete_grant, revoke, show_grant, text_of};
 pub(crate) use metadata::{jwks, metadata};
 pub(crate) use mint::{details_of, end_of, needed, seal_subject, stands};

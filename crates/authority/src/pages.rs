@@ -6,6 +6,7 @@ pub(crate) mod fixed;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod narrow;
+pub(crate) mod oppositions;
 pub(crate) mod receipt;
 mod standing;
 
@@ -35,7 +36,7 @@ use crate::session::{Visit, idle_ms};
 /// The cookie that keeps the language chosen, after `__Host-`.
 const LANG_COOKIE: &str = "lang";
 /// The parameters of our pages, which the page in another language is asked with again; a code or a state is none.
-const PARAMETERS: [&str; 11] = [
+const PARAMETERS: [&str; 12] = [
     "suite",
     "niveau",
     "erreur",
@@ -47,6 +48,7 @@ const PARAMETERS: [&str; 11] = [
     "resultat",
     "autorisation",
     "avant",
+    oppositions::DONE,
 ];
 
 /// Who reads: the session, the language, what the address asks for.

@@ -22,6 +22,7 @@ mod lang;
 mod law;
 mod names;
 mod notice;
+mod oppositions;
 pub mod paris;
 pub mod path;
 mod term;
@@ -43,6 +44,7 @@ pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCou
 pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
+pub use oppositions::{Done, Oppositions, SCOPE, Scope, Standing};
 pub use term::{Duration, Keeping, Pace, Term};
 
 /// Who reads the page, and what each page carries around its contents.
@@ -98,6 +100,8 @@ pub enum Section {
     Grants,
     /// Historique.
     History,
+    /// Oppositions.
+    Oppositions,
     /// Aide.
     Help,
     /// Everything else.

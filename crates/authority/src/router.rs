@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use unefois_mesh::web;
 
 use crate::form::MAX_BYTES;
-use crate::pages::{self, demande, effect, fixed, grants, history, narrow, receipt};
+use crate::pages::{self, demande, effect, fixed, grants, history, narrow, oppositions, receipt};
 use crate::service::Authority;
 use crate::{Error, directory, login, oauth, operator, portal};
 
@@ -43,6 +43,12 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/autorisations/{id}/effet", get(effect::follow))
         .route("/autorisations/{id}/preuve.json", get(effect::proof))
         .route("/autorisations/{id}/recu.json", get(receipt::download))
+        .route(
+            portal::path::OPPOSITIONS,
+            get(oppositions::list).post(oppositions::oppose),
+        )
+        .route("/oppositions/{id}/prolonger", post(oppositions::renew))
+        .route("/oppositions/{id}/lever", post(oppositions::lift))
         .route(portal::path::HISTORY, get(history::page))
         .route("/historique.csv", get(history::csv))
         .route("/historique.json", get(history::json))

@@ -190,7 +190,8 @@ impl<'a> Ground<'a> {
         let lawful = datatype.sheet().legal_bases.contains(basis)
             && demarche.legal_bases.contains(basis)
             && habilitation.legal_bases.contains(basis)
-            && (row.kind != ParticipantKind::Prive || *basis == LegalBasis::Consent);
+            && (row.kind != ParticipantKind::Prive || *basis == LegalBasis::Consent)
+            && !(demarche.fraud_detection && *basis == LegalBasis::Proactive);
         if !lawful {
             return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
         }
@@ -355,6 +356,19 @@ fn linked(
     }
 }
 
+/// Whether a request that is made this way may rest on this ground: consent is given in person, and what nobody asked for
+/// is fetched with nobody present.
+pub const fn may_rest_on(way: Way, basis: &LegalBasis) -> bool {
+    match (way, basis) {
+        (Way::Present | Way::Link, LegalBasis::Request | LegalBasis::Consent | LegalBasis::Text(_))
+        | (Way::Agent, LegalBasis::Request | LegalBasis::Text(_))
+        | (Way::Automatic, LegalBasis::Request | LegalBasis::Proactive) => true,
+        (Way::Present | Way::Link, LegalBasis::Proactive)
+        | (Way::Agent, LegalBasis::Consent | LegalBasis::Proactive)
+        | (Way::Automatic, LegalBasis::Consent | LegalBasis::Text(_)) => false,
+    }
+}
+
 fn invalid(field: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidRequest, field)
 }
@@ -379,10 +393,7 @@ fn one(
     if way == Way::Automatic && demarche.presence != Presence::None {
         return Err(Refusal::new(Reason::LegalBlock, "demarche"));
     }
-    if element.legal_basis == LegalBasis::Proactive && way != Way::Automatic {
-        return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
-    }
-    if element.legal_basis == LegalBasis::Consent && matches!(way, Way::Agent | Way::Automatic) {
+    if !may_rest_on(way, &element.legal_basis) {
         return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
     }
 

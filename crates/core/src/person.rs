@@ -311,6 +311,17 @@ impl Pivot {
         Ok(self)
     }
 
+    /// Whether it can be matched as strictly as a request needs that no login of the person stands behind: the whole date
+    /// of birth, the country, the place where that is France, and the sex.
+    pub fn is_whole(&self) -> bool {
+        let place = match &self.birthcountry {
+            Some(country) if country.is_france() => self.birthplace.is_some(),
+            Some(_) => true,
+            None => false,
+        };
+        self.birthdate.day().is_some() && place && self.gender != Gender::Unspecified
+    }
+
     /// The bytes that name this person at one node or authority, whatever the spelling: birth name, first names, birth
     /// date, sex, place where born in France, country. They are the input of a keyed hash, never stored.
     pub fn canonical(&self) -> Vec<u8> {
@@ -606,6 +617,30 @@ mod tests {
             assert!(found(named(all, date, None), &presumed), "{date}");
         }
         assert!(!angela().named_forms().contains(&angela().canonical()));
+    }
+
+    #[test]
+    fn an_identity_without_a_day_a_place_or_a_sex_is_not_whole() {
+        type Change = fn(&mut Pivot);
+        let lacks: [Change; 5] = [
+            |p| p.birthdate = "1962-08-00".parse().unwrap(),
+            |p| p.birthdate = "1962".parse().unwrap(),
+            |p| p.birthplace = None,
+            |p| p.birthcountry = None,
+            |p| p.gender = Gender::Unspecified,
+        ];
+        for change in lacks {
+            let mut pivot = angela();
+            change(&mut pivot);
+            assert!(!pivot.is_whole());
+        }
+        assert!(angela().is_whole());
+        let abroad = Pivot {
+            birthplace: None,
+            birthcountry: Some("99109".parse().unwrap()),
+            ..angela()
+        };
+        assert!(abroad.is_whole());
     }
 
     #[test]

@@ -143,6 +143,8 @@ reasons! {
     NotImplemented = 29, "NOT_IMPLEMENTED", Producer, false, "Cette fonction n'est pas offerte.";
     /// The caller's deadline passed.
     Deadline = 30, "DEADLINE", Network, true, "La demande n'a pas abouti à temps.";
+    /// The person objected to fetches that nobody asks for.
+    Opposition = 31, "OPPOSITION", Consumer, false, "Vous vous étiez opposé à ce que cette information soit récupérée sans demande de votre part.";
 }
 
 impl Reason {

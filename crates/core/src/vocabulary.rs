@@ -217,6 +217,8 @@ words! {
         Narrowed = 4, "narrowed";
         /// The authority, because it could not record that it was given.
         Unrecorded = 5, "unrecorded";
+        /// The person, who objected to all such fetches.
+        Opposition = 6, "opposition";
     }
 }
 

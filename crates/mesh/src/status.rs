@@ -164,7 +164,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::Suspended
         | Reason::AcrTooLow
         | Reason::SubjectMismatch
-        | Reason::LegalBlock => Code::PermissionDenied,
+        | Reason::LegalBlock
+        | Reason::Opposition => Code::PermissionDenied,
         Reason::SubjectNotResolved => Code::NotFound,
         Reason::InvalidRequest => Code::InvalidArgument,
         Reason::QuotaConsumer | Reason::QuotaProducer | Reason::Overloaded => Code::ResourceExhausted,

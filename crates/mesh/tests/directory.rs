@@ -70,6 +70,7 @@ impl Scene {
                 portal: "https://autorite.example".into(),
                 token_keys: vec![jwk.clone()],
                 withdrawal_keys: vec![jwk],
+                subject_keys: vec![],
                 identity_providers: vec![],
             },
             auditors: vec![],

@@ -21,7 +21,7 @@ use unefois_store::node::grant::ElementState;
 use unefois_store::node::notice::NoticeKind;
 
 use crate::consumer::verify::ReceivedAnswer;
-use crate::consumer::{Consumer, Error, GrantChange, HeldElement, HeldGrant};
+use crate::consumer::{Asked, Consumer, Error, GrantChange, HeldElement, HeldGrant};
 use crate::producer::deadline;
 
 /// `BackofficeService`. Whoever reaches it is the house: the Unix socket's mode, or a certificate of the participant
@@ -78,11 +78,28 @@ impl BackofficeService for Backoffice {
             .request_authorization(call)
             .await
             .map_err(|e| told(&e))?;
-        Ok(Response::new(pb::RequestAuthorizationResponse {
-            url: requested.url,
-            state: requested.state,
-            expires_at: Some(timestamp(requested.expires_at)),
+        Ok(Response::new(match requested {
+            Asked::Where(requested) => pb::RequestAuthorizationResponse {
+                url: requested.url,
+                state: requested.state,
+                expires_at: Some(timestamp(requested.expires_at)),
+                qr_code: requested.qr_code.unwrap_or_default(),
+                grant: None,
+            },
+            Asked::Granted(grant) => pb::RequestAuthorizationResponse {
+                grant: Some(self.grant(grant)),
+                ..Default::default()
+            },
         }))
+    }
+
+    async fn withdraw_link(
+        &self,
+        request: Request<pb::WithdrawLinkRequest>,
+    ) -> Result<Response<pb::WithdrawLinkResponse>, Status> {
+        let state = request.into_inner().state;
+        self.consumer.withdraw_link(&state).await.map_err(|e| told(&e))?;
+        Ok(Response::new(pb::WithdrawLinkResponse {}))
     }
 
     async fn complete_authorization(

@@ -19,6 +19,7 @@ mod feed;
 mod fetch;
 mod held;
 mod notice;
+mod qr;
 mod record;
 mod request;
 mod rest;
@@ -54,7 +55,7 @@ pub use config::{ConsumerConfig, FetchConfig};
 pub use error::Error;
 pub use held::{GrantsPage, HeldElement, HeldGrant};
 pub use notice::{GrantChange, GrantChanges};
-pub use request::Requested;
+pub use request::{Asked, Requested};
 pub use rest::RestKeys;
 
 /// A request may be sent again as long as a document may be resumed; a day more for clocks and queues.
@@ -160,12 +161,21 @@ impl Consumer {
         }
     }
 
-    /// Asks the authority for a grant; the person is sent to the address that this returns.
+    /// Asks the authority for a grant; a browser is sent to the address that this returns, or nobody is asked and this is
+    /// the grant.
     ///
     /// # Errors
     /// What the directory, the catalogue or the authority do not allow, by field.
-    pub async fn request_authorization(&self, call: AuthorizationCall) -> Result<Requested, Error> {
+    pub async fn request_authorization(&self, call: AuthorizationCall) -> Result<Asked, Error> {
         self.inner.request(call).await
+    }
+
+    /// Withdraws a link that nobody has answered yet.
+    ///
+    /// # Errors
+    /// [`Error::State`] where there is none, or it was answered; the authority does not answer.
+    pub async fn withdraw_link(&self, state: &str) -> Result<(), Error> {
+        self.inner.withdraw_link(state).await
     }
 
     /// Trades what the browser brought back for the grant. Its state serves once, whatever the result.

@@ -1,7 +1,7 @@
 use unefois_core::authorization::{MAX_ELEMENTS, Need};
 use unefois_core::{
-    BirthDate, Capacity, DatatypeRev, DemarcheId, DossierRef, ExchangeId, HabilitationId, Handle, Period,
-    SubjectKind, UnitName, Way, check_form, compare_key,
+    BirthDate, Capacity, Cog, DatatypeRev, DemarcheId, DossierRef, ExchangeId, Gender, HabilitationId,
+    Handle, Period, Pivot, SubjectKind, UnitName, Way, check_form, compare_key,
 };
 
 use crate::InvalidMessage;
@@ -10,6 +10,8 @@ use crate::invalid::Check;
 use crate::pb::backoffice::v1 as pb;
 
 const MAX_UNITS: usize = 64;
+/// Most given names of a person.
+const MAX_GIVEN_NAMES: usize = 20;
 /// Longest name of a person, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 /// Longest reason of an unchecked identity, in characters.
@@ -18,6 +20,8 @@ const MAX_REASON: usize = 200;
 const MAX_URI_BYTES: usize = 2_048;
 /// The back-office's own session: long enough not to be guessed.
 const SESSION_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+/// How long a link may be followed, in days.
+const LINK_DAYS: std::ops::RangeInclusive<u8> = 1..=30;
 /// Longest code, state, issuer or error, in bytes.
 const MAX_ANSWER_BYTES: usize = 2_048;
 const MAX_PAGE: u32 = 500;
@@ -42,12 +46,14 @@ pub struct AuthorizationCall {
     pub capacity: Capacity,
     /// How the grant is tied to the file.
     pub binding: SubjectBinding,
-    /// Where the browser comes back to.
-    pub redirect_uri: String,
+    /// Where the browser comes back to; `None` where nobody is present.
+    pub redirect_uri: Option<String>,
     /// Limits of a standing grant.
     pub standing: Option<StandingCall>,
-    /// The back-office's session.
-    pub session: SessionToken,
+    /// The back-office's session; `None` for a link, and where nobody is present.
+    pub session: Option<SessionToken>,
+    /// How many days a link may be followed, 1 to 30; `None` for every other way.
+    pub link_days: Option<u8>,
     /// The child that the file holds, in the canonical form under a check of its own.
     pub child: Option<SubjectBinding>,
 }
@@ -79,6 +85,8 @@ pub enum SubjectBinding {
     Form(Vec<u8>),
     /// Not at all, for this reason.
     Unbound(String),
+    /// By the whole identity of a person who does not log in.
+    Identity(Box<Pivot>),
 }
 
 /// What the file holds is personal, so a log never shows it.
@@ -87,6 +95,7 @@ impl std::fmt::Debug for SubjectBinding {
         f.write_str(match self {
             Self::Form(_) => "Form(…)",
             Self::Unbound(_) => "Unbound(…)",
+            Self::Identity(_) => "Identity(…)",
         })
     }
 }
@@ -117,8 +126,8 @@ pub struct CompletionCall {
     pub iss: String,
     /// A code, or the error that came instead.
     pub answer: BrowserAnswer,
-    /// The session in which it came back, unverified.
-    pub session: SessionToken,
+    /// The session in which it came back, unverified; `None` where the back-office has none, as after a link.
+    pub session: Option<SessionToken>,
 }
 
 /// What an authorization endpoint answers (RFC 6749, 4.1.2).
@@ -178,10 +187,36 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
         let habilitation = check.optional("habilitation", &message.habilitation);
         let dossier = check.parse("dossier_ref", &message.dossier_ref);
         let elements = elements(&mut check, &message.elements);
-        let binding = binding(&mut check, message.binding);
-        let redirect_uri = check.text("redirect_uri", message.redirect_uri, MAX_URI_BYTES);
+        let binding = binding(&mut check, way, message.binding);
+        let redirect_uri = match (way, message.redirect_uri) {
+            (Some(Way::Automatic), uri) if uri.is_empty() => Some(None),
+            (Some(Way::Automatic), _) => {
+                check.wrong("redirect_uri", "none: nobody comes back");
+                None
+            }
+            (_, uri) => check.text("redirect_uri", uri, MAX_URI_BYTES).map(Some),
+        };
+        if let Some((way, capacity)) = way.zip(capacity) {
+            let alone = match way {
+                Way::Agent => Some(Capacity::Agent),
+                Way::Automatic => Some(Capacity::Automatic),
+                Way::Present | Way::Link => None,
+            };
+            let own = matches!(capacity, Capacity::Agent | Capacity::Automatic).then_some(capacity);
+            if own != alone {
+                check.wrong("capacity", "that of the way of asking");
+            }
+        }
         let standing = standing(&mut check, message.standing);
-        let session = session(&mut check, message.session);
+        let session = match way {
+            Some(Way::Link | Way::Automatic) if message.session.is_empty() => Some(None),
+            Some(Way::Link | Way::Automatic) => {
+                check.wrong("session", "none: no browser comes back in it");
+                None
+            }
+            Some(Way::Present | Way::Agent) | None => session(&mut check, message.session).map(Some),
+        };
+        let link_days = link_days(&mut check, way, message.link_days);
         let child = child(&mut check, subject, binding.as_ref(), message.child);
         let call = (|| {
             Some(Self {
@@ -197,6 +232,7 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
                 standing,
                 session: session?,
                 child,
+                link_days: link_days?,
             })
         })();
         check.finish(call)
@@ -210,7 +246,10 @@ impl TryFrom<pb::CompleteAuthorizationRequest> for CompletionCall {
         let mut check = Check::default();
         let state = check.text("state", message.state, MAX_ANSWER_BYTES);
         let iss = check.text("iss", message.iss, MAX_ANSWER_BYTES);
-        let session = session(&mut check, message.session);
+        let session = match message.session.is_empty() {
+            true => Some(None),
+            false => session(&mut check, message.session).map(Some),
+        };
         let answer = match (message.code.is_empty(), message.error.as_str()) {
             (false, "") => check
                 .text("code", message.code, MAX_ANSWER_BYTES)
@@ -373,9 +412,25 @@ fn element(check: &mut Check, n: usize, message: &pb::ElementRequest) -> Option<
     })
 }
 
-fn binding(check: &mut Check, message: Option<pb::SubjectBinding>) -> Option<SubjectBinding> {
+fn binding(
+    check: &mut Check,
+    way: Option<Way>,
+    message: Option<pb::SubjectBinding>,
+) -> Option<SubjectBinding> {
     use pb::subject_binding::Binding;
-    match message.and_then(|m| m.binding) {
+    let binding = message.and_then(|m| m.binding);
+    let identity = matches!(binding, Some(Binding::Identity(_)));
+    let absent = matches!(way, Some(Way::Agent | Way::Automatic));
+    if binding.is_some() && way.is_some() && identity != absent {
+        let what = match absent {
+            true => "the whole identity: the person does not log in",
+            false => "what the file holds: the person logs in",
+        };
+        check.wrong("binding", what);
+        return None;
+    }
+    match binding {
+        Some(Binding::Identity(identity)) => whole_identity(check, identity),
         None => {
             check.wrong(
                 "binding",
@@ -421,6 +476,55 @@ fn child(
     }
 }
 
+/// An identity whole enough to be matched without a login.
+fn whole_identity(check: &mut Check, message: pb::SubjectIdentity) -> Option<SubjectBinding> {
+    let at = |member: &str| format!("binding.identity.{member}");
+    let family_name = name(check, &at("family_name"), &message.family_name).map(str::to_owned);
+    let given_names: Option<Vec<String>> = match message.given_names.len() {
+        1..=MAX_GIVEN_NAMES => (message.given_names.iter().enumerate())
+            .map(|(n, text)| name(check, &at(&format!("given_names[{n}]")), text).map(str::to_owned))
+            .collect(),
+        _ => {
+            check.wrong(at("given_names"), "all given names, in order");
+            None
+        }
+    };
+    let birthdate: Option<BirthDate> = check.parse(&at("birthdate"), &message.birthdate);
+    let gender = match message.sex() {
+        pb::Sex::Female => Some(Gender::Female),
+        pb::Sex::Male => Some(Gender::Male),
+        pb::Sex::Unspecified => {
+            check.wrong(at("sex"), "female or male");
+            None
+        }
+    };
+    let birthplace: Option<Cog> = check.optional(&at("birthplace"), &message.birthplace);
+    let birthcountry: Option<Cog> = check.parse(&at("birthcountry"), &message.birthcountry);
+    let pivot = Pivot {
+        family_name: family_name?,
+        given_names: given_names?,
+        birthdate: birthdate?,
+        gender: gender?,
+        birthplace,
+        birthcountry: Some(birthcountry?),
+        preferred_username: None,
+    };
+    match pivot.checked() {
+        Ok(pivot) if pivot.is_whole() => Some(SubjectBinding::Identity(Box::new(pivot))),
+        Ok(_) => {
+            check.wrong(
+                "binding.identity",
+                "the whole birth date, and the place where that is France",
+            );
+            None
+        }
+        Err(_) => {
+            check.wrong("binding.identity", "names of people");
+            None
+        }
+    }
+}
+
 fn subject_form(check: &mut Check, at: &str, form: &pb::SubjectForm) -> Option<Vec<u8>> {
     let family = name(check, &format!("{at}.family_name"), &form.family_name);
     let given = name(check, &format!("{at}.first_given_name"), &form.first_given_name);
@@ -448,6 +552,24 @@ fn standing(check: &mut Check, message: Option<pb::Standing>) -> Option<Standing
         max_count: message.max_count,
         min_interval_s: message.min_interval_s,
     })
+}
+
+fn link_days(check: &mut Check, way: Option<Way>, days: u32) -> Option<Option<u8>> {
+    match (way, days) {
+        (Some(Way::Link), 0) => Some(Some(*LINK_DAYS.end())),
+        (Some(Way::Link), days) => match u8::try_from(days) {
+            Ok(days) if LINK_DAYS.contains(&days) => Some(Some(days)),
+            Ok(_) | Err(_) => {
+                check.wrong("link_days", "1 to 30, or 0 for the longest");
+                None
+            }
+        },
+        (Some(Way::Present | Way::Agent | Way::Automatic) | None, 0) => Some(None),
+        (Some(Way::Present | Way::Agent | Way::Automatic) | None, _) => {
+            check.wrong("link_days", "0: it is a link's");
+            None
+        }
+    }
 }
 
 fn session(check: &mut Check, text: String) -> Option<SessionToken> {
@@ -507,6 +629,7 @@ mod tests {
             standing: None,
             session: "a-session-of-sixteen".into(),
             child: None,
+            link_days: 0,
         }
     }
 
@@ -537,6 +660,68 @@ mod tests {
             }),
             ["elements[0].units[1].unit"]
         );
+        let link = |session: &str, days| {
+            let session = session.to_owned();
+            fields(move |m| {
+                m.way = pb::Way::Link.into();
+                m.session = session;
+                m.link_days = days;
+            })
+        };
+        let automatic = |change: fn(&mut pb::SubjectIdentity, &mut pb::RequestAuthorizationRequest)| {
+            fields(move |m| {
+                let mut identity = pb::SubjectIdentity {
+                    family_name: "DUBOIS".into(),
+                    given_names: vec!["Angela".into(), "Claire".into()],
+                    birthdate: "1962-08-24".into(),
+                    sex: pb::Sex::Female.into(),
+                    birthplace: "75107".into(),
+                    birthcountry: "99100".into(),
+                };
+                m.way = pb::Way::Automatic.into();
+                m.capacity = pb::Capacity::Automatic.into();
+                (m.session, m.redirect_uri) = (String::new(), String::new());
+                change(&mut identity, m);
+                let identity = pb::subject_binding::Binding::Identity(identity);
+                m.binding = Some(pb::SubjectBinding {
+                    binding: Some(identity),
+                });
+            })
+        };
+        assert_eq!(
+            automatic(|i, _| i.birthdate = "1962-08".into()),
+            ["binding.identity"]
+        );
+        assert_eq!(automatic(|i, _| i.birthplace.clear()), ["binding.identity"]);
+        assert_eq!(
+            automatic(|i, _| i.given_names.clear()),
+            ["binding.identity.given_names"]
+        );
+        assert_eq!(automatic(|i, _| i.sex = 0), ["binding.identity.sex"]);
+        assert_eq!(
+            automatic(|i, _| i.birthcountry = "FR".into()),
+            ["binding.identity.birthcountry"]
+        );
+        assert_eq!(
+            automatic(|_, m| m.capacity = pb::Capacity::Self_.into()),
+            ["capacity"]
+        );
+        assert_eq!(
+            automatic(|_, m| m.session = "a-session-of-sixteen".into()),
+            ["session"]
+        );
+        assert_eq!(
+            automatic(|_, m| m.redirect_uri = "https://commune.example".into()),
+            ["redirect_uri"]
+        );
+        assert_eq!(
+            automatic(|_, m| m.way = pb::Way::Link.into()),
+            ["binding", "redirect_uri", "capacity"]
+        );
+        assert_eq!(fields(|m| m.capacity = pb::Capacity::Agent.into()), ["capacity"]);
+        assert_eq!(link("", 31), ["link_days"]);
+        assert_eq!(link("a-session-of-sixteen", 3), ["session"]);
+        assert_eq!(fields(|m| m.link_days = 3), ["link_days"], "of a link alone");
         assert_eq!(fields(|m| m.binding = None), ["binding"]);
         let form = |name: &str| pb::SubjectForm {
             family_name: name.into(),

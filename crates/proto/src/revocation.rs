@@ -56,6 +56,7 @@ impl From<&OwnRecord> for pb::ConsumerRecord {
                     Some(WithdrawnBy::CodeReuse) => pb::WithdrawnBy::CodeReuse,
                     Some(WithdrawnBy::Narrowed) => pb::WithdrawnBy::Narrowed,
                     Some(WithdrawnBy::Unrecorded) => pb::WithdrawnBy::Unrecorded,
+                    Some(WithdrawnBy::Opposition) => pb::WithdrawnBy::Opposition,
                     None => pb::WithdrawnBy::Unspecified,
                 }
                 .into(),
@@ -157,6 +158,7 @@ const fn ended_by(by: pb::WithdrawnBy) -> Option<WithdrawnBy> {
         pb::WithdrawnBy::CodeReuse => Some(WithdrawnBy::CodeReuse),
         pb::WithdrawnBy::Narrowed => Some(WithdrawnBy::Narrowed),
         pb::WithdrawnBy::Unrecorded => Some(WithdrawnBy::Unrecorded),
+        pb::WithdrawnBy::Opposition => Some(WithdrawnBy::Opposition),
         pb::WithdrawnBy::Unspecified => None,
     }
 }

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod narrow;
 pub mod notice;
 pub mod officer;
+pub mod opposition;
 pub mod order;
 pub mod person;
 pub mod request;

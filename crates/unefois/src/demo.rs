@@ -23,6 +23,22 @@ const CATALOGUE: &[(&str, &str)] = &[
         include_str!("../../../catalogue/demarches/cantine.yaml"),
     ),
     (
+        "demarches/detection-fraude.yaml",
+        include_str!("../../../catalogue/demarches/detection-fraude.yaml"),
+    ),
+    (
+        "demarches/transport-scolaire.yaml",
+        include_str!("../../../catalogue/demarches/transport-scolaire.yaml"),
+    ),
+    (
+        "demarches/transports-information.yaml",
+        include_str!("../../../catalogue/demarches/transports-information.yaml"),
+    ),
+    (
+        "demarches/transports-verification.yaml",
+        include_str!("../../../catalogue/demarches/transports-verification.yaml"),
+    ),
+    (
         "producers/cnaf.yaml",
         include_str!("../../../catalogue/producers/cnaf.yaml"),
     ),

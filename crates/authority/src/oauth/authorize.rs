@@ -3,9 +3,9 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use unefois_core::{ParticipantId, Sha256};
-use unefois_store::authority::request::{Interaction, interaction_insert, pushed_take};
+use unefois_store::authority::request::{Interaction, interaction_insert, link_find, pushed_take};
 
-use super::text_of;
+use super::{PushedRequest, text_of};
 use crate::Error;
 use crate::form::Form;
 use crate::pages::{self, Reader};
@@ -15,7 +15,7 @@ use crate::service::Authority;
 const DECIDE_MS: i64 = 30 * 60_000;
 
 /// `GET /as/authorize`: `client_id` and `request_uri`, nothing else (RFC 9126, 4). The request is opened in this
-/// browser's session and serves no more.
+/// browser's session and serves no more; one that a link leads to serves until somebody has answered it.
 pub(crate) async fn authorize(
     State(authority): State<Arc<Authority>>,
     reader: Reader,
@@ -30,15 +30,28 @@ pub(crate) async fn authorize(
     form.nothing_else()?;
 
     let now = authority.clock.now();
+    let hash = Sha256::of(request_uri.as_bytes());
     let mut tx = authority.db.begin().await?;
-    let body = pushed_take(&mut tx, &Sha256::of(request_uri.as_bytes()), &client, now).await?;
+    let pushed = pushed_take(&mut tx, &hash, &client, now).await?;
     tx.commit().await?;
-    let body = body.ok_or(Error::RequestUri)?;
+    let (body, link_hash) = match pushed {
+        Some(body) => (body, None),
+        None => match link_find(&authority.db, &hash, &client, now).await? {
+            Some(body) => (body, Some(hash)),
+            None => return pages::demande::no_more(&authority, &reader).await,
+        },
+    };
+    let request: PushedRequest = serde_json::from_str(&body).map_err(|_| Error::Stored)?;
+    if request.back.is_none() {
+        // Nobody decides on it.
+        return pages::demande::no_more(&authority, &reader).await;
+    }
 
     let visit = authority.begin_if_none(reader.visit).await?;
     let id: [u8; 16] = authority.random.bytes();
     let interaction = Interaction {
         session_hash: visit.hash,
+        link_hash,
         body,
     };
     let mut tx = authority.db.begin().await?;

@@ -18,6 +18,7 @@ use unefois_store::authority::grant::{
     Element, Grant, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
 };
 use unefois_store::authority::narrow::Narrowing;
+use unefois_store::authority::request::link_end;
 
 use super::client::Client;
 use super::mint::{details_of, end_of, stands};
@@ -30,8 +31,9 @@ use crate::service::Authority;
 /// How long whoever withdraws has to log it; later, somebody else does. A ledger's write ends in 2 s.
 const UNLOGGED_MS: i64 = 10_000;
 
-/// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant. An unknown one is already void; an access token
-/// ends by itself within minutes, and is not taken back alone (2.2.1): its grant is, by its refresh token or its number.
+/// `POST /as/revoke` (RFC 7009): a refresh token given back ends its grant, the `request_uri` of a link ends that link. An
+/// unknown one is already void; an access token ends by itself within minutes, and is not taken back alone (2.2.1): its grant
+/// is, by its refresh token or its number.
 pub(crate) async fn revoke(
     State(authority): State<Arc<Authority>>,
     peer: Peer,
@@ -46,8 +48,13 @@ pub(crate) async fn revoke(
         }
         let hash = Sha256::of(token.as_bytes());
         let now = authority.clock.now();
-        if let Some(grant) = refresh_find(&authority.db, &hash, client.bearer(), now).await? {
-            authority.end_grant(&grant, WithdrawnBy::Consumer).await?;
+        match refresh_find(&authority.db, &hash, client.bearer(), now).await? {
+            Some(grant) => authority.end_grant(&grant, WithdrawnBy::Consumer).await?,
+            None => {
+                let mut tx = authority.db.begin().await?;
+                link_end(&mut tx, &hash, &client.id).await?;
+                tx.commit().await?;
+            }
         }
         Ok(StatusCode::OK.into_response())
     };
@@ -218,14 +225,16 @@ impl Authority {
         }
     }
 
-    async fn log_withdrawal(&self, grant: &Grant, element: &Element) -> Result<(), Error> {
+    /// Writes the entry of an element's withdrawal, and notes that the ledger holds it.
+    pub(crate) async fn log_withdrawal(&self, grant: &Grant, element: &Element) -> Result<(), Error> {
         let event = match element.withdrawn.as_ref().map(|withdrawn| withdrawn.by) {
             Some(WithdrawnBy::Narrowed) => Event::Narrowed,
             Some(
                 WithdrawnBy::Person
                 | WithdrawnBy::Consumer
                 | WithdrawnBy::CodeReuse
-                | WithdrawnBy::Unrecorded,
+                | WithdrawnBy::Unrecorded
+                | WithdrawnBy::Opposition,
             ) => Event::Withdrawn,
             None => return Ok(()),
         };

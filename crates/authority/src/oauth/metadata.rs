@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
 
+use super::automatic::AUTOMATIC;
 use crate::service::Authority;
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414). What needs a client certificate is at its mutual-TLS
@@ -31,7 +32,7 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
         "tls_client_certificate_bound_access_tokens": true,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", AUTOMATIC],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["tls_client_auth"],
         "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
@@ -43,12 +44,13 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
     }))
 }
 
-/// `GET /as/jwks`: the keys of tokens and of withdrawals.
+/// `GET /as/jwks`: the keys of tokens and of withdrawals, and those that consumers seal identities to.
 pub(crate) async fn jwks(State(authority): State<Arc<Authority>>) -> Response {
     let keys = &authority.keys;
+    let sealing: Vec<_> = keys.pivot.iter().map(|key| key.encryption_key()).collect();
     let text = unefois_jose::jwks::publish(
         &[keys.token.verifying_key(), keys.withdrawal.verifying_key()],
-        &[],
+        &sealing,
     );
     let mut response = text.into_response();
     let headers = response.headers_mut();

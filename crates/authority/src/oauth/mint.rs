@@ -9,7 +9,7 @@ use unefois_core::{
 use unefois_jose::{EncryptionKey, PublicKey, SystemRandom, access_token, jwe};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{Element, Grant, GrantRow, grant_at_head};
+use unefois_store::authority::grant::{Element, Grant, GrantRow, grant_to_mint};
 use zeroize::Zeroizing;
 
 use super::client::Client;
@@ -61,11 +61,15 @@ impl Authority {
         first: bool,
     ) -> Result<Minted, Error> {
         let epoch = self.revocation.epoch()?;
-        let (row, rvk) = grant_at_head(&self.db, grant).await?.ok_or(Error::Grant)?;
+        let now = self.clock.now();
+        let read = grant_to_mint(&self.db, grant, now).await?;
+        let (row, rvk, opposed) = read.ok_or(Error::Grant)?;
         if rvk.epoch != epoch {
             return Err(Error::Superseded);
         }
-        let now = self.clock.now();
+        if opposed {
+            return Err(Error::Opposed);
+        }
         let (element, details) = pick(&row, wanted, now)?;
         let requester = Requester {
             consumer: client.id,

@@ -5,14 +5,17 @@ use serde::{Deserialize, Serialize};
 use unefois_core::catalogue::{Birthplace, PivotAttribute};
 use unefois_core::decision::{Requester, authorizable};
 use unefois_core::{
-    Acr, AuthorizationDetails, Capacity, Micros, ParticipantId, Pivot, Reason, Sha256, SubjectKind, Way,
+    Acr, AuthorizationDetails, Capacity, LegalBasis, Micros, ParticipantId, Pivot, Reason, Sha256,
+    SubjectKind, Way,
 };
-use unefois_jose::strict_json;
+use unefois_jose::{jwe, strict_json};
 
 use crate::Error;
 use crate::form::Form;
 use crate::published::Edition;
 
+/// How long a link may be followed, in days.
+const LINK_DAYS: std::ops::RangeInclusive<u8> = 1..=30;
 /// Largest `authorization_details`.
 const MAX_DETAILS_BYTES: usize = 32 * 1024;
 /// Largest `subject_check`.
@@ -26,17 +29,28 @@ const MAX_REASON: usize = 200;
 pub(crate) struct PushedRequest {
     pub(crate) client: ParticipantId,
     pub(crate) publisher: Option<ParticipantId>,
-    pub(crate) redirect_uri: String,
-    pub(crate) state: String,
-    /// PKCE, S256: the SHA-256 of the verifier (RFC 7636, 4.2).
-    pub(crate) challenge: String,
+    /// How a browser comes back; `None` where nobody is present.
+    pub(crate) back: Option<Back>,
     pub(crate) way: Way,
+    /// How many days a link may be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link_days: Option<u8>,
     pub(crate) capacity: Capacity,
     pub(crate) elements: Vec<AuthorizationDetails>,
     pub(crate) binding: Binding,
     /// The child of the file, checked like the asker; `None` without one, or where nothing is checked.
     #[serde(default)]
     pub(crate) child: Option<SubjectCheck>,
+}
+
+/// How a browser comes back to the consumer, and the code is exchanged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Back {
+    pub(crate) redirect_uri: String,
+    pub(crate) state: String,
+    /// PKCE, S256: the SHA-256 of the verifier (RFC 7636, 4.2).
+    pub(crate) challenge: String,
 }
 
 /// How the grant is tied to the consumer's file.
@@ -47,6 +61,8 @@ pub(crate) enum Binding {
     Check(SubjectCheck),
     /// None, for this reason, where the démarche allows it.
     Unbound(String),
+    /// The identity itself, sealed to the authority (`subject_jwe`), where the person does not log in.
+    Sealed(String),
 }
 
 /// `subject_check`: HMAC-SHA-256 under `salt` of the canonical form that the consumer holds; both 32 bytes, base64url.
@@ -84,6 +100,45 @@ impl SubjectCheck {
     }
 }
 
+impl Back {
+    /// The PKCE challenge's bytes.
+    pub(crate) fn challenge(&self) -> Result<Sha256, Error> {
+        let bytes = URL_SAFE_NO_PAD.decode(&self.challenge);
+        let bytes: [u8; 32] = bytes.ok().and_then(|b| b.try_into().ok()).ok_or(Error::Stored)?;
+        Ok(Sha256::from_bytes(bytes))
+    }
+
+    /// Reads what a code needs to come back.
+    fn take(form: &mut Form, client: &ParticipantId, edition: &Edition) -> Result<Self, Error> {
+        if form.required("response_type", 16)? != "code" {
+            return Err(Error::request("response_type must be code"));
+        }
+        let redirect_uri = form.required("redirect_uri", 2_048)?;
+        listed(edition, client, &redirect_uri)?;
+        let state = form.required("state", 512)?;
+        if !state.bytes().all(|c| matches!(c, 0x20..=0x7e)) {
+            return Err(Error::request("state must be printable ASCII"));
+        }
+        if form.required("code_challenge_method", 16)? != "S256" {
+            return Err(Error::request("code_challenge_method must be S256"));
+        }
+        let challenge = form.required("code_challenge", 128)?;
+        if !URL_SAFE_NO_PAD
+            .decode(&challenge)
+            .is_ok_and(|hash| hash.len() == 32)
+        {
+            return Err(Error::request(
+                "code_challenge must be 43 characters of base64url",
+            ));
+        }
+        Ok(Self {
+            redirect_uri,
+            state,
+            challenge,
+        })
+    }
+}
+
 impl PushedRequest {
     /// Checks the parameters of a client that has been authenticated.
     ///
@@ -103,50 +158,35 @@ impl PushedRequest {
                 return Err(Error::request(format!("{refused} is not allowed here")));
             }
         }
-        if form.required("response_type", 16)? != "code" {
-            return Err(Error::request("response_type must be code"));
-        }
-        let redirect_uri = form.required("redirect_uri", 2_048)?;
-        let listed = edition
-            .directory
-            .participant(&client)
-            .is_some_and(|row| row.redirect_uris.contains(&redirect_uri));
-        if !listed {
-            return Err(Error::request("redirect_uri is not one of the client's"));
-        }
-        let state = form.required("state", 512)?;
-        if !state.bytes().all(|c| matches!(c, 0x20..=0x7e)) {
-            return Err(Error::request("state must be printable ASCII"));
-        }
-        if form.required("code_challenge_method", 16)? != "S256" {
-            return Err(Error::request("code_challenge_method must be S256"));
-        }
-        let challenge = form.required("code_challenge", 128)?;
-        if !URL_SAFE_NO_PAD
-            .decode(&challenge)
-            .is_ok_and(|hash| hash.len() == 32)
-        {
-            return Err(Error::request(
-                "code_challenge must be 43 characters of base64url",
-            ));
-        }
-
         let way = word(form.take("way"), "way", Way::Present)?;
-        let capacity = word(form.take("capacity"), "capacity", Capacity::SelfPerson)?;
-        match way {
-            Way::Present => {}
-            Way::Link => return Err(Error::NotImplemented("way=link")),
+        let back = match way {
+            Way::Present | Way::Link => Some(Back::take(&mut form, &client, edition)?),
             Way::Agent => return Err(Error::NotImplemented("way=agent")),
-            Way::Automatic => return Err(Error::NotImplemented("way=automatic")),
-        }
-        match capacity {
-            Capacity::SelfPerson | Capacity::Child => {}
-            Capacity::Entity => return Err(Error::NotImplemented("capacity=entity")),
-            Capacity::Helper => return Err(Error::NotImplemented("capacity=helper")),
-            Capacity::Agent => return Err(Error::NotImplemented("capacity=agent")),
-            Capacity::Automatic => return Err(Error::NotImplemented("capacity=automatic")),
+            Way::Automatic => None,
+        };
+        let usual = match way {
+            Way::Present | Way::Link => Capacity::SelfPerson,
+            Way::Agent => Capacity::Agent,
+            Way::Automatic => Capacity::Automatic,
+        };
+        let capacity = word(form.take("capacity"), "capacity", usual)?;
+        match (way, capacity) {
+            (Way::Present | Way::Link, Capacity::SelfPerson | Capacity::Child)
+            | (Way::Agent, Capacity::Agent)
+            | (Way::Automatic, Capacity::Automatic) => {}
+            (Way::Present | Way::Link, Capacity::Entity) => {
+                return Err(Error::NotImplemented("capacity=entity"));
+            }
+            (Way::Present | Way::Link, Capacity::Helper) => {
+                return Err(Error::NotImplemented("capacity=helper"));
+            }
+            (Way::Present | Way::Link, Capacity::Agent | Capacity::Automatic)
+            | (Way::Agent | Way::Automatic, _) => {
+                return Err(Error::request("capacity is not that of the way of asking"));
+            }
         }
 
+        let link_days = link_days(&mut form, way)?;
         let text = form.required("authorization_details", MAX_DETAILS_BYTES)?;
         let elements = elements(&text)?;
         let requester = Requester {
@@ -178,15 +218,14 @@ impl PushedRequest {
         if capacity == Capacity::Child && !about_child {
             return Err(Error::request("capacity=child needs an element about a child"));
         }
-        let binding = binding(&mut form, edition, &elements[0])?;
+        let binding = binding(&mut form, way, edition, &elements[0])?;
         let child = child_check(&mut form, capacity, &binding)?;
         Ok(Self {
             client,
             publisher,
-            redirect_uri,
-            state,
-            challenge,
+            back,
             way,
+            link_days,
             capacity,
             elements,
             binding,
@@ -194,8 +233,12 @@ impl PushedRequest {
         })
     }
 
-    /// Checks again, at the moment of the grant, that the request may be put before a person.
+    /// Checks again, when the request is opened and when it is granted, that it may be put before a person: a link may
+    /// have waited for weeks.
     pub(crate) fn still_authorizable(&self, edition: &Edition, now: Micros) -> Result<(), Error> {
+        if let Some(back) = &self.back {
+            listed(edition, &self.client, &back.redirect_uri)?;
+        }
         let requester = Requester {
             consumer: self.client,
             publisher: self.publisher,
@@ -211,6 +254,13 @@ impl PushedRequest {
     /// Whether a child is asked about, whom the person has to name.
     pub(crate) fn about_child(&self) -> bool {
         self.capacity == Capacity::Child
+    }
+
+    /// Whether anything of it rests on proactive information, to which a person may object.
+    pub(crate) fn is_proactive(&self) -> bool {
+        self.elements
+            .iter()
+            .any(|element| element.legal_basis == LegalBasis::Proactive)
     }
 
     /// The least assurance that all its elements need.
@@ -230,12 +280,22 @@ impl PushedRequest {
 
     /// Where the browser goes back to, with these parameters and the issuer (RFC 9207).
     pub(crate) fn back(&self, issuer: &str, parameters: &[(&str, &str)]) -> Result<String, Error> {
-        let mut url = url::Url::parse(&self.redirect_uri).map_err(|_| Error::Stored)?;
+        let back = self.back.as_ref().ok_or(Error::Stored)?;
+        let mut url = url::Url::parse(&back.redirect_uri).map_err(|_| Error::Stored)?;
         url.query_pairs_mut()
             .extend_pairs(parameters)
-            .append_pair("state", &self.state)
+            .append_pair("state", &back.state)
             .append_pair("iss", issuer);
         Ok(url.into())
+    }
+}
+
+/// Whether the answer may go there: it is compared exactly with the addresses of the directory in use.
+fn listed(edition: &Edition, client: &ParticipantId, redirect_uri: &str) -> Result<(), Error> {
+    let row = edition.directory.participant(client);
+    match row.is_some_and(|row| row.redirect_uris.iter().any(|listed| listed == redirect_uri)) {
+        true => Ok(()),
+        false => Err(Error::request("redirect_uri is not one of the client's")),
     }
 }
 
@@ -245,6 +305,21 @@ fn word<T: std::str::FromStr>(text: Option<String>, name: &'static str, default:
         Some(text) => text
             .parse()
             .map_err(|_| Error::request(format!("{name} is not one of its words"))),
+    }
+}
+
+/// How long a link may be followed: the longest time, unless the consumer wants a shorter one.
+fn link_days(form: &mut Form, way: Way) -> Result<Option<u8>, Error> {
+    match (way, form.take("link_days")) {
+        (Way::Link, None) => Ok(Some(*LINK_DAYS.end())),
+        (Way::Link, Some(text)) => match text.parse() {
+            Ok(days) if LINK_DAYS.contains(&days) => Ok(Some(days)),
+            Ok(_) | Err(_) => Err(Error::request("link_days is 1 to 30")),
+        },
+        (Way::Present | Way::Agent | Way::Automatic, None) => Ok(None),
+        (Way::Present | Way::Agent | Way::Automatic, Some(_)) => {
+            Err(Error::request("link_days goes with way=link"))
+        }
     }
 }
 
@@ -291,8 +366,34 @@ fn details(path: String, what: &'static str) -> Error {
     }
 }
 
-fn binding(form: &mut Form, edition: &Edition, first: &AuthorizationDetails) -> Result<Binding, Error> {
-    match (form.take("subject_check"), form.take("subject_unbound")) {
+fn binding(
+    form: &mut Form,
+    way: Way,
+    edition: &Edition,
+    first: &AuthorizationDetails,
+) -> Result<Binding, Error> {
+    let (check, unbound) = (form.take("subject_check"), form.take("subject_unbound"));
+    let sealed = form.take("subject_jwe");
+    match (way, &check, &unbound, sealed) {
+        (Way::Agent | Way::Automatic, None, None, Some(sealed)) => {
+            return match sealed.len() <= jwe::MAX_PIVOT_BYTES {
+                true => Ok(Binding::Sealed(sealed)),
+                false => Err(Error::request("subject_jwe is too long")),
+            };
+        }
+        (Way::Agent | Way::Automatic, ..) => {
+            return Err(Error::request(
+                "subject_jwe is needed, and nothing else of the identity",
+            ));
+        }
+        (Way::Present | Way::Link, _, _, Some(_)) => {
+            return Err(Error::request(
+                "subject_jwe is for requests without the person's login",
+            ));
+        }
+        (Way::Present | Way::Link, _, _, None) => {}
+    }
+    match (check, unbound) {
         (Some(check), None) => {
             if check.len() > MAX_CHECK_BYTES {
                 return Err(Error::request("subject_check is too long"));

@@ -11,6 +11,7 @@ use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{CodeUse, code_use, refresh_find, refresh_insert};
 
+use super::automatic::AUTOMATIC;
 use super::client::Client;
 use super::mint::Wanted;
 use super::no_store;
@@ -26,7 +27,7 @@ const ONCE_MS: i64 = 75 * 60_000;
 /// The longest life of a standing element.
 const STANDING_MS: i64 = 365 * 24 * 3_600_000;
 
-/// `POST /as/token`: a code, or a refresh token, becomes one access token.
+/// `POST /as/token`: a code, a refresh token, or a request with nobody present, becomes one access token.
 pub(crate) async fn token(
     State(authority): State<Arc<Authority>>,
     peer: Peer,
@@ -73,7 +74,14 @@ async fn exchange(
                 .mint(edition, client, peer, &grant, &wanted, false)
                 .await?
         }
-        "urn:unefois:grant-type:automatic" => return Err(Error::NotImplemented("way=automatic")),
+        AUTOMATIC => {
+            let grant = authority.grant_with_nobody(edition, client, &mut form).await?;
+            let mut answer = authority
+                .mint(edition, client, peer, &grant, &wanted, true)
+                .await?;
+            answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
+            answer
+        }
         _ => return Err(Error::GrantType),
     };
     Ok(no_store(minted))

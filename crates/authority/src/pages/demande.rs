@@ -7,13 +7,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::authorization::{Need, UnitRequest};
-use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, WithdrawnBy};
+use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName};
 use unefois_mesh::web;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{Code, Element, Grant, code_insert, grant_insert};
+use unefois_store::authority::grant::{Code, Grant, code_insert, grant_insert};
 use unefois_store::authority::notice::notice_insert;
-use unefois_store::authority::request::{interaction_close, interaction_find, subject_tries, subject_try};
+use unefois_store::authority::request::{
+    interaction_answer, interaction_close, interaction_find, subject_tries, subject_try,
+};
 use unefois_store::authority::session::Login;
 
 use super::words;
@@ -21,13 +22,13 @@ use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
 use crate::login::OTHER;
-use crate::oauth::{Binding, CODE_MS, PushedRequest, bytes_of, draw_secret, ends_at};
+use crate::oauth::{Binding, CODE_MS, Granted, PushedRequest, bytes_of, draw_secret, ends_at, ticked};
 use crate::pages::{self, Reader};
 use crate::portal::{self, ChildForm, DemandeEnd, DemandeOutcome, FormError, Lang, field};
 use crate::published::Edition;
 use crate::service::Authority;
 use crate::session::Visit;
-use crate::subject::{GrantSubject, capacity_of};
+use crate::subject::GrantSubject;
 
 /// How many identities may be tried for one dossier in a day.
 const TRIES: i64 = 3;
@@ -60,7 +61,7 @@ pub(crate) async fn show(
         }
         Err(error) => return Err(error),
     };
-    open.request.still_authorizable(&edition, authority.clock.now())?;
+    authority.check_again(&open, &edition).await?;
     let login = visit.login()?;
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
@@ -94,15 +95,22 @@ pub(crate) async fn decide(
     };
     let edition = authority.published.edition();
     let login = authority.decider(&reader, &open, &edition)?.login()?;
-    match posted.take(field::CHOICE).as_deref() {
-        // A grant of which no token can be minted would be given in vain.
-        Some(field::FETCH) => authority.revocation.recovered()?,
-        Some(field::PROVIDE) => return authority.decline(&open, &edition, login).await,
+    let fetch = match posted.take(field::CHOICE).as_deref() {
+        Some(field::FETCH) => true,
+        Some(field::PROVIDE) => false,
         Some(_) | None => return Err(Error::request("the choice is missing")),
+    };
+    if fetch {
+        // A grant of which no token can be minted would be given in vain.
+        authority.revocation.recovered()?;
+        authority.check_again(&open, &edition).await?;
     }
-    open.request.still_authorizable(&edition, authority.clock.now())?;
+    // Nobody else declines either: a link may have gone to another person.
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
+    }
+    if !fetch {
+        return authority.decline(&open, &edition, login).await;
     }
     let consent = open
         .request
@@ -189,7 +197,29 @@ pub(crate) async fn asker_of(
     Ok(open.map(|open| words::name(&edition, reader.lang, &open.request.client)))
 }
 
+/// A `request_uri` that leads nowhere any more: it was answered or given back, or its time is over.
+pub(crate) async fn no_more(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
+    let mut page = ended(authority, reader, DemandeOutcome::Expired, None).await?;
+    *page.status_mut() = Error::RequestUri.status();
+    Ok(page)
+}
+
 impl Authority {
+    /// Checks that a request may still be put before a person, and records where it may not.
+    async fn check_again(&self, open: &Open, edition: &Edition) -> Result<(), Error> {
+        let Err(error) = open.request.still_authorizable(edition, self.clock.now()) else {
+            return Ok(());
+        };
+        if let Some(reason) = error.reason() {
+            self.count_refusal(reason);
+            let first = open.request.elements.first();
+            self.journal
+                .refused(reason, open.fact(edition, first, None))
+                .await?;
+        }
+        Err(error)
+    }
+
     async fn open_request(&self, reader: &Reader, id: &str) -> Result<Option<Open>, Error> {
         let Some(id) = bytes_of(id) else {
             return Err(Error::NotFound);
@@ -235,8 +265,10 @@ impl Authority {
         edition: &Edition,
         login: &Login,
     ) -> Result<Option<Response>, Error> {
-        let Binding::Check(check) = &open.request.binding else {
-            return Ok(None);
+        let check = match &open.request.binding {
+            Binding::Check(check) => check,
+            Binding::Unbound(_) => return Ok(None),
+            Binding::Sealed(_) => return Err(Error::Stored),
         };
         let day = self.clock.now().secs().div_euclid(DAY_S);
         let dossier = open.request.dossier_hash();
@@ -273,7 +305,7 @@ impl Authority {
     /// « Je fournirai la pièce moi-même »: the entries `declined`, then back to the asker.
     async fn decline(&self, open: &Open, edition: &Edition, login: &Login) -> Result<Response, Error> {
         let mut tx = self.db.begin().await?;
-        let first = interaction_close(&mut tx, &open.id).await?;
+        let first = interaction_answer(&mut tx, &open.id, self.clock.now()).await?;
         tx.commit().await?;
         if !first {
             return Err(Error::RequestUri);
@@ -301,13 +333,18 @@ impl Authority {
     ) -> Result<Response, Error> {
         let now = self.clock.now();
         let request = &open.request;
-        let granted = ticked(&request.elements, posted, &mut || {
+        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
+        let granted = ticked(&request.elements, &ticks, &mut || {
             Handle::draw(now, &*self.random)
         });
         if granted.is_empty() {
             return self.decline(open, edition, login).await;
         }
-        let elements = granted.iter().map(element).collect::<Result<Vec<_>, _>>()?;
+        let back = request.back.as_ref().ok_or(Error::Stored)?;
+        let elements = granted
+            .iter()
+            .map(Granted::element)
+            .collect::<Result<Vec<_>, _>>()?;
         let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
         let id = GrantId::from_bytes(self.random.bytes());
         let grant = Grant {
@@ -323,19 +360,22 @@ impl Authority {
             subject_unbound: match &request.binding {
                 Binding::Check(_) => None,
                 Binding::Unbound(reason) => Some(reason.clone()),
+                Binding::Sealed(_) => return Err(Error::Stored),
             },
+            demarche: request.elements.first().map(|first| first.demarche.clone()),
+            proactive: false,
             granted_at: now,
             ends_at: ends_at(&granted, now),
         };
         let secret = draw_secret(&*self.random);
         let code = Code {
-            redirect_uri: request.redirect_uri.clone(),
-            challenge: challenge(&request.challenge)?,
+            redirect_uri: back.redirect_uri.clone(),
+            challenge: back.challenge()?,
             expires_at: now.plus_ms(CODE_MS),
         };
         let mut tx = self.db.begin().await?;
         // One answer counts: whoever closes the request writes the grant.
-        if !interaction_close(&mut tx, &open.id).await? {
+        if !interaction_answer(&mut tx, &open.id, now).await? {
             return Err(Error::RequestUri);
         }
         grant_insert(&mut tx, &grant, &elements).await?;
@@ -353,20 +393,7 @@ impl Authority {
         .await?;
         tx.commit().await?;
 
-        for details in &granted {
-            let fact = Fact {
-                acr: Some(login.acr),
-                capacity: Some(capacity_of(request.capacity, details.subject.kind)),
-                ..open.fact(edition, Some(details), details.gh)
-            };
-            if let Err(error) = self.journal.write(Event::Granted, fact).await {
-                // The code never leaves, so nobody can use the grant; it need not stand in the list either.
-                self.end_grant(&id, WithdrawnBy::Unrecorded)
-                    .await
-                    .unwrap_or_else(|e| pages::log(&e));
-                return Err(error);
-            }
-        }
+        self.record_granted(&grant, &granted, edition).await?;
         let back = request.back(&self.issuer, &[("code", &secret)])?;
         Ok(pages::see_other(&back))
     }
@@ -391,55 +418,6 @@ impl Open {
     }
 }
 
-/// One element as it is granted.
-struct Granted {
-    details: AuthorizationDetails,
-    /// The optional units that the person left unticked.
-    left_out: Vec<UnitName>,
-}
-
-/// Granted = requested (within habilitation and catalogue, which was checked) ∩ the person's ticks.
-fn ticked(
-    elements: &[AuthorizationDetails],
-    posted: &Form,
-    draw: &mut dyn FnMut() -> Handle,
-) -> Vec<Granted> {
-    let mut granted = Vec::new();
-    for (n, asked) in elements.iter().enumerate() {
-        let kept =
-            |unit: &UnitRequest| unit.need == Need::Required || posted.has(&words::field(n, &unit.unit));
-        let (units, left_out): (Vec<_>, Vec<_>) = asked.units.iter().cloned().partition(kept);
-        if !units.is_empty() {
-            granted.push(Granted {
-                details: AuthorizationDetails {
-                    units,
-                    gh: Some(draw()),
-                    ..asked.clone()
-                },
-                left_out: left_out.into_iter().map(|unit| unit.unit).collect(),
-            });
-        }
-    }
-    granted
-}
-
-fn element(granted: &Granted) -> Result<Element, Error> {
-    Ok(Element {
-        handle: granted.details.gh.ok_or(Error::Stored)?,
-        details: serde_json::to_string(&granted.details).map_err(|_| Error::Stored)?,
-        left_out: granted.left_out.clone(),
-        withdrawn: None,
-        followed_by: None,
-    })
-}
-
-fn challenge(text: &str) -> Result<Sha256, Error> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text);
-    let bytes: [u8; 32] = bytes.ok().and_then(|b| b.try_into().ok()).ok_or(Error::Stored)?;
-    Ok(Sha256::from_bytes(bytes))
-}
-
 async fn form(
     authority: &Authority,
     reader: &Reader,
@@ -452,7 +430,8 @@ async fn form(
     let page = page(authority, reader, open, edition, posted, child, errors)?;
     let mut response = pages::show(authority, reader, &page).await?;
     // The answer to the form leads to the asker's site, which the policy has to name.
-    let target = url::Url::parse(&open.request.redirect_uri).map_err(|_| Error::Stored)?;
+    let back = open.request.back.as_ref().ok_or(Error::Stored)?;
+    let target = url::Url::parse(&back.redirect_uri).map_err(|_| Error::Stored)?;
     let origin = target.origin().ascii_serialization();
     if let Some(policy) = web::content_security_policy(&origin) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -512,35 +491,4 @@ fn to_login(open: &Open, edition: &Edition, other: bool) -> Response {
         query.append_pair(OTHER, "1");
     }
     pages::see_other(&format!("{}?{}", portal::path::LOGIN, query.finish()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn i4_what_is_not_ticked_is_not_granted() {
-        let asked: Vec<AuthorizationDetails> = serde_json::from_str(
-            r#"[{"type":"urn:unefois:justificatif:1","datatypes":["cnaf/quotient-familial@1"],
-            "units":[{"unit":"valeur","need":"required"},{"unit":"composition","need":"optional"}],
-            "locations":["urn:unefois:participant:18003506500010"],"actions":["fetch"],"demarche":"cantine",
-            "habilitation":"DP-1","dossier_ref":"2026-0412","legal_basis":"CRPA-L114-8-I","mode":{"kind":"once"},
-            "use":"store","data_life_days":365,"subject":{"kind":"self"}}]"#,
-        )
-        .unwrap();
-        let units = |posted: &str| {
-            let posted = Form::parse(posted.as_bytes()).unwrap();
-            let granted = ticked(&asked, &posted, &mut || Handle::from_bytes([1; 16]));
-            let names: Vec<String> = granted[0]
-                .details
-                .units
-                .iter()
-                .map(|u| u.unit.to_string())
-                .collect();
-            names.join(" ")
-        };
-        assert_eq!(units(""), "valeur");
-        assert_eq!(units("e1.composition=1&e0.revenu=1"), "valeur");
-        assert_eq!(units("e0.composition=1"), "valeur composition");
-    }
 }

@@ -5,11 +5,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use unefois_core::authorization::ModeKind;
-use unefois_core::{AuthorizationDetails, Handle, Micros, WithdrawnBy};
+use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
 use super::effect::{WAIT, Wanted};
+use super::history::on_behalf;
 use super::standing::{is_ended, state, withdrawal};
 use super::{narrow, words};
 use crate::Error;
@@ -18,8 +19,8 @@ use crate::history::{Collected, FoundBy};
 use crate::oauth::{bytes_of, details_of, end_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Withdraw,
-    Withdrawn,
+    self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, OnBehalf,
+    Withdraw, Withdrawn,
 };
 use crate::published::Edition;
 use crate::service::Authority;
@@ -49,6 +50,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
             what: labels(&edition, &reader, &details),
             duration: words::duration(first, row.grant.ends_at),
             state,
+            on_behalf: authority.asked_by(row).await?,
             exchanges: count(&history, row),
             href: address(row),
             stop: stop(row, state),
@@ -91,6 +93,7 @@ pub(crate) async fn detail(
         demarche: words::demarche(&edition, lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
         granted_at: row.grant.granted_at,
+        on_behalf: authority.asked_by(row).await?,
         state,
         parts: row
             .last()
@@ -203,6 +206,19 @@ pub(crate) async fn withdrawn(
 }
 
 impl Authority {
+    /// By whom, and for whom, a grant was asked for.
+    async fn asked_by(&self, row: &GrantRow) -> Result<OnBehalf, Error> {
+        let subject = match row.grant.capacity {
+            Capacity::Child => self.subject_of(&row.grant.id).await?,
+            Capacity::SelfPerson
+            | Capacity::Entity
+            | Capacity::Helper
+            | Capacity::Agent
+            | Capacity::Automatic => None,
+        };
+        Ok(on_behalf(row.grant.capacity, subject.as_ref()))
+    }
+
     /// A grant of the reader's own.
     pub(super) async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
         let login = reader.logged_in()?.login()?;

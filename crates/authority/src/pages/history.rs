@@ -450,7 +450,7 @@ impl View {
 }
 
 /// The capacities that are served; the others come with what they need to be named.
-fn on_behalf(capacity: Capacity, subject: Option<&GrantSubject>) -> OnBehalf {
+pub(super) fn on_behalf(capacity: Capacity, subject: Option<&GrantSubject>) -> OnBehalf {
     match capacity {
         Capacity::SelfPerson => OnBehalf::Yourself,
         Capacity::Child => OnBehalf::Child {

@@ -1,6 +1,6 @@
 use unefois_core::Micros;
 
-use super::{Duration, EffectProof, Lang, LegalGround, Organisation, Progress, Term, page};
+use super::{Duration, EffectProof, Lang, LegalGround, OnBehalf, Organisation, Progress, Term, page};
 
 /// Mes autorisations.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,8 @@ pub struct GrantCard {
     pub duration: Duration,
     /// Where it stands.
     pub state: GrantState,
+    /// By whom it was asked for.
+    pub on_behalf: OnBehalf,
     /// How many exchanges there were.
     pub exchanges: u32,
     /// Détail.
@@ -122,8 +124,10 @@ pub struct GrantDetail {
     pub demarche: String,
     /// The file's reference.
     pub dossier: String,
-    /// When the person chose.
+    /// When the person chose, or somebody else asked.
     pub granted_at: Micros,
+    /// By whom it was asked for.
+    pub on_behalf: OnBehalf,
     /// Where it stands.
     pub state: GrantState,
     /// What, source by source.

@@ -294,6 +294,7 @@ const fn reason_en(reason: Reason) -> &'static str {
         Reason::UnsupportedRevision => "This version of the information is no longer served.",
         Reason::NotImplemented => "This function is not offered.",
         Reason::Deadline => "The request was not completed in time.",
+        Reason::Opposition => "You had objected to this information being fetched without your asking.",
     }
 }
 

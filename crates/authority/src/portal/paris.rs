@@ -96,6 +96,21 @@ pub fn day_ends(at: Micros) -> Option<Micros> {
     Some(begins.plus_ms(-1_000))
 }
 
+/// The last second of the same day so many months later in Paris, or of that month's last day where it has no such one.
+pub fn after_months(at: Micros, months: i32) -> Option<Micros> {
+    let day = local(at)?.date();
+    let then = Month {
+        year: day.year(),
+        month: u8::from(day.month()),
+    }
+    .plus(months);
+    let name = MonthName::try_from(then.month).ok()?;
+    let date = Date::from_calendar_date(then.year, name, day.day().min(name.length(then.year))).ok()?;
+    let next = date.next_day()?;
+    let begins = midnight(next.year(), next.month().into(), next.day())?;
+    Some(begins.plus_ms(-1_000))
+}
+
 /// The instant at which this day begins in Paris.
 pub fn midnight(year: i32, month: u8, day: u8) -> Option<Micros> {
     let date = Date::from_calendar_date(year, MonthName::try_from(month).ok()?, day).ok()?;
@@ -178,6 +193,19 @@ mod tests {
 
     fn at(text: &str) -> Micros {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn months_later_is_the_end_of_the_same_day_or_of_the_month() {
+        for (from, months, end) in [
+            ("2026-11-30T12:00:00Z", 24, "2028-11-30T22:59:59Z"),
+            ("2026-11-30T23:30:00Z", 24, "2028-12-01T22:59:59Z"),
+            ("2024-02-29T12:00:00Z", 12, "2025-02-28T22:59:59Z"),
+            ("2026-01-31T12:00:00Z", 6, "2026-07-31T21:59:59Z"),
+        ] {
+            let from: Micros = from.parse().unwrap();
+            assert_eq!(after_months(from, months), end.parse().ok(), "{from}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const LOGOUT: &str = "/deconnexion";
 pub const GRANTS: &str = "/autorisations";
 /// Historique; its filters are the query.
 pub const HISTORY: &str = "/historique";
+/// Oppositions.
+pub const OPPOSITIONS: &str = "/oppositions";
 /// Données personnelles.
 pub const PRIVACY: &str = "/donnees-personnelles";
 /// Accessibilité.

@@ -288,6 +288,8 @@ mod tests {
             idp_iss: "https://fc.example".to_owned(),
             pivot_digest: Sha256::of(b"pivot"),
             subject_unbound: None,
+            demarche: None,
+            proactive: false,
             granted_at: Micros::new(0),
             ends_at: Micros::new(1),
         };

@@ -49,6 +49,7 @@ fn keys() -> Keys {
         subject: file("subject", &[1; 32]),
         storage: file("storage", &[2; 32]),
         node: file("node", &[3; 32]),
+        pivot: Vec::new(),
     };
     Keys::load(&files, &ring).unwrap()
 }
@@ -72,6 +73,8 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
         idp_iss: "https://fc.example".to_owned(),
         pivot_digest: Sha256::of(b"pivot"),
         subject_unbound: None,
+        demarche: None,
+        proactive: false,
         granted_at: Micros::new(0),
         ends_at: Micros::new(1),
     };

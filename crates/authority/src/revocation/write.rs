@@ -3,6 +3,7 @@
 
 use unefois_store::authority::GrantId;
 use unefois_store::authority::narrow::{Narrowing, narrow};
+use unefois_store::authority::opposition::{Opposition, oppose};
 use unefois_store::authority::order::order_record;
 
 use super::*;
@@ -15,6 +16,8 @@ enum Change {
     Narrow(Vec<Narrowing>),
     /// What is no single grant, and why.
     Order(Withdrawal, String),
+    /// What stands under an opposition, with it.
+    Oppose(Opposition),
 }
 
 impl Revocation {
@@ -41,6 +44,15 @@ impl Revocation {
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
         Ok(handles(self.change(Change::Narrow(narrowings), at).await?))
+    }
+
+    /// Records an opposition with the withdrawal of what stands under it; as [`Self::withdraw`].
+    pub(crate) async fn oppose(
+        self: &Arc<Self>,
+        opposition: Opposition,
+        at: Micros,
+    ) -> Result<Vec<Handle>, Error> {
+        Ok(handles(self.change(Change::Oppose(opposition), at).await?))
     }
 
     /// Withdraws what is no single grant, for a reason, and announces it; when it returns, both are durable. As
@@ -89,6 +101,7 @@ impl Revocation {
             Change::Order(withdrawal, reason) => {
                 order_record(&mut tx, self.epoch, withdrawal.clone(), reason, at).await?
             }
+            Change::Oppose(opposition) => oppose(&mut tx, self.epoch, opposition, at).await?,
         };
         let Some((records, head)) = written else {
             drop(tx);

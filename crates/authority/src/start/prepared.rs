@@ -181,6 +181,16 @@ fn listed(config: &Config, keys: &Keys, signer: &SignerKey, published: &Publishe
             return Err(KeyFileError { path, what }.into());
         }
     }
+    for (key, path) in keys.pivot.iter().zip(&config.keys.pivot) {
+        let kid = key.thumbprint().to_string();
+        if !row.subject_keys.iter().any(|key| key.kid() == kid) {
+            let (path, what) = (
+                path.clone(),
+                "the directory does not list it among the subject_keys",
+            );
+            return Err(KeyFileError { path, what }.into());
+        }
+    }
     let vkey = signer.verifier().to_string();
     let own = edition.directory.participant(&row.participant);
     match own.is_some_and(|own| own.logs.iter().any(|log| log.vkey == vkey)) {

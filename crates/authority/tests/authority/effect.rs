@@ -480,6 +480,8 @@ async fn unreadable(url: &str) {
         idp_iss: "https://fc.example".to_owned(),
         pivot_digest: Sha256::of(b"pivot"),
         subject_unbound: None,
+        demarche: None,
+        proactive: false,
         granted_at: at,
         ends_at: at.plus_ms(60_000),
     };

@@ -86,6 +86,8 @@ pub(crate) struct Kit {
     pub(crate) token_key: SigningKey,
     pub(crate) withdrawal_key: SigningKey,
     pub(crate) pivot_key: Arc<DecryptionKey>,
+    /// The authority's own, which consumers seal identities to.
+    pub(crate) sealing_key: DecryptionKey,
     pub(crate) directory_key: SigningKey,
     pub(crate) document: DirectoryDocument,
     pub(crate) cnaf: String,
@@ -139,6 +141,9 @@ impl Kit {
         for name in ["subject", "storage", "node"] {
             write(&at(name), &"5a".repeat(32));
         }
+        let sealing = Pkcs8::generate(&ring()).unwrap();
+        write(&at("pivot"), &sealing.to_pem());
+        let sealing_key = DecryptionKey::from_pkcs8(&sealing).unwrap();
         let pivot = Pkcs8::generate(&ring()).unwrap();
         let pivot_key = Arc::new(DecryptionKey::from_pkcs8(&pivot).unwrap());
         let log = "autorite.example/1";
@@ -163,6 +168,13 @@ impl Kit {
             });
             merge(&mut row, more);
             row
+        };
+        let unasked = |id: &str, demarche: &str, basis: &str| {
+            json!({
+                "id": id, "consumer": COMMUNE, "producer": cnaf, "demarche": demarche,
+                "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur"]}], "legal_bases": [basis],
+                "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
+            })
         };
         let habilitation = |id: &str, producer: &str, datatype: &str, units: Value| {
             json!({
@@ -190,14 +202,18 @@ impl Kit {
                 "participant": AUTHORITY, "issuer": issuer, "portal": issuer,
                 "token_keys": [jwk(token_key.verifying_key().public().point())],
                 "withdrawal_keys": [jwk(withdrawal_key.verifying_key().public().point())],
+                "subject_keys": [jwk(sealing_key.encryption_key().public().point())],
                 "identity_providers": [
                     {"issuer": fc, "acr": ["eidas1"]}, {"issuer": fcp, "acr": ["eidas2"]},
                     {"issuer": pro_issuer, "acr": [], "officers": ["identified"]},
+                    {"issuer": issuer, "acr": ["eidas1"]},
                 ],
             },
             "habilitations": [
                 habilitation("DP-1", &cnaf, "cnaf/quotient-familial@1", json!(["valeur", "composition"])),
                 habilitation("DP-2", &mesr, "mesr/statut-etudiant@1", json!(["inscription", "etablissement"])),
+                unasked("UN-1", "transports-verification", "CRPA-L114-8-I"),
+                unasked("UN-2", "transports-information", "CRPA-L114-8-II"),
             ],
             "quotas": [],
         });
@@ -209,7 +225,7 @@ impl Kit {
                 "crls": file("crl.pem")},
             "database": {"url": database.url()},
             "keys": {"token": file("token"), "withdrawal": file("withdrawal"), "subject": file("subject"),
-                "storage": file("storage"), "node": file("node")},
+                "storage": file("storage"), "node": file("node"), "pivot": [file("pivot")]},
             "ledger": {"signer": file("ledger")},
             "directory": {"file": file("directory.jws"), "catalogue": file("catalogue.json"),
                 "key": directory_key.thumbprint().to_string()},
@@ -242,6 +258,7 @@ impl Kit {
             token_key,
             withdrawal_key,
             pivot_key,
+            sealing_key,
             directory_key,
             document,
             cnaf,

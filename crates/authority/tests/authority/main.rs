@@ -6,6 +6,7 @@
 mod account;
 #[path = "../../../../tests/kit/answers.rs"]
 pub mod answers;
+mod automatic;
 mod bad_input;
 mod browser;
 mod child;
@@ -17,10 +18,12 @@ mod feed;
 mod grant;
 mod history;
 mod kit;
+mod link;
 mod login;
 mod narrow;
 mod officer;
 mod operator;
+mod opposition;
 mod provider;
 #[expect(dead_code, reason = "other tests use the other faults")]
 #[path = "../../../../tests/kit/proxy.rs"]

@@ -2,18 +2,20 @@
 
 mod grants;
 mod history;
+mod oppositions;
 
 pub(crate) use grants::withdrawn;
 use grants::{
-    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_withdrawn, grants, narrow, narrow_again,
-    shorten, withdraw,
+    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_unasked, grant_withdrawn, grants, narrow,
+    narrow_again, shorten, withdraw,
 };
 pub(crate) use history::{history, history_empty};
+use oppositions::{oppositions, oppositions_everything};
 use unefois_authority::portal::{
     Accessibility, Already, Audience, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration,
     EndError, Ender, ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang, LegalGround,
-    LoggedOut, Login, LoginError, Missed, Office, Organisation, Pace, Page, Person, Privacy, Provider,
-    Publisher, SessionExpired, Site, Source, Stage, Term, Theme, Unit,
+    LoggedOut, Login, LoginError, Missed, Office, Oppositions, Organisation, Pace, Page, Person, Privacy,
+    Provider, Publisher, SessionExpired, Site, Source, Stage, Term, Theme, Unit,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -399,6 +401,26 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("autorisations", show(&site, &known, &grants(lang))),
         ("autorisations-vide", show(&site, &known, &Grants::default())),
         ("autorisation", show(&site, &known, &grant(lang))),
+        (
+            "autorisation-automatique",
+            show(&site, &known, &grant_unasked(lang)),
+        ),
+        ("oppositions", show(&site, &known, &oppositions(lang))),
+        (
+            "oppositions-erreur",
+            show(
+                &site,
+                &known,
+                &Oppositions {
+                    missing: true,
+                    ..oppositions(lang)
+                },
+            ),
+        ),
+        (
+            "oppositions-tout",
+            show(&site, &known, &oppositions_everything(lang)),
+        ),
         ("limiter", show(&site, &known, &narrow(lang))),
         (
             "limiter-duree",

@@ -72,6 +72,8 @@ async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
         idp_iss: "https://fc.example".to_owned(),
         pivot_digest: hash(n),
         subject_unbound: Some("un motif".to_owned()),
+        demarche: None,
+        proactive: false,
         granted_at: at(0),
         ends_at: at(1_000),
     };
@@ -208,6 +210,7 @@ async fn a_request_and_a_state_are_taken_once(database: TestDatabase) {
 
     let interaction = Interaction {
         session_hash: hash(2),
+        link_hash: None,
         body: "{}".to_owned(),
     };
     let mut tx = db.begin().await.unwrap();
@@ -230,8 +233,65 @@ async fn a_request_and_a_state_are_taken_once(database: TestDatabase) {
         .unwrap();
     assert_eq!(found.session_hash, hash(4));
     let mut tx = db.begin().await.unwrap();
-    assert!(request::interaction_close(&mut tx, &[1; 16]).await.unwrap());
-    assert!(!request::interaction_close(&mut tx, &[1; 16]).await.unwrap());
+    assert!(
+        request::interaction_answer(&mut tx, &[1; 16], at(1))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !request::interaction_answer(&mut tx, &[1; 16], at(1))
+            .await
+            .unwrap()
+    );
+    tx.commit().await.unwrap();
+
+    // Several open what a link leads to: one answers.
+    let linked = |n: u8| Interaction {
+        session_hash: hash(n),
+        link_hash: Some(hash(9)),
+        body: "{}".to_owned(),
+    };
+    let mut tx = db.begin().await.unwrap();
+    request::link_insert(&mut tx, &hash(9), &client(), "{}", at(20))
+        .await
+        .unwrap();
+    for n in 2..=5 {
+        request::interaction_insert(&mut tx, &[n; 16], &linked(n), at(30))
+            .await
+            .unwrap();
+    }
+    request::interaction_close(&mut tx, &[2; 16]).await.unwrap();
+    tx.commit().await.unwrap();
+    let open = async |at| {
+        request::interaction_find(&db, &[3; 16], at)
+            .await
+            .unwrap()
+            .is_some()
+    };
+    assert_eq!(
+        (open(at(19)).await, open(at(20)).await),
+        (true, false),
+        "no longer than its link"
+    );
+    let answer = |n: u8, at| {
+        let db = db.clone();
+        async move {
+            let mut tx = db.begin().await.unwrap();
+            let answered = request::interaction_answer(&mut tx, &[n; 16], at).await.unwrap();
+            tx.commit().await.unwrap();
+            answered
+        }
+    };
+    assert!(!answer(2, at(19)).await, "closed without an answer");
+    assert!(!answer(3, at(20)).await, "the link's time is over");
+    let both = tokio::join!(answer(4, at(19)), answer(5, at(19)));
+    assert!(both.0 != both.1, "{both:?}");
+    assert!(
+        request::link_find(&db, &hash(9), &client(), at(1))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 fn attempt_of(session_hash: &Sha256) -> Attempt {

@@ -278,6 +278,16 @@ fn legal(sheet: &DatatypeSheet, wrong: &mut impl FnMut(&str, &'static str, Strin
         | SecrecyKind::SecretFiscal
         | SecrecyKind::SecretProfessionnel => {}
     }
+    if let Some(waiver) = &secrecy.waiver
+        && matches!(waiver, LegalBasis::Text(_))
+        && !sheet.legal_bases.contains(waiver)
+    {
+        wrong(
+            "/secrecy/waiver",
+            "legal_secrecy",
+            "le texte qui lève le secret est l'une des bases légales".to_owned(),
+        );
+    }
     if secrecy
         .waiver
         .as_ref()
@@ -514,6 +524,13 @@ fn demarche(entry: &Entry<Demarche>, revs: &BTreeMap<DatatypeRev, &DatatypeSheet
             "/presence",
             "presence",
             "CRPA-L114-8-II est sans présence de la personne (presence: none)".to_owned(),
+        );
+    }
+    if demarche.legal_bases.contains(&LegalBasis::Proactive) && demarche.fraud_detection {
+        wrong(
+            "/fraud_detection",
+            "legal_fraud",
+            "CRPA-L114-8-II ne sert jamais à détecter une fraude".to_owned(),
         );
     }
     if demarche.legal_bases.contains(&LegalBasis::Consent) && demarche.presence == Presence::None {

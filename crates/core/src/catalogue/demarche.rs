@@ -25,6 +25,10 @@ pub struct Demarche {
     pub data: Vec<Datum>,
     /// Whether somebody must be there to grant.
     pub presence: Presence,
+    /// Whether it looks for fraud: then nothing is ever fetched for it on the ground of proactive information
+    /// (L.114-8 II CRPA).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fraud_detection: bool,
     /// Whether an identity may stay unchecked against the file.
     pub subject_unbound: bool,
     /// The longest time that data may be kept, in days.

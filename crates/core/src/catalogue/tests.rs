@@ -12,6 +12,18 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../catalogue/demarches/cantine.yaml"),
     ),
     (
+        FRAUDE,
+        include_str!("../../../../catalogue/demarches/detection-fraude.yaml"),
+    ),
+    (
+        "demarches/transports-information.yaml",
+        include_str!("../../../../catalogue/demarches/transports-information.yaml"),
+    ),
+    (
+        "demarches/transports-verification.yaml",
+        include_str!("../../../../catalogue/demarches/transports-verification.yaml"),
+    ),
+    (
         TRANSPORT,
         include_str!("../../../../catalogue/demarches/transport-scolaire.yaml"),
     ),
@@ -64,6 +76,7 @@ const QF: &str = "types/cnaf.quotient-familial@1.yaml";
 const ELEVE: &str = "types/men.statut-eleve@1.yaml";
 const TRANSPORT: &str = "demarches/transport-scolaire.yaml";
 const CANTINE: &str = "demarches/cantine.yaml";
+const FRAUDE: &str = "demarches/detection-fraude.yaml";
 
 pub(crate) fn catalogue() -> Catalogue {
     Catalogue::load(FILES).unwrap_or_else(|problems| {
@@ -75,9 +88,8 @@ pub(crate) fn catalogue() -> Catalogue {
 /// The problems once `from` is `to` in one file; types that no other file needs stay out, to be quick.
 fn broken(file: &str, from: &str, to: &str) -> Vec<Problem> {
     let school = |path: &str| path == ELEVE || path == TRANSPORT;
-    let needed = |path: &str| {
-        path == file || (school(path) && school(file)) || !(school(path) || path.starts_with("types/urssaf"))
-    };
+    let spare = |path: &str| school(path) || path == FRAUDE || path.starts_with("types/urssaf");
+    let needed = |path: &str| path == file || (school(path) && school(file)) || !spare(path);
     let mut texts: Vec<(&str, String)> = FILES
         .iter()
         .filter(|(path, _)| needed(path))
@@ -153,14 +165,14 @@ fn every_rule_is_reported_at_its_line() {
         ),
         (
             QF,
-            "legal_bases: [CRPA-L114-8-I]",
+            "legal_bases: [CRPA-L114-8-I, CRPA-L114-8-II]",
             "legal_bases: [SDG-14]",
             "legal_sdg14",
             "legal_bases",
         ),
         (
             QF,
-            "legal_bases: [CRPA-L114-8-I]",
+            "legal_bases: [CRPA-L114-8-I, CRPA-L114-8-II]",
             "legal_bases: []",
             "legal_bases",
             "legal_bases",
@@ -185,6 +197,21 @@ fn every_rule_is_reported_at_its_line() {
             "secrecy: {kind: secret_fiscal, waiver: RGPD-6-1-a}\nassurance: eidas1",
             "legal_secrecy",
             "assurance",
+        ),
+        // The text that lifts the secrecy is not one on which the datatype is fetched.
+        (
+            QF,
+            "legal_bases: [CRPA-L114-8-I, CRPA-L114-8-II]",
+            "secrecy: {kind: secret_medical, waiver: TEXTE:X}\nlegal_bases: [TEXTE:Y]",
+            "legal_secrecy",
+            "legal_bases",
+        ),
+        (
+            FRAUDE,
+            "legal_bases: [\"TEXTE:CMF-L561-46\"]",
+            "legal_bases: [CRPA-L114-8-II]",
+            "legal_fraud",
+            "fraud_detection",
         ),
         (QF, "kind: self", "kind: child", "child_link", "kind: self"),
         (

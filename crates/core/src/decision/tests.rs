@@ -523,3 +523,24 @@ fn a_child_is_asked_about_beside_what_proves_whose_it_is() {
     );
     assert_eq!(about_child(&declared, |_| {}, Way::Agent), None);
 }
+
+#[test]
+fn a_way_of_asking_rests_on_its_own_grounds_alone() {
+    let text = LegalBasis::Text("X".to_owned());
+    let grounds = [
+        LegalBasis::Request,
+        LegalBasis::Proactive,
+        LegalBasis::Consent,
+        text,
+    ];
+    for (way, may) in [
+        (Way::Present, [true, false, true, true]),
+        (Way::Link, [true, false, true, true]),
+        (Way::Agent, [true, false, false, true]),
+        (Way::Automatic, [true, true, false, false]),
+    ] {
+        for (basis, may) in grounds.iter().zip(may) {
+            assert_eq!(may_rest_on(way, basis), may, "{way} {basis}");
+        }
+    }
+}

@@ -147,6 +147,9 @@ pub struct AuthorityRow {
     pub token_keys: Vec<Jwk>,
     /// The keys of withdrawal batches, current first.
     pub withdrawal_keys: Vec<Jwk>,
+    /// The keys that consumers seal an identity to where its person does not log in, current first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_keys: Vec<Jwk>,
     /// Which identity provider may assert which level.
     pub identity_providers: Vec<IdentityProvider>,
 }

@@ -87,6 +87,7 @@ fn directory(now: Micros, logs: &[&VerifierKey]) -> Directory {
             portal: "https://autorite.example".to_owned(),
             token_keys: vec![jwk.clone()],
             withdrawal_keys: vec![jwk],
+            subject_keys: vec![],
             identity_providers: Vec::new(),
         },
         auditors: Vec::new(),

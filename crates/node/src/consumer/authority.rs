@@ -85,11 +85,22 @@ impl AuthorityClient {
         path: &str,
         form: &BTreeMap<&'static str, String>,
     ) -> Result<T, Error> {
+        let body = self.send(credential, path, form).await?;
+        strict_json::from_slice(&body).map_err(|_| Error::AuthorityAnswer("its members"))
+    }
+
+    /// Posts a form; the body of the answer to a success, which may be empty.
+    pub(super) async fn send(
+        &self,
+        credential: &Arc<Credential>,
+        path: &str,
+        form: &BTreeMap<&'static str, String>,
+    ) -> Result<Bytes, Error> {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
         let (_, body) = self.call(credential, Method::POST, path, body.into()).await?;
-        strict_json::from_slice(&body).map_err(|_| Error::AuthorityAnswer("its members"))
+        Ok(body)
     }
 
     /// Gives a grant back; one that the authority does not know any more is given back already.

@@ -207,9 +207,13 @@ impl Inner {
                 state: match own.by {
                     Some(WithdrawnBy::Consumer) => ElementState::GivenBack,
                     Some(WithdrawnBy::Narrowed) => ElementState::Narrowed,
-                    Some(WithdrawnBy::Person | WithdrawnBy::CodeReuse | WithdrawnBy::Unrecorded) | None => {
-                        ElementState::Withdrawn
-                    }
+                    Some(
+                        WithdrawnBy::Person
+                        | WithdrawnBy::CodeReuse
+                        | WithdrawnBy::Unrecorded
+                        | WithdrawnBy::Opposition,
+                    )
+                    | None => ElementState::Withdrawn,
                 },
                 at: own.record.at,
             });

@@ -23,6 +23,9 @@ pub(super) struct PendingBody {
     pub(super) verifier: String,
     pub(super) redirect_uri: String,
     pub(super) elements: Vec<AuthorizationDetails>,
+    /// What a link leads to, so that it can be withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<String>,
 }
 
 /// A grant, kept under its name.

@@ -1,6 +1,7 @@
 //! Asking for a grant: checked here first, pushed to the authority, finished when the browser comes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,26 +9,40 @@ use ring::hmac;
 use serde_json::json;
 use unefois_core::authorization::{Action, DetailsType, Mode, ModeKind, Subject, UnitRequest, Use};
 use unefois_core::catalogue::{Datatype, Demarche};
-use unefois_core::decision::{self, Requester, authorizable};
+use unefois_core::decision::{self, Requester, authorizable, may_rest_on};
 use unefois_core::directory::ParticipantKind;
 use unefois_core::{
-    AuthorizationDetails, DatatypeRev, Habilitation, Handle, LegalBasis, Micros, ParticipantId, Random,
-    Reason, Sha256, SubjectKind, Way,
+    AuthorizationDetails, DatatypeRev, Habilitation, Handle, LegalBasis, Micros, ParticipantId, Pivot,
+    Random, Reason, SealedSubject, Sha256, SubjectKind, Way,
 };
-use unefois_mesh::Edition;
+use unefois_jose::{EncryptionKey, PublicKey, jwe};
+use unefois_mesh::{Credential, Edition};
 use unefois_proto::{AuthorizationCall, BrowserAnswer, CompletionCall, ElementCall, SubjectBinding};
-use unefois_store::node::authorization::{Pending, pending_insert, pending_take};
+use unefois_store::node::authorization::{Pending, pending_find, pending_insert, pending_take};
 use unefois_store::node::grant::grant_insert;
+use zeroize::Zeroizing;
 
 use super::authority::{Pushed, Tokens};
 use super::held::{GrantBody, HeldGrant, PendingBody};
 use super::rest::Purpose;
-use super::{Error, Inner};
+use super::{Error, Inner, qr};
 
 /// How long a browser may take to come back: a login, and the reading of one page.
 const BROWSER_MS: i64 = 60 * 60_000;
 /// Longest life of a `request_uri` that is believed, in seconds.
 const MAX_URI_LIFE_S: i64 = 3_600;
+const DAY_S: i64 = 86_400;
+/// The session of what is answered in none, as its name is stored: no back-office's session is empty.
+const NO_SESSION: &[u8] = b"";
+
+/// What comes of a request.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Where to send a browser.
+    Where(Requested),
+    /// Nobody was asked: the grant.
+    Granted(HeldGrant),
+}
 
 /// Where to send the person.
 #[derive(Clone, Debug)]
@@ -38,20 +53,38 @@ pub struct Requested {
     pub state: String,
     /// Until when the address works.
     pub expires_at: Micros,
+    /// For a link: the address as a QR code, in SVG.
+    pub qr_code: Option<String>,
 }
 
 impl Inner {
     /// Checks the request as the authority will, pushes it, and keeps what its completion needs.
-    pub(super) async fn request(&self, call: AuthorizationCall) -> Result<Requested, Error> {
+    pub(super) async fn request(&self, call: AuthorizationCall) -> Result<Asked, Error> {
+        if call.way == Way::Automatic {
+            return self.with_nobody(&call).await.map(Asked::Granted);
+        }
+        let redirect_uri = call
+            .redirect_uri
+            .clone()
+            .ok_or(Error::NotServed("no redirect_uri"))?;
         let random: &dyn Random = &self.random;
         let edition = self.directory.edition();
         let now = self.clock.now();
         let elements = self.allowed(&call, &edition, now)?;
         let (state, verifier) = (secret(random), secret(random));
-        let form = self.form(&call, &elements, &state, &verifier)?;
+        let mut form = self.form(&call, &elements, &edition)?;
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(verifier.as_bytes()).as_bytes());
+        form.extend([
+            ("response_type", "code".to_owned()),
+            ("redirect_uri", redirect_uri.clone()),
+            ("state", state.clone()),
+            ("code_challenge_method", "S256".to_owned()),
+            ("code_challenge", challenge),
+        ]);
         let credential = self.authority.credential();
         let pushed: Pushed = self.authority.post(&credential, "/as/par", &form).await?;
-        if !(1..=MAX_URI_LIFE_S).contains(&pushed.expires_in) {
+        let longest = (call.link_days).map_or(MAX_URI_LIFE_S, |days| i64::from(days) * DAY_S);
+        if !(1..=longest).contains(&pushed.expires_in) {
             return Err(Error::AuthorityAnswer("expires_in"));
         }
         let issuer = &edition.directory.authority().issuer;
@@ -64,24 +97,70 @@ impl Inner {
         let name = self.rest.name(Purpose::State, state.as_bytes());
         let body = PendingBody {
             verifier,
-            redirect_uri: call.redirect_uri,
+            redirect_uri,
             elements,
+            link: (call.way == Way::Link).then_some(pushed.request_uri),
         };
+        let opens_until = now.plus_ms(pushed.expires_in * 1_000);
+        let session = (call.session.as_ref()).map_or(NO_SESSION, |session| session.as_str().as_bytes());
         let pending = Pending {
             state: name,
             tenant: self.tenant(),
-            session: self.rest.name(Purpose::Session, call.session.as_str().as_bytes()),
+            session: self.rest.name(Purpose::Session, session),
             sealed: self.rest.seal(Purpose::State, &name, &body, random),
-            expires_at: now.plus_ms(BROWSER_MS),
+            expires_at: match call.way {
+                Way::Link => opens_until.plus_ms(BROWSER_MS),
+                Way::Present | Way::Agent | Way::Automatic => now.plus_ms(BROWSER_MS),
+            },
         };
         let mut tx = self.db.begin().await?;
         pending_insert(&mut tx, &pending).await?;
         tx.commit().await?;
-        Ok(Requested {
-            url: url.into(),
+        let url = String::from(url);
+        Ok(Asked::Where(Requested {
+            qr_code: match call.way {
+                Way::Link => Some(qr::svg(&url).ok_or(Error::AuthorityAnswer("the issuer's address"))?),
+                Way::Present | Way::Agent | Way::Automatic => None,
+            },
+            url,
             state,
-            expires_at: now.plus_ms(pushed.expires_in * 1_000),
-        })
+            expires_at: opens_until,
+        }))
+    }
+
+    /// Asks with nobody present: pushed, and granted at once.
+    async fn with_nobody(&self, call: &AuthorizationCall) -> Result<HeldGrant, Error> {
+        let edition = self.directory.edition();
+        let elements = self.allowed(call, &edition, self.clock.now())?;
+        let form = self.form(call, &elements, &edition)?;
+        let credential = self.authority.credential();
+        let pushed: Pushed = self.authority.post(&credential, "/as/par", &form).await?;
+        let form = BTreeMap::from([
+            ("client_id", self.participant.to_string()),
+            ("grant_type", "urn:unefois:grant-type:automatic".to_owned()),
+            ("request_uri", pushed.request_uri),
+        ]);
+        let tokens: Tokens = self.authority.post(&credential, "/as/token", &form).await?;
+        self.keep(tokens, credential, &elements, &edition).await
+    }
+
+    /// Withdraws a link: the authority forgets it, then this node does.
+    pub(super) async fn withdraw_link(&self, state: &str) -> Result<(), Error> {
+        let name = self.rest.name(Purpose::State, state.as_bytes());
+        let pending = pending_find(&self.db, &name).await?.ok_or(Error::State)?;
+        if pending.tenant != self.tenant() {
+            return Err(Error::State);
+        }
+        let body: PendingBody = self
+            .rest
+            .open(Purpose::State, &name, &pending.sealed)
+            .ok_or(Error::Sealed)?;
+        let link = body.link.ok_or(Error::State)?;
+        let credential = self.authority.credential();
+        let form = BTreeMap::from([("client_id", self.participant.to_string()), ("token", link)]);
+        self.authority.send(&credential, "/as/revoke", &form).await?;
+        pending_take(&self.db, &name).await?;
+        Ok(())
     }
 
     /// Exchanges a code for the grant. The state is void from here on, whatever comes of it.
@@ -104,10 +183,20 @@ impl Inner {
             ("code_verifier", body.verifier.clone()),
         ]);
         let tokens: Tokens = self.authority.post(&credential, "/as/token", &form).await?;
+        self.keep(tokens, credential, &body.elements, &edition).await
+    }
 
+    /// Checks what the authority granted against what was asked, and keeps it.
+    async fn keep(
+        &self,
+        tokens: Tokens,
+        credential: Arc<Credential>,
+        asked: &[AuthorizationDetails],
+        edition: &Edition,
+    ) -> Result<HeldGrant, Error> {
         let now = self.clock.now();
-        let elements = granted(&tokens.authorization_details, &body.elements)?;
-        let token = self.check(&tokens, credential, &tokens.authorization_details, &edition, now)?;
+        let elements = granted(&tokens.authorization_details, asked)?;
+        let token = self.check(&tokens, credential, &tokens.authorization_details, edition, now)?;
         let first = elements
             .first()
             .ok_or(Error::AuthorityAnswer("no element is granted"))?;
@@ -142,8 +231,10 @@ impl Inner {
         if pending.tenant != self.tenant() || pending.expires_at <= now {
             return Err(Error::State);
         }
-        let session = call.session.as_str().as_bytes();
-        if !self.rest.is_named(Purpose::Session, session, &pending.session) {
+        // After a link no session is expected: whose grant it is follows from the state, and whose data from the login.
+        let anywhere = self.rest.is_named(Purpose::Session, NO_SESSION, &pending.session);
+        let session = (call.session.as_ref()).map_or(NO_SESSION, |session| session.as_str().as_bytes());
+        if !anywhere && !self.rest.is_named(Purpose::Session, session, &pending.session) {
             return Err(Error::Session);
         }
         let issuer = self
@@ -164,14 +255,13 @@ impl Inner {
         now: Micros,
     ) -> Result<Vec<AuthorizationDetails>, Error> {
         match call.way {
-            Way::Present | Way::Link => {}
+            Way::Present | Way::Link | Way::Automatic => {}
             Way::Agent => return Err(Error::NotServed("way=agent")),
-            Way::Automatic => return Err(Error::NotServed("way=automatic")),
         }
         let ground = edition.ground(now).map_err(Error::Decision)?;
         let row = edition.directory.participant(&self.participant);
         let row = row.ok_or_else(|| not_entitled("client_id"))?;
-        if !row.redirect_uris.contains(&call.redirect_uri) {
+        if (call.redirect_uri.as_ref()).is_some_and(|uri| !row.redirect_uris.contains(uri)) {
             return Err(Error::Field {
                 field: "redirect_uri".to_owned(),
                 what: "one of this participant's addresses in the directory",
@@ -229,7 +319,7 @@ impl Inner {
         let datatype = datatype.ok_or_else(|| refused(Reason::UnsupportedRevision, "datatype"))?;
         let habilitation = self.habilitation(call, datatype, edition, now);
         let habilitation = habilitation.ok_or_else(|| refused(Reason::NotEntitled, "habilitation"))?;
-        let basis = legal_basis(habilitation, datatype, demarche, kind);
+        let basis = legal_basis(call.way, habilitation, datatype, demarche, kind);
         let standing = call.standing;
         Ok(AuthorizationDetails {
             kind: DetailsType::Justificatif1,
@@ -298,26 +388,23 @@ impl Inner {
         })
     }
 
+    /// What a request says, save how a browser comes back.
     fn form(
         &self,
         call: &AuthorizationCall,
         elements: &[AuthorizationDetails],
-        state: &str,
-        verifier: &str,
+        edition: &Edition,
     ) -> Result<BTreeMap<&'static str, String>, Error> {
         let details = serde_json::to_string(elements).map_err(|_| Error::Sealed)?;
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(verifier.as_bytes()).as_bytes());
         let mut form = BTreeMap::from([
             ("client_id", self.participant.to_string()),
-            ("response_type", "code".to_owned()),
-            ("redirect_uri", call.redirect_uri.clone()),
-            ("state", state.to_owned()),
-            ("code_challenge_method", "S256".to_owned()),
-            ("code_challenge", challenge),
             ("way", call.way.to_string()),
             ("capacity", call.capacity.to_string()),
             ("authorization_details", details),
         ]);
+        if let Some(days) = call.link_days {
+            form.insert("link_days", days.to_string());
+        }
         match &call.binding {
             SubjectBinding::Form(bytes) => {
                 let check = subject_check(bytes, &self.random);
@@ -326,11 +413,26 @@ impl Inner {
             SubjectBinding::Unbound(reason) => {
                 form.insert("subject_unbound", reason.clone());
             }
+            SubjectBinding::Identity(pivot) => {
+                form.insert("subject_jwe", self.sealed(pivot, edition)?);
+            }
         }
         if let Some(SubjectBinding::Form(bytes)) = &call.child {
             form.insert("subject_check_child", subject_check(bytes, &self.random));
         }
         Ok(form)
+    }
+}
+
+impl Inner {
+    /// Seals an identity to the authority's key of the directory: nobody else reads it on the way.
+    fn sealed(&self, pivot: &Pivot, edition: &Edition) -> Result<String, Error> {
+        let jwk = edition.directory.authority().subject_keys.first();
+        let jwk = jwk.ok_or(Error::NotServed("the authority lists no key for identities"))?;
+        let key = PublicKey::from_point(&jwk.sec1()).map_err(Error::Token)?;
+        let subject = SealedSubject::Person(pivot.clone());
+        let json = Zeroizing::new(serde_json::to_string(&subject).map_err(|_| Error::Sealed)?);
+        jwe::seal_pivot(&EncryptionKey::new(key), &json, self.random.ring()).map_err(Error::Token)
     }
 }
 
@@ -354,8 +456,10 @@ fn not_entitled(field: &str) -> Error {
     })
 }
 
-/// The first ground of the habilitation that datatype and démarche share; private bodies have consent alone.
+/// The first ground of the habilitation that datatype and démarche share and the way of asking allows; private bodies have
+/// consent alone.
 fn legal_basis(
+    way: Way,
     habilitation: &Habilitation,
     datatype: &Datatype,
     demarche: &Demarche,
@@ -364,7 +468,7 @@ fn legal_basis(
     let shared = |basis: &&LegalBasis| {
         datatype.sheet().legal_bases.contains(basis)
             && demarche.legal_bases.contains(basis)
-            && **basis != LegalBasis::Proactive
+            && may_rest_on(way, basis)
             && (kind != ParticipantKind::Prive || **basis == LegalBasis::Consent)
     };
     habilitation.legal_bases.iter().find(shared).cloned()

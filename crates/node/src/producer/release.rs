@@ -12,7 +12,7 @@ use unefois_mesh::{Edition, spans};
 use super::attest::{Statement, attest};
 use super::authorize::{Authorized, VerifiedCall};
 use super::minimise::{Minimised, minimise};
-use super::resolve::resolve;
+use super::resolve::{is_strict_enough, resolve};
 use super::source::{Failure, Question};
 use super::trail::Trail;
 use super::{Inner, concerned};
@@ -76,6 +76,9 @@ impl Inner {
             period: verified.core.period,
             within: within.min(Duration::from_millis(datatype.sheet().timeout_ms.into())),
         };
+        if !is_strict_enough(&subject, datatype.sheet(), verified.token.claims().capacity) {
+            return Err(Error::Source(Failure::NotResolved));
+        }
         let asked = self.clock.boottime();
         let answer = resolve(&**source, &question)
             .instrument(tracing::info_span!(spans::SUBJECT_MATCH))

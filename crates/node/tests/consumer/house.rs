@@ -14,7 +14,7 @@ use unefois_mesh::{
     Connector, DirectoryConfig, DirectoryFollower, Identity, SystemClock, SystemRandom, Trust,
 };
 use unefois_node::consumer::verify::ReceivedAnswer;
-use unefois_node::consumer::{Consumer, Error, FetchConfig, HeldGrant, Parts, RestKeys};
+use unefois_node::consumer::{Asked, Consumer, Error, FetchConfig, HeldGrant, Parts, Requested, RestKeys};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall, HandleCall};
 use unefois_store::{Component, Db};
@@ -216,9 +216,17 @@ impl House {
     /// As [`House::granted`], of another request.
     pub(crate) async fn granted_as(&self, asking: pb::RequestAuthorizationRequest) -> HeldGrant {
         let call = AuthorizationCall::try_from(asking).expect("a sound message");
-        let requested = self.consumer.request_authorization(call).await.expect("pushed");
+        let requested = self.asked(call).await;
         let call = CompletionCall::try_from(coming_back(&requested.state)).expect("a sound message");
         self.consumer.complete_authorization(call).await.expect("a grant")
+    }
+
+    /// Where a request sends a browser.
+    pub(crate) async fn asked(&self, call: AuthorizationCall) -> Requested {
+        match self.consumer.request_authorization(call).await.expect("pushed") {
+            Asked::Where(requested) => requested,
+            Asked::Granted(_) => unreachable!("somebody is asked"),
+        }
     }
 
     pub(crate) async fn fetch(&self, handle: &Handle, request_id: &str) -> Result<ReceivedAnswer, Error> {
@@ -288,6 +296,7 @@ pub(crate) fn asking() -> pb::RequestAuthorizationRequest {
         standing: None,
         session: SESSION.into(),
         child: None,
+        link_days: 0,
     }
 }
 

@@ -4,6 +4,7 @@ mod announcer;
 #[path = "../support/authority.rs"]
 #[expect(dead_code, reason = "the producer's tests use all of it")]
 mod authority;
+mod automatic;
 mod backoffice;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
@@ -12,6 +13,7 @@ mod feed;
 mod forge;
 mod house;
 mod i7;
+mod link;
 mod oauth;
 #[path = "../support/pki.rs"]
 mod pki;

@@ -79,6 +79,7 @@ impl Oauth {
         let router = Router::new()
             .route("/as/par", post(par))
             .route("/as/token", post(token))
+            .route("/as/revoke", post(revoke))
             .route("/as/grants/{id}", delete(give_back))
             .with_state(oauth.clone())
             .merge(
@@ -93,6 +94,11 @@ impl Oauth {
     /// The form that was sent last.
     pub(crate) fn last(&self) -> Form {
         self.0.last.lock().expect("a lock").clone()
+    }
+
+    /// What was pushed for the grant that was given last.
+    pub(crate) fn pushed(&self) -> Form {
+        self.0.pushed.lock().expect("a lock")["last"].clone()
     }
 
     /// The endpoints that were called, in order.
@@ -171,10 +177,12 @@ async fn par(State(oauth): State<Oauth>, _: Peer, body: Bytes) -> Response {
         Err(refusal) => return *refusal,
     };
     // The code that the browser will bring is told beforehand: the state.
-    let state = form["state"].clone();
+    let state = form.get("state").cloned().unwrap_or_else(|| "nobody".to_owned());
+    let days: Option<u32> = form.get("link_days").map(|days| days.parse().expect("days"));
+    let life_s = days.map_or(60, |days| days * 86_400);
     oauth.0.pushed.lock().expect("a lock").insert(state.clone(), form);
     let body =
-        json!({ "request_uri": format!("urn:ietf:params:oauth:request_uri:{state}"), "expires_in": 60 });
+        json!({ "request_uri": format!("urn:ietf:params:oauth:request_uri:{state}"), "expires_in": life_s });
     (StatusCode::CREATED, body.to_string()).into_response()
 }
 
@@ -195,17 +203,31 @@ async fn token(State(oauth): State<Oauth>, peer: Peer, body: Bytes) -> Response 
                 .clone();
             oauth.minted(&handle, &peer, &details)
         }
-        _ => {
+        grant_type => {
+            let automatic = grant_type == "urn:unefois:grant-type:automatic";
+            let pushed = match automatic {
+                true => form["request_uri"].rsplit(':').next().expect("a name"),
+                false => form["code"].as_str(),
+            };
             let pushed = oauth
                 .0
                 .pushed
                 .lock()
                 .expect("a lock")
-                .remove(&form["code"])
+                .remove(pushed)
                 .expect("a code");
-            let challenge = URL_SAFE_NO_PAD.encode(Sha256::of(form["code_verifier"].as_bytes()).as_bytes());
-            assert_eq!(challenge, pushed["code_challenge"], "PKCE");
-            assert_eq!(form["redirect_uri"], pushed["redirect_uri"]);
+            if !automatic {
+                let challenge =
+                    URL_SAFE_NO_PAD.encode(Sha256::of(form["code_verifier"].as_bytes()).as_bytes());
+                assert_eq!(challenge, pushed["code_challenge"], "PKCE");
+                assert_eq!(form["redirect_uri"], pushed["redirect_uri"]);
+            }
+            oauth
+                .0
+                .pushed
+                .lock()
+                .expect("a lock")
+                .insert("last".to_owned(), pushed.clone());
             let mut details: Vec<AuthorizationDetails> =
                 serde_json::from_str(&pushed["authorization_details"]).expect("details");
             for element in &mut details {
@@ -225,6 +247,13 @@ async fn token(State(oauth): State<Oauth>, peer: Peer, body: Bytes) -> Response 
     };
     oauth.0.change.lock().expect("a lock")(&mut answer);
     answer.to_string().into_response()
+}
+
+async fn revoke(State(oauth): State<Oauth>, _: Peer, body: Bytes) -> Response {
+    match oauth.called("revoke", &body) {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(refusal) => *refusal,
+    }
 }
 
 async fn give_back(State(oauth): State<Oauth>, _: Peer, Path(id): Path<String>) -> Response {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 use unefois_core::{BirthDate, Reason, check_form};
-use unefois_node::consumer::{Error, Requested};
+use unefois_node::consumer::{Asked, Error, Requested};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall};
 use unefois_store::node::grant::grant_page;
@@ -29,7 +29,10 @@ async fn house(database: TestDatabase) -> House {
 
 async fn asked(house: &House, message: pb::RequestAuthorizationRequest) -> Result<Requested, Error> {
     let call = AuthorizationCall::try_from(message).expect("a sound message");
-    house.consumer.request_authorization(call).await
+    match house.consumer.request_authorization(call).await? {
+        Asked::Where(requested) => Ok(requested),
+        Asked::Granted(_) => unreachable!("somebody is asked"),
+    }
 }
 
 async fn completed(house: &House, message: pb::CompleteAuthorizationRequest) -> Result<(), Error> {
@@ -49,9 +52,7 @@ fn field(error: &Error) -> (Option<Reason>, String) {
 async fn what_is_not_allowed_is_refused_before_the_authority_is_called() {
     type Change = fn(&mut pb::RequestAuthorizationRequest);
     let house = house(TestDatabase::sqlite()).await;
-    let changes: [(Change, Reason, &str); 12] = [
-        (|m| m.way = pb::Way::Agent.into(), Reason::NotImplemented, ""),
-        (|m| m.way = pb::Way::Automatic.into(), Reason::NotImplemented, ""),
+    let changes: [(Change, Reason, &str); 10] = [
         (|m| m.demarche = "autre".into(), Reason::NotEntitled, "demarche"),
         (
             |m| m.habilitation = "DP-2".into(),

@@ -176,6 +176,7 @@ impl World {
                 portal: ISSUER.into(),
                 token_keys: vec![jwk(token_key.verifying_key().public())],
                 withdrawal_keys: vec![jwk(&withdrawal_public)],
+                subject_keys: vec![],
                 identity_providers: vec![IdentityProvider {
                     issuer: IDP.into(),
                     acr: vec![Acr::Eidas1, Acr::Eidas2],
@@ -542,6 +543,10 @@ fn catalogue() -> Catalogue {
         (
             "demarches/ecole.yaml",
             include_str!("catalogue/demarches/ecole.yaml"),
+        ),
+        (
+            "demarches/verification.yaml",
+            include_str!("catalogue/demarches/verification.yaml"),
         ),
     ])
     .expect("a sound catalogue")

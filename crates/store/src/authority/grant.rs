@@ -1,7 +1,7 @@
 //! Grants, their elements (a handle each), the codes and refresh tokens that lead to them.
 
 use unefois_core::{
-    Acr, Capacity, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName, WithdrawnBy,
+    Acr, Capacity, DemarcheId, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName, WithdrawnBy,
 };
 
 use super::person::uid_of;
@@ -31,6 +31,10 @@ pub struct Grant {
     pub pivot_digest: Sha256,
     /// Why the identity was not checked against the dossier.
     pub subject_unbound: Option<String>,
+    /// For which démarche; `None` for grants from before that was kept.
+    pub demarche: Option<DemarcheId>,
+    /// Whether it rests on proactive information, to which a person may object.
+    pub proactive: bool,
     /// When it was given.
     pub granted_at: Micros,
     /// When it ends by itself.
@@ -107,7 +111,8 @@ impl GrantRow {
 pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> Result<(), Error> {
     const GRANT: &str = "INSERT INTO person_grant \
          (id, person_uid, client, act_client, capacity, acr, auth_time, idp_iss, pivot_digest, subject_unbound, \
-         granted_at, ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+         granted_at, ends_at, demarche, proactive) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     const ELEMENT: &str = "INSERT INTO grant_element (handle, grant_id, position, details, left_out) VALUES ($1, $2, $3, $4, $5)";
     let (id, person) = (&grant.id.as_bytes()[..], &grant.person.as_bytes()[..]);
     let (client, act_client) = (grant.client.to_string(), grant.act_client.map(|c| c.to_string()));
@@ -125,6 +130,8 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
         .bind(&grant.subject_unbound)
         .bind(grant.granted_at.get())
         .bind(grant.ends_at.get())
+        .bind(grant.demarche.as_ref().map(DemarcheId::as_str))
+        .bind(grant.proactive)
         .execute(c)
         .await?
         .rows_affected());
@@ -304,7 +311,7 @@ macro_rules! select {
     ($more:literal, $rest:literal) => {
         concat!(
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
-            "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, ",
+            "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, g.demarche, g.proactive, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
             "e.followed_by, f.effective_at, f.logged_at",
             $more,
@@ -329,6 +336,8 @@ struct Row {
     subject_unbound: Option<String>,
     granted_at: i64,
     ends_at: i64,
+    demarche: Option<String>,
+    proactive: bool,
     handle: Vec<u8>,
     details: String,
     left_out: String,
@@ -374,6 +383,10 @@ impl Row {
             idp_iss: self.idp_iss,
             pivot_digest: Sha256::from_bytes(to_array(self.pivot_digest, "person_grant.pivot_digest")?),
             subject_unbound: self.subject_unbound,
+            demarche: (self.demarche)
+                .map(|id| word(&id, "person_grant.demarche"))
+                .transpose()?,
+            proactive: self.proactive,
             granted_at: Micros::new(self.granted_at),
             ends_at: Micros::new(self.ends_at),
         };
@@ -425,7 +438,10 @@ pub async fn grant_at_head(db: &Db, id: &GrantId) -> Result<Option<(GrantRow, Re
         "CROSS JOIN revocation_head h WHERE g.id = $1 ORDER BY e.position"
     );
     let id = &id.as_bytes()[..];
-    let rows = read!(db, pool => sqlx::query_as::<_, RowAtHead>(SQL).bind(id).fetch_all(pool).await?);
+    at_head(read!(db, pool => sqlx::query_as::<_, RowAtHead>(SQL).bind(id).fetch_all(pool).await?))
+}
+
+fn at_head(rows: Vec<RowAtHead>) -> Result<Option<(GrantRow, RevocationView)>, Error> {
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -435,6 +451,36 @@ pub async fn grant_at_head(db: &Db, id: &GrantId) -> Result<Option<(GrantRow, Re
     };
     let grant = group(rows.into_iter().map(|r| r.row).collect())?.pop();
     Ok(grant.map(|grant| (grant, head)))
+}
+
+#[derive(sqlx::FromRow)]
+struct RowToMint {
+    opposed: bool,
+    #[sqlx(flatten)]
+    at_head: RowAtHead,
+}
+
+/// As [`grant_at_head`], for a token to be minted at `at`: and whether the person objects to the grant, read in the same
+/// statement, so that an opposition either shows or comes with a record after the head.
+pub async fn grant_to_mint(
+    db: &Db,
+    id: &GrantId,
+    at: Micros,
+) -> Result<Option<(GrantRow, RevocationView, bool)>, Error> {
+    const SQL: &str = select!(
+        ", h.epoch AS head_epoch, h.seq AS head_seq, (g.proactive AND EXISTS (SELECT 1 FROM opposition o \
+         WHERE o.person_uid = g.person_uid AND o.lifted_at IS NULL AND o.ends_at > $2 \
+         AND (o.client IS NULL OR o.client = g.client) \
+         AND (o.demarche IS NULL OR o.demarche = g.demarche))) AS opposed",
+        "CROSS JOIN revocation_head h WHERE g.id = $1 ORDER BY e.position"
+    );
+    let key = &id.as_bytes()[..];
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, RowToMint>(SQL).bind(key).bind(at.get()).fetch_all(pool).await?
+    });
+    let opposed = rows.iter().any(|row| row.opposed);
+    let read = at_head(rows.into_iter().map(|row| row.at_head).collect())?;
+    Ok(read.map(|(row, head)| (row, head, opposed)))
 }
 
 /// The element of a handle, with its grant; `None` for a handle that this database does not know.

@@ -234,7 +234,8 @@ pub(super) async fn hold(tx: &mut Tx, epoch: u64) -> Result<bool, Error> {
     Ok(on!(tx, c => sqlx::query(HELD).bind(epoch).execute(c).await?.rows_affected()) == 1)
 }
 
-async fn mark(
+/// Withdraws handles, the head held; as [`withdraw`].
+pub(super) async fn mark(
     tx: &mut Tx,
     epoch: u64,
     handles: &[(Handle, WithdrawnBy)],

@@ -3,7 +3,7 @@
 use unefois_core::Micros;
 
 use super::Mac;
-use crate::{Db, Error, Tx, on, to_array};
+use crate::{Db, Error, Tx, on, read, to_array};
 
 /// A pushed request, under its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,18 @@ pub async fn pending_insert(tx: &mut Tx, pending: &Pending) -> Result<(), Error>
     Ok(())
 }
 
+/// The pushed request of `state`, left where it is.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn pending_find(db: &Db, state: &Mac) -> Result<Option<Pending>, Error> {
+    const SQL: &str = "SELECT tenant, session, sealed, expires_at FROM consumer_pending WHERE state = $1";
+    let row = read!(db, pool => {
+        sqlx::query_as::<_, Row>(SQL).bind(&state[..]).fetch_optional(pool).await?
+    });
+    row.map(|row| pending(*state, row)).transpose()
+}
+
 /// Takes the pushed request of `state` out, whatever its age: a state serves once, and of two that take it at once
 /// one gets it. Its expiry, tenant and session are the caller's to judge.
 ///
@@ -40,18 +52,20 @@ pub async fn pending_insert(tx: &mut Tx, pending: &Pending) -> Result<(), Error>
 pub async fn pending_take(db: &Db, state: &Mac) -> Result<Option<Pending>, Error> {
     const SQL: &str =
         "DELETE FROM consumer_pending WHERE state = $1 RETURNING tenant, session, sealed, expires_at";
-    type Row = (String, Vec<u8>, Vec<u8>, i64);
     let mut tx = db.begin().await?;
     let row = on!(&mut tx, c => sqlx::query_as::<_, Row>(SQL).bind(&state[..]).fetch_optional(c).await?);
     tx.commit().await?;
-    row.map(|(tenant, session, sealed, expires_at)| {
-        Ok(Pending {
-            state: *state,
-            tenant,
-            session: to_array(session, "consumer_pending.session")?,
-            sealed,
-            expires_at: Micros::new(expires_at),
-        })
+    row.map(|row| pending(*state, row)).transpose()
+}
+
+type Row = (String, Vec<u8>, Vec<u8>, i64);
+
+fn pending(state: Mac, (tenant, session, sealed, expires_at): Row) -> Result<Pending, Error> {
+    Ok(Pending {
+        state,
+        tenant,
+        session: to_array(session, "consumer_pending.session")?,
+        sealed,
+        expires_at: Micros::new(expires_at),
     })
-    .transpose()
 }

@@ -71,6 +71,8 @@ pub(crate) async fn give(
             idp_iss: "https://fc.example".to_owned(),
             pivot_digest: Sha256::from_bytes(random.bytes()),
             subject_unbound: None,
+            demarche: None,
+            proactive: false,
             granted_at: now,
             ends_at: now.plus_ms(DAY_MS),
         };

@@ -132,6 +132,7 @@ impl World {
         authority.row.mesh = vec![format!("localhost:{}", ports.authority)];
         let token_keys = vec![maker.jwk("authority", "token")?];
         let withdrawal_keys = vec![maker.jwk("authority", "withdrawal")?];
+        let subject_keys = vec![maker.jwk("authority", "pivot")?];
         for secret in ["subject", "storage"] {
             maker.key("authority", secret, KeyKind::Secret, None)?;
         }
@@ -215,12 +216,20 @@ impl World {
             authority: AuthorityRow {
                 participant: participants[0].id,
                 issuer: issuer.clone(),
-                portal: issuer,
+                portal: issuer.clone(),
                 token_keys,
                 withdrawal_keys,
+                subject_keys,
                 identity_providers: IdpKind::ALL
                     .map(|kind| entitled(kind, &idps[kind as usize]))
-                    .into(),
+                    .into_iter()
+                    // Whom a file names without a login, the authority itself answers for.
+                    .chain([IdentityProvider {
+                        issuer: issuer.clone(),
+                        acr: vec![Acr::Eidas1],
+                        officers: Vec::new(),
+                    }])
+                    .collect(),
             },
             auditors: vec![Auditor {
                 name: "demonstration".to_owned(),

@@ -1,7 +1,7 @@
 use unefois_authority::portal::{
     Act, Duration, EffectProof, EndError, Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants,
-    Keeping, Lang, Missed, Narrow, NarrowEnd, NarrowPart, NarrowUnit, Pace, Progress, SourceProof, Stage,
-    Term, Withdraw, Withdrawn,
+    Keeping, Lang, Missed, Narrow, NarrowEnd, NarrowPart, NarrowUnit, OnBehalf, Pace, Progress, SourceProof,
+    Stage, Term, Withdraw, Withdrawn,
 };
 
 use super::{DPO, at, canteen, clamart, cnaf, mesr, quotient, request, student, words};
@@ -14,6 +14,7 @@ fn card(lang: Lang, id: &str, state: GrantState, exchanges: u32) -> GrantCard {
         what: vec![quotient(lang), student(lang)],
         duration: Duration::Once,
         state,
+        on_behalf: OnBehalf::Yourself,
         exchanges,
         href: format!("/autorisations/{id}"),
         stop: (state == GrantState::Current).then(|| format!("/autorisations/{id}/arreter")),
@@ -78,6 +79,7 @@ pub(super) fn grant(lang: Lang) -> GrantDetail {
         demarche: canteen(lang),
         dossier: "2026-0412".to_owned(),
         granted_at: at("2026-11-24T13:05:12Z"),
+        on_behalf: OnBehalf::Yourself,
         state: GrantState::Current,
         parts: vec![
             GrantPart {
@@ -117,6 +119,14 @@ pub(super) fn grant(lang: Lang) -> GrantDetail {
 }
 
 /// A grant of which something was taken out, and nothing is left of one part.
+/// A grant that nobody was asked for.
+pub(super) fn grant_unasked(lang: Lang) -> GrantDetail {
+    GrantDetail {
+        on_behalf: OnBehalf::Automatic,
+        ..grant(lang)
+    }
+}
+
 pub(super) fn grant_limited(lang: Lang, effective: bool) -> GrantDetail {
     let mut page = grant(lang);
     for part in &mut page.parts {

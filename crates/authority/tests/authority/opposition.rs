@@ -1,0 +1,228 @@
+//! What a person objects to being fetched without their asking.
+
+use http::{Method, StatusCode};
+use unefois_core::{Event, Reason};
+
+use crate::both_databases;
+use crate::browser::{Browser, Page};
+use crate::database::TestDatabase;
+use crate::kit::{Answer, COMMUNE, Kit, form};
+
+both_databases![
+    whoever_objects_is_fetched_for_no_more_unasked,
+    an_opposition_and_a_grant_at_once_leave_nothing_to_use,
+    an_opposition_is_the_person_s_own_ends_and_is_prolonged_or_lifted
+];
+
+impl Kit {
+    async fn logged_in(&self) -> Browser {
+        let mut browser = self.browser();
+        browser.follow("/fc/connexion").await;
+        browser
+    }
+
+    async fn granted_unasked(&self, habilitation: &str) -> Answer {
+        let request_uri = self.push_unasked(&self.unasked(habilitation)).await;
+        self.present(&request_uri).await
+    }
+
+    async fn refresh(&self, granted: &Answer) -> Answer {
+        let refresh = form(&[
+            ("grant_type", "refresh_token".to_owned()),
+            (
+                "refresh_token",
+                granted.json["refresh_token"].as_str().unwrap().to_owned(),
+            ),
+        ]);
+        self.call(Method::POST, "/as/token", &refresh).await
+    }
+}
+
+async fn object(browser: &mut Browser, scope: &str) -> Page {
+    let page = browser.get("/oppositions").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    let posted = format!("csrf={}&portee={scope}", page.csrf());
+    browser.post("/oppositions", &posted).await
+}
+
+/// Where a button of the only opposition posts.
+fn button(page: &Page, act: &str) -> Option<String> {
+    let (before, _) = page.body.split_once(&format!("/{act}\""))?;
+    let (_, path) = before.rsplit_once("action=\"")?;
+    Some(format!("{path}/{act}"))
+}
+
+async fn whoever_objects_is_fetched_for_no_more_unasked(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let informed = kit.granted_unasked("UN-2").await;
+    let checked = kit.granted_unasked("UN-1").await;
+    assert_eq!(
+        (informed.status, checked.status),
+        (StatusCode::OK, StatusCode::OK),
+        "{}",
+        informed.json
+    );
+    assert_eq!(kit.refresh(&informed).await.status, StatusCode::OK);
+
+    let mut browser = kit.logged_in().await;
+    let nothing = object(&mut browser, "").await;
+    assert_eq!(nothing.status, StatusCode::BAD_REQUEST);
+    assert!(
+        nothing.body.contains("Choisissez à quoi vous vous opposez"),
+        "{}",
+        nothing.body
+    );
+    let strange = object(&mut browser, "urn:unefois:participant:13002526500013").await;
+    assert_eq!(
+        strange.status,
+        StatusCode::BAD_REQUEST,
+        "nobody there fetches unasked"
+    );
+    let done = object(&mut browser, "tout").await;
+    assert_eq!(
+        (done.status, done.location.as_str()),
+        (StatusCode::SEE_OTHER, "/oppositions?fait=enregistree")
+    );
+
+    // What stood is withdrawn, and what is new is refused; what a request needs goes on.
+    let late = kit.refresh(&informed).await;
+    assert!(
+        ["GRANT_REVOKED", "OPPOSITION"].contains(&late.json["unefois_reason"].as_str().unwrap()),
+        "{}",
+        late.json
+    );
+    let new = kit.granted_unasked("UN-2").await;
+    assert_eq!(
+        (new.status, new.json["error"].as_str()),
+        (StatusCode::FORBIDDEN, Some("access_denied"))
+    );
+    assert_eq!(new.json["unefois_reason"], "OPPOSITION");
+    let last = kit.entries().await.pop().expect("an entry");
+    assert_eq!(
+        (last.event, last.reason, last.requester),
+        (
+            Event::Refused,
+            Some(Reason::Opposition),
+            Some(COMMUNE.parse().unwrap())
+        )
+    );
+    assert_eq!(kit.refresh(&checked).await.status, StatusCode::OK);
+    assert_eq!(kit.granted_unasked("UN-1").await.status, StatusCode::OK);
+
+    let entries = kit.entries().await;
+    let opposed: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.event == Event::Opposed)
+        .collect();
+    assert_eq!(opposed.len(), 1);
+    assert_eq!(
+        (opposed[0].requester, opposed[0].grant_commit),
+        (None, None),
+        "nothing leads to the person"
+    );
+    assert!(opposed[0].evidence_commit.is_some());
+    let withdrawn = entries.iter().filter(|entry| entry.event == Event::Withdrawn);
+    assert_eq!(withdrawn.count(), 1, "the information alone");
+
+    let page = browser.get("/oppositions").await;
+    assert!(
+        page.body.contains("Lever l’opposition") && !page.body.contains("M’opposer"),
+        "{}",
+        page.body
+    );
+    let lift = button(&page, "lever").expect("a button");
+    let lifted = browser.post(&lift, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(lifted.location, "/oppositions?fait=levee");
+    assert_eq!(kit.granted_unasked("UN-2").await.status, StatusCode::OK);
+    assert_eq!(
+        kit.refresh(&informed).await.json["unefois_reason"],
+        "GRANT_REVOKED",
+        "what was stopped stays so"
+    );
+    kit.stop().await;
+}
+
+async fn an_opposition_and_a_grant_at_once_leave_nothing_to_use(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.logged_in().await;
+    let page = browser.get("/oppositions").await;
+    let posted = format!("csrf={}&portee={COMMUNE}", page.csrf());
+    let mut requests = Vec::new();
+    for _ in 0..4 {
+        requests.push(kit.push_unasked(&kit.unasked("UN-2")).await);
+    }
+    let granting = futures_util::future::join_all(requests.iter().map(|uri| kit.present(uri)));
+    let (granted, done) = tokio::join!(granting, browser.post("/oppositions", &posted));
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    let mut tokens = 0;
+    for answer in &granted {
+        match answer.status {
+            StatusCode::OK => {
+                tokens += 1;
+                let late = kit.refresh(answer).await;
+                assert_ne!(late.status, StatusCode::OK, "{}", late.json);
+            }
+            _ => assert!(
+                ["OPPOSITION", "GRANT_REVOKED"].contains(&answer.json["unefois_reason"].as_str().unwrap()),
+                "{}",
+                answer.json
+            ),
+        }
+    }
+    // Whatever was minted before has a record that kills it.
+    let withdrawn = kit
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| *event == Event::Withdrawn)
+        .count();
+    assert!(withdrawn >= tokens, "{withdrawn} of {tokens}");
+    kit.stop().await;
+}
+
+async fn an_opposition_is_the_person_s_own_ends_and_is_prolonged_or_lifted(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    assert!(
+        browser
+            .get("/oppositions")
+            .await
+            .location
+            .starts_with("/connexion")
+    );
+    let mut browser = kit.logged_in().await;
+    let forged = browser.post("/oppositions", "csrf=x&portee=tout").await;
+    assert_eq!(forged.status, StatusCode::FORBIDDEN);
+
+    let scope = form(&[("", format!("{COMMUNE} transports-information"))]);
+    object(&mut browser, scope.trim_start_matches('=')).await;
+    assert_eq!(
+        kit.granted_unasked("UN-2").await.json["unefois_reason"],
+        "OPPOSITION"
+    );
+    let page = browser.get("/oppositions?lang=en").await;
+    assert!(
+        page.body.contains("reduced public transport fare"),
+        "{}",
+        page.body
+    );
+    let lift = button(&page, "lever").expect("a button");
+    assert_eq!(button(&page, "prolonger"), None, "its end is far");
+
+    // Somebody else's does not answer.
+    kit.provider.says.lock().unwrap().identity = serde_json::json!({"family_name": "DURAND", "given_name": "Marc", "birthdate": "1970-02-03", "gender": "male"});
+    let mut other = kit.logged_in().await;
+    let own = other.get("/oppositions").await;
+    assert!(
+        own.body.contains("Aucune opposition") || own.body.contains("No objection"),
+        "{}",
+        own.body
+    );
+    let refused = other.post(&lift, &format!("csrf={}", own.csrf())).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        kit.granted_unasked("UN-2").await.json["unefois_reason"],
+        "OPPOSITION"
+    );
+    kit.stop().await;
+}
