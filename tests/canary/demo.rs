@@ -70,7 +70,7 @@ fn what_leaks_is_found_wherever_it_leaks() {
 
         let mut signals = captured.signals().await.unwrap();
         signals.push(told.signal(2));
-        signals.extend(traces::files(folder.path(), "mesr"));
+        signals.extend(traces::files(folder.path(), &["mesr"]));
         let hits = canaries.hits(&signals);
         let found: Vec<(&str, &str)> = hits
             .iter()
@@ -113,7 +113,7 @@ const PASSING: &[(&str, &str)] = &[
     ("authority/authority.db", "the browser's state"),
 ];
 
-/// A world in `root` whose students' service knows `person`.
+/// A world in `root` whose students' service and tax authority know `person`.
 fn world(root: &std::path::Path, person: &Person) -> World {
     let setting = Setting {
         // The machine may stand still for longer than the demonstration's lease lasts; the story waits for a withdrawal,
@@ -125,6 +125,9 @@ fn world(root: &std::path::Path, person: &Person) -> World {
     let case = world.folder("mesr").join("cases/etudiant_dubois.yaml");
     let text = std::fs::read_to_string(&case).unwrap();
     std::fs::write(&case, person.student(&text)).unwrap();
+    let case = world.folder("dgfip").join("cases/revenu_dubois.yaml");
+    let text = std::fs::read_to_string(&case).unwrap();
+    std::fs::write(&case, person.taxpayer(&text)).unwrap();
     world
 }
 
@@ -142,6 +145,7 @@ fn the_story_leaves_nothing_personal_behind() {
                 child_born: "1913-12-30",
                 quotient: "7310942",
                 uai: "7310947Q",
+                income: "7310984",
             },
         );
         let folder = tempfile::tempdir().unwrap();
@@ -174,7 +178,7 @@ fn the_story_leaves_nothing_personal_behind() {
             .map(|hit| hit.signal)
             .collect();
         assert_eq!(found, ["clamart's ledger", "cnaf's ledger"]);
-        let files = traces::files(folder.path(), "mesr/cases");
+        let files = traces::files(folder.path(), &["mesr/cases", "dgfip/cases"]);
         assert_eq!(traces::unexpected(&canaries, &files, KEPT, PASSING), []);
     });
 }
@@ -193,6 +197,7 @@ fn refusals_tell_nothing_personal_and_neither_does_what_they_leave_behind() {
                 child_born: "1914-10-30",
                 quotient: "7319842",
                 uai: "7319847R",
+                income: "7319884",
             },
         );
         let other = Person::planted(
@@ -205,6 +210,7 @@ fn refusals_tell_nothing_personal_and_neither_does_what_they_leave_behind() {
                 child_born: "1915-12-29",
                 quotient: "7329842",
                 uai: "7329847S",
+                income: "7329884",
             },
         );
         let spoilt = spoilt(&other.persona, &mut canaries);
@@ -296,7 +302,7 @@ fn refusals_tell_nothing_personal_and_neither_does_what_they_leave_behind() {
         assert_eq!(canaries.hits(&signals), []);
         assert_eq!(unseen(began).hits(&signals), []);
         assert_eq!(canaries.hits(&traces::ledgers(folder.path()).await), []);
-        let files = traces::files(folder.path(), "mesr/cases");
+        let files = traces::files(folder.path(), &["mesr/cases", "dgfip/cases"]);
         assert_eq!(traces::unexpected(&canaries, &files, KEPT, PASSING), []);
     });
 }

@@ -14,6 +14,7 @@ pub(crate) struct Person {
     pub(crate) session: String,
     uai: String,
     school: String,
+    income: String,
 }
 
 /// Numbers and dates that nothing else in the test holds.
@@ -25,6 +26,7 @@ pub(crate) struct Numbers {
     pub(crate) child_born: &'static str,
     pub(crate) quotient: &'static str,
     pub(crate) uai: &'static str,
+    pub(crate) income: &'static str,
 }
 
 impl Person {
@@ -73,6 +75,7 @@ impl Person {
             dossiers: ["a dossier", "a dossier", "a dossier"].map(|field| plant(field).to_owned()),
             session: format!("session-{}", plant("the back-office's session")),
             uai: numbers.uai.to_owned(),
+            income: numbers.income.to_owned(),
             school: plant("school").to_owned(),
             persona,
             quotient_familial,
@@ -98,6 +101,7 @@ impl Person {
         canaries.watch("phone_number", numbers.phone);
         canaries.watch("quotient", numbers.quotient);
         canaries.watch("school's number", numbers.uai);
+        canaries.watch("income", numbers.income);
         person
     }
 
@@ -112,9 +116,31 @@ impl Person {
 
     /// The demonstration's case file of a student, made theirs.
     pub(crate) fn student(&self, case: &str) -> String {
+        let case = replaced(
+            case,
+            &[
+                (
+                    r#""prenom": "Angela""#,
+                    &format!(r#""prenom": "{}""#, self.persona.given_name_array[0]),
+                ),
+                ("1962-08-24", self.persona.birthdate),
+                ("0922605G", &self.uai),
+                ("Institut d'études appliquées de Clamart", &self.school),
+            ],
+        );
+        self.identified(&case)
+    }
+
+    /// The demonstration's case file of a tax notice, made theirs.
+    pub(crate) fn taxpayer(&self, case: &str) -> String {
+        self.identified(&replaced(case, &[("21450", &self.income)]))
+    }
+
+    /// A case file of the demonstration, asked about them.
+    fn identified(&self, case: &str) -> String {
         let born: Vec<&str> = self.persona.birthdate.split('-').collect();
         let persona = &self.persona;
-        // Of one born abroad the ministry is told neither commune nor country.
+        // Of one born abroad the administrations are told neither commune nor country.
         let place = match persona.birthplace {
             "" => "  codeCogInseeCommuneNaissance: \"75107\"\n  codeCogInseePaysNaissance: \"99100\"\n",
             _ => "75107",
@@ -127,8 +153,6 @@ impl Person {
                     &format!("prenoms: [{}]", persona.given_name_array.join(", ")),
                 ),
                 ("DUBOIS", persona.family_name),
-                ("Angela", persona.given_name_array[0]),
-                ("1962-08-24", persona.birthdate),
                 (
                     "anneeDateNaissance: 1962",
                     &format!("anneeDateNaissance: {}", born[0]),
@@ -142,8 +166,6 @@ impl Person {
                     &format!("jourDateNaissance: {}", born[2].trim_start_matches('0')),
                 ),
                 (place, persona.birthplace),
-                ("0922605G", &self.uai),
-                ("Institut d'études appliquées de Clamart", &self.school),
             ],
         )
     }
@@ -154,6 +176,7 @@ impl Person {
             people: vec![self.persona.clone()],
             quotient_familial: self.quotient_familial.clone(),
             dossiers: self.dossiers.clone(),
+            revenu: self.income.clone(),
             session: self.session.clone(),
         }
     }

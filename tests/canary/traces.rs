@@ -50,7 +50,7 @@ pub(crate) async fn ledgers(root: &Path) -> Vec<Signal> {
 }
 
 /// Every file of the world but `but`, a path below `root` each, and what begins with it.
-pub(crate) fn files(root: &Path, but: &str) -> Vec<Signal> {
+pub(crate) fn files(root: &Path, but: &[&str]) -> Vec<Signal> {
     let (mut folders, mut signals) = (vec![root.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for file in std::fs::read_dir(folder).unwrap() {
@@ -58,7 +58,7 @@ pub(crate) fn files(root: &Path, but: &str) -> Vec<Signal> {
             let name = name(root, &path);
             if kind.is_dir() {
                 folders.push(path);
-            } else if kind.is_file() && !name.starts_with(but) {
+            } else if kind.is_file() && !but.iter().any(|but| name.starts_with(but)) {
                 let bytes = std::fs::read(&path).unwrap();
                 if !bytes.is_empty() {
                     // What SQLite has not put into its file yet is of that file.

@@ -12,6 +12,8 @@ pub struct Script {
     pub quotient_familial: String,
     /// The files: one for which the person grants, one for which they grant and stop, one that needs a surer identity.
     pub dossiers: [String; 3],
+    /// Their reference tax income, as the tax authority's case has it.
+    pub revenu: String,
     /// The back-office's own session of the person.
     pub session: String,
 }
@@ -22,6 +24,7 @@ impl Default for Script {
             people: PERSONAS.to_vec(),
             quotient_familial: backend::DUBOIS.to_owned(),
             dossiers: ["2026-0412", "2026-0413", "2026-0415"].map(str::to_owned),
+            revenu: "21450".to_owned(),
             session: "demonstration-session-0001".to_owned(),
         }
     }

@@ -204,10 +204,14 @@ impl Story {
         let answer = self.fetch_under(&grant, DGFIP).await?;
         let (unit, text) = answer.units.iter().next().context("no unit came")?;
         ensure!(
-            answer.units.len() == 1 && text.contains("21450") && !text.contains("nbPart"),
+            answer.units.len() == 1 && text.contains(&self.script.revenu) && !text.contains("nbPart"),
             "the unit is not the granted one"
         );
-        Ok(format!("FranceConnect+, puis {unit} : {text}"))
+        let seen = format!("FranceConnect+, puis {unit} : {text}");
+        self.answers.push(answer);
+        // Not the one in use.
+        self.grants.insert(0, grant);
+        Ok(seen)
     }
 
     async fn fetch(&mut self, producer: &str) -> anyhow::Result<FetchResponse> {
