@@ -42,7 +42,12 @@ pub(crate) async fn choose(
         None => None,
     };
     let already = authority.already(&reader, wanted).filter(|_| !other);
-    let providers = authority.choices(next.as_deref(), wanted, other, error.is_some());
+    let providers = authority.choices(
+        next.as_deref(),
+        wanted,
+        other,
+        error == Some(LoginError::Unavailable),
+    );
     match providers.as_slice() {
         [] => return Err(Error::NoProvider),
         [only] if asker.is_some() && error.is_none() && already.is_none() && !other => {
@@ -62,7 +67,7 @@ pub(crate) async fn choose(
 /// The choice of a provider after an answer that belongs to no login of this browser.
 async fn lost(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
     let page = portal::Login {
-        providers: authority.choices(None, Wanted::Person(Acr::Eidas1), false, true),
+        providers: authority.choices(None, Wanted::Person(Acr::Eidas1), false, false),
         asker: None,
         error: Some(LoginError::Lost),
         already: None,
@@ -206,7 +211,7 @@ async fn enter(authority: &Authority, name: &str, visit: &Visit, answer: &Answer
 
 impl Authority {
     /// The providers that will do for `wanted`, each with where its login begins: those that assert the least that is
-    /// enough, and after a failure all. Where nobody asked for a page, those of officers too.
+    /// enough, and all where one of those did not answer (`failed`). Where nobody asked for a page, those of officers too.
     fn choices(
         &self,
         next: Option<&str>,

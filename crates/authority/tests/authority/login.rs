@@ -264,6 +264,36 @@ fn with_tax_income(document: &mut Value, _: &mut Value) {
     }));
 }
 
+/// 30 minutes at eidas1, ten above, and ten for officers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_idles_for_less_the_more_it_opens() {
+    const MINUTE_MS: i64 = 60_000;
+    let kit = Kit::new().await;
+    let [mut low, mut high, mut officer] = [kit.browser(), kit.browser(), kit.browser()];
+    low.follow("/fc/connexion").await;
+    high.follow("/fcp/connexion").await;
+    officer.follow("/pro/connexion").await;
+    let mut who = async || {
+        let is_officer = officer.get("/").await.body.contains("Camille EXEMPLE");
+        [
+            !is_nobody(&mut low).await,
+            !is_nobody(&mut high).await,
+            is_officer,
+        ]
+    };
+    kit.clock.pass(9 * MINUTE_MS);
+    assert_eq!(who().await, [true, true, true]);
+    kit.clock.pass(9 * MINUTE_MS);
+    assert_eq!(who().await, [true, true, true], "what is used does not idle");
+    kit.clock.pass(11 * MINUTE_MS);
+    assert_eq!(who().await, [true, false, false]);
+    kit.clock.pass(29 * MINUTE_MS);
+    assert_eq!(who().await, [true, false, false]);
+    kit.clock.pass(31 * MINUTE_MS);
+    assert_eq!(who().await, [false, false, false]);
+    kit.stop().await;
+}
+
 /// Step-up: whoever is logged in at eidas1 is told why, and logs in again at FranceConnect+. The account is the same.
 async fn a_grant_that_needs_more_leads_to_another_login(database: TestDatabase) {
     // The tax authority's number is that of the CROUS in this world.
