@@ -98,15 +98,15 @@ export class Commune {
     this.#site.close();
   }
 
-  // Asks for what a file needs, for Angela Dubois; where to send her browser, and what the file remembers.
-  async ask(dossier) {
+  // Asks for what a file needs (`elements`), for Angela Dubois; where to send her browser, and what the file remembers.
+  async ask(dossier, elements = ELEMENTS) {
     this.#last += 1;
     const session = `session-of-the-person-${this.#last}`;
     const { url, state } = await this.#call('RequestAuthorization', {
       way: 'WAY_PRESENT',
       demarche: 'cantine',
       dossier_ref: dossier,
-      elements: ELEMENTS,
+      elements,
       subject: 'SUBJECT_KIND_SELF',
       capacity: 'CAPACITY_SELF',
       binding: { form: { family_name: 'Dubois', first_given_name: 'Angela', birthdate: '1962-08-24' } },

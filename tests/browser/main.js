@@ -15,6 +15,7 @@ import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
 import * as partition from './stories/partition.js';
 import * as refusal from './stories/refusal.js';
+import * as stepUp from './stories/step_up.js';
 import * as tabs from './stories/tabs.js';
 import * as withdrawal from './stories/withdrawal.js';
 
@@ -22,7 +23,7 @@ import * as withdrawal from './stories/withdrawal.js';
 // a process a member, one of which its stories freeze, and leases long enough that what is under way is seen at leisure.
 const LANES = [
   { stories: [grant, withdrawal, refusal, tabs] },
-  { stories: [login, noScript, keyboard, english, errors] },
+  { stories: [login, stepUp, noScript, keyboard, english, errors] },
   { stories: [partition, limitation], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
 ];
 
