@@ -35,11 +35,27 @@ impl Db {
     /// database; [`Error::Locked`] says that another process has the SQLite file.
     pub async fn open(url: &str, component: Component) -> Result<Self, Error> {
         let db = match Scheme::of(url)? {
-            Scheme::Postgres => Self::open_postgres(url, true).await?,
-            Scheme::Sqlite => Self::open_sqlite(url, true).await?,
+            Scheme::Postgres => Self::open_postgres(url, Access::Own).await?,
+            Scheme::Sqlite => Self::open_sqlite(url, Access::Own).await?,
         };
         migrate(&db, component).await?;
         Ok(db)
+    }
+
+    /// Opens `url` to write a few rows beside the process whose database it is, or without it: nothing is created or
+    /// migrated, and a SQLite file is not locked for longer than a transaction.
+    ///
+    /// # Errors
+    /// As [`Db::open`]; [`Error::NoLog`] if the database holds no tables of `component`.
+    pub async fn open_beside(url: &str, component: Component) -> Result<Self, Error> {
+        let db = match Scheme::of(url)? {
+            Scheme::Postgres => Self::open_postgres(url, Access::Beside).await?,
+            Scheme::Sqlite => Self::open_sqlite(url, Access::Beside).await?,
+        };
+        match db.component().await? {
+            Some(found) if found == component => Ok(db),
+            Some(_) | None => Err(Error::NoLog),
+        }
     }
 
     /// Opens `url` for reading alone, beside the process that writes it. Nothing is created, migrated or locked.
@@ -48,8 +64,8 @@ impl Db {
     /// As [`Db::open`].
     pub async fn open_for_reading(url: &str) -> Result<Self, Error> {
         match Scheme::of(url)? {
-            Scheme::Postgres => Self::open_postgres(url, false).await,
-            Scheme::Sqlite => Self::open_sqlite(url, false).await,
+            Scheme::Postgres => Self::open_postgres(url, Access::Read).await,
+            Scheme::Sqlite => Self::open_sqlite(url, Access::Read).await,
         }
     }
 
@@ -122,7 +138,8 @@ impl Db {
         }
     }
 
-    async fn open_postgres(url: &str, write: bool) -> Result<Self, Error> {
+    async fn open_postgres(url: &str, access: Access) -> Result<Self, Error> {
+        let write = access != Access::Read;
         let options = PgConnectOptions::from_str(url).map_err(|e| Error::Url(Some(e)))?;
         // A replica that is stuck inside a transaction must not block another's batch; on a Unix socket the server
         // ignores tcp_user_timeout.
@@ -174,17 +191,18 @@ impl Db {
         }))
     }
 
-    async fn open_sqlite(url: &str, write: bool) -> Result<Self, Error> {
+    async fn open_sqlite(url: &str, access: Access) -> Result<Self, Error> {
+        let write = access != Access::Read;
         let options = SqliteConnectOptions::from_str(url).map_err(|e| Error::Url(Some(e)))?;
         let path = options.get_filename().to_owned();
-        let lock = match write {
-            true => Some(Arc::new(lock_beside(&path)?)),
-            false => None,
+        let lock = match access {
+            Access::Own => Some(Arc::new(lock_beside(&path)?)),
+            Access::Beside | Access::Read => None,
         };
         let options = options.busy_timeout(ACQUIRE);
         let writer = options
             .clone()
-            .create_if_missing(write)
+            .create_if_missing(access == Access::Own)
             .read_only(!write)
             .foreign_keys(true);
         let writer = match write {
@@ -224,6 +242,17 @@ impl Db {
             lock,
         }))
     }
+}
+
+/// What a database is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// By the process whose database it is.
+    Own,
+    /// To write beside that process.
+    Beside,
+    /// To read beside that process.
+    Read,
 }
 
 enum Scheme {
