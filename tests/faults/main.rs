@@ -10,6 +10,7 @@
 //! cargo run -p unefois-tests --bin faults -- wire
 //! cargo run -p unefois-tests --bin faults -- copies
 //! cargo run -p unefois-tests --bin faults -- withdraw
+//! cargo run -p unefois-tests --bin faults -- rotate
 //! ```
 
 mod books;
@@ -21,6 +22,7 @@ mod full;
 mod kill;
 mod load;
 mod replica;
+mod rotate;
 mod server;
 mod shim;
 mod standby;
@@ -66,6 +68,8 @@ enum Fault {
     Copies(copies::Copies),
     /// Withdraws grants while they are fetched, with processes stopped and killed, a network cut and late, clocks wrong.
     Withdraw(withdraw::Withdraw),
+    /// Has every key followed by its next one while a commune fetches, then loses the key that signs tokens.
+    Rotate(rotate::Rotate),
     #[command(hide = true)]
     Worker(worker::Worker),
     #[command(hide = true)]
@@ -173,6 +177,15 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
                         writeln!(std::io::stdout(), "{report}")?;
                         held &= holds;
                     }
+                }
+                Ok(held)
+            }
+            Fault::Rotate(rotate) => {
+                let mut held = true;
+                for database in rotate.database.each() {
+                    let report = rotate::run(rotate, database).await?;
+                    writeln!(std::io::stdout(), "{report}")?;
+                    held &= report.holds();
                 }
                 Ok(held)
             }

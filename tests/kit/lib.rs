@@ -5,3 +5,4 @@ pub mod canary;
 pub mod capture;
 pub mod collector;
 pub mod database;
+pub mod signers;

@@ -186,7 +186,8 @@ pub fn register(
     {
         served.entry(datatype.rev().clone()).or_default();
     }
-    for habilitation in &sources.directory.document().habilitations {
+    for row in &sources.directory.document().habilitations {
+        let habilitation = &row.habilitation;
         for covered in &habilitation.datatypes {
             if habilitation.consumer == *participant {
                 let key = (habilitation.demarche.clone(), covered.datatype.clone());

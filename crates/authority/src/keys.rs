@@ -17,8 +17,14 @@ use zeroize::Zeroizing;
 pub struct KeyFiles {
     /// Signs access tokens: PKCS#8, P-256.
     pub token: PathBuf,
+    /// The key that is to follow it, from before its turn: of the two, the directory's first signs.
+    #[serde(default)]
+    pub token_next: Option<PathBuf>,
     /// Signs withdrawals: PKCS#8, P-256.
     pub withdrawal: PathBuf,
+    /// The key that is to follow it.
+    #[serde(default)]
+    pub withdrawal_next: Option<PathBuf>,
     /// 32 secret bytes (raw, or 64 hexadecimal digits) behind pairwise names and identity digests. Never rotated while
     /// a grant lives.
     pub subject: PathBuf,
@@ -42,10 +48,35 @@ pub struct KeyFileError {
     pub what: &'static str,
 }
 
+/// A key that signs, and the one that is to follow it.
+pub(crate) struct KeyPair {
+    present: SigningKey,
+    next: Option<SigningKey>,
+}
+
+impl KeyPair {
+    /// Both, or the one there is.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.present).chain(&self.next)
+    }
+
+    /// The first of `listed` that is held. Where neither is, nobody believes either of them.
+    pub(crate) fn first_or_present(&self, listed: impl IntoIterator<Item = String>) -> &SigningKey {
+        self.first_of(listed).unwrap_or(&self.present)
+    }
+
+    /// The first of `listed` that is held: so a directory that changes the order changes the key, without a restart.
+    pub(crate) fn first_of(&self, listed: impl IntoIterator<Item = String>) -> Option<&SigningKey> {
+        listed
+            .into_iter()
+            .find_map(|kid| self.all().find(|key| key.thumbprint().to_string() == kid))
+    }
+}
+
 /// What the authority keeps secret.
 pub(crate) struct Keys {
-    pub(crate) token: SigningKey,
-    pub(crate) withdrawal: SigningKey,
+    pub(crate) token: KeyPair,
+    pub(crate) withdrawal: KeyPair,
     pub(crate) node: NodeKey,
     /// Behind the tokens of forms: the same after a restart, and at whoever takes over.
     pub(crate) forms: CsrfKey,
@@ -66,11 +97,17 @@ impl Keys {
                 .and_then(|key| SigningKey::from_pkcs8(&key, rng))
                 .map_err(|_| broken(path, "not a P-256 private key in PKCS#8"))
         };
+        let pair = |present: &Path, next: Option<&Path>| {
+            Ok(KeyPair {
+                present: signing(present)?,
+                next: next.map(signing).transpose()?,
+            })
+        };
         let subject = secret(&files.subject)?;
         let storage = secret(&files.storage)?;
         Ok(Self {
-            token: signing(&files.token)?,
-            withdrawal: signing(&files.withdrawal)?,
+            token: pair(&files.token, files.token_next.as_deref())?,
+            withdrawal: pair(&files.withdrawal, files.withdrawal_next.as_deref())?,
             node: NodeKey::new(&*secret(&files.node)?),
             forms: CsrfKey::new(&derive(&storage, b"forms")),
             pivot: files

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use unefois_core::catalogue::{Catalogue, CatalogueError};
 use unefois_core::decision::Ground;
-use unefois_core::directory::{DirectoryError, Succession};
+use unefois_core::directory::{DirectoryError, Jwk, Succession};
 use unefois_core::{Clock, Directory, Micros};
 use unefois_jose::Thumbprint;
 use unefois_jose::directory::{self, DirectoryRefused};
@@ -44,6 +44,8 @@ pub enum PublishError {
 /// One version of what is published, verified.
 pub(crate) struct Edition {
     pub(crate) directory: Directory,
+    /// The key that signed it.
+    signer: Thumbprint,
     pub(crate) catalogue: Catalogue,
     pub(crate) jws: String,
     pub(crate) catalogue_bytes: Bytes,
@@ -59,7 +61,7 @@ impl Edition {
 /// The edition in use, and the news of each new one.
 pub struct Published {
     config: DirectoryConfig,
-    pin: Thumbprint,
+    pins: Vec<Thumbprint>,
     current: ArcSwap<Edition>,
     version: watch::Sender<u64>,
 }
@@ -67,20 +69,28 @@ pub struct Published {
 impl Published {
     /// Reads and verifies the files.
     pub fn load(config: DirectoryConfig) -> Result<Self, PublishError> {
-        let pin = config.key.parse().map_err(|_| PublishError::Pin)?;
-        let edition = read(&config, &pin)?;
+        let pins = config.pins().map_err(|_| PublishError::Pin)?;
+        let edition = read(&config, &pins)?;
         Ok(Self {
             version: watch::Sender::new(edition.directory.version()),
             current: ArcSwap::from_pointee(edition),
             config,
-            pin,
+            pins,
         })
     }
 
     /// Reads the files again; `true` if a newer version was taken up. On an error the one in use stays.
     pub fn reload(&self) -> Result<bool, PublishError> {
-        let edition = read(&self.config, &self.pin)?;
-        match edition.directory.successor_of(&self.current.load().directory)? {
+        let held = self.current.load_full();
+        let followed = [Some(held.signer), directory::announced(&held.directory)];
+        let pins: Vec<Thumbprint> = self
+            .pins
+            .iter()
+            .copied()
+            .chain(followed.into_iter().flatten())
+            .collect();
+        let edition = read(&self.config, &pins)?;
+        match edition.directory.successor_of(&held.directory)? {
             Succession::Same => Ok(false),
             Succession::Newer => {
                 let version = edition.directory.version();
@@ -116,7 +126,7 @@ impl Published {
     }
 }
 
-fn read(config: &DirectoryConfig, pin: &Thumbprint) -> Result<Edition, PublishError> {
+fn read(config: &DirectoryConfig, pins: &[Thumbprint]) -> Result<Edition, PublishError> {
     let file = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| PublishError::Read {
             path: path.clone(),
@@ -125,11 +135,12 @@ fn read(config: &DirectoryConfig, pin: &Thumbprint) -> Result<Edition, PublishEr
     };
     let jws = String::from_utf8(file(&config.file)?)
         .map_err(|_| PublishError::Refused(DirectoryRefused::Signature(unefois_jose::Error::Malformed)))?;
-    let directory = directory::verify(&jws, pin).map_err(PublishError::Refused)?;
+    let (directory, signer) = directory::verify_any(&jws, pins).map_err(PublishError::Refused)?;
     let catalogue_bytes = file(&config.catalogue)?;
     let catalogue = Catalogue::from_bytes(&catalogue_bytes, directory.catalogue_hash())?;
     Ok(Edition {
         directory,
+        signer,
         catalogue,
         jws,
         catalogue_bytes: catalogue_bytes.into(),
@@ -144,5 +155,11 @@ impl InForce for Published {
         let edition = self.current.load();
         let keys = &edition.directory.authority().token_keys;
         keys.iter().any(|key| key.kid() == kid)
+    }
+
+    fn withdrawal_kids(&self) -> Vec<String> {
+        let edition = self.current.load();
+        let keys = &edition.directory.authority().withdrawal_keys;
+        keys.iter().map(Jwk::kid).collect()
     }
 }

@@ -65,6 +65,8 @@ pub(crate) trait InForce: Send + Sync {
     fn lease_ms(&self) -> u32;
     /// Whether a token signed with this key may be believed.
     fn lists(&self, kid: &str) -> bool;
+    /// The keys that may sign withdrawals, the one to be used first.
+    fn withdrawal_kids(&self) -> Vec<String>;
 }
 
 /// The log as this process, the holder of one epoch, writes it.

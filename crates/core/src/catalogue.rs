@@ -13,6 +13,7 @@ mod producer;
 mod sheet;
 mod units;
 
+pub(crate) use datatype::canonical;
 pub use datatype::{Accepted, Datatype, UnitViolation};
 pub use demarche::{Datum, Demarche, Mandatory, Presence, Standing};
 pub use producer::{Answers, Contact, Producer};

@@ -12,7 +12,7 @@ use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, LinkProof, Presence
 use crate::directory::{Directory, Freshness, ParticipantKind};
 use crate::{
     Acr, AuthorizationDetails, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason,
-    SubjectKind, UnitName, Way,
+    SignedHabilitation, SubjectKind, UnitName, Way,
 };
 
 /// Why the answer is no.
@@ -58,16 +58,29 @@ pub struct Ground<'a> {
     now: Micros,
 }
 
-/// A right to ask that is in force; not yet a right to release.
+/// Whoever answers, as its own configuration says, not the directory.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The participant.
+    pub participant: ParticipantId,
+    /// The thumbprints of the keys that sign its habilitations, the present and the next.
+    pub habilitation_keys: Vec<String>,
+}
+
+/// A right to ask that is in force, as the directory has it: no ground for any release.
 #[derive(Clone, Copy, Debug)]
-pub struct Entitlement<'a> {
+pub struct Habilitated<'a> {
     ground: Ground<'a>,
     element: &'a AuthorizationDetails,
     datatype: &'a Datatype,
-    habilitation: &'a Habilitation,
+    signed: &'a SignedHabilitation,
     demarche: &'a Demarche,
     datum: &'a Datum,
 }
+
+/// A right to ask that the operator's own key has signed; not yet a right to release.
+#[derive(Clone, Copy, Debug)]
+pub struct Entitlement<'a>(Habilitated<'a>);
 
 /// The right to release some units of one datatype, once.
 #[derive(Clone, Copy, Debug)]
@@ -116,25 +129,35 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// Whether the consumer may ask at all: habilitation in force, revision answered, law not against it. It comes
-    /// before retry, quota and closed window in the producer's order of checks.
+    /// Whether the consumer may ask this operator at all: habilitation in force and signed by the operator's own key,
+    /// revision answered, law not against it. It comes before retry, quota and closed window in the producer's order of
+    /// checks.
+    ///
+    /// The authority alone opens nobody's data: it writes the directory, and so every row's keys, but not what an
+    /// operator names as its own.
     pub fn entitle(
         &self,
-        operator: &ParticipantId,
+        operator: &Operator,
         requester: &Requester,
         element: &'a AuthorizationDetails,
     ) -> Result<Entitlement<'a>, Refusal> {
-        if element.operator() != operator {
+        if *element.operator() != operator.participant {
             return Err(Refusal::new(Reason::TokenInvalid, "locations"));
         }
-        self.entitlement(requester, element)
+        let habilitated = self.habilitated(requester, element)?;
+        habilitated
+            .signed
+            .signed_by(&operator.habilitation_keys)
+            .then_some(Entitlement(habilitated))
+            .ok_or_else(|| Refusal::new(Reason::NotEntitled, "habilitation"))
     }
 
-    fn entitlement(
+    /// Whether the consumer may ask, as far as the directory tells: for whoever asks, and for the authority.
+    pub fn habilitated(
         &self,
         requester: &Requester,
         element: &'a AuthorizationDetails,
-    ) -> Result<Entitlement<'a>, Refusal> {
+    ) -> Result<Habilitated<'a>, Refusal> {
         let not_entitled = |field: &str| Refusal::new(Reason::NotEntitled, field);
         let Self {
             catalogue,
@@ -149,10 +172,11 @@ impl<'a> Ground<'a> {
         if !directory.acts_for(publisher, &requester.consumer) {
             return Err(not_entitled("act_client"));
         }
-        let habilitation = directory
+        let signed = directory
             .habilitation(&element.habilitation)
-            .filter(|h| h.in_force(now));
-        let habilitation = habilitation.ok_or_else(|| not_entitled("habilitation"))?;
+            .filter(|signed| signed.habilitation().in_force(now));
+        let signed = signed.ok_or_else(|| not_entitled("habilitation"))?;
+        let habilitation = signed.habilitation();
         if habilitation.consumer != requester.consumer || habilitation.producer != *element.operator() {
             return Err(not_entitled("habilitation"));
         }
@@ -195,34 +219,42 @@ impl<'a> Ground<'a> {
         if !lawful {
             return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
         }
-        Ok(Entitlement {
+        Ok(Habilitated {
             ground: *self,
             element,
             datatype,
-            habilitation,
+            signed,
             demarche,
             datum,
         })
     }
 }
 
-impl<'a> Entitlement<'a> {
+impl<'a> Habilitated<'a> {
     /// The datatype asked for.
     pub const fn datatype(&self) -> &'a Datatype {
         self.datatype
+    }
+}
+
+impl<'a> Entitlement<'a> {
+    /// The datatype asked for.
+    pub const fn datatype(&self) -> &'a Datatype {
+        self.0.datatype
     }
 
     /// Whether this very fetch may be answered: the identity assured well enough by an issuer entitled to, and what is
     /// asked for within what was granted. `acr` and `issuer` are the token's.
     pub fn release(&self, fetch: &FetchCore, acr: Acr, issuer: &str) -> Result<Permit<'a>, Refusal> {
-        let Self {
+        let Habilitated {
             ground,
             element,
             datatype,
-            habilitation,
+            signed,
             demarche,
             datum,
-        } = *self;
+        } = self.0;
+        let habilitation = signed.habilitation();
         if acr < datatype.sheet().assurance || !ground.directory.issuer_entitled(issuer, acr) {
             return Err(Refusal::new(Reason::AcrTooLow, "acr"));
         }
@@ -382,13 +414,14 @@ fn one(
     if element.gh.is_some() {
         return Err(invalid("gh"));
     }
-    let Entitlement {
+    let Habilitated {
         datatype,
-        habilitation,
+        signed,
         demarche,
         datum,
         ..
-    } = ground.entitlement(requester, element)?;
+    } = ground.habilitated(requester, element)?;
+    let habilitation = signed.habilitation();
 
     if way == Way::Automatic && demarche.presence != Presence::None {
         return Err(Refusal::new(Reason::LegalBlock, "demarche"));

@@ -16,8 +16,11 @@ pub use document::{
 pub use jwk::{InvalidJwk, Jwk};
 pub use window::{ClosedWindow, Day, InvalidWindow, WallTime, paris_offset};
 
+use std::collections::BTreeMap;
+
 use crate::{
     Acr, DatatypeRev, Habilitation, HabilitationId, Micros, OfficerAssurance, ParticipantId, Sha256,
+    SignedHabilitation, SignerRole,
 };
 
 /// Why a directory is not taken.
@@ -44,6 +47,9 @@ pub enum DirectoryError {
     /// The proof is about other bytes.
     #[error("the signature that was checked is not this directory's")]
     OtherBytes,
+    /// A habilitation whose signatures were not verified.
+    #[error("a habilitation of the directory was not verified")]
+    UnverifiedHabilitation,
     /// An older version than the one in use.
     #[error("version {offered} of the directory is older than version {held}")]
     Rollback {
@@ -122,12 +128,31 @@ impl Unverified {
         &self.document
     }
 
-    /// The directory, given proof that its bytes were signed.
-    pub fn accept(self, proof: &SignatureChecked) -> Result<Directory, DirectoryError> {
+    /// The keys that may sign a habilitation in this capacity: of the row of the consumer, the producer or the authority.
+    pub fn signer_keys(&self, habilitation: &Habilitation, role: SignerRole) -> &[Jwk] {
+        signer_keys(&self.document, habilitation, role)
+    }
+
+    /// The directory, given proof that its bytes were signed, and its habilitations, each verified.
+    pub fn accept(
+        self,
+        proof: &SignatureChecked,
+        habilitations: Vec<SignedHabilitation>,
+    ) -> Result<Directory, DirectoryError> {
         let Self { document, hash } = self;
-        (proof.0 == hash)
-            .then_some(Directory { document, hash })
-            .ok_or(DirectoryError::OtherBytes)
+        if proof.0 != hash {
+            return Err(DirectoryError::OtherBytes);
+        }
+        let rows = document.habilitations.iter().map(|row| &row.habilitation);
+        if !rows.eq(habilitations.iter().map(SignedHabilitation::habilitation)) {
+            return Err(DirectoryError::UnverifiedHabilitation);
+        }
+        let by_id = |signed: SignedHabilitation| (signed.habilitation().id.clone(), signed);
+        Ok(Directory {
+            habilitations: habilitations.into_iter().map(by_id).collect(),
+            document,
+            hash,
+        })
     }
 }
 
@@ -143,10 +168,21 @@ fn what_is_wrong(error: &serde_json::Error) -> String {
     }
 }
 
-/// A directory whose signature was verified.
+fn signer_keys<'a>(
+    document: &'a DirectoryDocument,
+    habilitation: &Habilitation,
+    role: SignerRole,
+) -> &'a [Jwk] {
+    let signer = habilitation.party(role).unwrap_or(document.authority.participant);
+    let row = document.participants.iter().find(|row| row.id == signer);
+    row.map_or(&[], |row| &row.habilitation_keys)
+}
+
+/// A directory whose signature was verified, and those of its habilitations.
 #[derive(Clone, Debug)]
 pub struct Directory {
     document: DirectoryDocument,
+    habilitations: BTreeMap<HabilitationId, SignedHabilitation>,
     hash: Sha256,
 }
 
@@ -219,9 +255,14 @@ impl Directory {
         logs.find(|(_, log)| log.origin == origin)
     }
 
-    /// A habilitation, in force or not.
-    pub fn habilitation(&self, id: &HabilitationId) -> Option<&Habilitation> {
-        self.document.habilitations.iter().find(|h| h.id == *id)
+    /// A habilitation that three have signed, in force or not.
+    pub fn habilitation(&self, id: &HabilitationId) -> Option<&SignedHabilitation> {
+        self.habilitations.get(id)
+    }
+
+    /// The keys that may sign a habilitation in this capacity.
+    pub fn signer_keys(&self, habilitation: &Habilitation, role: SignerRole) -> &[Jwk] {
+        signer_keys(&self.document, habilitation, role)
     }
 
     /// Whether the identity provider with this issuer may assert this level (I10).

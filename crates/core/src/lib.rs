@@ -44,7 +44,10 @@ pub use digest::Sha256;
 pub use directory::Directory;
 pub use entry::{Entry, Outline};
 pub use filter::{DatatypeFilter, EntryFilter, InvalidFilter, PeerMatch};
-pub use habilitation::{HabilitatedDatatype, Habilitation};
+pub use habilitation::{
+    HabilitatedDatatype, Habilitation, HabilitationRow, HabilitationSignatures, HabilitationStatement,
+    SignedHabilitation, SignerRole,
+};
 pub use handle::{Handle, InvalidHandle};
 pub use hidden::{in_line, is_hidden, printable};
 pub use id::{

@@ -2,7 +2,9 @@
 
 use unefois_core::Directory;
 use unefois_core::directory::{DirectoryDocument, DirectoryError, SignatureChecked, Unverified};
+use unefois_core::{HabilitationId, SignedHabilitation};
 
+use crate::habilitation::{self, HabilitationRefused};
 use crate::{Error, SignedDocument, SigningKey, Thumbprint};
 
 /// The `typ` of a signed directory.
@@ -19,15 +21,24 @@ pub enum DirectoryRefused {
     /// What was signed is no directory, or contradicts itself.
     #[error("the directory is not valid: {0}")]
     Document(#[source] DirectoryError),
+    /// One of its habilitations is not signed by those three who must.
+    #[error("the habilitation {id} is not signed as it must be: {source}")]
+    Habilitation {
+        /// Which.
+        id: HabilitationId,
+        /// Why.
+        #[source]
+        source: HabilitationRefused,
+    },
 }
 
 /// Signs `document` as it is.
 ///
 /// # Errors
-/// It contradicts itself.
+/// It contradicts itself, or one of its habilitations is not signed by all three.
 pub fn sign(document: &DirectoryDocument, key: &SigningKey) -> Result<String, DirectoryRefused> {
     let payload = serde_json::to_vec(document).map_err(|_| DirectoryRefused::Signature(Error::Malformed))?;
-    Unverified::parse(&payload).map_err(DirectoryRefused::Document)?;
+    habilitations(&Unverified::parse(&payload).map_err(DirectoryRefused::Document)?)?;
     let signed = SignedDocument::sign(key, TYP, &payload).map_err(DirectoryRefused::Signature)?;
     signed.to_json().map_err(DirectoryRefused::Signature)
 }
@@ -41,6 +52,44 @@ pub fn verify(jws: &str, pin: &Thumbprint) -> Result<Directory, DirectoryRefused
         SignedDocument::parse(jws.as_bytes(), TYP, MAX_BYTES).map_err(DirectoryRefused::Signature)?;
     let verified = signed.verify_pinned(pin).map_err(DirectoryRefused::Signature)?;
     let unverified = Unverified::parse(verified.payload()).map_err(DirectoryRefused::Document)?;
+    let habilitations = habilitations(&unverified)?;
     let proof = SignatureChecked::over(verified.payload());
-    unverified.accept(&proof).map_err(DirectoryRefused::Document)
+    unverified
+        .accept(&proof, habilitations)
+        .map_err(DirectoryRefused::Document)
+}
+
+/// The directory in `jws`, if one of the keys that `pins` name signed it, and which.
+///
+/// # Errors
+/// [`DirectoryRefused`], as the last of them gives it.
+pub fn verify_any(jws: &str, pins: &[Thumbprint]) -> Result<(Directory, Thumbprint), DirectoryRefused> {
+    let mut refused = DirectoryRefused::Signature(Error::UnknownKey);
+    for pin in pins {
+        match verify(jws, pin) {
+            Err(DirectoryRefused::Signature(Error::UnknownKey)) => {}
+            Err(other) => refused = other,
+            Ok(directory) => return Ok((directory, *pin)),
+        }
+    }
+    Err(refused)
+}
+
+/// The key that `directory` announces to sign after the present one.
+pub fn announced(directory: &Directory) -> Option<Thumbprint> {
+    let kid = directory.document().next_directory_key.as_ref()?;
+    kid.parse().ok()
+}
+
+/// Every habilitation, each with its three signatures verified: once an edition, not once a call.
+fn habilitations(directory: &Unverified) -> Result<Vec<SignedHabilitation>, DirectoryRefused> {
+    let rows = directory.document().habilitations.iter();
+    let verified = rows.map(|row| {
+        let keys = |role| directory.signer_keys(&row.habilitation, role);
+        habilitation::verify(row, keys).map_err(|source| DirectoryRefused::Habilitation {
+            id: row.habilitation.id.clone(),
+            source,
+        })
+    });
+    verified.collect()
 }

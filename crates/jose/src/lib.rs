@@ -19,6 +19,7 @@ mod base64url;
 pub mod directory;
 mod document;
 mod error;
+pub mod habilitation;
 pub mod id_token;
 pub mod jwe;
 pub mod jwks;

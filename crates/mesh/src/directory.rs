@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,6 +25,10 @@ const MAX_MESSAGE_BYTES: usize = 2 * directory::MAX_BYTES;
 /// Bounds of the wait between two attempts to reach the authority.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 const DEADLINE: Duration = Duration::from_secs(10);
+/// What is written before it takes its place.
+const NEXT: &str = ".next";
+/// The directory that announced the key of the one in use.
+const ANNOUNCED: &str = ".announced";
 
 /// `[directory]`: where the last good directory is kept, and whose signature it needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +40,21 @@ pub struct DirectoryConfig {
     pub catalogue: PathBuf,
     /// Thumbprint of the key that signs directories, which is kept offline.
     pub key: String,
+    /// That of the key that is to sign after it, once a directory has announced it.
+    #[serde(default)]
+    pub next_key: Option<String>,
+}
+
+impl DirectoryConfig {
+    /// The keys whose signature is believed.
+    ///
+    /// # Errors
+    /// [`FollowError::Pin`].
+    pub fn pins(&self) -> Result<Vec<Thumbprint>, FollowError> {
+        let pins = std::iter::once(&self.key).chain(&self.next_key);
+        pins.map(|pin| pin.parse().map_err(|_| FollowError::Pin))
+            .collect()
+    }
 }
 
 /// A directory is not taken up; the one in use stays.
@@ -90,7 +109,9 @@ impl Edition {
 #[derive(Debug)]
 pub struct DirectoryFollower {
     config: DirectoryConfig,
-    pin: Thumbprint,
+    /// The keys whose signature is believed: those of the configuration, the one that signed the directory in use, and the
+    /// one that it announces.
+    pins: Mutex<Vec<Thumbprint>>,
     current: ArcSwap<Edition>,
     version: watch::Sender<u64>,
 }
@@ -102,23 +123,29 @@ impl DirectoryFollower {
     /// They cannot be read, are not signed by the pinned key or do not belong together. An expired directory is no
     /// error: a newer one may be had from the authority, if its peers still let it in.
     pub fn load(config: DirectoryConfig) -> Result<Self, FollowError> {
-        let pin = config.key.parse().map_err(|_| FollowError::Pin)?;
-        let jws = String::from_utf8(read(&config.file)?)
-            .map_err(|_| FollowError::Refused(DirectoryRefused::Signature(unefois_jose::Error::Malformed)))?;
-        let directory = directory::verify(&jws, &pin).map_err(FollowError::Refused)?;
+        let mut pins = config.pins()?;
+        // Keys that were announced after the configuration was written, each by one that is believed.
+        for announcing in announcements(&config.file) {
+            let Ok((directory, _)) = directory::verify_any(&announcing, &pins) else {
+                break;
+            };
+            pins.extend(directory::announced(&directory));
+        }
+        let (directory, signer) =
+            directory::verify_any(&text(&config.file)?, &pins).map_err(FollowError::Refused)?;
         let catalogue = match catalogue(&read(&config.catalogue)?, &directory) {
             // Stopped between the two replacements of `keep`: the catalogue is still beside its place.
             Err(FollowError::Catalogue(CatalogueError::OtherBytes)) => {
-                catalogue(&read(&beside(&config.catalogue))?, &directory)?
+                catalogue(&read(&beside(&config.catalogue, NEXT))?, &directory)?
             }
             read => read?,
         };
         let edition = Edition { directory, catalogue };
         Ok(Self {
+            pins: believed(config.pins()?, signer, &edition.directory).into(),
             version: watch::Sender::new(edition.directory.version()),
             current: ArcSwap::from_pointee(edition),
             config,
-            pin,
         })
     }
 
@@ -137,7 +164,9 @@ impl DirectoryFollower {
     /// # Errors
     /// [`FollowError`]; the edition in use stays.
     pub fn offer(&self, jws: &str, catalogue_bytes: &[u8]) -> Result<bool, FollowError> {
-        let directory = directory::verify(jws, &self.pin).map_err(FollowError::Refused)?;
+        // One at a time: what is believed goes with what is held.
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let (directory, signer) = directory::verify_any(jws, &pins).map_err(FollowError::Refused)?;
         let held = self.current.load();
         match directory
             .successor_of(&held.directory)
@@ -147,7 +176,11 @@ impl DirectoryFollower {
             Succession::Newer => {}
         }
         let catalogue = catalogue(catalogue_bytes, &directory)?;
+        if directory::announced(&held.directory) == Some(signer) {
+            self.keep_announcing()?;
+        }
         self.keep(jws, catalogue_bytes)?;
+        *pins = believed(self.config.pins()?, signer, &directory);
         let version = directory.version();
         self.current.store(Arc::new(Edition { directory, catalogue }));
         self.version.send_replace(version);
@@ -155,9 +188,28 @@ impl DirectoryFollower {
         Ok(true)
     }
 
+    /// Keeps the directory in use, which announced the key of the one that is to take its place: a later start, whose
+    /// configuration may not name that key yet, finds there why it is believed.
+    fn keep_announcing(&self) -> Result<(), FollowError> {
+        let announcing = text(&self.config.file)?;
+        let mut all = announcements(&self.config.file);
+        if all.contains(&announcing) {
+            return Ok(());
+        }
+        all.push(announcing);
+        let text = serde_json::to_vec(&all).expect("texts have a form in JSON");
+        let place = beside(&self.config.file, ANNOUNCED);
+        let next = beside(&place, NEXT);
+        write(&next, &text)?;
+        rename(&next, &place)
+    }
+
     /// Replaces both files. A stop between the two leaves the catalogue beside its place, where `load` looks.
     fn keep(&self, jws: &str, catalogue: &[u8]) -> Result<(), FollowError> {
-        let (next_file, next_catalogue) = (beside(&self.config.file), beside(&self.config.catalogue));
+        let (next_file, next_catalogue) = (
+            beside(&self.config.file, NEXT),
+            beside(&self.config.catalogue, NEXT),
+        );
         write(&next_catalogue, catalogue)?;
         write(&next_file, jws.as_bytes())?;
         rename(&next_file, &self.config.file)?;
@@ -269,10 +321,30 @@ fn catalogue(bytes: &[u8], directory: &Directory) -> Result<Catalogue, FollowErr
     Catalogue::from_bytes(bytes, expected).map_err(FollowError::Catalogue)
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".next");
+    name.push(suffix);
     name.into()
+}
+
+/// The directories that each announced the key of a later one, the oldest first: signed like any other, so that a file
+/// that was tampered with announces nothing.
+fn announcements(file: &Path) -> Vec<String> {
+    let text = std::fs::read(beside(file, ANNOUNCED)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// The keys that may sign what follows `directory`.
+fn believed(configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
+    let followed = [Some(signer), directory::announced(directory)];
+    let mut pins = configured;
+    pins.extend(followed.into_iter().flatten());
+    pins
+}
+
+fn text(path: &Path) -> Result<String, FollowError> {
+    String::from_utf8(read(path)?)
+        .map_err(|_| FollowError::Refused(DirectoryRefused::Signature(unefois_jose::Error::Malformed)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FollowError> {

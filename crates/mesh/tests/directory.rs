@@ -8,7 +8,7 @@ use unefois_core::directory::{
     ParticipantRow, TlsKey,
 };
 use unefois_core::{Clock as _, Micros, ParticipantId, Sha256};
-use unefois_jose::{SigningKey, directory};
+use unefois_jose::{SignedDocument, SigningKey, directory};
 use unefois_mesh::{
     DirectoryConfig, DirectoryFollower, FollowError, Peer, PeerId, PeerRefusal, Serial, SystemClock,
     SystemRandom, admit,
@@ -53,6 +53,7 @@ impl Scene {
             seal_keys: vec![],
             pivot_keys: vec![],
             logs: vec![],
+            habilitation_keys: vec![],
             publishers: vec![],
         };
         let document = DirectoryDocument {
@@ -61,6 +62,7 @@ impl Scene {
             issued_at: now,
             next_update: now.plus_ms(DAY_MS),
             expires: now.plus_ms(2 * DAY_MS),
+            next_directory_key: None,
             lease_ms: 1_000,
             catalogue_hash: catalogue.hash(),
             participants: vec![row],
@@ -106,11 +108,23 @@ impl Scene {
     }
 
     fn load(&self) -> Result<DirectoryFollower, FollowError> {
+        self.load_with(None)
+    }
+
+    fn load_with(&self, next: Option<&SigningKey>) -> Result<DirectoryFollower, FollowError> {
         DirectoryFollower::load(DirectoryConfig {
             file: self.path("directory.jws"),
             catalogue: self.path("catalogue.json"),
             key: self.key.thumbprint().to_string(),
+            next_key: next.map(|key| key.thumbprint().to_string()),
         })
+    }
+
+    /// The next version, signed by another key, which announces a further one or none.
+    fn next_by(&mut self, key: &SigningKey, announces: Option<&SigningKey>) -> String {
+        self.next(1_000);
+        self.document.next_directory_key = announces.map(|key| key.thumbprint().to_string());
+        directory::sign(&self.document, key).expect("a sound directory")
     }
 }
 
@@ -168,6 +182,64 @@ fn what_is_refused_changes_nothing() {
             .lease_ms(),
         2_000
     );
+}
+
+#[test]
+fn a_directory_key_is_followed_by_the_one_that_it_announced_and_by_no_other() {
+    let mut scene = Scene::new();
+    let key = || SigningKey::generate(SystemRandom::new().ring()).expect("a key");
+    let (second, third) = (key(), key());
+    let follower = scene.load().expect("the files are good");
+    let whole = scene.catalogue.to_bytes().to_vec();
+    let refused = |follower: &DirectoryFollower, jws: &str| {
+        let refused = follower.offer(jws, &whole).expect_err("a refusal");
+        assert!(matches!(refused, FollowError::Refused(_)), "{refused:?}");
+    };
+
+    let before = scene.document.clone();
+    let unannounced = scene.next_by(&second, None);
+    refused(&follower, &unannounced);
+    scene.document = before;
+
+    scene.next(1_000);
+    scene.document.next_directory_key = Some(second.thumbprint().to_string());
+    let announcing = scene.sign();
+    assert!(follower.offer(&announcing, &whole).expect("newer"));
+    let announced = scene.document.clone();
+    let stranger = scene.next_by(&third, None);
+    refused(&follower, &stranger);
+    refused(
+        &follower,
+        &directory::sign(&scene.document, &key()).expect("a directory"),
+    );
+    scene.document = announced;
+    let handed_over = scene.next_by(&second, None);
+    assert!(follower.offer(&handed_over, &whole).expect("newer"));
+
+    // A start whose configuration names the first key alone finds why the second is believed.
+    let started = scene.load().expect("the announcement is kept");
+    assert_eq!(started.edition().directory.version(), 3);
+    let again = scene.next_by(&second, Some(&third));
+    assert!(started.offer(&again, &whole).expect("it goes on signing"));
+    let further = scene.next_by(&third, None);
+    assert!(started.offer(&further, &whole).expect("newer"));
+    assert_eq!(
+        scene.load().expect("both are kept").edition().directory.version(),
+        5
+    );
+    assert!(scene.load_with(Some(&second)).is_ok());
+    // Nobody announces a key to a file.
+    let place = scene.path("directory.jws.announced");
+    let kept = std::fs::read(&place).expect("the file is there");
+    let forged = SignedDocument::sign(&third, directory::TYP, b"{}").expect("a signature");
+    let forged = serde_json::to_vec(&[forged.to_json().expect("JSON")]).expect("JSON");
+    std::fs::write(&place, forged).expect("a file");
+    assert!(scene.load().is_err());
+    std::fs::write(&place, kept).expect("a file");
+    scene.load().expect("as it was");
+    std::fs::remove_file(scene.path("directory.jws.announced")).expect("the file is there");
+    assert!(scene.load().is_err());
+    scene.load_with(Some(&third)).expect("it is named");
 }
 
 #[test]

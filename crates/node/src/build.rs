@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use unefois_core::decision::Operator;
 use unefois_core::{Clock, DatatypeRev, Directory, RevocationView};
 use unefois_jose::{DecryptionKey, SigningKey};
 use unefois_ledger::{
@@ -29,7 +30,7 @@ use crate::lease::{Guard, Keeper, Lease};
 use crate::producer::source::Source;
 use crate::producer::source::http::{HttpConfigError, HttpSource};
 use crate::producer::source::sandbox::{FolderError, Sandbox};
-use crate::producer::{Parts, Producer};
+use crate::producer::{self, Parts, Producer};
 
 /// How often the health services look at whether the node may answer.
 const LOOK: Duration = Duration::from_millis(250);
@@ -231,7 +232,7 @@ impl Node {
             clock,
             random,
         };
-        let producer = means.map(|means| producer(means, config.node.participant, &foundation));
+        let producer = means.map(|means| producer(means, &foundation));
         let consumer = config.consumer.zip(rest);
         let consumer =
             consumer.map(|(consume, rest)| consumer_of(&consume, rest, config.node.participant, &foundation));
@@ -370,6 +371,12 @@ impl Node {
         if let Some((producer, keeper)) = producer {
             routes = routes.add_service(ExchangeServiceServer::new(producer.clone()));
             tasks.spawn(keeper.run(background.clone()));
+            tasks.spawn(producer::suspension::record(
+                foundation.db.clone(),
+                foundation.ledger.clone(),
+                producer.participant(),
+                background.clone(),
+            ));
             tasks.spawn(report(health, producer.clone(), background.clone()));
             serving = Some(producer);
         }
@@ -410,21 +417,31 @@ fn listed(
         return Err(config::broken(&ledger.signer, LOG).into());
     }
     if let Some(producer) = producer {
-        let kid = config::signing_key(&producer.seal, random)?
-            .thumbprint()
-            .to_string();
-        if !row.is_some_and(|row| row.seal_keys.iter().any(|key| key.kid() == kid)) {
+        let seals = seals(producer, random)?;
+        // The one that is to follow may be listed later, and the present one be gone by now.
+        let listed = |key: &SigningKey| {
+            let kid = key.thumbprint().to_string();
+            row.is_some_and(|row| row.seal_keys.iter().any(|key| key.kid() == kid))
+        };
+        if !seals.iter().any(listed) {
             return Err(config::broken(&producer.seal, SEAL).into());
         }
     }
     Ok(())
 }
 
+/// The keys that may sign attestations, the present one first.
+fn seals(config: &ProducerConfig, random: &SystemRandom) -> Result<Vec<SigningKey>, KeyFileError> {
+    let files = std::iter::once(&config.seal).chain(&config.seal_next);
+    files.map(|path| config::signing_key(path, random)).collect()
+}
+
 /// What a producer answers with.
 struct Means {
     sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
-    seal: SigningKey,
+    seals: Vec<SigningKey>,
     pivot_keys: Vec<DecryptionKey>,
+    operator: Operator,
 }
 
 impl Means {
@@ -434,7 +451,7 @@ impl Means {
         directory: &DirectoryFollower,
         random: &SystemRandom,
     ) -> Result<Self, StartError> {
-        let mut sources = BTreeMap::new();
+        let (mut sources, seals) = (BTreeMap::new(), seals(&config, random)?);
         for produce in config.produce {
             let datatype = produce.datatype.clone();
             let edition = directory.edition();
@@ -453,9 +470,14 @@ impl Means {
                 });
             }
         }
+        let kids = config.habilitation_keys.iter().map(ToString::to_string);
         Ok(Self {
             sources,
-            seal: config::signing_key(&config.seal, random)?,
+            operator: Operator {
+                participant,
+                habilitation_keys: kids.collect(),
+            },
+            seals,
             pivot_keys: config
                 .pivot
                 .iter()
@@ -465,11 +487,7 @@ impl Means {
     }
 }
 
-fn producer(
-    means: Means,
-    participant: unefois_core::ParticipantId,
-    foundation: &Foundation,
-) -> (Producer, Keeper) {
+fn producer(means: Means, foundation: &Foundation) -> (Producer, Keeper) {
     let Foundation {
         directory,
         ledger,
@@ -484,14 +502,14 @@ fn producer(
     let lease = Arc::new(Lease::new(Arc::clone(clock), floor, head.size > 0));
     let guard = Arc::new(Guard::new(Arc::clone(&lease)));
     let producer = Producer::new(Parts {
-        participant,
+        operator: means.operator,
         directory: Arc::clone(directory),
         ledger: ledger.clone(),
         db: db.clone(),
         lease: Arc::clone(&lease),
         guard: Arc::clone(&guard),
         sources: means.sources,
-        seal: means.seal,
+        seals: means.seals,
         pivot_keys: means.pivot_keys,
         clock: Arc::clone(clock),
         random: random.clone(),

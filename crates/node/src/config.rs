@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
-use unefois_jose::{DecryptionKey, Pkcs8, SigningKey};
+use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, Thumbprint};
 use unefois_ledger::{PublicConfig, Safeguards, WitnessConfig};
 use unefois_mesh::{DirectoryConfig, Limits, SystemRandom};
 use unefois_tlog::SignerKey;
@@ -131,8 +131,15 @@ impl LedgerKeys {
 pub struct ProducerConfig {
     /// Signs attestations: PKCS#8, P-256.
     pub seal: PathBuf,
+    /// The key that is to follow it, from before its turn: of the two, the directory's first signs.
+    #[serde(default)]
+    pub seal_next: Option<PathBuf>,
     /// Open sealed identities: PKCS#8, P-256; the present key and, at a change, the next one.
     pub pivot: Vec<PathBuf>,
+    /// Thumbprints (RFC 7638) of the participant's own keys that sign its habilitations, which are kept offline: the
+    /// present key and, at a change, the next one. What none of them has signed opens nothing, whatever the directory
+    /// says.
+    pub habilitation_keys: Vec<Thumbprint>,
     /// The datatypes that it answers for.
     pub produce: Vec<Produce>,
 }

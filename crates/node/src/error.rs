@@ -55,6 +55,9 @@ pub enum Error {
     /// Directory, catalogue, habilitation or grant do not cover the call.
     #[error("the call is not covered: {0}")]
     Decision(#[source] decision::Refusal),
+    /// The operator has suspended the caller, the datatype or the habilitation.
+    #[error("the operator has suspended this exchange")]
+    Suspended,
     /// This node has no source for the datatype.
     #[error("this node does not answer for the datatype")]
     NotServed,
@@ -116,6 +119,7 @@ impl Error {
             Self::Stale => Reason::RevocationStateStale,
             Self::Revoked => Reason::GrantRevoked,
             Self::Decision(refusal) => refusal.reason,
+            Self::Suspended => Reason::Suspended,
             Self::NotServed => Reason::UnsupportedRevision,
             Self::Claim(reason) => *reason,
             Self::TooSoon { .. } | Self::Quota { .. } | Self::Refused { .. } => Reason::QuotaConsumer,
@@ -158,6 +162,7 @@ impl Error {
             | Self::Stale
             | Self::Revoked
             | Self::Decision(_)
+            | Self::Suspended
             | Self::NotServed
             | Self::Claim(_)
             | Self::PivotKey(_)

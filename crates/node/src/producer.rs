@@ -22,6 +22,7 @@ pub(crate) mod quota;
 mod release;
 mod resolve;
 pub mod source;
+pub(crate) mod suspension;
 mod trail;
 mod witness;
 
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use unefois_core::decision::Operator;
 use unefois_core::{Clock, DatatypeRev, ParticipantId, Reason};
 use unefois_jose::{DecryptionKey, SigningKey};
 use unefois_ledger::Ledger;
@@ -41,14 +43,15 @@ use crate::metrics::{Direction, Exchanges};
 use credit::Credits;
 use quota::{Buckets, Quotas};
 use source::Source;
+use suspension::Suspensions;
 
 pub(crate) use fetch::deadline;
 
 /// What a producer is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// The operator.
-    pub participant: ParticipantId,
+    /// The operator, with the keys that sign its habilitations.
+    pub operator: Operator,
     /// Who takes part, and the catalogue.
     pub directory: Arc<DirectoryFollower>,
     /// The node's log.
@@ -61,8 +64,8 @@ pub struct Parts {
     pub guard: Arc<Guard>,
     /// The source of each datatype that this node answers for.
     pub sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
-    /// Signs attestations.
-    pub seal: SigningKey,
+    /// Sign attestations: the present key and, at a change, the next one. The directory's first of them signs.
+    pub seals: Vec<SigningKey>,
     /// Open sealed identities: the present key and, at a change, the next one.
     pub pivot_keys: Vec<DecryptionKey>,
     /// The clocks.
@@ -79,18 +82,19 @@ pub struct Producer {
 
 #[derive(Debug)]
 struct Inner {
-    participant: ParticipantId,
+    operator: Operator,
     directory: Arc<DirectoryFollower>,
     ledger: Ledger,
     db: Db,
     lease: Arc<Lease>,
     guard: Arc<Guard>,
     sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
-    seal: SigningKey,
+    seals: Vec<SigningKey>,
     pivot_keys: Vec<DecryptionKey>,
     clock: Arc<dyn Clock>,
     random: SystemRandom,
     quotas: Quotas,
+    suspensions: Suspensions,
     /// How often each caller was refused.
     refused: Buckets<ParticipantId>,
     /// How many entries each caller may acknowledge.
@@ -105,14 +109,15 @@ impl Producer {
     pub fn new(parts: Parts) -> Self {
         Self {
             inner: Arc::new(Inner {
-                participant: parts.participant,
+                operator: parts.operator,
                 directory: parts.directory,
                 ledger: parts.ledger,
+                suspensions: Suspensions::new(parts.db.clone(), Arc::clone(&parts.clock)),
                 db: parts.db,
                 lease: parts.lease,
                 guard: parts.guard,
                 sources: parts.sources,
-                seal: parts.seal,
+                seals: parts.seals,
                 pivot_keys: parts.pivot_keys,
                 clock: parts.clock,
                 random: parts.random,
@@ -135,6 +140,11 @@ impl Producer {
             ..
         } = &*self.inner;
         lease.fresh().is_ok() && directory.edition().ground(clock.now()).is_ok() && ledger.is_writable()
+    }
+
+    /// Whose answers these are.
+    pub fn participant(&self) -> ParticipantId {
+        self.inner.operator.participant
     }
 
     /// The datatypes that it has a source for.

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::command::{
-    audit, bench, ca, catalogue, db, demo, directory, explain, fetch, key, ledger, receipt, sandbox, serve,
-    withdraw,
+    audit, bench, ca, catalogue, db, demo, directory, explain, fetch, habilitation, key, ledger, receipt,
+    sandbox, serve, suspend, withdraw,
 };
 use crate::console::{Console, Lang};
 use crate::failure::{Failure, Kind};
@@ -42,6 +42,9 @@ enum Command {
     /// Signs and shows directories.
     #[command(subcommand)]
     Directory(directory::DirectoryCommand),
+    /// Proposes, signs and tries the right to ask.
+    #[command(subcommand)]
+    Habilitation(habilitation::HabilitationCommand),
     /// Checks the catalogue.
     #[command(subcommand)]
     Catalogue(catalogue::CatalogueCommand),
@@ -74,6 +77,8 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
     /// Withdraws at once what was minted for a participant, a certificate or a key.
     Withdraw(withdraw::Withdraw),
+    /// Stops answering a participant, a datatype or a habilitation, at once and until a date.
+    Suspend(suspend::Suspend),
     /// Explains a code such as UF-1012.
     Explain(explain::Explain),
 }
@@ -150,10 +155,12 @@ fn dispatch(command: Command, console: Console) -> Result<(), Failure> {
         Command::Cert(command) => ca::run_cert(command, console),
         Command::Key(command) => key::run(command, console),
         Command::Directory(command) => directory::run(command, console),
+        Command::Habilitation(command) => habilitation::run(command, console),
         Command::Catalogue(command) => catalogue::run(command, console),
         Command::Demo(demo) => demo::run(&demo, console),
         Command::Serve(command) => serve::run(command, console, |node| node),
         Command::Withdraw(command) => withdraw::run(&command, console),
+        Command::Suspend(command) => suspend::run(&command, console),
         Command::Audit(command) => audit::run(command, console),
         Command::Db(command) => db::run(command, console),
         Command::Ledger(command) => ledger::run(command, console),

@@ -9,12 +9,14 @@ pub mod demo;
 pub mod directory;
 pub mod explain;
 pub mod fetch;
+pub mod habilitation;
 pub mod key;
 pub mod ledger;
 mod person;
 pub mod receipt;
 pub mod sandbox;
 pub mod serve;
+pub mod suspend;
 pub mod withdraw;
 
 use std::path::Path;

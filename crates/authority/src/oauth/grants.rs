@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 use unefois_core::authorization::{Mode, ModeKind, Need};
 use unefois_core::{AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
-use unefois_jose::access_token;
+use unefois_jose::{SigningKey, Thumbprint, access_token};
 use unefois_mesh::Peer;
 use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
@@ -43,7 +43,8 @@ pub(crate) async fn revoke(
     let (client, mut form) = authority.admit(&peer, &body, &edition).await?;
     let given_back = async {
         let token = form.required("token", access_token::MAX_BYTES)?;
-        if access_token::authenticate(&token, |_| Some(authority.keys.token.verifying_key())).is_ok() {
+        let own = |kid: &Thumbprint| authority.keys.token.all().find(|key| key.thumbprint() == kid);
+        if access_token::authenticate(&token, |kid| own(kid).map(SigningKey::verifying_key)).is_ok() {
             return Err(Error::TokenType);
         }
         let hash = Sha256::of(token.as_bytes());

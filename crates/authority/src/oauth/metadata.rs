@@ -48,10 +48,9 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
 pub(crate) async fn jwks(State(authority): State<Arc<Authority>>) -> Response {
     let keys = &authority.keys;
     let sealing: Vec<_> = keys.pivot.iter().map(|key| key.encryption_key()).collect();
-    let text = unefois_jose::jwks::publish(
-        &[keys.token.verifying_key(), keys.withdrawal.verifying_key()],
-        &sealing,
-    );
+    let all = keys.token.all().chain(keys.withdrawal.all());
+    let all: Vec<_> = all.map(unefois_jose::SigningKey::verifying_key).collect();
+    let text = unefois_jose::jwks::publish(&all, &sealing);
     let mut response = text.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));

@@ -2,11 +2,12 @@ use serde::Serialize;
 use unefois_core::authorization::ModeKind;
 use unefois_core::catalogue::{Birthplace, DatatypeSheet, PivotAttribute};
 use unefois_core::decision::Requester;
+use unefois_core::directory::Jwk;
 use unefois_core::{
     AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject,
     Sha256, SubjectKind,
 };
-use unefois_jose::{EncryptionKey, PublicKey, SystemRandom, access_token, jwe};
+use unefois_jose::{EncryptionKey, PublicKey, SigningKey, SystemRandom, access_token, jwe};
 use unefois_mesh::Peer;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, Grant, GrantRow, grant_to_mint};
@@ -76,8 +77,8 @@ impl Authority {
             publisher: client.publisher,
         };
         let ground = edition.ground(now)?;
-        let entitlement = ground
-            .entitle(details.operator(), &requester, &details)
+        let habilitated = ground
+            .habilitated(&requester, &details)
             .map_err(|refusal| Error::Details {
                 path: refusal.field,
                 what: "not within the habilitation any more".into(),
@@ -90,7 +91,7 @@ impl Authority {
             return Err(Error::AcrUnknown);
         }
 
-        let sheet = entitlement.datatype().sheet();
+        let sheet = habilitated.datatype().sheet();
         let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
         let subject = match details.subject.kind {
             SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
@@ -134,7 +135,7 @@ impl Authority {
             rvk,
             subject_unbound: row.grant.subject_unbound.clone(),
         };
-        let token = access_token::sign(&self.keys.token, &claims).map_err(Error::Key)?;
+        let token = access_token::sign(self.token_key(edition)?, &claims).map_err(Error::Key)?;
         let fact = Fact {
             details: Some(&details),
             handle: Some(handle),
@@ -156,6 +157,17 @@ impl Authority {
             pivot_jwe,
             ends_at: row.grant.ends_at,
         })
+    }
+
+    /// The key that signs tokens: the directory's first that is held here and was not withdrawn. What one signs that was
+    /// is dead everywhere.
+    fn token_key(&self, edition: &Edition) -> Result<&SigningKey, Error> {
+        let listed = edition.directory.authority().token_keys.iter().map(Jwk::kid);
+        let standing = listed.filter(|kid| !self.revocation.is_key_withdrawn(kid));
+        self.keys
+            .token
+            .first_of(standing)
+            .ok_or(Error::Key(unefois_jose::Error::UnknownKey))
     }
 }
 

@@ -164,6 +164,7 @@ fn scopes(edition: &Edition) -> Vec<Scope> {
     let habilitations = &edition.directory.document().habilitations;
     for one in habilitations
         .iter()
+        .map(|row| &row.habilitation)
         .filter(|h| h.legal_bases.contains(&LegalBasis::Proactive))
     {
         let demarches = askers.entry(one.consumer).or_default();

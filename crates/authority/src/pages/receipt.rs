@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use unefois_core::authorization::Need;
+use unefois_core::directory::Jwk;
 use unefois_core::receipt::{
     Attribute, GrantEvent, GrantReceipt, Notice, Party, PartyRole, Purpose, PurposeState, SCHEMA, TYP,
 };
@@ -34,7 +35,10 @@ pub(crate) async fn download(
 ) -> Result<Response, Error> {
     let row = authority.my_grant(&reader, &id).await?;
     let receipt = authority.receipt(&row, reader.lang).await?;
-    let signed = jws::sign_claims(&authority.keys.withdrawal, TYP, &receipt).map_err(Error::Key)?;
+    let edition = authority.published.edition();
+    let listed = edition.directory.authority().withdrawal_keys.iter().map(Jwk::kid);
+    let key = authority.keys.withdrawal.first_or_present(listed);
+    let signed = jws::sign_claims(key, TYP, &receipt).map_err(Error::Key)?;
     let mut response = Json(json!({ "receipt": receipt, "signed": signed })).into_response();
     disposition(&mut response, "recu-autorisation.json");
     Ok(response)

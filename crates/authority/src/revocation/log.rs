@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use unefois_core::revocation::{Extent, Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Micros};
@@ -17,6 +17,8 @@ pub(super) struct Log {
     from: Head,
     /// Each with the moment at which this process took it up.
     records: VecDeque<(Record, Boot)>,
+    /// The signing keys that any record ever taken up is of: it is asked at each mint.
+    keys: BTreeSet<String>,
     head: Head,
 }
 
@@ -26,6 +28,7 @@ impl Log {
         Self {
             from,
             records: VecDeque::new(),
+            keys: BTreeSet::new(),
             head: from,
         }
     }
@@ -46,6 +49,14 @@ impl Log {
         }
         self.records
             .extend(records.iter().map(|record| (record.clone(), now)));
+        self.keys
+            .extend(records.iter().filter_map(|record| match &record.withdrawal {
+                Withdrawal::SigningKey(kid) => Some(kid.clone()),
+                Withdrawal::Grant(_)
+                | Withdrawal::Client(_)
+                | Withdrawal::ClientCert(_)
+                | Withdrawal::AllBefore => None,
+            }));
         self.head = head;
         true
     }
@@ -78,6 +89,11 @@ impl Log {
         while let Some((oldest, _)) = self.records.pop_front_if(|kept| dropped(kept)) {
             self.from = self.from.after(&oldest);
         }
+    }
+
+    /// Whether a record of this signing key was taken up.
+    pub(super) fn is_key_withdrawn(&self, kid: &str) -> bool {
+        self.keys.contains(kid)
     }
 
     /// Whether this log was once at `head`, as far as it is kept.

@@ -54,8 +54,17 @@ impl Revocation {
     }
 
     fn sign(&self, message: &SignedRecords) -> Result<Arc<str>, Error> {
-        let text = jws::sign_claims(&self.keys.withdrawal, TYP, message).map_err(Error::Key)?;
+        let key = self
+            .keys
+            .withdrawal
+            .first_or_present(self.in_force.withdrawal_kids());
+        let text = jws::sign_claims(key, TYP, message).map_err(Error::Key)?;
         Ok(text.into())
+    }
+
+    /// Whether what this key signs is dead everywhere.
+    pub(crate) fn is_key_withdrawn(&self, kid: &str) -> bool {
+        self.state().log.is_key_withdrawn(kid)
     }
 
     /// A process that holds a lease has opened its view. That is durable before any of its pings is answered: an older

@@ -44,6 +44,8 @@ fn keys() -> Keys {
     };
     let pem = Pkcs8::generate(&ring).unwrap().to_pem();
     let files = KeyFiles {
+        token_next: None,
+        withdrawal_next: None,
         token: file("token", pem.as_bytes()),
         withdrawal: file("withdrawal", pem.as_bytes()),
         subject: file("subject", &[1; 32]),
@@ -110,6 +112,10 @@ impl InForce for Always {
 
     fn lists(&self, kid: &str) -> bool {
         kid == "listed"
+    }
+
+    fn withdrawal_kids(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

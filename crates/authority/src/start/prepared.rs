@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use unefois_core::directory::Jwk;
 use unefois_core::{Clock, Random};
 use unefois_jose::SystemRandom;
 use unefois_mesh::{Identity, Trust};
@@ -161,7 +162,7 @@ fn agree(config: &Config, published: &Published) -> Result<(), StartError> {
 fn listed(config: &Config, keys: &Keys, signer: &SignerKey, published: &Published) -> Result<(), StartError> {
     let edition = published.edition();
     let row = edition.directory.authority();
-    for (key, listed, path, what) in [
+    for (keys, listed, path, what) in [
         (
             &keys.token,
             &row.token_keys,
@@ -175,8 +176,8 @@ fn listed(config: &Config, keys: &Keys, signer: &SignerKey, published: &Publishe
             "the directory does not list it among the withdrawal_keys",
         ),
     ] {
-        let kid = key.thumbprint().to_string();
-        if !listed.iter().any(|key| key.kid() == kid) {
+        // The one that is to follow may be listed later, and the present one be gone by now.
+        if keys.first_of(listed.iter().map(Jwk::kid)).is_none() {
             let path = path.clone();
             return Err(KeyFileError { path, what }.into());
         }

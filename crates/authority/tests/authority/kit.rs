@@ -34,6 +34,7 @@ use crate::answers::Answering;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET, Says, Sends};
+use crate::signers::Signers;
 use ledgers::{Endless, Nobody};
 pub(crate) use pki::ring;
 use pki::{Ca, Pem, jwk, signing_key};
@@ -84,12 +85,15 @@ pub(crate) struct Kit {
     /// ProConnect.
     pub(crate) pro: IdentityProvider,
     pub(crate) token_key: SigningKey,
+    /// The one that is to follow it, which the authority holds and no directory lists yet.
+    pub(crate) next_token_key: SigningKey,
     pub(crate) withdrawal_key: SigningKey,
     pub(crate) pivot_key: Arc<DecryptionKey>,
     /// The authority's own, which consumers seal identities to.
     pub(crate) sealing_key: DecryptionKey,
     pub(crate) directory_key: SigningKey,
     pub(crate) document: DirectoryDocument,
+    signers: Signers,
     pub(crate) cnaf: String,
     folder: TempDir,
     ca: Ca,
@@ -136,8 +140,8 @@ impl Kit {
         let pro = serve(Sends::Signed, Says::officer("agent"), &stop_provider, &tasks).await;
         let [fc, fcp, pro_issuer] = [&provider, &plus, &pro].map(|idp| idp.issuer.clone());
 
-        let [token_key, withdrawal_key, directory_key] =
-            ["token", "withdrawal", "directory"].map(|name| signing_key(&at(name)));
+        let [token_key, next_token_key, withdrawal_key, directory_key] =
+            ["token", "token.next", "withdrawal", "directory"].map(|name| signing_key(&at(name)));
         for name in ["subject", "storage", "node"] {
             write(&at(name), &"5a".repeat(32));
         }
@@ -224,8 +228,8 @@ impl Kit {
             "tls": {"chain": file("tls.pem"), "key": file("tls.key"), "authorities": file("ca.pem"),
                 "crls": file("crl.pem")},
             "database": {"url": database.url()},
-            "keys": {"token": file("token"), "withdrawal": file("withdrawal"), "subject": file("subject"),
-                "storage": file("storage"), "node": file("node"), "pivot": [file("pivot")]},
+            "keys": {"token": file("token"), "token_next": file("token.next"), "withdrawal": file("withdrawal"),
+                "subject": file("subject"), "storage": file("storage"), "node": file("node"), "pivot": [file("pivot")]},
             "ledger": {"signer": file("ledger")},
             "directory": {"file": file("directory.jws"), "catalogue": file("catalogue.json"),
                 "key": directory_key.thumbprint().to_string()},
@@ -241,7 +245,12 @@ impl Kit {
             ],
         });
         change(&mut document, &mut config);
-        let document: DirectoryDocument = serde_json::from_value(document).unwrap();
+        for row in document["habilitations"].as_array_mut().unwrap() {
+            *row = json!({"habilitation": row.take()});
+        }
+        let mut document: DirectoryDocument = serde_json::from_value(document).unwrap();
+        let mut signers = Signers::new(ring());
+        signers.sign(&mut document);
         write(
             &at("directory.jws"),
             &directory::sign(&document, &directory_key).unwrap(),
@@ -256,11 +265,13 @@ impl Kit {
             plus,
             pro,
             token_key,
+            next_token_key,
             withdrawal_key,
             pivot_key,
             sealing_key,
             directory_key,
             document,
+            signers,
             cnaf,
             folder,
             ca,
@@ -466,6 +477,7 @@ impl Kit {
         self.document.prev = Some(Sha256::of(&payload));
         self.document.version += 1;
         change(&mut self.document);
+        self.signers.sign(&mut self.document);
         let jws = directory::sign(&self.document, &self.directory_key).unwrap();
         let next = self.file("directory.next");
         write(&next, &jws);

@@ -228,7 +228,10 @@ async fn a_link_is_judged_again_by_the_directory_in_use(database: TestDatabase) 
     let mut browser = kit.browser();
     let (opened, csrf) = follow(&mut browser, &link).await;
     let posted = format!("csrf={}&choix=recuperer", csrf.expect("the choice"));
-    kit.publish(|d| d.habilitations.retain(|h| h.id.to_string() != "DP-1"));
+    kit.publish(|d| {
+        d.habilitations
+            .retain(|h| h.habilitation.id.to_string() != "DP-1")
+    });
     kit.refuses("NOT_ENTITLED").await;
     let late = browser.post(&opened, &posted).await;
     assert_eq!(

@@ -17,6 +17,7 @@ mod failover;
 mod feed;
 mod grant;
 mod history;
+mod keys;
 mod kit;
 mod link;
 mod login;
@@ -32,4 +33,6 @@ mod race;
 mod receipt;
 mod refusals;
 mod restored;
+#[path = "../../../../tests/kit/signers.rs"]
+pub mod signers;
 mod withdrawal;

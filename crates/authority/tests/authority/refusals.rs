@@ -13,6 +13,7 @@ both_databases![
     i8_each_refusal_of_a_known_client_is_in_the_ledger,
     a_code_that_comes_twice_ends_its_grant,
     a_publisher_uses_nothing_that_another_obtained,
+    a_publisher_that_a_tenant_does_not_list_is_refused_and_recorded,
     a_request_uri_serves_once_one_client_and_nothing_beside_it
 ];
 
@@ -227,6 +228,70 @@ async fn a_publisher_uses_nothing_that_another_obtained(database: TestDatabase) 
             .len(),
         1
     );
+    kit.stop().await;
+}
+
+async fn a_publisher_that_a_tenant_does_not_list_is_refused_and_recorded(database: TestDatabase) {
+    let mut kit = Kit::with(database, |directory, _| {
+        directory["participants"][1]["publishers"] = json!([CROUS]);
+    })
+    .await;
+    let refused = async |kit: &Kit, path: &str, form: &str| {
+        let answer = kit
+            .call_as_publisher(Publisher::Crous, Method::POST, path, form)
+            .await;
+        assert_eq!(
+            (answer.status, answer.json["error"].as_str()),
+            (StatusCode::BAD_REQUEST, Some("invalid_client")),
+            "{path}"
+        );
+        let entries = kit.entries().await;
+        let last = entries.last().unwrap();
+        assert_eq!(
+            (last.event, last.reason, last.requester, last.publisher),
+            (
+                Event::Refused,
+                Some(Reason::NotEntitled),
+                Some(CROUS.parse().unwrap()),
+                None
+            ),
+            "{path}"
+        );
+    };
+    // Delegated when it asked and was given a refresh token, and not any more.
+    let code = kit.grant_through(Publisher::Crous, &mut kit.browser()).await;
+    let given = kit
+        .call_as_publisher(Publisher::Crous, Method::POST, "/as/token", &form(&code))
+        .await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.json);
+    assert_eq!(
+        kit.entries().await.last().unwrap().publisher,
+        Some(CROUS.parse().unwrap())
+    );
+    let claims = kit.claims(given.json["access_token"].as_str().unwrap());
+    assert_eq!(claims.act_client, Some(CROUS.parse().unwrap()));
+    kit.publish(|document| document.participants[1].publishers.clear());
+    let asked = form(&kit.parameters());
+    let taken_up = async {
+        let ask = || kit.call_as_publisher(Publisher::Crous, Method::POST, "/as/par", &asked);
+        while ask().await.status == StatusCode::CREATED {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), taken_up)
+        .await
+        .expect("in time");
+
+    refused(&kit, "/as/par", &form(&kit.parameters())).await;
+    let refresh = [
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            given.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+        ("client_id", COMMUNE.to_owned()),
+    ];
+    refused(&kit, "/as/token", &form(&refresh)).await;
+    refused(&kit, "/as/revoke", &form(&refresh)).await;
+    refused(&kit, "/as/par", "client_id=nobody").await;
     kit.stop().await;
 }
 

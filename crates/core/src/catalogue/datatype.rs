@@ -288,7 +288,7 @@ impl Accepted<'_> {
 }
 
 /// The same value with the members of each object in the order of their names.
-fn canonical(value: &Value) -> Value {
+pub(crate) fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().map(|(k, v)| (k.clone(), canonical(v))).collect();

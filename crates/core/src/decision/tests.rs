@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Handle;
 use crate::catalogue::tests::FILES;
-use crate::directory::tests::{AUTHORITY, CNAF, COMMUNE, accepted, sample};
+use crate::directory::tests::{AUTHORITY, CNAF, COMMUNE, PRODUCER_KID, accepted, sample};
 
 const ISSUER: &str = "https://fc.example";
 const NOW: &str = "2026-11-24T12:00:00Z";
@@ -80,6 +80,14 @@ fn commune() -> Requester {
     }
 }
 
+/// Whoever answers, with the key by which the sample's producer signed beside one that it has not used yet.
+fn operator(id: &str) -> Operator {
+    Operator {
+        participant: id.parse().unwrap(),
+        habilitation_keys: vec!["the next key".to_owned(), PRODUCER_KID.to_owned()],
+    }
+}
+
 /// The decision over the repository's catalogue.
 fn decide(
     directory: &Directory,
@@ -91,7 +99,7 @@ fn decide(
 ) -> Result<UnitSet, (Reason, String)> {
     let ground = Ground::new(catalogue(), directory, NOW.parse().unwrap());
     let permit = ground
-        .and_then(|ground| ground.entitle(&CNAF.parse().unwrap(), requester, granted))
+        .and_then(|ground| ground.entitle(&operator(CNAF), requester, granted))
         .and_then(|entitlement| {
             entitlement
                 .release(fetch, acr, issuer)
@@ -197,9 +205,28 @@ fn another_consumer_publisher_or_issuer_gets_nothing() {
     let ground = Ground::new(catalogue(), &directory, NOW.parse().unwrap()).unwrap();
     let elsewhere = granted();
     let refused = ground
-        .entitle(&AUTHORITY.parse().unwrap(), &commune(), &elsewhere)
+        .entitle(&operator(AUTHORITY), &commune(), &elsewhere)
         .unwrap_err();
     assert_eq!(refused.reason, Reason::TokenInvalid);
+}
+
+#[test]
+fn i4_a_habilitation_that_the_operator_s_own_key_has_not_signed_opens_nothing() {
+    let directory = directory(catalogue(), "", "");
+    let ground = Ground::new(catalogue(), &directory, NOW.parse().unwrap()).unwrap();
+    let (requester, granted) = (commune(), granted());
+    for keys in [vec![], vec!["another key".to_owned()]] {
+        let operator = Operator {
+            habilitation_keys: keys,
+            ..operator(CNAF)
+        };
+        let refused = ground.entitle(&operator, &requester, &granted).unwrap_err();
+        assert_eq!(
+            (refused.reason, refused.field.as_str()),
+            (Reason::NotEntitled, "habilitation")
+        );
+    }
+    ground.entitle(&operator(CNAF), &requester, &granted).unwrap();
 }
 
 #[test]
@@ -251,7 +278,7 @@ fn a_revision_past_its_sunset_and_a_too_low_level_are_refused() {
         let directory = directory(&catalogue, "", "");
         let ground = Ground::new(&catalogue, &directory, NOW.parse().unwrap()).unwrap();
         let refused = ground
-            .entitle(&CNAF.parse().unwrap(), &requester, &granted)
+            .entitle(&operator(CNAF), &requester, &granted)
             .and_then(|e| e.release(&fetch(), Acr::Eidas1, ISSUER))
             .unwrap_err();
         assert_eq!(refused.reason, reason);
@@ -441,7 +468,7 @@ proptest! {
         let fetch = FetchCore { units: names(asked), ..fetch() };
         let ground = Ground::new(catalogue, &directory, NOW.parse().unwrap()).unwrap();
         let requester = commune();
-        let entitlement = ground.entitle(&CNAF.parse().unwrap(), &requester, &granted).unwrap();
+        let entitlement = ground.entitle(&operator(CNAF), &requester, &granted).unwrap();
         match entitlement.release(&fetch, Acr::Eidas1, ISSUER) {
             Ok(permit) => {
                 let released = permit.units();

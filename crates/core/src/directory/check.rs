@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DirectoryDocument, DirectoryError};
+use crate::SignerRole;
 
 /// Leases shorter than this cannot survive a scheduling pause; longer ones make a withdrawal slow.
 const LEASE_MS: std::ops::RangeInclusive<u32> = 200..=60_000;
@@ -28,8 +29,16 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
         return wrong("lease_ms".to_owned(), "a lease lasts 200 to 60000 ms");
     }
 
+    if !d.next_directory_key.iter().all(|kid| is_thumbprint(kid)) {
+        return wrong(
+            "next_directory_key".to_owned(),
+            "a thumbprint is 32 bytes in base64url",
+        );
+    }
+
     let known: BTreeSet<_> = d.participants.iter().map(|p| p.id).collect();
     let (mut ids, mut origins, mut keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut signers = BTreeSet::new();
     for (n, p) in d.participants.iter().enumerate() {
         let path = |member: &str| format!("participants[{n}].{member}");
         if !ids.insert(p.id) {
@@ -53,6 +62,10 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
         // One key, one participant: otherwise a certificate would be good for two.
         if !p.tls.iter().all(|key| keys.insert(key.spki_sha256)) {
             return wrong(path("tls"), "another row has this key");
+        }
+        // One key, one signer: otherwise one signature would be that of two.
+        if !p.habilitation_keys.iter().all(|key| signers.insert(key.kid())) {
+            return wrong(path("habilitation_keys"), "this key stands twice");
         }
         for log in &p.logs {
             if !origins.insert(&log.origin) {
@@ -114,7 +127,8 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
     }
 
     let mut numbers = BTreeSet::new();
-    for (n, h) in d.habilitations.iter().enumerate() {
+    for (n, row) in d.habilitations.iter().enumerate() {
+        let h = &row.habilitation;
         let path = |member: &str| format!("habilitations[{n}].{member}");
         if !numbers.insert(&h.id) {
             return wrong(path("id"), "another habilitation has this number");
@@ -126,6 +140,14 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
         ] {
             if id.is_some_and(|id| !known.contains(&id)) {
                 return wrong(path(member), "not a participant of this directory");
+            }
+        }
+        for role in SignerRole::ALL {
+            if row.signatures.of(role).is_none() {
+                return wrong(
+                    path(&format!("signatures.{role}")),
+                    "a habilitation is signed by its consumer, its producer and the authority",
+                );
             }
         }
         if h.not_before >= h.not_after {
@@ -160,6 +182,12 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+fn is_thumbprint(text: &str) -> bool {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text);
+    bytes.is_ok_and(|bytes| bytes.len() == 32)
 }
 
 fn is_endpoint(text: &str) -> bool {

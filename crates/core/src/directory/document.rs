@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ClosedWindow, Jwk};
-use crate::{Acr, DatatypeRev, Habilitation, Micros, OfficerAssurance, ParticipantId, Sha256};
+use crate::{Acr, DatatypeRev, HabilitationRow, Micros, OfficerAssurance, ParticipantId, Sha256};
 
 /// What the offline key signs, as JSON in a closed schema; instants are RFC 3339 text, digests hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct DirectoryDocument {
     /// When it stops counting, without grace.
     #[serde(with = "rfc3339")]
     pub expires: Micros,
+    /// Thumbprint (RFC 7638) of the key that is to sign directories after the present one: from now on one that it has
+    /// signed is followed too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_directory_key: Option<String>,
     /// How long a withdrawal lease lasts.
     pub lease_ms: u32,
     /// SHA-256 of the compiled catalogue (`Catalogue::to_bytes`).
@@ -34,7 +38,7 @@ pub struct DirectoryDocument {
     #[serde(default)]
     pub auditors: Vec<Auditor>,
     /// Who may ask for what.
-    pub habilitations: Vec<Habilitation>,
+    pub habilitations: Vec<HabilitationRow>,
     /// How often.
     #[serde(default)]
     pub quotas: Vec<Quota>,
@@ -97,6 +101,9 @@ pub struct ParticipantRow {
     /// Its ledgers, one a replica.
     #[serde(default)]
     pub logs: Vec<LogRow>,
+    /// The keys that sign its habilitations, which are kept offline, current first.
+    #[serde(default)]
+    pub habilitation_keys: Vec<Jwk>,
     /// Who may act for it.
     #[serde(default)]
     pub publishers: Vec<ParticipantId>,

@@ -37,9 +37,10 @@ pub(crate) fn sample() -> String {
             "token_keys":[{KEY}],"withdrawal_keys":[{KEY}],
             "identity_providers":[{{"issuer":"https://fc.example","acr":["eidas1"]}},
                 {{"issuer":"https://pro.example","acr":[],"officers":["identified"]}}]}},
-        "habilitations":[{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","demarche":"cantine",
+        "habilitations":[{{"signatures":{{"consumer":"c","producer":"p","authority":"a"}},
+            "habilitation":{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","demarche":"cantine",
             "datatypes":[{{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"]}}],
-            "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}}],
+            "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}}}}],
         "quotas":[{{"consumer":"{COMMUNE}","datatype":"cnaf/quotient-familial@1","per_minute":100}}],
         "closed_windows":[{{"participant":"{CNAF}","window":{{"day":"sunday","from":"23:00","to":"23:45"}}}}]}}"#,
         zeros = "0".repeat(64),
@@ -48,10 +49,20 @@ pub(crate) fn sample() -> String {
 }
 
 pub(crate) fn accepted(text: &str) -> Directory {
-    Unverified::parse(text.as_bytes())
+    let unverified = Unverified::parse(text.as_bytes()).unwrap();
+    let signed = verified(&unverified);
+    unverified
+        .accept(&SignatureChecked::over(text.as_bytes()), signed)
         .unwrap()
-        .accept(&SignatureChecked::over(text.as_bytes()))
-        .unwrap()
+}
+
+/// The thumbprint of the key by which the sample's producer is said to have signed.
+pub(crate) const PRODUCER_KID: &str = "the producer's key";
+
+fn verified(unverified: &Unverified) -> Vec<SignedHabilitation> {
+    let rows = unverified.document().habilitations.iter();
+    rows.map(|row| SignedHabilitation::checked(row.habilitation.clone(), PRODUCER_KID.to_owned()))
+        .collect()
 }
 
 #[test]
@@ -81,6 +92,11 @@ fn refuses_a_document_that_contradicts_itself() {
             "next_update",
         ),
         (r#""lease_ms":1000"#, r#""lease_ms":1"#.to_owned(), "lease_ms"),
+        (
+            r#""lease_ms":1000"#,
+            r#""lease_ms":1000,"next_directory_key":"short""#.to_owned(),
+            "next_directory_key",
+        ),
         (&"b".repeat(64), "a".repeat(64), "participants[1].tls"),
         ("127.0.0.1:7443", "127.0.0.1".to_owned(), "participants[0].mesh"),
         (
@@ -109,6 +125,16 @@ fn refuses_a_document_that_contradicts_itself() {
             r#"{"issuer":"https://fc.example","acr":["eidas2"]},{"issuer":"https://fc.example","#.to_owned(),
             "authority.identity_providers[1].issuer",
         ),
+        (
+            r#""producer":"p","#,
+            String::new(),
+            "habilitations[0].signatures.producer",
+        ),
+        (
+            r#","redirect_uris""#,
+            format!(r#","habilitation_keys":[{KEY},{KEY}],"redirect_uris""#),
+            "participants[1].habilitation_keys",
+        ),
     ] {
         let text = sample().replace(from, &to);
         match Unverified::parse(text.as_bytes()) {
@@ -123,7 +149,18 @@ fn only_proof_over_the_same_bytes_makes_a_directory() {
     let text = sample();
     let unverified = Unverified::parse(text.as_bytes()).unwrap();
     let other = SignatureChecked::over(text.replace("DP-1", "DP-2").as_bytes());
-    assert_eq!(unverified.accept(&other).unwrap_err(), DirectoryError::OtherBytes);
+    let signed = verified(&unverified);
+    let refused = unverified.clone().accept(&other, signed.clone());
+    assert_eq!(refused.unwrap_err(), DirectoryError::OtherBytes);
+
+    let proof = SignatureChecked::over(text.as_bytes());
+    let refused = unverified.clone().accept(&proof, Vec::new());
+    assert_eq!(refused.unwrap_err(), DirectoryError::UnverifiedHabilitation);
+    let mut wider = signed[0].habilitation().clone();
+    wider.not_after = wider.not_after.plus_ms(1);
+    let wider = SignedHabilitation::checked(wider, PRODUCER_KID.to_owned());
+    let refused = unverified.accept(&proof, vec![wider]);
+    assert_eq!(refused.unwrap_err(), DirectoryError::UnverifiedHabilitation);
 }
 
 #[test]
@@ -185,7 +222,8 @@ fn rows_answer_who_may_what() {
     let sunday_night = "2026-11-22T22:10:00Z".parse().unwrap();
     assert!(directory.closed_until(&cnaf, &qf, sunday_night).is_some());
     assert!(directory.closed_until(&commune, &qf, sunday_night).is_none());
-    let habilitation = directory.habilitation(&"DP-1".parse().unwrap()).unwrap();
+    let signed = directory.habilitation(&"DP-1".parse().unwrap()).unwrap();
+    let habilitation = signed.habilitation();
     assert!(habilitation.in_force("2027-12-31T23:59:59Z".parse().unwrap()));
     assert!(!habilitation.in_force("2028-01-01T00:00:00Z".parse().unwrap()));
 }

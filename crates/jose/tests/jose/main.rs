@@ -4,6 +4,7 @@
 
 mod access_token;
 mod document;
+mod habilitation;
 mod id_token;
 mod jwe;
 mod jws;

@@ -65,6 +65,7 @@ fn directory(now: Micros, logs: &[&VerifierKey]) -> Directory {
         seal_keys: Vec::new(),
         pivot_keys: Vec::new(),
         logs,
+        habilitation_keys: Vec::new(),
         publishers: Vec::new(),
     };
     let logs = logs.iter().map(|key| LogRow {
@@ -79,6 +80,7 @@ fn directory(now: Micros, logs: &[&VerifierKey]) -> Directory {
         issued_at: now,
         next_update: now.plus_ms(EXPIRES_MS),
         expires: now.plus_ms(EXPIRES_MS),
+        next_directory_key: None,
         lease_ms: 1_000,
         catalogue_hash: Sha256::of(b"catalogue"),
         authority: AuthorityRow {
@@ -103,6 +105,6 @@ fn directory(now: Micros, logs: &[&VerifierKey]) -> Directory {
     let payload = serde_json::to_vec(&document).expect("JSON");
     let parsed = Unverified::parse(&payload).expect("a directory");
     parsed
-        .accept(&SignatureChecked::over(&payload))
+        .accept(&SignatureChecked::over(&payload), Vec::new())
         .expect("these bytes")
 }

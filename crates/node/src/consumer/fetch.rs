@@ -220,7 +220,7 @@ impl Inner {
             publisher: None,
         };
         let operator = element.details.operator();
-        let entitled = ground.entitle(operator, &requester, &element.details);
+        let entitled = ground.habilitated(&requester, &element.details);
         let datatype = entitled.map_err(Error::Decision)?.datatype();
         let closed = edition.directory.closed_until(operator, datatype.rev(), now);
         if let Some(until) = closed.max(datatype.sheet().closed_until(now)) {

@@ -373,13 +373,14 @@ impl Inner {
     ) -> Option<&'e Habilitation> {
         let operator: &ParticipantId = datatype.operator();
         if let Some(id) = &call.habilitation {
-            let named = edition.directory.habilitation(id)?;
+            let named = edition.directory.habilitation(id)?.habilitation();
             if named.producer == *operator {
                 return Some(named);
             }
         }
         let rev: &DatatypeRev = datatype.rev();
-        edition.directory.document().habilitations.iter().find(|h| {
+        let rows = edition.directory.document().habilitations.iter();
+        rows.map(|row| &row.habilitation).find(|h| {
             h.consumer == self.participant
                 && h.producer == *operator
                 && h.demarche == call.demarche

@@ -15,6 +15,7 @@ use unefois_mesh::{Edition, Peer};
 use unefois_proto::FetchCall;
 
 use super::link::{Judgement, Linked};
+use super::suspension::Asked;
 use super::trail::Trail;
 use super::{Inner, concerned};
 use crate::Error;
@@ -53,7 +54,7 @@ impl Inner {
         let now = self.lease.authority_time().ok_or(Error::Stale);
         let expected = Expected {
             issuer: &authority.issuer,
-            audience: &self.participant,
+            audience: &self.operator.participant,
         };
         // Without a lease there is no authority's time: our own clock reads the claims for the record, and the call
         // is refused as stale below.
@@ -98,12 +99,21 @@ impl Inner {
             .await
             .map_err(super::withdrawal)?;
 
+        let asked = Asked {
+            consumer: &claims.client_id,
+            publisher: claims.act_client.as_ref(),
+            datatype: element.datatype(),
+            habilitation: &element.habilitation,
+        };
+        if self.suspensions.covers(&asked, now).await.map_err(unread)? {
+            return Err(Error::Suspended);
+        }
         let ground = edition.ground(now)?;
         let requester = Requester {
             consumer: claims.client_id,
             publisher: claims.act_client,
         };
-        let entitlement = ground.entitle(&self.participant, &requester, element)?;
+        let entitlement = ground.entitle(&self.operator, &requester, element)?;
         let datatype = entitlement.datatype();
         if !self.sources.contains_key(datatype.rev()) {
             return Err(Error::NotServed);
@@ -138,7 +148,7 @@ impl Inner {
                 self.clock.boottime(),
             )
             .map_err(|wait| Error::Quota { wait })?;
-        if let Some(until) = closed_until(edition, &self.participant, datatype, now) {
+        if let Some(until) = closed_until(edition, &self.operator.participant, datatype, now) {
             let ms = u64::try_from(until.ms_since(now)).unwrap_or_default();
             return Err(Error::Closed {
                 wait: Duration::from_millis(ms.max(1_000)),
@@ -214,6 +224,11 @@ pub(super) fn closed_until(
         .directory
         .closed_until(operator, datatype.rev(), now)
         .max(datatype.sheet().closed_until(now))
+}
+
+/// What is suspended lies beside the log, so that where it cannot be read, no release could be written either.
+fn unread(error: unefois_store::Error) -> Error {
+    Error::Ledger(unefois_ledger::Error::Store(error))
 }
 
 fn token_key(edition: &Edition, kid: &Thumbprint) -> Option<VerifyingKey> {

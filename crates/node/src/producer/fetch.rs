@@ -90,12 +90,12 @@ impl Inner {
                     .quotas
                     .left(&(caller, rev.clone()), per_minute, boot)
                     .unwrap_or(0),
-                closed_until: closed_until(&edition, &self.participant, datatype, now).map(|until| {
-                    prost_types::Timestamp {
+                closed_until: closed_until(&edition, &self.operator.participant, datatype, now).map(
+                    |until| prost_types::Timestamp {
                         seconds: until.secs(),
                         nanos: 0,
-                    }
-                }),
+                    },
+                ),
             }
         };
         let datatypes = edition
@@ -125,7 +125,7 @@ impl Inner {
                 return Err(error.to_refusal().into());
             }
         };
-        let mut trail = Trail::new(self.participant, caller);
+        let mut trail = Trail::new(self.operator.participant, caller);
         if let Err(wait) = self
             .refused
             .left(&caller, self.refusals_a_minute(&caller), arrived)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 use unefois_core::commitment::{Field, Salt};
+use unefois_core::directory::Jwk;
 use unefois_core::{Outcome, Random};
+use unefois_jose::SigningKey;
 use unefois_ledger::{Attempt, DurableReceipt, Release, ReleaseDraft};
 use unefois_mesh::{Edition, spans};
 
@@ -93,7 +95,7 @@ impl Inner {
         })?;
         let claims = verified.token.claims();
         let statement = Statement {
-            issuer: &self.participant,
+            issuer: &self.operator.participant,
             audience: &claims.client_id,
             datatype: datatype.rev(),
             period: verified.core.period,
@@ -103,7 +105,9 @@ impl Inner {
             issued_at: self.clock.now(),
             data_life_days: claims.authorization_details[0].data_life_days,
         };
-        let sd_jwt = attest(&self.seal, &statement, &minimised, &self.random).map_err(Error::Seal)?;
+        let row = edition.directory.participant(&self.operator.participant);
+        let seal = seal(&self.seals, row.map_or(&[], |row| &row.seal_keys))?;
+        let sd_jwt = attest(seal, &statement, &minimised, &self.random).map_err(Error::Seal)?;
         Ok(Signed {
             sd_jwt,
             persons: concerned::everybody(
@@ -164,4 +168,13 @@ impl Inner {
             Release::Refused(reason, receipt) => Decision::Refused(reason, Box::new(receipt)),
         })
     }
+}
+
+/// The first of the keys `listed` that is held: so a directory that changes the order changes the key, without a restart.
+fn seal<'k>(held: &'k [SigningKey], listed: &[Jwk]) -> Result<&'k SigningKey, Error> {
+    let first = listed
+        .iter()
+        .map(Jwk::kid)
+        .find_map(|kid| held.iter().find(|key| key.thumbprint().to_string() == kid));
+    first.ok_or(Error::Seal(unefois_jose::Error::UnknownKey))
 }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::house::{House, asking, page};
+use crate::signers::unsigned;
 use crate::world::World;
 
 both_databases![i6_a_grant_with_nobody_present_is_held_and_its_person_sealed];
@@ -26,9 +27,9 @@ async fn house(database: TestDatabase, lists: bool) -> (Arc<World>, House) {
         let unasked = Habilitation {
             id: "DP-2".parse().expect("an id"),
             demarche: "verification".parse().expect("an id"),
-            ..d.habilitations[0].clone()
+            ..d.habilitations[0].habilitation.clone()
         };
-        d.habilitations.push(unasked);
+        d.habilitations.push(unsigned(unasked));
     });
     let house = house.await;
     (world, house)

@@ -18,6 +18,8 @@ mod oauth;
 #[path = "../support/pki.rs"]
 mod pki;
 mod request;
+#[path = "../../../../tests/kit/signers.rs"]
+pub mod signers;
 mod standing;
 mod verify;
 #[path = "../support/world.rs"]

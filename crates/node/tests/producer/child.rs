@@ -10,6 +10,7 @@ use unefois_proto::pb::exchange::v1::FetchRequest;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
+use crate::signers::unsigned;
 use crate::world::{Caller, Running, World, case, person};
 
 both_databases![
@@ -70,12 +71,12 @@ impl Scene {
                     datatype: "cnaf/ecole@1".parse().expect("as the test arranges it"),
                     units: [unit("ecole")].into(),
                 };
-                d.habilitations.push(Habilitation {
+                d.habilitations.push(unsigned(Habilitation {
                     id: "DP-2".parse().expect("as the test arranges it"),
                     demarche: "ecole".parse().expect("as the test arranges it"),
                     datatypes: vec![ecole.clone()],
-                    ..d.habilitations[0].clone()
-                });
+                    ..d.habilitations[0].habilitation.clone()
+                }));
                 let quota = d.quotas[0].clone();
                 d.quotas.push(unefois_core::directory::Quota {
                     datatype: ecole.datatype,

@@ -1,14 +1,17 @@
 //! I4: what is released is a subset of asked, granted, habilitated and catalogued; a source that returns more is cut.
 
-use unefois_core::directory::Bilingual;
-use unefois_core::{Event, Reason};
-use unefois_jose::sd_jwt;
+use unefois_core::directory::{Bilingual, Jwk};
+use unefois_core::{Event, Reason, SignerRole};
+use unefois_jose::{SigningKey, habilitation, sd_jwt};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{Answer, World, case};
+use crate::world::{Answer, World, case, consumer_id, producer_id};
 
-both_databases![i4_only_what_is_asked_granted_and_habilitated_leaves];
+both_databases![
+    i4_only_what_is_asked_granted_and_habilitated_leaves,
+    i4_a_habilitation_that_the_producer_never_signed_opens_nothing,
+];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"nir":"2800475","membres":[{"nom":"EXEMPLE","nir":"x"}]},"meta":{"secret":1}}"#;
 
@@ -37,7 +40,7 @@ async fn i4_only_what_is_asked_granted_and_habilitated_leaves(database: TestData
     // Granted more than habilitated.
     world
         .publish(&node, |d| {
-            d.habilitations[0].datatypes[0]
+            d.habilitations[0].habilitation.datatypes[0]
                 .units
                 .remove(&"foyer".parse().expect("as the test arranges it"));
         })
@@ -58,7 +61,7 @@ async fn i4_only_what_is_asked_granted_and_habilitated_leaves(database: TestData
     // Asked less than is granted.
     world
         .publish(&node, |d| {
-            d.habilitations[0].datatypes[0]
+            d.habilitations[0].habilitation.datatypes[0]
                 .units
                 .insert("foyer".parse().expect("as the test arranges it"));
             d.participants[0].name = Bilingual {
@@ -82,5 +85,53 @@ async fn i4_only_what_is_asked_granted_and_habilitated_leaves(database: TestData
         events,
         [Event::Refused, Event::Refused, Event::Released, Event::Released]
     );
+    node.stop().await;
+}
+
+/// The authority writes the directory, and with it a key of its own into the producer's row: everything verifies, but the
+/// producer knows its keys from its own configuration.
+async fn i4_a_habilitation_that_the_producer_never_signed_opens_nothing(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let grant = world.grant("EXEMPLE", &["montant"]);
+
+    let theirs = SigningKey::generate(world.random.ring()).expect("a key");
+    let forged = world.change_with(|d, _| {
+        let producer = d.participants.iter_mut().find(|row| row.id == producer_id());
+        let point = theirs.verifying_key().public().point();
+        let key = Jwk::from_sec1(point).expect("a point");
+        producer.expect("the producer").habilitation_keys.push(key);
+        let row = &mut d.habilitations[0];
+        let jws = habilitation::sign(&row.habilitation, SignerRole::Producer, &theirs).expect("a signature");
+        row.signatures.set(SignerRole::Producer, jws);
+    });
+    world.publish_signed(&node, forged).await;
+    let (reason, _) = caller.refused(world.request(&grant)).await;
+    assert_eq!(reason, Reason::NotEntitled);
+
+    // Out of date, though all three signed it.
+    world
+        .publish(&node, |d| {
+            let row = &mut d.habilitations[0].habilitation;
+            row.not_after = d.issued_at;
+        })
+        .await;
+    assert_eq!(caller.refused(world.request(&grant)).await.0, Reason::NotEntitled);
+    let entries = node.entries().await;
+    let refused: Vec<_> = entries.iter().map(|e| (e.event, e.reason, e.requester)).collect();
+    let requester = Some(consumer_id());
+    assert_eq!(
+        refused,
+        [(Event::Refused, Some(Reason::NotEntitled), requester); 2]
+    );
+
+    world
+        .publish(&node, |d| {
+            let row = &mut d.habilitations[0].habilitation;
+            row.not_after = d.expires;
+        })
+        .await;
+    caller.fetch(world.request(&grant)).await.expect("a document");
     node.stop().await;
 }

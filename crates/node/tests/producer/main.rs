@@ -12,12 +12,16 @@ mod i12;
 mod i2;
 mod i4;
 mod i8;
+mod keys;
 mod lease;
 #[path = "../support/pki.rs"]
 mod pki;
 mod refusals;
+#[path = "../../../../tests/kit/signers.rs"]
+pub mod signers;
 mod sources;
 mod spans;
+mod suspension;
 mod tap;
 mod under_way;
 mod witness;

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use unefois_core::authorization::{Mode, ModeKind};
-use unefois_core::directory::{ClosedWindow, Day, WindowRow};
+use unefois_core::directory::{ClosedWindow, Day, DirectoryDocument, WindowRow};
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{Acr, Event, LegalBasis, Outcome, Reason, RevocationView, SubjectKind};
+use unefois_core::{Acr, Event, LegalBasis, Outcome, ParticipantId, Reason, RevocationView, SubjectKind};
 use unefois_jose::{SigningKey, access_token};
 use unefois_mesh::status::Refusal;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{Grant, World, case, consumer_id, producer_id, stranger_id, until};
+use crate::world::{Grant, World, authority_id, case, consumer_id, producer_id, stranger_id, until, x5t};
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"membres":[{"nom":"EXEMPLE"}]}}"#;
 
@@ -21,6 +21,67 @@ async fn world() -> World {
 
 /// What a test changes in a grant before its token is minted, and the reason that it must give.
 type Spoiled = (&'static str, fn(&mut Grant), Reason);
+
+/// The TLS key is the publisher's, the token names it beside its tenant, and the directory says whether that is so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_fetches_for_the_tenants_that_list_it_alone() {
+    let world = world().await;
+    let database = TestDatabase::sqlite();
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.stranger);
+    let through = || {
+        let mut grant = world.grant("EXEMPLE", &["montant"]);
+        grant.claims.act_client = Some(stranger_id());
+        grant.claims.cnf.x5t_s256 = x5t(&world.stranger.credential().cert_sha256);
+        grant
+    };
+    let refused = async || caller.refused(world.request(&through())).await.0;
+    assert_eq!(refused().await, Reason::NotEntitled);
+    let list = |d: &mut DirectoryDocument, publishers: Vec<ParticipantId>| {
+        let tenant = d.participants.iter_mut().find(|row| row.id == consumer_id());
+        tenant.expect("the consumer").publishers = publishers;
+    };
+    world.publish(&node, |d| list(d, vec![authority_id()])).await;
+    assert_eq!(refused().await, Reason::NotEntitled);
+
+    world.publish(&node, |d| list(d, vec![stranger_id()])).await;
+    caller.fetch(world.request(&through())).await.expect("a document");
+    // A token of the tenant's own does not serve its publisher.
+    let mut own = world.grant("EXEMPLE", &["montant"]);
+    own.claims.cnf.x5t_s256 = x5t(&world.stranger.credential().cert_sha256);
+    assert_eq!(caller.refused(world.request(&own)).await.0, Reason::NotEntitled);
+    // A habilitation that names a publisher is of no use to another one, nor to the tenant itself.
+    world
+        .publish(&node, |d| {
+            list(d, vec![stranger_id(), authority_id()]);
+            d.habilitations[0].habilitation.publisher = Some(authority_id());
+        })
+        .await;
+    assert_eq!(refused().await, Reason::NotEntitled);
+    let tenant = world.caller(&node, &world.consumer);
+    let itself = world.request(&world.grant("EXEMPLE", &["montant"]));
+    assert_eq!(tenant.refused(itself).await.0, Reason::NotEntitled);
+
+    let entries = node.entries().await;
+    let told: Vec<_> = entries
+        .iter()
+        .map(|e| (e.event, e.requester, e.publisher))
+        .collect();
+    let (tenant, publisher) = (Some(consumer_id()), Some(stranger_id()));
+    assert_eq!(
+        told,
+        [
+            // Nobody believes a caller that it speaks for somebody else: the entry names itself.
+            (Event::Refused, publisher, None),
+            (Event::Refused, publisher, None),
+            (Event::Released, tenant, publisher),
+            (Event::Refused, publisher, None),
+            (Event::Refused, tenant, publisher),
+            (Event::Refused, tenant, None),
+        ]
+    );
+    node.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_claim_that_is_wrong_has_its_reason() {

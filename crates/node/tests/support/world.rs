@@ -36,6 +36,7 @@ pub(crate) use grants::{Grant, person, x5t};
 
 use crate::authority::{FakeAuthority, Handle as AuthorityHandle};
 use crate::pki::{Ca, Pem};
+use crate::signers::{Signers, unsigned};
 
 pub(crate) const ISSUER: &str = "https://autorite.example";
 pub(crate) const IDP: &str = "https://fc.example";
@@ -79,6 +80,7 @@ pub(crate) struct World {
     producer: Pem,
     directory_key: SigningKey,
     pub(crate) pivot: EncryptionKey,
+    signers: Mutex<Signers>,
     document: Mutex<DirectoryDocument>,
     catalogue: Catalogue,
     shutdown: CancellationToken,
@@ -146,6 +148,7 @@ impl World {
             seal_keys: vec![],
             pivot_keys: vec![],
             logs: vec![],
+            habilitation_keys: vec![],
             publishers: vec![],
         };
         let document = DirectoryDocument {
@@ -154,6 +157,7 @@ impl World {
             issued_at: now,
             next_update: now.plus_ms(DAY_MS),
             expires: now.plus_ms(2 * DAY_MS),
+            next_directory_key: None,
             lease_ms: 1_000,
             catalogue_hash: catalogue.hash(),
             participants: vec![
@@ -184,7 +188,7 @@ impl World {
                 }],
             },
             auditors: vec![],
-            habilitations: vec![Habilitation {
+            habilitations: vec![unsigned(Habilitation {
                 id: "DP-1".parse().expect("as the test arranges it"),
                 consumer: consumer_id(),
                 publisher: None,
@@ -201,7 +205,7 @@ impl World {
                 volume_per_year: None,
                 not_before: now.plus_ms(-DAY_MS),
                 not_after: now.plus_ms(DAY_MS),
-            }],
+            })],
             quotas: vec![Quota {
                 consumer: consumer_id(),
                 datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
@@ -219,6 +223,7 @@ impl World {
             stranger,
             producer,
             directory_key,
+            signers: Mutex::new(Signers::new(random.ring().clone())),
             pivot: pivot_public,
             document: Mutex::new(document),
             catalogue,
@@ -227,6 +232,7 @@ impl World {
             random,
             folder,
         };
+        world.sign_habilitations();
         let secret: [u8; 32] = (&world.random as &dyn Random).bytes();
         for (file, bytes) in [
             ("ca.pem", world.ca.cert.as_bytes()),
@@ -278,14 +284,32 @@ impl World {
         .expect("a sound directory")
     }
 
+    /// All three sign each habilitation as it stands.
+    fn sign_habilitations(&self) {
+        let mut signers = self.signers.lock().expect("as the test arranges it");
+        signers.sign(&mut self.document.lock().expect("as the test arranges it"));
+    }
+
     /// Changes the directory, and signs the next version without publishing it.
     pub(crate) fn change(&self, change: impl FnOnce(&mut DirectoryDocument)) -> (u64, String) {
+        self.change_with(|document, signers| {
+            change(document);
+            signers.sign(document);
+        })
+    }
+
+    /// The same; who signs the habilitations is the change's to say.
+    pub(crate) fn change_with(
+        &self,
+        change: impl FnOnce(&mut DirectoryDocument, &mut Signers),
+    ) -> (u64, String) {
         {
+            let mut signers = self.signers.lock().expect("as the test arranges it");
             let mut document = self.document.lock().expect("as the test arranges it");
             let payload = serde_json::to_vec(&*document).expect("as the test arranges it");
             document.prev = Some(Sha256::of(&payload));
             document.version += 1;
-            change(&mut document);
+            change(&mut document, &mut signers);
         }
         let version = self.document.lock().expect("as the test arranges it").version;
         (version, self.sign())
@@ -293,7 +317,12 @@ impl World {
 
     /// Changes the directory, publishes it, and waits until `node` has taken it up.
     pub(crate) async fn publish(&self, node: &Running, change: impl FnOnce(&mut DirectoryDocument)) {
-        let (version, jws) = self.change(change);
+        let next = self.change(change);
+        self.publish_signed(node, next).await;
+    }
+
+    /// Publishes what [`change`](Self::change) has signed, and waits until `node` has taken it up.
+    pub(crate) async fn publish_signed(&self, node: &Running, (version, jws): (u64, String)) {
         let mut versions = node.foundation.directory.versions();
         self.authority
             .0
@@ -354,7 +383,12 @@ impl World {
             witness: unefois_ledger::WitnessConfig::default(),
             producer: Some(ProducerConfig {
                 seal: path("seal.key"),
+                seal_next: None,
                 pivot: vec![path("pivot.key")],
+                habilitation_keys: {
+                    let mut signers = self.signers.lock().expect("as the test arranges it");
+                    vec![*signers.key(producer_id()).thumbprint()]
+                },
                 produce: vec![Produce {
                     datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
                     sandbox: Some(path("cases")),
@@ -373,6 +407,7 @@ impl World {
             file: self.path("directory.jws"),
             catalogue: self.path("catalogue.json"),
             key: self.directory_key.thumbprint().to_string(),
+            next_key: None,
         }
     }
 

@@ -126,6 +126,7 @@ impl Hand {
             file: world.folder("authority").join("directory.jws"),
             catalogue: world.folder("authority").join("catalogue.bin"),
             key: world.pin.to_string(),
+            next_key: None,
         })?);
         let authority = directory.authority();
         let authority = authority.context("the directory names no address of the authority")?;

@@ -240,6 +240,7 @@ fn clients(world: &World, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Client>>
         file: world.folder("authority").join("directory.jws"),
         catalogue: world.folder("authority").join("catalogue.bin"),
         key: world.pin.to_string(),
+        next_key: None,
     })?);
     let target = directory
         .authority()

@@ -192,6 +192,7 @@ impl Crowd {
             file: crowd_directory(root, asked.port),
             catalogue: root.join("authority/catalogue.bin"),
             key: asked.pin.clone(),
+            next_key: None,
         })?);
         let gate = directory.gate(Arc::clone(&clock));
         let mut nodes = Vec::with_capacity(asked.count);

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use unefois_core::directory::DirectoryDocument;
-use unefois_core::{Clock as _, Directory, Micros};
-use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
+use unefois_core::{Clock as _, Directory, HabilitationRow, Micros};
+use unefois_jose::{SigningKey, Thumbprint, directory};
 use unefois_mesh::{SystemClock, SystemRandom};
-use zeroize::Zeroizing;
 
+use super::habilitation::read_row;
+use super::key::read_signing_key;
 use super::read_text;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -33,6 +34,18 @@ pub struct Sign {
     /// The signed directory that this one follows; the first version where absent.
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
+    /// Thumbprint of the key that signed the previous one, where it is another: it must have announced this one
+    /// (`next_directory_key`).
+    #[arg(
+        long,
+        value_name = "THUMBPRINT",
+        allow_hyphen_values = true,
+        requires = "previous"
+    )]
+    previous_pin: Option<Thumbprint>,
+    /// The file of a habilitation that all three have signed; once for each. One of the same number gives way.
+    #[arg(long = "habilitation", value_name = "FILE")]
+    habilitations: Vec<PathBuf>,
 }
 
 /// `directory show`.
@@ -49,13 +62,9 @@ pub struct Show {
 pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
     match command {
         DirectoryCommand::Sign(sign) => {
-            let pem = Zeroizing::new(read_text(&sign.key)?.into_bytes());
-            let key_error =
-                |e: unefois_jose::Error| Failure::new(Kind::Data, "la clé n'est pas lue").because(e);
-            let pkcs8 = Pkcs8::from_file(pem).map_err(key_error)?;
-            let key = SigningKey::from_pkcs8(&pkcs8, SystemRandom::new().ring()).map_err(key_error)?;
+            let key = read_signing_key(&sign.key, &SystemRandom::new())?;
             let previous = match &sign.previous {
-                Some(path) => Some(verify(&read_text(path)?, key.thumbprint())?),
+                Some(path) => Some(previous(&read_text(path)?, sign.previous_pin.as_ref(), &key)?),
                 None => None,
             };
             let text = read_text(&sign.document)?;
@@ -65,6 +74,9 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             })?;
             document.version = previous.as_ref().map_or(1, |held| held.version() + 1);
             document.prev = previous.as_ref().map(|held| *held.hash());
+            for path in &sign.habilitations {
+                take_up(&mut document, read_row(path)?);
+            }
             let signed = sign_document(&document, &key)?;
             let passed = passed(&document, SystemClock.now());
             for Passed { what, at, then } in &passed {
@@ -89,6 +101,30 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
     }
 }
 
+/// The directory that one signed by `key` is to follow.
+fn previous(jws: &str, pin: Option<&Thumbprint>, key: &SigningKey) -> Result<Directory, Failure> {
+    let Some(pin) = pin.filter(|pin| *pin != key.thumbprint()) else {
+        return verify(jws, key.thumbprint());
+    };
+    let held = verify(jws, pin)?;
+    match directory::announced(&held) == Some(*key.thumbprint()) {
+        true => Ok(held),
+        false => Err(
+            Failure::new(Kind::Refused, "personne ne suivrait cette clé : l'annuaire précédent ne l'annonce pas")
+                .next("publiez d'abord, avec l'ancienne clé, un annuaire dont next_directory_key est le kid de la nouvelle"),
+        ),
+    }
+}
+
+/// Puts a habilitation in the place of the one of its number, or after the others.
+fn take_up(document: &mut DirectoryDocument, row: HabilitationRow) {
+    let mut rows = document.habilitations.iter_mut();
+    match rows.find(|held| held.habilitation.id == row.habilitation.id) {
+        Some(held) => *held = row,
+        None => document.habilitations.push(row),
+    }
+}
+
 /// An end that lies before the signing, and what comes of that.
 struct Passed {
     what: String,
@@ -109,7 +145,11 @@ fn passed(document: &DirectoryDocument, now: Micros) -> Vec<Passed> {
     let of_all = of_all.map(|(what, at, then)| (what.to_owned(), at, then));
     let each = document.habilitations.iter().enumerate().map(|(n, row)| {
         let what = format!("habilitations[{n}].not_after");
-        (what, row.not_after, "cette habilitation ne permet plus rien")
+        (
+            what,
+            row.habilitation.not_after,
+            "cette habilitation ne permet plus rien",
+        )
     });
     let ends = of_all.into_iter().chain(each);
     ends.filter(|(_, at, _)| *at <= now)
@@ -147,6 +187,7 @@ pub fn verify(jws: &str, pin: &Thumbprint) -> Result<Directory, Failure> {
 #[cfg(test)]
 mod tests {
     use unefois_core::directory::Unverified;
+    use unefois_jose::Pkcs8;
 
     use super::*;
 
@@ -166,6 +207,8 @@ mod tests {
             document: path,
             key,
             previous: None,
+            previous_pin: None,
+            habilitations: Vec::new(),
         };
         run(DirectoryCommand::Sign(sign), console)
     }
@@ -191,6 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn a_key_signs_after_another_once_that_one_has_announced_it() {
+        let key = || SigningKey::generate(SystemRandom::new().ring()).unwrap();
+        let (present, next, other) = (key(), key(), key());
+        let mut document = read_document(SAMPLE).unwrap();
+        let unannounced = sign_document(&document, &present).unwrap();
+        let pin = Some(present.thumbprint());
+        assert_eq!(
+            previous(&unannounced, pin, &next).unwrap_err().kind,
+            Kind::Refused
+        );
+        assert_eq!(previous(&unannounced, None, &next).unwrap_err().kind, Kind::Data);
+        document.next_directory_key = Some(next.thumbprint().to_string());
+        let announced = sign_document(&document, &present).unwrap();
+        assert_eq!(previous(&announced, pin, &other).unwrap_err().kind, Kind::Refused);
+        assert_eq!(previous(&announced, pin, &next).unwrap().version(), 1);
+        assert_eq!(previous(&announced, None, &present).unwrap().version(), 1);
+    }
+
+    #[test]
     fn dates_that_have_passed_are_told() {
         let document = read_document(SAMPLE).unwrap();
         let told = |at: &str| -> Vec<String> {
@@ -200,7 +262,7 @@ mod tests {
         assert_eq!(told("2026-01-01T23:59:59Z"), [""; 0]);
         assert_eq!(told("2026-01-02T00:00:00Z"), ["next_update"]);
         assert_eq!(told("2026-01-08T00:00:00Z"), ["expires", "next_update"]);
-        let all = ["expires", "next_update", "habilitations[0].not_after"];
+        let all = ["expires", "next_update"];
         assert_eq!(told("2050-01-01T00:00:00Z"), all);
     }
 

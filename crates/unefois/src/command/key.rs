@@ -9,7 +9,9 @@ use unefois_core::{Random, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey};
 use unefois_mesh::SystemRandom;
 use unefois_tlog::{Cosigner, KeyName, PrivateKey, SignerKey};
+use zeroize::Zeroizing;
 
+use super::read_text;
 use crate::ca::folder::write_private;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
@@ -64,6 +66,16 @@ pub fn run(command: KeyCommand, console: Console) -> Result<(), Failure> {
     console.data(&json!({ "key": generate.out, "public": public }), || {
         public.clone().unwrap_or_default()
     })
+}
+
+/// Reads the private key of signatures in `path`.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub(crate) fn read_signing_key(path: &Path, random: &SystemRandom) -> Result<SigningKey, Failure> {
+    let pem = Zeroizing::new(read_text(path)?.into_bytes());
+    let key = Pkcs8::from_file(pem).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()));
+    key.map_err(|e| Failure::new(Kind::Data, format!("la clé {} n'est pas lue", path.display())).because(e))
 }
 
 /// A key just written: the public half, as the directory publishes it; a secret has none.

@@ -107,6 +107,19 @@ impl Process {
         Ok(())
     }
 
+    /// Has it read its certificate, CRLs and log filter again (SIGHUP).
+    ///
+    /// # Errors
+    /// It had ended by itself.
+    pub fn reload(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.ended(status));
+        }
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("it has no process number")?;
+        kill_process(pid, Signal::HUP)?;
+        Ok(())
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has.
     ///
     /// # Errors

@@ -49,6 +49,7 @@ pub fn files(world: &World) -> Result<Vec<(Member, String)>, Failure> {
                 PRODUCER,
                 &[
                     ("node.participant", CNAF.into()),
+                    ("producer.habilitation_keys", signs(world, Member::Cnaf)),
                     ("listen.mesh", loopback(ports.cnaf)),
                     (
                         "producer.produce",
@@ -69,6 +70,7 @@ pub fn files(world: &World) -> Result<Vec<(Member, String)>, Failure> {
                 PRODUCER,
                 &[
                     ("node.participant", MESR.into()),
+                    ("producer.habilitation_keys", signs(world, Member::Mesr)),
                     ("listen.mesh", loopback(ports.mesr)),
                     (
                         "producer.produce",
@@ -85,6 +87,7 @@ pub fn files(world: &World) -> Result<Vec<(Member, String)>, Failure> {
                 PRODUCER,
                 &[
                     ("node.participant", DGFIP.into()),
+                    ("producer.habilitation_keys", signs(world, Member::Dgfip)),
                     ("listen.mesh", loopback(ports.dgfip)),
                     (
                         "producer.produce",
@@ -119,6 +122,11 @@ fn file(world: &World, member: Member, sample: &str, overrides: &[(&str, Value)]
         .collect();
     toml::to_string(&overridden(sample, &overrides)?)
         .map_err(|e| Failure::new(Kind::Bug, "une configuration n'est pas écrite").because(e))
+}
+
+/// What a producer's habilitations must be signed with.
+fn signs(world: &World, member: Member) -> Value {
+    Value::Array(vec![world.habilitation_keys[member as usize].clone().into()])
 }
 
 fn loopback(port: u16) -> Value {

@@ -3,9 +3,11 @@
 
 pub mod crowd;
 mod ports;
+pub mod spares;
 
 pub use ports::{Member, Ports};
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,10 @@ use unefois_core::directory::{
     Auditor, AuthorityRow, Bilingual, DirectoryDocument, IdentityProvider, Jwk, KeyStatus, LogRow,
     ParticipantKind, ParticipantRow, Quota, TlsKey,
 };
-use unefois_core::{Acr, Habilitation, Micros, OfficerAssurance, ParticipantId, Sha256};
+use unefois_core::{
+    Acr, Habilitation, HabilitationRow, HabilitationSignatures, Micros, OfficerAssurance, ParticipantId,
+    Sha256, SignerRole,
+};
 use unefois_jose::{Pkcs8, SigningKey, Thumbprint, directory};
 use unefois_mesh::{Peer, PeerId, SystemRandom};
 
@@ -24,7 +29,8 @@ use super::idp::IdpKind;
 use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
 use crate::command::catalogue::load;
-use crate::command::key::{KeyKind, generate_key};
+use crate::command::habilitation::sign;
+use crate::command::key::{KeyKind, generate_key, read_signing_key};
 use crate::failure::{Failure, Kind};
 
 /// The authority's participant.
@@ -62,6 +68,8 @@ pub struct World {
     pub has_dgfip: bool,
     /// The keys that cosign, by [`Member`].
     pub witness_keys: [String; 5],
+    /// Thumbprints of the keys that sign habilitations, by [`Member`].
+    pub habilitation_keys: [String; 5],
 }
 
 /// An identity provider, as the authority is registered with it.
@@ -84,6 +92,9 @@ pub struct Setting {
     pub lease_ms: u32,
     /// Producers beside those of the demonstration.
     pub crowd: Crowd,
+    /// Whether every key has the one that is to follow it beside it (`seal.next.key`), and the directory's document and
+    /// its keys lie in `ca/`: what a rotation needs.
+    pub spares: bool,
 }
 
 impl Default for Setting {
@@ -93,6 +104,7 @@ impl Default for Setting {
             has_dgfip: true,
             lease_ms: 1_000,
             crowd: Crowd::default(),
+            spares: false,
         }
     }
 }
@@ -120,6 +132,7 @@ impl World {
             now,
             random,
             ca: new_ca(now, random)?,
+            members: BTreeMap::new(),
         };
         let catalogue = always_open(&built_in_catalogue()?)?;
 
@@ -193,6 +206,17 @@ impl World {
         )?;
 
         let mut witness_keys = <[String; 5]>::default();
+        let mut habilitation_keys = <[String; 5]>::default();
+        let signs = |row: &ParticipantRow| row.habilitation_keys.first().map(Jwk::kid).unwrap_or_default();
+        for (member, made) in [
+            (Member::Authority, &authority),
+            (Member::Cnaf, &cnaf),
+            (Member::Mesr, &mesr),
+            (Member::Dgfip, &dgfip),
+            (Member::Clamart, &clamart),
+        ] {
+            habilitation_keys[member as usize] = signs(&made.row);
+        }
         for member in Member::ALL {
             let name = format!("{}/witness", member.participant());
             witness_keys[member as usize] =
@@ -211,6 +235,7 @@ impl World {
             issued_at: now,
             next_update: now.plus_ms(DAY_MS),
             expires: now.plus_ms(7 * DAY_MS),
+            next_directory_key: None,
             lease_ms: setting.lease_ms,
             catalogue_hash: catalogue.hash(),
             authority: AuthorityRow {
@@ -235,20 +260,22 @@ impl World {
                 name: "demonstration".to_owned(),
                 spki_sha256: auditor,
             }],
-            habilitations: habilitations(now, setting.has_dgfip)?,
+            habilitations: maker.signed(habilitations(now, setting.has_dgfip)?, participants[0].id)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
             participants,
         };
-        let directory_key =
-            Pkcs8::generate(random.ring()).and_then(|key| SigningKey::from_pkcs8(&key, random.ring()));
-        let directory_key = directory_key
-            .map_err(|e| Failure::new(Kind::Bug, "la clé de l'annuaire n'est pas générée").because(e))?;
+        let no_key = |e| Failure::new(Kind::Bug, "la clé de l'annuaire n'est pas générée").because(e);
+        let directory_key_file = Pkcs8::generate(random.ring()).map_err(no_key)?;
+        let directory_key = SigningKey::from_pkcs8(&directory_key_file, random.ring()).map_err(no_key)?;
         let signed = directory::sign(&document, &directory_key)
             .map_err(|e| Failure::new(Kind::Bug, "l'annuaire n'est pas signé").because(e))?;
         for member in ["authority", "cnaf", "mesr", "dgfip", "clamart", "lyon", "auditor"] {
             maker.file(&format!("{member}/directory.jws"), signed.as_bytes())?;
             maker.file(&format!("{member}/catalogue.bin"), catalogue.to_bytes())?;
+        }
+        if setting.spares {
+            maker.spares(&document, &directory_key_file)?;
         }
         maker.detours(&setting.crowd, ports.authority, &document, &directory_key)?;
         maker.file("ca/ca.pem", maker.ca.cert_pem().as_bytes())?;
@@ -268,6 +295,7 @@ impl World {
             idps,
             has_dgfip: setting.has_dgfip,
             witness_keys,
+            habilitation_keys,
         };
         for (member, text) in super::roles::files(&world)? {
             let name = format!("{}/{}.toml", member.name(), member.role());
@@ -292,6 +320,8 @@ struct Maker<'a> {
     now: Micros,
     random: &'a SystemRandom,
     ca: Ca,
+    /// The folder of each participant.
+    members: BTreeMap<ParticipantId, String>,
 }
 
 impl Maker<'_> {
@@ -382,9 +412,11 @@ impl Maker<'_> {
         let origin = format!("{id}/1");
         let vkey = self.key(member, "ledger", KeyKind::Ledger, Some(&origin))?;
         self.key(member, "node", KeyKind::Secret, None)?;
+        let habilitation_key = self.jwk(member, "habilitation")?;
         let id: ParticipantId = id
             .parse()
             .map_err(|e| Failure::new(Kind::Bug, "un participant est mal nommé").because(e))?;
+        self.members.insert(id, member.to_owned());
         Ok(Made {
             row: ParticipantRow {
                 id,
@@ -404,9 +436,33 @@ impl Maker<'_> {
                 seal_keys: Vec::new(),
                 pivot_keys: Vec::new(),
                 logs: vec![LogRow { origin, vkey }],
+                habilitation_keys: vec![habilitation_key],
                 publishers: Vec::new(),
             },
         })
+    }
+
+    /// Has all three sign each habilitation, each with the key in its folder.
+    fn signed(
+        &self,
+        habilitations: Vec<Habilitation>,
+        authority: ParticipantId,
+    ) -> Result<Vec<HabilitationRow>, Failure> {
+        let mut rows = Vec::new();
+        for habilitation in habilitations {
+            let mut row = HabilitationRow {
+                habilitation,
+                signatures: HabilitationSignatures::default(),
+            };
+            for role in SignerRole::ALL {
+                let signer = row.habilitation.party(role).unwrap_or(authority);
+                let member = self.members.get(&signer).map_or("", String::as_str);
+                let key = read_signing_key(&self.root.join(member).join("habilitation.key"), self.random)?;
+                sign(&mut row, role, &key)?;
+            }
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     fn producer(&mut self, id: &str, member: &str, name: (&str, &str)) -> Result<Made, Failure> {

@@ -81,6 +81,7 @@ impl Reader {
             file: self.directory.clone(),
             catalogue: self.catalogue.clone(),
             key: self.pin.clone(),
+            next_key: None,
         };
         let directory = Arc::new(DirectoryFollower::load(config).map_err(|e| file(&e))?);
         let gate = directory.gate(Arc::clone(&clock));

@@ -201,13 +201,13 @@ pub(super) fn rules(before: Micros, under_way_s: u32) -> Rules {
 /// Those whom a habilitation lets ask `one`, or be asked by it: a log that names none of them hides what it has.
 fn may_exchange(directory: &Directory, one: &ParticipantId) -> impl Iterator<Item = ParticipantId> {
     let rights = directory.document().habilitations.iter();
-    rights.filter_map(
-        move |right| match (right.consumer == *one, right.producer == *one) {
+    rights.map(|row| &row.habilitation).filter_map(move |right| {
+        match (right.consumer == *one, right.producer == *one) {
             (true, false) => Some(right.producer),
             (false, true) => Some(right.consumer),
             (true, true) | (false, false) => None,
-        },
-    )
+        }
+    })
 }
 
 /// Reads every log of one end.

@@ -1,0 +1,135 @@
+//! The authority's keys change without a restart and without a refused call, also where one was lost.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Method, StatusCode};
+use serde_json::Value;
+use unefois_core::directory::Jwk;
+use unefois_core::{Event, Reason};
+use unefois_jose::SigningKey;
+
+use crate::both_databases;
+use crate::database::TestDatabase;
+use crate::kit::{Answer, Kit, form};
+
+both_databases![
+    the_directory_s_first_key_signs_tokens,
+    a_signing_key_that_was_withdrawn_signs_nothing_more,
+];
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+fn jwk(key: &SigningKey) -> Jwk {
+    Jwk::from_sec1(key.verifying_key().public().point()).unwrap()
+}
+
+/// The name of the key that signed a token.
+fn signer(answer: &Answer) -> String {
+    let token = answer.json["access_token"].as_str().unwrap();
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+/// A grant, and the form that asks for one more token under it.
+async fn refreshing(kit: &Kit) -> String {
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let answer = kit.redeem(&code).await;
+    form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            answer.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+    ])
+}
+
+/// Asks for tokens until this key signs one; all are given meanwhile.
+async fn signs(kit: &Kit, refresh: &str, key: &SigningKey) {
+    let signs = async {
+        loop {
+            let answer = kit.call(Method::POST, "/as/token", refresh).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+            if signer(&answer) == key.thumbprint().to_string() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, signs).await.expect("in time");
+}
+
+async fn the_directory_s_first_key_signs_tokens(database: TestDatabase) {
+    let mut kit = Kit::on(database).await;
+    let refresh = refreshing(&kit).await;
+    let (present, next) = (jwk(&kit.token_key), jwk(&kit.next_token_key));
+    signs(&kit, &refresh, &kit.token_key).await;
+    // Announced, then first, then alone.
+    for keys in [
+        vec![present.clone(), next.clone()],
+        vec![next.clone(), present],
+        vec![next.clone()],
+    ] {
+        let first = keys[0] == next;
+        kit.publish(|document| document.authority.token_keys = keys);
+        let key = match first {
+            true => &kit.next_token_key,
+            false => &kit.token_key,
+        };
+        signs(&kit, &refresh, key).await;
+    }
+    // Neither of its keys is listed: nothing is signed that nobody would believe.
+    let other = jwk(&kit.withdrawal_key);
+    kit.publish(|document| document.authority.token_keys = vec![other]);
+    let refused = async {
+        loop {
+            let answer = kit.call(Method::POST, "/as/token", &refresh).await;
+            if answer.status != StatusCode::OK {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(WITHIN, refused).await.expect("in time");
+    assert_eq!(refused.json["unefois_reason"], "KEY_UNAVAILABLE");
+    let entries = kit.entries().await;
+    let last = entries.last().unwrap();
+    assert_eq!(
+        (last.event, last.reason),
+        (Event::Refused, Some(Reason::KeyUnavailable))
+    );
+    kit.stop().await;
+}
+
+async fn a_signing_key_that_was_withdrawn_signs_nothing_more(database: TestDatabase) {
+    let mut kit = Kit::on(database).await;
+    let refresh = refreshing(&kit).await;
+    let both = vec![jwk(&kit.next_token_key), jwk(&kit.token_key)];
+    kit.publish(|document| document.authority.token_keys = both);
+    signs(&kit, &refresh, &kit.next_token_key).await;
+    let withdraw = async |kit: &Kit, key: &SigningKey| {
+        let order = form(&[
+            ("kind", "signing_key".to_owned()),
+            ("key", key.thumbprint().to_string()),
+            ("reason", "clé perdue".to_owned()),
+        ]);
+        let answer = kit
+            .call_as_operator(Method::POST, "/as/withdrawals", &order)
+            .await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+    };
+    withdraw(&kit, &kit.next_token_key).await;
+    let answer = kit.call(Method::POST, "/as/token", &refresh).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(signer(&answer), kit.token_key.thumbprint().to_string());
+
+    // After a restart as well, and with no key left, nothing.
+    let kit = kit.restart(|_, _| {}).await;
+    let answer = kit.call(Method::POST, "/as/token", &refresh).await;
+    assert_eq!(signer(&answer), kit.token_key.thumbprint().to_string());
+    withdraw(&kit, &kit.token_key).await;
+    let refused = kit.call(Method::POST, "/as/token", &refresh).await;
+    assert_eq!(refused.json["unefois_reason"], "KEY_UNAVAILABLE");
+    kit.stop().await;
+}

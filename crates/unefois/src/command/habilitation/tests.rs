@@ -1,0 +1,301 @@
+use clap::Parser;
+
+use unefois_core::Reason;
+
+use super::*;
+use crate::console::Lang;
+use crate::demo::world::{CLAMART, CNAF, LYON, MESR, Member, Setting, World};
+
+const CONSOLE: Console = Console {
+    json: true,
+    lang: Lang::Fr,
+};
+const SAMPLE: &str = include_str!("../../../../../deploy/habilitation.yaml");
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: HabilitationCommand,
+}
+
+fn parse(words: &[&str]) -> HabilitationCommand {
+    let words = ["habilitation"].iter().chain(words);
+    Line::try_parse_from(words)
+        .unwrap_or_else(|e| panic!("{e}"))
+        .command
+}
+
+fn at() -> Micros {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+fn catalogue() -> Catalogue {
+    crate::demo::world::built_in_catalogue().unwrap()
+}
+
+fn sample() -> Habilitation {
+    serde_saphyr::from_str(SAMPLE).unwrap()
+}
+
+#[test]
+fn what_would_never_be_of_use_is_told_before_anybody_signs() {
+    let found = |change: &dyn Fn(&mut Habilitation)| -> Vec<String> {
+        let mut habilitation = sample();
+        change(&mut habilitation);
+        let faults = faults::of(&habilitation, &catalogue(), None, at());
+        faults.iter().map(ToString::to_string).collect()
+    };
+    let one = |change: &dyn Fn(&mut Habilitation), member: &str, part: &str| {
+        let found = found(change);
+        assert!(
+            found
+                .iter()
+                .any(|fault| fault.starts_with(member) && fault.contains(part)),
+            "{part}: {found:?}"
+        );
+    };
+    one(
+        &|h| h.demarche = "inconnue".parse().unwrap(),
+        "demarche : ",
+        "pas au catalogue ; il y a : ",
+    );
+    one(
+        &|h| h.datatypes[0].datatype = "cnaf/quotient-familial@9".parse().unwrap(),
+        "datatypes[0] : ",
+        "pas au catalogue",
+    );
+    one(
+        &|h| h.producer = MESR.parse().unwrap(),
+        "producer : ",
+        "est servi par",
+    );
+    one(
+        &|h| h.datatypes[0].units.extend(["revenu".parse().unwrap()]),
+        "datatypes[0].units : ",
+        "n'a pas « revenu »",
+    );
+    one(
+        &|h| h.datatypes[0].units.retain(|unit| unit.as_str() != "valeur"),
+        "datatypes[0].units : ",
+        "demande toujours « valeur »",
+    );
+    one(
+        &|h| h.datatypes[0].units.clear(),
+        "datatypes[0].units : ",
+        "aucune information",
+    );
+    one(
+        &|h| h.datatypes.push(h.datatypes[0].clone()),
+        "datatypes[1] : ",
+        "deux fois",
+    );
+    one(&|h| h.datatypes.clear(), "datatypes : ", "aucun justificatif");
+    one(&|h| h.legal_bases.clear(), "legal_bases : ", "aucune base");
+    one(
+        &|h| h.legal_bases.push(LegalBasis::Consent),
+        "legal_bases : ",
+        "« RGPD-6-1-a » ne permet pas",
+    );
+    one(&|h| h.not_after = h.not_before, "not_after : ", "avant le début");
+    one(&|h| h.not_after = at(), "not_after : ", "déjà passée");
+    assert_eq!(found(&|_| {}), [""; 0]);
+}
+
+#[test]
+fn a_directory_tells_who_is_not_in_it_and_what_a_body_may_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = world(folder.path()).directory();
+    let found = |change: &dyn Fn(&mut Habilitation)| -> Vec<String> {
+        let mut habilitation = sample();
+        change(&mut habilitation);
+        let faults = faults::of(&habilitation, &catalogue(), Some(&directory), at());
+        faults.iter().map(ToString::to_string).collect()
+    };
+    let nobody = "urn:unefois:participant:13000495500014".parse().unwrap();
+    assert_eq!(
+        found(&|h| h.consumer = nobody),
+        [format!("consumer : {nobody} n'est pas dans l'annuaire")]
+    );
+    assert_eq!(
+        found(&|h| h.consumer = MESR.parse().unwrap()),
+        ["consumer : un organisme de cette sorte ne mène pas cette démarche"]
+    );
+    assert_eq!(
+        found(&|h| h.publisher = Some(LYON.parse().unwrap())),
+        ["publisher : le demandeur ne l'a pas pour éditeur dans l'annuaire"]
+    );
+    assert_eq!(found(&|_| {}), [""; 0]);
+}
+
+struct OnDisk {
+    world: World,
+    root: PathBuf,
+}
+
+fn world(root: &Path) -> OnDisk {
+    let world = World::create(root, Setting::default(), SystemClock.now(), &SystemRandom::new()).unwrap();
+    OnDisk {
+        world,
+        root: root.to_owned(),
+    }
+}
+
+impl OnDisk {
+    fn path(&self, name: &str) -> String {
+        self.root.join(name).display().to_string()
+    }
+
+    fn directory(&self) -> Directory {
+        directory::verify(
+            &read_text(&self.root.join("cnaf/directory.jws")).unwrap(),
+            &self.world.pin,
+        )
+        .unwrap()
+    }
+
+    /// Runs a line over this world's directory and catalogue.
+    fn run(&self, words: &[&str]) -> Result<(), Failure> {
+        let (directory, pin) = (
+            self.path("cnaf/directory.jws"),
+            format!("--pin={}", self.world.pin),
+        );
+        let catalogue = self.path("cnaf/catalogue.bin");
+        let more = ["--directory", &directory, &pin, "--catalogue", &catalogue];
+        let words: Vec<&str> = words.iter().copied().chain(more).collect();
+        run(parse(&words), CONSOLE)
+    }
+}
+
+#[test]
+fn a_proposal_is_signed_by_three_and_taken_up_by_the_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let file = world.path("proposal.json");
+    let propose = [
+        "propose",
+        "--out",
+        &file,
+        "--id",
+        "DP-7",
+        "--consumer",
+        CLAMART,
+        "--producer",
+        CNAF,
+        "--demarche",
+        "cantine",
+        "--datatype",
+        "cnaf/quotient-familial@1=valeur",
+        "--legal-basis",
+        "CRPA-L114-8-I",
+        "--not-before",
+        "2026-01-01T00:00:00Z",
+        "--not-after",
+        "2099-01-01T00:00:00Z",
+    ];
+    let wrong: Vec<&str> = propose
+        .iter()
+        .map(|word| if *word == "cantine" { "bourse" } else { word })
+        .collect();
+    assert_eq!(world.run(&wrong).unwrap_err().kind, Kind::Data);
+    assert!(!Path::new(&file).exists());
+    world.run(&propose).unwrap();
+    assert_eq!(world.run(&propose).unwrap_err().kind, Kind::Exists);
+
+    let row = || read_row(Path::new(&file)).unwrap();
+    assert_eq!(missing(&row()).collect::<Vec<_>>(), SignerRole::ALL);
+    let directory = world.directory();
+    for (role, member) in [
+        ("consumer", "clamart"),
+        ("producer", "cnaf"),
+        ("authority", "authority"),
+    ] {
+        let key = world.path(&format!("{member}/habilitation.key"));
+        run(parse(&["sign", &file, "--role", role, "--key", &key]), CONSOLE).unwrap();
+    }
+    assert_eq!(missing(&row()).count(), 0);
+    for role in SignerRole::ALL {
+        assert!(
+            words::Standing::of(&row(), role, Some(&directory)).verified(),
+            "{role}"
+        );
+    }
+    world.run(&["show", &file]).unwrap();
+
+    // Signed by somebody else in the producer's place: shown as refused, and no directory takes it.
+    let stranger = world.path("mesr/habilitation.key");
+    let mut forged = row();
+    let key = read_signing_key(Path::new(&stranger), &SystemRandom::new()).unwrap();
+    sign(&mut forged, SignerRole::Producer, &key).unwrap();
+    let standing = words::Standing::of(&forged, SignerRole::Producer, Some(&directory));
+    assert!(!standing.verified());
+    assert!(standing.to_string().contains("REFUSÉE"), "{standing}");
+    let mut document = directory.document().clone();
+    document.habilitations = vec![forged];
+    let own = SigningKey::generate(SystemRandom::new().ring()).unwrap();
+    let refused = directory::sign_document(&document, &own).unwrap_err();
+    assert!(refused.to_string().contains("DP-7"), "{refused}");
+    document.habilitations = vec![row()];
+    directory::sign_document(&document, &own).unwrap();
+}
+
+#[test]
+fn a_request_is_tried_by_the_rules_of_authority_and_producer() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let key = |member: Member| {
+        format!(
+            "--producer-key={}",
+            world.world.habilitation_keys[member as usize]
+        )
+    };
+    let (cnaf, mesr) = (key(Member::Cnaf), key(Member::Mesr));
+    let attempt = |change: &[(&str, &str)], more: &[&str]| {
+        let base = [
+            ("--consumer", CLAMART),
+            ("--demarche", "cantine"),
+            ("--datatype", "cnaf/quotient-familial@1"),
+        ];
+        let mut words = vec!["try"];
+        for (option, value) in base {
+            let value = change
+                .iter()
+                .find(|(changed, _)| *changed == option)
+                .map_or(value, |(_, to)| to);
+            words.extend([option, value]);
+        }
+        words.extend(more);
+        world.run(&words)
+    };
+    for (change, more, reason) in [
+        (&[("--consumer", MESR)][..], &[][..], Reason::NotEntitled),
+        (
+            &[],
+            &["--unit", "valeur", "--unit", "adresse"],
+            Reason::NotEntitled,
+        ),
+        (&[], &["--unit", "composition"], Reason::InvalidRequest),
+        (&[], &["--legal-basis", "RGPD-6-1-a"], Reason::LegalBlock),
+        (&[], &["--way", "automatic"], Reason::LegalBlock),
+        (&[], &["--publisher", LYON], Reason::NotEntitled),
+        (&[], &["--habilitation", "DEMO-lyon-qf"], Reason::NotEntitled),
+        (&[], &["--at", "2099-01-01T00:00:00Z"], Reason::DirectoryStale),
+        (&[], &[mesr.as_str()], Reason::NotEntitled),
+    ] {
+        let refused = attempt(change, more).unwrap_err();
+        assert_eq!(
+            (refused.kind, refused.reason),
+            (Kind::No, Some(reason)),
+            "{change:?} {more:?}"
+        );
+    }
+    let unknown = attempt(&[("--demarche", "inconnue")], &[]).unwrap_err();
+    assert_eq!(unknown.kind, Kind::Data);
+    attempt(&[], &[]).unwrap();
+    attempt(&[], &[&cnaf]).unwrap();
+    attempt(&[("--datatype", "mesr/statut-etudiant@1")], &[&mesr]).unwrap();
+}
+
+#[test]
+fn the_sample_is_proposed_as_it_is() {
+    assert_eq!(faults::of(&sample(), &catalogue(), None, at()).len(), 0);
+}
