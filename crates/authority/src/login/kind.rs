@@ -57,6 +57,9 @@ pub struct ProviderConfig {
     /// The scopes asked for, where they are not those of the kind.
     #[serde(default)]
     pub scope: Option<String>,
+    /// What files of before `kind` say: whether those it logs in are people. It may agree with the kind, and decides nothing.
+    #[serde(default)]
+    pub people: Option<bool>,
 }
 
 impl ProviderKind {
@@ -106,10 +109,20 @@ impl ProviderKind {
 impl ProviderConfig {
     /// What the kind forbids, or asks for and does not find.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self
+            .people
+            .is_some_and(|people| people == self.kind.is_professional())
+        {
+            return Err(
+                "login.people contradicts login.kind: kind = \"proconnect\" logs officers in, the other two people",
+            );
+        }
         let own = self.kind.levels();
         if !self.levels.values().all(|level| own.contains(level)) {
             return Err(match self.kind {
-                ProviderKind::FranceConnect => "login.levels: FranceConnect asserts eidas1 alone",
+                ProviderKind::FranceConnect => {
+                    "login.levels: FranceConnect asserts eidas1 alone; kind = \"franceconnect+\" has the others"
+                }
                 ProviderKind::FranceConnectPlus => {
                     "login.levels: FranceConnect+ asserts eidas2 and eidas3 alone"
                 }
@@ -216,11 +229,14 @@ mod tests {
             r#""kind": "franceconnect+", "levels": {"eidas2": "eidas2"}"#,
             r#""kind": "proconnect", "levels": {"eidas1": "eidas1"}, "officers": {"a": "identified"}"#,
             r#""kind": "proconnect""#,
+            r#""levels": {"eidas1": "eidas1"}, "people": false"#,
+            r#""kind": "proconnect", "officers": {"a": "identified"}, "people": true"#,
         ] {
             assert!(config(wrong).check().is_err(), "{wrong}");
         }
         for right in [
             r#""levels": {"eidas1": "eidas1"}"#,
+            r#""levels": {"eidas1": "eidas1"}, "people": true"#,
             r#""kind": "franceconnect+", "levels": {"eidas2": "eidas2", "eidas3": "eidas3"}, "decryption": ["k"]"#,
             r#""kind": "proconnect", "officers": {"a": "identified", "b": "certified"}"#,
         ] {

@@ -41,7 +41,7 @@ pub(crate) async fn authorize(
             None => return pages::demande::no_more(&authority, &reader).await,
         },
     };
-    let request: PushedRequest = serde_json::from_str(&body).map_err(|_| Error::Stored)?;
+    let request = PushedRequest::stored(&body).ok_or(Error::RequestUri)?;
     if request.back.is_none() {
         // Nobody decides on it.
         return pages::demande::no_more(&authority, &reader).await;

@@ -20,7 +20,7 @@ use crate::service::Authority;
 pub(super) const AUTOMATIC: &str = "urn:unefois:grant-type:automatic";
 /// How sure an identity is that a consumer's file alone says: the directory names the authority as who may assert that, or
 /// such requests are refused (I10).
-const ON_FILE: Acr = Acr::Eidas1;
+pub(super) const ON_FILE: Acr = Acr::Eidas1;
 
 impl Authority {
     /// Opens an identity that a consumer sealed to the authority. It has to be whole: nobody's login shows who is meant.
@@ -61,7 +61,7 @@ impl Authority {
         let body = pushed_take(&mut tx, &Sha256::of(request_uri.as_bytes()), &client.id, now).await?;
         tx.commit().await?;
         let body = body.ok_or(Error::RequestUri)?;
-        let request: PushedRequest = serde_json::from_str(&body).map_err(|_| Error::Stored)?;
+        let request = PushedRequest::stored(&body).ok_or(Error::RequestUri)?;
         if request.way != Way::Automatic || request.publisher != client.publisher {
             return Err(Error::RequestUri);
         }
@@ -69,6 +69,9 @@ impl Authority {
             return Err(Error::Stored);
         };
         request.still_authorizable(edition, now)?;
+        if request.level(edition) > ON_FILE {
+            return Err(Error::AcrTooLow);
+        }
         if !edition.directory.issuer_entitled(&self.issuer, ON_FILE) {
             return Err(Error::AcrUnknown);
         }

@@ -10,6 +10,7 @@ use unefois_core::{
 };
 use unefois_jose::{jwe, strict_json};
 
+use super::automatic::ON_FILE;
 use crate::Error;
 use crate::form::Form;
 use crate::published::Edition;
@@ -219,6 +220,9 @@ impl PushedRequest {
             return Err(Error::request("capacity=child needs an element about a child"));
         }
         let binding = binding(&mut form, way, edition, &elements[0])?;
+        if way == Way::Automatic && level(&elements, edition) > ON_FILE {
+            return Err(Error::AcrTooLow);
+        }
         let child = child_check(&mut form, capacity, &binding)?;
         Ok(Self {
             client,
@@ -231,6 +235,11 @@ impl PushedRequest {
             binding,
             child,
         })
+    }
+
+    /// Reads one that was stored; `None` where another version of the program wrote it: it is as good as expired.
+    pub(crate) fn stored(body: &str) -> Option<Self> {
+        serde_json::from_str(body).ok()
     }
 
     /// Checks again, when the request is opened and when it is granted, that it may be put before a person: a link may
@@ -265,11 +274,7 @@ impl PushedRequest {
 
     /// The least assurance that all its elements need.
     pub(crate) fn level(&self, edition: &Edition) -> Acr {
-        let levels = self.elements.iter().filter_map(|element| {
-            let datatype = edition.catalogue.datatype(element.datatype())?;
-            Some(datatype.sheet().assurance)
-        });
-        levels.max().unwrap_or(Acr::Eidas3)
+        level(&self.elements, edition)
     }
 
     /// What names the dossier where tries are counted; nothing of it can be read back without the database's key.
@@ -288,6 +293,14 @@ impl PushedRequest {
             .append_pair("iss", issuer);
         Ok(url.into())
     }
+}
+
+fn level(elements: &[AuthorizationDetails], edition: &Edition) -> Acr {
+    let levels = elements.iter().filter_map(|element| {
+        let datatype = edition.catalogue.datatype(element.datatype())?;
+        Some(datatype.sheet().assurance)
+    });
+    levels.max().unwrap_or(Acr::Eidas3)
 }
 
 /// Whether the answer may go there: it is compared exactly with the addresses of the directory in use.
@@ -400,6 +413,8 @@ fn binding(
             }
             SubjectCheck::parse(&check).map(Binding::Check)
         }
+        // Nobody sees who follows a link: with nothing to compare, whoever holds it would put their own data under the file.
+        (None, Some(_)) if way == Way::Link => Err(Error::request("a link goes with subject_check")),
         (None, Some(reason)) => {
             let allowed = edition
                 .catalogue

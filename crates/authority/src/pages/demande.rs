@@ -9,11 +9,12 @@ use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
 use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName};
 use unefois_mesh::web;
+use unefois_store::Tx;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Code, Grant, code_insert, grant_insert};
 use unefois_store::authority::notice::notice_insert;
 use unefois_store::authority::request::{
-    interaction_answer, interaction_close, interaction_find, subject_tries, subject_try,
+    interaction_answer, interaction_close, interaction_find, subject_try,
 };
 use unefois_store::authority::session::Login;
 
@@ -231,15 +232,12 @@ impl Authority {
                 .as_ref()
                 .is_some_and(|visit| visit.hash == i.session_hash)
         });
-        mine.map(|interaction| {
-            let request = serde_json::from_str(&interaction.body).map_err(|_| Error::Stored)?;
-            Ok(Open {
-                id,
-                request,
-                address: format!("/demande/{}", crate::oauth::text_of(&id)),
-            })
-        })
-        .transpose()
+        let request = mine.and_then(|interaction| PushedRequest::stored(&interaction.body));
+        Ok(request.map(|request| Open {
+            id,
+            request,
+            address: format!("/demande/{}", crate::oauth::text_of(&id)),
+        }))
     }
 
     /// The session of somebody who may decide: logged in, at the level that the data need, by whom it may be asserted.
@@ -253,6 +251,16 @@ impl Authority {
             true => Ok(visit),
             false => Err(Error::AcrTooLow),
         }
+    }
+
+    /// Counts an identity that was tried for the file, and says how many there were that day; `None` for the right one, as
+    /// long as there were not too many: its try goes with the transaction, which is not to be committed then.
+    ///
+    /// It is counted before anything is told: several at once wait for each other here, and none sees an older count.
+    async fn tried(&self, tx: &mut Tx, open: &Open, right: bool) -> Result<Option<i64>, Error> {
+        let day = self.clock.now().secs().div_euclid(DAY_S);
+        let tries = subject_try(tx, &open.request.dossier_hash(), day).await?;
+        Ok((tries > TRIES || !right).then_some(tries))
     }
 
     /// The page that refuses whoever is not the person of the file; `None` for that person.
@@ -270,15 +278,10 @@ impl Authority {
             Binding::Unbound(_) => return Ok(None),
             Binding::Sealed(_) => return Err(Error::Stored),
         };
-        let day = self.clock.now().secs().div_euclid(DAY_S);
-        let dossier = open.request.dossier_hash();
         let pivot = self.identity(&login.person, &login.pivot_digest).await?;
         let mut tx = self.db.begin().await?;
-        let before = subject_tries(&mut tx, &dossier, day).await?;
-        let tries = match (before < TRIES, check.is(&pivot)) {
-            (true, true) => return Ok(None),
-            (true, false) => subject_try(&mut tx, &dossier, day).await?,
-            (false, _) => before,
+        let Some(tries) = self.tried(&mut tx, open, check.is(&pivot)).await? else {
+            return Ok(None);
         };
         interaction_close(&mut tx, &open.id).await?;
         tx.commit().await?;

@@ -131,8 +131,13 @@ pub struct Attestation {
     pub datatype: DatatypeId,
     /// Its unit.
     pub unit: UnitName,
-    /// How old it may be, in days.
+    /// How old it may be, in days; a month where it is not said.
+    #[serde(default = "month_days")]
     pub max_age_days: u16,
+}
+
+const fn month_days() -> u16 {
+    31
 }
 
 /// What of an identity the source needs.

@@ -15,7 +15,8 @@ both_databases![
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"nir":"2800475","membres":[{"nom":"EXEMPLE","nir":"x"}]},"meta":{"secret":1}}"#;
 
-fn units(world: &World, answer: &Answer) -> Vec<(String, String)> {
+/// What the attestation of an answer discloses: each unit and its text.
+pub(crate) fn units(world: &World, answer: &Answer) -> Vec<(String, String)> {
     let seal = world.seal_key();
     let verified =
         sd_jwt::verify(&answer.attestation.sd_jwt, 1 << 20, |_| Some(&seal)).expect("a signed attestation");

@@ -171,15 +171,6 @@ pub async fn interaction_move(tx: &mut Tx, from: &Sha256, to: &Sha256) -> Result
     Ok(())
 }
 
-/// How many identities were tried for a dossier on a day.
-pub async fn subject_tries(tx: &mut Tx, dossier_hash: &Sha256, day: i64) -> Result<i64, Error> {
-    const SQL: &str = "SELECT tries FROM subject_try WHERE dossier_hash = $1 AND day = $2";
-    let dossier = &dossier_hash.as_bytes()[..];
-    let tries =
-        on!(tx, c => sqlx::query_scalar::<_, i64>(SQL).bind(dossier).bind(day).fetch_optional(c).await?);
-    Ok(tries.unwrap_or(0))
-}
-
 /// Counts one more identity that was not the dossier's; how many there were that day.
 pub async fn subject_try(tx: &mut Tx, dossier_hash: &Sha256, day: i64) -> Result<i64, Error> {
     const SQL: &str = "INSERT INTO subject_try (dossier_hash, day, tries) VALUES ($1, $2, 1) \

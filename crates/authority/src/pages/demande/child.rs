@@ -2,10 +2,10 @@
 
 use axum::response::Response;
 use unefois_core::{BirthDate, Gender, Micros, Pivot, Reason, SubjectKind, compare_key};
-use unefois_store::authority::request::{interaction_close, subject_tries, subject_try};
+use unefois_store::authority::request::interaction_close;
 use unefois_store::authority::session::Login;
 
-use super::{DAY_S, Open, TRIES, ended, form};
+use super::{Open, TRIES, ended, form};
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
@@ -116,14 +116,9 @@ impl Authority {
         let Some(check) = &open.request.child else {
             return Ok(Ok(child));
         };
-        let day = self.clock.now().secs().div_euclid(DAY_S);
-        let dossier = open.request.dossier_hash();
         let mut tx = self.db.begin().await?;
-        let before = subject_tries(&mut tx, &dossier, day).await?;
-        let tries = match (before < TRIES, check.is(&child)) {
-            (true, true) => return Ok(Ok(child)),
-            (true, false) => subject_try(&mut tx, &dossier, day).await?,
-            (false, _) => before,
+        let Some(tries) = self.tried(&mut tx, open, check.is(&child)).await? else {
+            return Ok(Ok(child));
         };
         let over = tries >= TRIES;
         if over {
