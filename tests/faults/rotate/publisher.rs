@@ -129,7 +129,13 @@ impl Publisher {
 
     /// From now on the announced key signs directories.
     pub(super) fn sign_with_next(&mut self) -> anyhow::Result<()> {
-        self.key = read_key(&self.root.join("ca/directory.next.key"), &self.random)?;
+        let next = read_key(&self.root.join("ca/directory.next.key"), &self.random)?;
+        // As its operator does before a restart, or a command, finds the next key's signature.
+        let config = self.root.join("authority/authority.toml");
+        let text = std::fs::read_to_string(&config)?;
+        let text = text.replace(&self.key.thumbprint().to_string(), &next.thumbprint().to_string());
+        put(&config, text.as_bytes())?;
+        self.key = next;
         Ok(())
     }
 
