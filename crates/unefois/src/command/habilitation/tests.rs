@@ -111,7 +111,7 @@ fn a_directory_tells_who_is_not_in_it_and_what_a_body_may_not() {
         let faults = faults::of(&habilitation, &catalogue(), Some(&directory), at());
         faults.iter().map(ToString::to_string).collect()
     };
-    let nobody = "urn:unefois:participant:13000495500014".parse().unwrap();
+    let nobody = "urn:unefois:participant:13000548100010".parse().unwrap();
     assert_eq!(
         found(&|h| h.consumer = nobody),
         [format!("consumer : {nobody} n'est pas dans l'annuaire")]
