@@ -168,6 +168,7 @@ async fn a_token_of_another_service_of_the_same_body_is_refused_and_recorded(dat
             d.participants.push(ParticipantRow {
                 id: other,
                 tls,
+                habilitation_keys: Vec::new(),
                 ..row
             });
         })
