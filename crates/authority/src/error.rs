@@ -52,6 +52,9 @@ pub enum Error {
     /// The `request_uri` is unknown, used or expired.
     #[error("the request is unknown, already opened or too old")]
     RequestUri,
+    /// The officer is not of the body that asks, or not known well enough any more.
+    #[error("the officer may not ask for this body, or logged in too long ago")]
+    OtherBody,
     /// The person objects to what nobody asks them for.
     #[error("the person objects to such fetches")]
     Opposed,
@@ -145,6 +148,7 @@ impl Error {
             Self::RequestUri => "invalid_request_uri",
             Self::SubjectMismatch
             | Self::Opposed
+            | Self::OtherBody
             | Self::TooManyTries
             | Self::Csrf
             | Self::NotLoggedIn
@@ -187,6 +191,7 @@ impl Error {
             Self::NotLoggedIn => StatusCode::UNAUTHORIZED,
             Self::SubjectMismatch
             | Self::Opposed
+            | Self::OtherBody
             | Self::TooManyTries
             | Self::Csrf
             | Self::NotForOfficers
@@ -222,6 +227,7 @@ impl Error {
             Self::Details { reason, .. } => Some(*reason),
             Self::NotImplemented(_) => Some(Reason::NotImplemented),
             Self::Opposed => Some(Reason::Opposition),
+            Self::OtherBody => Some(Reason::NotEntitled),
             Self::SubjectMismatch | Self::TooManyTries => Some(Reason::SubjectMismatch),
             Self::AcrUnknown | Self::AcrTooLow => Some(Reason::AcrTooLow),
             Self::TooManyRequests => Some(Reason::Overloaded),

@@ -16,6 +16,7 @@ mod pushed;
 mod token;
 
 pub(crate) use authorize::authorize;
+pub(crate) use automatic::ON_FILE;
 pub(crate) use granted::{Granted, ticked};
 pub(crate) use grants::{bytes_of, delete_grant, revoke, show_grant, text_of};
 pub(crate) use metadata::{jwks, metadata};

@@ -1,5 +1,6 @@
 //! The portal's handlers: they fill the pure views of [`crate::portal`] and keep what a browser sends within bounds.
 
+pub(crate) mod agent;
 pub(crate) mod demande;
 pub(crate) mod effect;
 pub(crate) mod fixed;

@@ -11,6 +11,7 @@
 //! characters are made visible, and French text gets its non-breaking spaces ([`typography`]).
 
 mod about;
+mod agent;
 mod assets;
 mod demande;
 mod effect;
@@ -29,6 +30,7 @@ mod term;
 mod typography;
 
 pub use about::{Accessibility, Help, Privacy};
+pub use agent::AgentDemande;
 pub use assets::{Asset, Theme, ThemeError};
 pub use demande::{
     ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source,

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use unefois_mesh::web;
 
 use crate::form::MAX_BYTES;
-use crate::pages::{self, demande, effect, fixed, grants, history, narrow, oppositions, receipt};
+use crate::pages::{self, agent, demande, effect, fixed, grants, history, narrow, oppositions, receipt};
 use crate::service::Authority;
 use crate::{Error, directory, login, oauth, operator, portal};
 
@@ -29,6 +29,7 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/{provider}/jwks", get(login::keys))
         .route("/demande/{id}", get(demande::show).post(demande::decide))
         .route("/demande/{id}/autre", post(demande::other_person))
+        .route("/agent/{id}", get(agent::show).post(agent::decide))
         .route(portal::path::GRANTS, get(grants::list))
         .route("/autorisations/{id}", get(grants::detail))
         .route(

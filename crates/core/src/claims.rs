@@ -73,6 +73,9 @@ pub struct AccessTokenClaims {
     pub gs: GrantSecret,
     /// Head of the withdrawal log when this was minted.
     pub rvk: RevocationView,
+    /// Why an officer asked, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motive: Option<String>,
     /// Why the identity was not checked against the dossier, where the démarche allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_unbound: Option<String>,

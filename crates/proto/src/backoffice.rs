@@ -54,6 +54,8 @@ pub struct AuthorizationCall {
     pub session: Option<SessionToken>,
     /// How many days a link may be followed, 1 to 30; `None` for every other way.
     pub link_days: Option<u8>,
+    /// Why an officer asks; `None` for every other way.
+    pub motive: Option<String>,
     /// The child that the file holds, in the canonical form under a check of its own.
     pub child: Option<SubjectBinding>,
 }
@@ -217,6 +219,7 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
             Some(Way::Present | Way::Agent) | None => session(&mut check, message.session).map(Some),
         };
         let link_days = link_days(&mut check, way, message.link_days);
+        let motive = motive(&mut check, way, message.motive);
         let child = child(&mut check, subject, binding.as_ref(), message.child);
         let call = (|| {
             Some(Self {
@@ -233,6 +236,7 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
                 session: session?,
                 child,
                 link_days: link_days?,
+                motive: motive?,
             })
         })();
         check.finish(call)
@@ -572,6 +576,25 @@ fn link_days(check: &mut Check, way: Option<Way>, days: u32) -> Option<Option<u8
     }
 }
 
+fn motive(check: &mut Check, way: Option<Way>, text: String) -> Option<Option<String>> {
+    let officer = way == Some(Way::Agent);
+    let sound = (1..=MAX_REASON).contains(&text.chars().count())
+        && !text.trim().is_empty()
+        && !text.chars().any(char::is_control);
+    match (officer, text.is_empty(), sound) {
+        (true, _, true) => Some(Some(text)),
+        (false, true, _) => Some(None),
+        (true, _, false) => {
+            check.wrong("motive", format_args!("one line of 1 to {MAX_REASON} characters"));
+            None
+        }
+        (false, false, _) => {
+            check.wrong("motive", "none: it is an officer's");
+            None
+        }
+    }
+}
+
 fn session(check: &mut Check, text: String) -> Option<SessionToken> {
     if !SESSION_BYTES.contains(&text.len()) {
         let (least, most) = (SESSION_BYTES.start(), SESSION_BYTES.end());
@@ -630,6 +653,7 @@ mod tests {
             session: "a-session-of-sixteen".into(),
             child: None,
             link_days: 0,
+            motive: String::new(),
         }
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use unefois_core::{ParticipantId, Sha256};
+use unefois_core::{ParticipantId, Sha256, Way};
 use unefois_store::authority::request::{Interaction, interaction_insert, link_find, pushed_take};
 
 use super::{PushedRequest, text_of};
@@ -57,6 +57,9 @@ pub(crate) async fn authorize(
     let mut tx = authority.db.begin().await?;
     interaction_insert(&mut tx, &id, &interaction, now.plus_ms(DECIDE_MS)).await?;
     tx.commit().await?;
-    let page = format!("/demande/{}", text_of(&id));
+    let page = match request.way {
+        Way::Agent => format!("/agent/{}", text_of(&id)),
+        Way::Present | Way::Link | Way::Automatic => format!("/demande/{}", text_of(&id)),
+    };
     Ok(visit.set_cookie(pages::see_other(&page)))
 }

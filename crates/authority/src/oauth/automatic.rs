@@ -20,7 +20,7 @@ use crate::service::Authority;
 pub(super) const AUTOMATIC: &str = "urn:unefois:grant-type:automatic";
 /// How sure an identity is that a consumer's file alone says: the directory names the authority as who may assert that, or
 /// such requests are refused (I10).
-pub(super) const ON_FILE: Acr = Acr::Eidas1;
+pub(crate) const ON_FILE: Acr = Acr::Eidas1;
 
 impl Authority {
     /// Opens an identity that a consumer sealed to the authority. It has to be whole: nobody's login shows who is meant.
@@ -107,6 +107,7 @@ impl Authority {
             subject_unbound: None,
             demarche: request.elements.first().map(|first| first.demarche.clone()),
             proactive: request.is_proactive(),
+            by: None,
             granted_at: now,
             ends_at: ends_at(&granted, now),
         };

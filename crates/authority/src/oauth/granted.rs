@@ -75,7 +75,17 @@ impl Authority {
                 capacity: Some(capacity_of(grant.capacity, details.subject.kind)),
                 acr: Some(grant.acr),
             };
-            if let Err(error) = self.journal.write(Event::Granted, fact).await {
+            let written = match &grant.by {
+                // The entry commits to why an officer asked.
+                Some(by) => {
+                    let evidence = serde_json::json!({ "motive": by.motive }).to_string();
+                    self.journal
+                        .evidenced(Event::Granted, fact, evidence.into_bytes())
+                        .await
+                }
+                None => self.journal.write(Event::Granted, fact).await,
+            };
+            if let Err(error) = written {
                 self.end_grant(&grant.id, WithdrawnBy::Unrecorded)
                     .await
                     .unwrap_or_else(|e| pages::log(&e));

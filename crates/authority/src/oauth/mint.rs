@@ -91,6 +91,10 @@ impl Authority {
             return Err(Error::AcrUnknown);
         }
 
+        if let Some(by) = &row.grant.by {
+            self.still_officer(edition, by, row.grant.auth_time, now)?;
+        }
+
         let sheet = habilitated.datatype().sheet();
         let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
         let subject = match details.subject.kind {
@@ -133,6 +137,7 @@ impl Authority {
             pivot_hash: base64url(Sha256::of(pivot_jwe.as_bytes()).as_bytes()),
             gs: self.journal.secret(&handle, now).await?,
             rvk,
+            motive: row.grant.by.as_ref().map(|by| by.motive.clone()),
             subject_unbound: row.grant.subject_unbound.clone(),
         };
         let token = access_token::sign(self.token_key(edition)?, &claims).map_err(Error::Key)?;

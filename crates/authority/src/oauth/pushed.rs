@@ -21,6 +21,13 @@ const LINK_DAYS: std::ops::RangeInclusive<u8> = 1..=30;
 const MAX_DETAILS_BYTES: usize = 32 * 1024;
 /// Largest `subject_check`.
 const MAX_CHECK_BYTES: usize = 256;
+/// The usual motives of officers, by their words.
+const MOTIVES: [(&str, &str); 4] = [
+    ("guichet", "demande faite au guichet"),
+    ("telephone", "demande faite par téléphone"),
+    ("courrier", "demande reçue par courrier"),
+    ("instruction", "instruction d’un dossier déposé"),
+];
 /// Longest reason of an unchecked identity, in characters.
 const MAX_REASON: usize = 200;
 
@@ -36,6 +43,9 @@ pub(crate) struct PushedRequest {
     /// How many days a link may be followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link_days: Option<u8>,
+    /// Why an officer asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) motive: Option<String>,
     pub(crate) capacity: Capacity,
     pub(crate) elements: Vec<AuthorizationDetails>,
     pub(crate) binding: Binding,
@@ -161,8 +171,7 @@ impl PushedRequest {
         }
         let way = word(form.take("way"), "way", Way::Present)?;
         let back = match way {
-            Way::Present | Way::Link => Some(Back::take(&mut form, &client, edition)?),
-            Way::Agent => return Err(Error::NotImplemented("way=agent")),
+            Way::Present | Way::Link | Way::Agent => Some(Back::take(&mut form, &client, edition)?),
             Way::Automatic => None,
         };
         let usual = match way {
@@ -188,6 +197,7 @@ impl PushedRequest {
         }
 
         let link_days = link_days(&mut form, way)?;
+        let motive = motive(&mut form, way)?;
         let text = form.required("authorization_details", MAX_DETAILS_BYTES)?;
         let elements = elements(&text)?;
         let requester = Requester {
@@ -220,7 +230,7 @@ impl PushedRequest {
             return Err(Error::request("capacity=child needs an element about a child"));
         }
         let binding = binding(&mut form, way, edition, &elements[0])?;
-        if way == Way::Automatic && level(&elements, edition) > ON_FILE {
+        if matches!(way, Way::Agent | Way::Automatic) && level(&elements, edition) > ON_FILE {
             return Err(Error::AcrTooLow);
         }
         let child = child_check(&mut form, capacity, &binding)?;
@@ -230,6 +240,7 @@ impl PushedRequest {
             back,
             way,
             link_days,
+            motive,
             capacity,
             elements,
             binding,
@@ -332,6 +343,29 @@ fn link_days(form: &mut Form, way: Way) -> Result<Option<u8>, Error> {
         (Way::Present | Way::Agent | Way::Automatic, None) => Ok(None),
         (Way::Present | Way::Agent | Way::Automatic, Some(_)) => {
             Err(Error::request("link_days goes with way=link"))
+        }
+    }
+}
+
+/// Why an officer asks: one of the usual motives by its word, or a line of the consumer's.
+fn motive(form: &mut Form, way: Way) -> Result<Option<String>, Error> {
+    match (way, form.take("motive")) {
+        (Way::Agent, Some(text)) => {
+            let usual = MOTIVES.iter().find(|(word, _)| *word == text);
+            let text = usual.map_or(text, |(_, motive)| (*motive).to_owned());
+            let sound =
+                !text.trim().is_empty() && text.chars().count() <= MAX_REASON && text.chars().all(is_plain);
+            match sound {
+                true => Ok(Some(text)),
+                false => Err(Error::request(
+                    "motive is one line of 1 to 200 characters, in Latin letters",
+                )),
+            }
+        }
+        (Way::Agent, None) => Err(Error::request("motive is missing")),
+        (Way::Present | Way::Link | Way::Automatic, None) => Ok(None),
+        (Way::Present | Way::Link | Way::Automatic, Some(_)) => {
+            Err(Error::request("motive goes with way=agent"))
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName};
+use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, Way};
 use unefois_mesh::web;
 use unefois_store::Tx;
 use unefois_store::authority::GrantId;
@@ -38,9 +38,9 @@ const DAY_S: i64 = 86_400;
 type Shared = State<Arc<Authority>>;
 
 /// An open request in this browser's session.
-struct Open {
-    id: [u8; 16],
-    request: PushedRequest,
+pub(super) struct Open {
+    pub(super) id: [u8; 16],
+    pub(super) request: PushedRequest,
     /// How the reader's session names itself.
     address: String,
 }
@@ -51,7 +51,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let Some(open) = authority.open_request(&reader, &id).await? else {
+    let Some(open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
     };
     let edition = authority.published.edition();
@@ -91,7 +91,7 @@ pub(crate) async fn decide(
     let visit = reader.logged_in()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
-    let Some(open) = authority.open_request(&reader, &id).await? else {
+    let Some(open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Answered, None).await;
     };
     let edition = authority.published.edition();
@@ -176,7 +176,7 @@ pub(crate) async fn other_person(
     let visit = reader.logged_in()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
-    let Some(open) = authority.open_request(&reader, &id).await? else {
+    let Some(open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
     };
     let edition = authority.published.edition();
@@ -193,7 +193,7 @@ pub(crate) async fn asker_of(
     let Some(id) = address.strip_prefix("/demande/") else {
         return Ok(None);
     };
-    let open = authority.open_request(reader, id).await?;
+    let open = authority.open_request(reader, id, false).await?;
     let edition = authority.published.edition();
     Ok(open.map(|open| words::name(&edition, reader.lang, &open.request.client)))
 }
@@ -207,7 +207,7 @@ pub(crate) async fn no_more(authority: &Authority, reader: &Reader) -> Result<Re
 
 impl Authority {
     /// Checks that a request may still be put before a person, and records where it may not.
-    async fn check_again(&self, open: &Open, edition: &Edition) -> Result<(), Error> {
+    pub(super) async fn check_again(&self, open: &Open, edition: &Edition) -> Result<(), Error> {
         let Err(error) = open.request.still_authorizable(edition, self.clock.now()) else {
             return Ok(());
         };
@@ -221,7 +221,12 @@ impl Authority {
         Err(error)
     }
 
-    async fn open_request(&self, reader: &Reader, id: &str) -> Result<Option<Open>, Error> {
+    pub(super) async fn open_request(
+        &self,
+        reader: &Reader,
+        id: &str,
+        by_officer: bool,
+    ) -> Result<Option<Open>, Error> {
         let Some(id) = bytes_of(id) else {
             return Err(Error::NotFound);
         };
@@ -233,6 +238,7 @@ impl Authority {
                 .is_some_and(|visit| visit.hash == i.session_hash)
         });
         let request = mine.and_then(|interaction| PushedRequest::stored(&interaction.body));
+        let request = request.filter(|request| (request.way == Way::Agent) == by_officer);
         Ok(request.map(|request| Open {
             id,
             request,
@@ -367,6 +373,7 @@ impl Authority {
             },
             demarche: request.elements.first().map(|first| first.demarche.clone()),
             proactive: false,
+            by: None,
             granted_at: now,
             ends_at: ends_at(&granted, now),
         };
@@ -432,14 +439,19 @@ async fn form(
 ) -> Result<Response, Error> {
     let page = page(authority, reader, open, edition, posted, child, errors)?;
     let mut response = pages::show(authority, reader, &page).await?;
-    // The answer to the form leads to the asker's site, which the policy has to name.
-    let back = open.request.back.as_ref().ok_or(Error::Stored)?;
+    leading_back(&mut response, &open.request)?;
+    Ok(response)
+}
+
+/// The answer to a form leads to the asker's site, which the policy has to name.
+pub(super) fn leading_back(response: &mut Response, request: &PushedRequest) -> Result<(), Error> {
+    let back = request.back.as_ref().ok_or(Error::Stored)?;
     let target = url::Url::parse(&back.redirect_uri).map_err(|_| Error::Stored)?;
     let origin = target.origin().ascii_serialization();
     if let Some(policy) = web::content_security_policy(&origin) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
-    Ok(response)
+    Ok(())
 }
 
 fn page(
@@ -474,7 +486,7 @@ fn page(
     })
 }
 
-async fn ended(
+pub(super) async fn ended(
     authority: &Authority,
     reader: &Reader,
     outcome: DemandeOutcome,

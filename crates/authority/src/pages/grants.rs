@@ -216,7 +216,11 @@ impl Authority {
             | Capacity::Agent
             | Capacity::Automatic => None,
         };
-        Ok(on_behalf(row.grant.capacity, subject.as_ref()))
+        Ok(on_behalf(
+            row.grant.capacity,
+            subject.as_ref(),
+            row.grant.by.as_ref(),
+        ))
     }
 
     /// A grant of the reader's own.

@@ -14,7 +14,7 @@ use unefois_core::catalogue::UnitSet;
 use unefois_core::{
     AuthorizationDetails, Capacity, DatatypeRev, DemarcheId, Handle, LegalBasis, Micros, Month, ParticipantId,
 };
-use unefois_store::authority::grant::{GrantRow, grant_list};
+use unefois_store::authority::grant::{ByOfficer, GrantRow, grant_list};
 
 use super::grants::KEPT_MS;
 use super::words;
@@ -308,7 +308,10 @@ impl<'a> Line<'a> {
 
     fn on_behalf(&self, subject: Option<&GrantSubject>) -> OnBehalf {
         match self.exchange.found {
-            FoundBy::Handle(_) => on_behalf(self.capacity, subject),
+            FoundBy::Handle(_) => {
+                let by = self.granted.and_then(|(row, _)| row.grant.by.as_ref());
+                on_behalf(self.capacity, subject, by)
+            }
             FoundBy::Subject => OnBehalf::AboutYou(self.capacity),
             FoundBy::Beside => OnBehalf::AboutHousehold {
                 child: self.capacity == Capacity::Child,
@@ -450,7 +453,11 @@ impl View {
 }
 
 /// The capacities that are served; the others come with what they need to be named.
-pub(super) fn on_behalf(capacity: Capacity, subject: Option<&GrantSubject>) -> OnBehalf {
+pub(super) fn on_behalf(
+    capacity: Capacity,
+    subject: Option<&GrantSubject>,
+    by: Option<&ByOfficer>,
+) -> OnBehalf {
     match capacity {
         Capacity::SelfPerson => OnBehalf::Yourself,
         Capacity::Child => OnBehalf::Child {
@@ -462,7 +469,7 @@ pub(super) fn on_behalf(capacity: Capacity, subject: Option<&GrantSubject>) -> O
         Capacity::Entity => OnBehalf::Entity { name: String::new() },
         Capacity::Helper => OnBehalf::Helper,
         Capacity::Agent => OnBehalf::Agent {
-            motive: String::new(),
+            motive: by.map_or_else(String::new, |by| by.motive.clone()),
         },
         Capacity::Automatic => OnBehalf::Automatic,
     }

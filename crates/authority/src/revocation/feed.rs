@@ -290,6 +290,7 @@ mod tests {
             subject_unbound: None,
             demarche: None,
             proactive: false,
+            by: None,
             granted_at: Micros::new(0),
             ends_at: Micros::new(1),
         };

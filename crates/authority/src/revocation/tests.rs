@@ -77,6 +77,7 @@ pub(super) async fn open(url: &str) -> Arc<Revocation> {
         subject_unbound: None,
         demarche: None,
         proactive: false,
+        by: None,
         granted_at: Micros::new(0),
         ends_at: Micros::new(1),
     };

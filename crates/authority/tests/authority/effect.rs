@@ -482,6 +482,7 @@ async fn unreadable(url: &str) {
         subject_unbound: None,
         demarche: None,
         proactive: false,
+        by: None,
         granted_at: at,
         ends_at: at.plus_ms(60_000),
     };

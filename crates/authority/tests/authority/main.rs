@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod account;
+mod agent;
 #[path = "../../../../tests/kit/answers.rs"]
 pub mod answers;
 mod automatic;

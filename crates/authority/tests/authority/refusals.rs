@@ -127,7 +127,7 @@ async fn i4_no_more_than_may_be_asked(database: TestDatabase) {
         );
         assert!(text.starts_with(path), "{text}");
     }
-    for (name, value) in [("way", "agent"), ("capacity", "helper")] {
+    for (name, value) in [("capacity", "helper")] {
         let (_, _, reason) = refused(&kit, name, Some(value.to_owned())).await;
         assert_eq!(reason, "NOT_IMPLEMENTED", "{name}={value}");
     }

@@ -74,6 +74,7 @@ async fn granted(db: &Db, n: u8, handles: &[u8]) -> GrantId {
         subject_unbound: Some("un motif".to_owned()),
         demarche: None,
         proactive: false,
+        by: None,
         granted_at: at(0),
         ends_at: at(1_000),
     };

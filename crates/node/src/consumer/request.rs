@@ -254,10 +254,6 @@ impl Inner {
         edition: &Edition,
         now: Micros,
     ) -> Result<Vec<AuthorizationDetails>, Error> {
-        match call.way {
-            Way::Present | Way::Link | Way::Automatic => {}
-            Way::Agent => return Err(Error::NotServed("way=agent")),
-        }
         let ground = edition.ground(now).map_err(Error::Decision)?;
         let row = edition.directory.participant(&self.participant);
         let row = row.ok_or_else(|| not_entitled("client_id"))?;
@@ -403,6 +399,9 @@ impl Inner {
             ("capacity", call.capacity.to_string()),
             ("authorization_details", details),
         ]);
+        if let Some(motive) = &call.motive {
+            form.insert("motive", motive.clone());
+        }
         if let Some(days) = call.link_days {
             form.insert("link_days", days.to_string());
         }

@@ -297,6 +297,7 @@ pub(crate) fn asking() -> pb::RequestAuthorizationRequest {
         session: SESSION.into(),
         child: None,
         link_days: 0,
+        motive: String::new(),
     }
 }
 

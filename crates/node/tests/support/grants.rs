@@ -95,6 +95,7 @@ impl World {
             pivot_hash: x5t(&Sha256::of(pivot_jwe.as_bytes())),
             gs: GrantSecret::draw(random),
             rvk: RevocationView { epoch: 1, seq: 0 },
+            motive: None,
             subject_unbound: None,
         };
         Grant {

@@ -1,11 +1,13 @@
 //! Grants, their elements (a handle each), the codes and refresh tokens that lead to them.
 
 use unefois_core::{
-    Acr, Capacity, DemarcheId, Handle, Micros, ParticipantId, RevocationView, Sha256, UnitName, WithdrawnBy,
+    Acr, Capacity, DemarcheId, Handle, Micros, OfficerAssurance, ParticipantId, RevocationView, Sha256,
+    UnitName, WithdrawnBy,
 };
 
+use super::officer::uid_of as officer_of;
 use super::person::uid_of;
-use super::{GrantId, PersonUid, word};
+use super::{GrantId, OfficerUid, PersonUid, word};
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
 
 /// What a person gave, save its elements.
@@ -35,10 +37,25 @@ pub struct Grant {
     pub demarche: Option<DemarcheId>,
     /// Whether it rests on proactive information, to which a person may object.
     pub proactive: bool,
+    /// The officer who asked in the person's place.
+    pub by: Option<ByOfficer>,
     /// When it was given.
     pub granted_at: Micros,
     /// When it ends by itself.
     pub ends_at: Micros,
+}
+
+/// An officer's part in a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByOfficer {
+    /// Why the officer asked.
+    pub motive: String,
+    /// The officer.
+    pub officer: OfficerUid,
+    /// Which identity provider had named them.
+    pub idp_iss: String,
+    /// How well it knew them.
+    pub assurance: OfficerAssurance,
 }
 
 /// One element of a grant.
@@ -111,8 +128,8 @@ impl GrantRow {
 pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> Result<(), Error> {
     const GRANT: &str = "INSERT INTO person_grant \
          (id, person_uid, client, act_client, capacity, acr, auth_time, idp_iss, pivot_digest, subject_unbound, \
-         granted_at, ends_at, demarche, proactive) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+         granted_at, ends_at, demarche, proactive, motive, officer_uid, officer_iss, officer_assurance) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
     const ELEMENT: &str = "INSERT INTO grant_element (handle, grant_id, position, details, left_out) VALUES ($1, $2, $3, $4, $5)";
     let (id, person) = (&grant.id.as_bytes()[..], &grant.person.as_bytes()[..]);
     let (client, act_client) = (grant.client.to_string(), grant.act_client.map(|c| c.to_string()));
@@ -132,6 +149,10 @@ pub async fn grant_insert(tx: &mut Tx, grant: &Grant, elements: &[Element]) -> R
         .bind(grant.ends_at.get())
         .bind(grant.demarche.as_ref().map(DemarcheId::as_str))
         .bind(grant.proactive)
+        .bind(grant.by.as_ref().map(|by| by.motive.as_str()))
+        .bind(grant.by.as_ref().map(|by| &by.officer.as_bytes()[..]))
+        .bind(grant.by.as_ref().map(|by| by.idp_iss.as_str()))
+        .bind(grant.by.as_ref().map(|by| by.assurance.as_str()))
         .execute(c)
         .await?
         .rows_affected());
@@ -312,6 +333,7 @@ macro_rules! select {
         concat!(
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, g.demarche, g.proactive, ",
+            "g.motive, g.officer_uid, g.officer_iss, g.officer_assurance, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
             "e.followed_by, f.effective_at, f.logged_at",
             $more,
@@ -338,6 +360,10 @@ struct Row {
     ends_at: i64,
     demarche: Option<String>,
     proactive: bool,
+    motive: Option<String>,
+    officer_uid: Option<Vec<u8>>,
+    officer_iss: Option<String>,
+    officer_assurance: Option<String>,
     handle: Vec<u8>,
     details: String,
     left_out: String,
@@ -371,6 +397,21 @@ impl Row {
             (None, None, None, None) => None,
             _ => return Err(Error::Corrupt("grant_element.withdrawn")),
         };
+        let by = match (
+            self.motive,
+            self.officer_uid,
+            self.officer_iss,
+            self.officer_assurance,
+        ) {
+            (Some(motive), Some(officer), Some(idp_iss), Some(assurance)) => Some(ByOfficer {
+                motive,
+                officer: officer_of(officer)?,
+                idp_iss,
+                assurance: word(&assurance, "person_grant.officer_assurance")?,
+            }),
+            (None, None, None, None) => None,
+            _ => return Err(Error::Corrupt("person_grant.officer_uid")),
+        };
         let act_client = self.act_client.map(|c| word(&c, "person_grant.act_client"));
         let grant = Grant {
             id: grant_id(self.id)?,
@@ -387,6 +428,7 @@ impl Row {
                 .map(|id| word(&id, "person_grant.demarche"))
                 .transpose()?,
             proactive: self.proactive,
+            by,
             granted_at: Micros::new(self.granted_at),
             ends_at: Micros::new(self.ends_at),
         };

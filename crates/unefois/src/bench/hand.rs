@@ -73,6 +73,7 @@ pub(crate) async fn give(
             subject_unbound: None,
             demarche: None,
             proactive: false,
+            by: None,
             granted_at: now,
             ends_at: now.plus_ms(DAY_MS),
         };

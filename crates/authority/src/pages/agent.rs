@@ -1,0 +1,278 @@
+//! An officer asks in the place of a person, who does not log in: at a counter, by telephone, for a file on paper.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use unefois_core::{AuthorizationDetails, Event, Handle, Micros, OfficerAssurance, Sha256, UnitName};
+use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::{ByOfficer, Code, Grant, code_insert, grant_insert};
+use unefois_store::authority::request::interaction_answer;
+use unefois_store::authority::session::{Holder, OfficerLogin};
+
+use super::demande::{Open, ended, leading_back};
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::journal::Fact;
+use crate::oauth::{Binding, CODE_MS, Granted, ON_FILE, draw_secret, ends_at, text_of, ticked};
+use crate::pages::{self, Reader};
+use crate::portal::{self, AgentDemande, DemandeOutcome, field};
+use crate::published::Edition;
+use crate::service::Authority;
+
+/// How long after an officer's login tokens may be minted under what they asked for: whoever has left since logs in no more.
+const OFFICER_MS: i64 = 12 * 3_600_000;
+
+type Shared = State<Arc<Authority>>;
+
+/// `GET /agent/{id}`: what will be fetched, about whom, why, and that the person will see it.
+pub(crate) async fn show(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    let Some(open) = authority.open_request(&reader, &id, true).await? else {
+        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+    };
+    let Some(officer) = officer(&reader) else {
+        return Ok(to_login(&open));
+    };
+    let edition = authority.published.edition();
+    authority.may_ask(&open, officer, &edition).await?;
+    let request = &open.request;
+    let first = request.elements.first().ok_or(Error::Stored)?;
+    let Binding::Sealed(subject_jwe) = &request.binding else {
+        return Err(Error::Stored);
+    };
+    let pivot = authority.sealed_subject(subject_jwe)?;
+    let end = ends_at(&request.elements, authority.clock.now());
+    let page = AgentDemande {
+        action: address(&open),
+        asker: words::organisation(&edition, reader.lang, &request.client),
+        demarche: words::demarche(&edition, reader.lang, &first.demarche),
+        dossier: first.dossier_ref.to_string(),
+        person: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
+        birthdate: pivot.birthdate.to_string(),
+        motive: request.motive.clone().ok_or(Error::Stored)?,
+        sources: words::sources(&edition, reader.lang, &request.elements, &|_| false),
+        terms: words::terms(&edition, reader.lang, &request.elements, end),
+        ground: words::ground(&edition, reader.lang, &first.legal_basis, &first.demarche),
+    };
+    let mut response = pages::show(&authority, &reader, &page).await?;
+    leading_back(&mut response, request)?;
+    Ok(response)
+}
+
+/// `POST /agent/{id}`: fetch, or not.
+pub(crate) async fn decide(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.visit.as_ref().ok_or(Error::NotLoggedIn)?;
+    let officer = officer(&reader).ok_or(Error::NotLoggedIn)?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let Some(open) = authority.open_request(&reader, &id, true).await? else {
+        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+    };
+    let edition = authority.published.edition();
+    authority.may_ask(&open, officer, &edition).await?;
+    match posted.take(field::CHOICE).as_deref() {
+        Some(field::FETCH) => {
+            authority.revocation.recovered()?;
+            authority
+                .grant_by_officer(&open, officer, &edition, &posted)
+                .await
+        }
+        Some(field::PROVIDE) => authority.give_up(&open, &edition).await,
+        Some(_) | None => Err(Error::request("the choice is missing")),
+    }
+}
+
+/// The officer who is logged in; a person never asks in another's place.
+fn officer(reader: &Reader) -> Option<&OfficerLogin> {
+    match reader.visit.as_ref()?.holder.as_ref()? {
+        Holder::Officer(login) => Some(login),
+        Holder::Person(_) => None,
+    }
+}
+
+fn address(open: &Open) -> String {
+    format!("/agent/{}", text_of(&open.id))
+}
+
+fn to_login(open: &Open) -> Response {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("suite", &address(open))
+        .append_pair("niveau", OfficerAssurance::Identified.as_str())
+        .finish();
+    pages::see_other(&format!("{}?{query}", portal::path::LOGIN))
+}
+
+impl Authority {
+    /// Whether this officer may ask: of the body that asks, or of the publisher that the directory lets act for it, named by
+    /// whoever is entitled to name officers, and lately.
+    async fn may_ask(&self, open: &Open, officer: &OfficerLogin, edition: &Edition) -> Result<(), Error> {
+        let request = &open.request;
+        let own = |id: &unefois_core::ParticipantId| id.siren() == officer.siret.siren();
+        let delegated =
+            |id: &unefois_core::ParticipantId| own(id) && edition.directory.acts_for(id, &request.client);
+        let of_the_asker = own(&request.client) || request.publisher.as_ref().is_some_and(delegated);
+        let now = self.clock.now();
+        let known = self.is_known(
+            edition,
+            &officer.idp_iss,
+            officer.assurance,
+            officer.auth_time,
+            now,
+        );
+        if of_the_asker && known {
+            return self.check_again(open, edition).await;
+        }
+        let error = Error::OtherBody;
+        if let Some(reason) = error.reason() {
+            self.count_refusal(reason);
+            let fact = Fact {
+                edition,
+                client: Some(request.client),
+                publisher: request.publisher,
+                details: request.elements.first(),
+                handle: None,
+                capacity: Some(request.capacity),
+                acr: None,
+            };
+            self.journal.refused(reason, fact).await?;
+        }
+        Err(error)
+    }
+
+    /// Whether tokens may still be minted under what an officer asked for.
+    pub(crate) fn still_officer(
+        &self,
+        edition: &Edition,
+        by: &ByOfficer,
+        auth_time: i64,
+        now: Micros,
+    ) -> Result<(), Error> {
+        match self.is_known(edition, &by.idp_iss, by.assurance, auth_time, now) {
+            true => Ok(()),
+            false => Err(Error::OtherBody),
+        }
+    }
+
+    fn is_known(
+        &self,
+        edition: &Edition,
+        iss: &str,
+        assurance: OfficerAssurance,
+        auth_time: i64,
+        now: Micros,
+    ) -> bool {
+        edition.directory.issuer_entitled_to_officers(iss, assurance)
+            && now.ms_since(Micros::from_secs(auth_time)) <= OFFICER_MS
+    }
+
+    async fn give_up(&self, open: &Open, edition: &Edition) -> Result<Response, Error> {
+        let mut tx = self.db.begin().await?;
+        let first = interaction_answer(&mut tx, &open.id, self.clock.now()).await?;
+        tx.commit().await?;
+        if !first {
+            return Err(Error::RequestUri);
+        }
+        for details in &open.request.elements {
+            let fact = Fact {
+                edition,
+                client: Some(open.request.client),
+                publisher: open.request.publisher,
+                details: Some(details),
+                handle: None,
+                capacity: Some(open.request.capacity),
+                acr: None,
+            };
+            self.journal.write(Event::Declined, fact).await?;
+        }
+        let back = open.request.back(&self.issuer, &[("error", "access_denied")])?;
+        Ok(pages::see_other(&back))
+    }
+
+    /// The grant is the person's, whoever asked: they see it as soon as they log in, and may stop it.
+    async fn grant_by_officer(
+        &self,
+        open: &Open,
+        officer: &OfficerLogin,
+        edition: &Edition,
+        posted: &Form,
+    ) -> Result<Response, Error> {
+        let (request, now) = (&open.request, self.clock.now());
+        let Binding::Sealed(subject_jwe) = &request.binding else {
+            return Err(Error::Stored);
+        };
+        if request.level(edition) > ON_FILE {
+            return Err(Error::AcrTooLow);
+        }
+        if !edition.directory.issuer_entitled(&self.issuer, ON_FILE) {
+            return Err(Error::AcrUnknown);
+        }
+        let pivot = self.sealed_subject(subject_jwe)?;
+        let (person, pivot_digest) = self.account_on_file(&pivot).await?;
+        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
+        let granted = ticked(&request.elements, &ticks, &mut || {
+            Handle::draw(now, &*self.random)
+        });
+        if granted.is_empty() {
+            return self.give_up(open, edition).await;
+        }
+        let back = request.back.as_ref().ok_or(Error::Stored)?;
+        let elements = granted
+            .iter()
+            .map(Granted::element)
+            .collect::<Result<Vec<_>, _>>()?;
+        let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
+        let grant = Grant {
+            id: GrantId::from_bytes(self.random.bytes()),
+            person,
+            client: request.client,
+            act_client: request.publisher,
+            capacity: request.capacity,
+            acr: ON_FILE,
+            auth_time: officer.auth_time,
+            idp_iss: self.issuer.clone(),
+            pivot_digest,
+            subject_unbound: None,
+            demarche: request.elements.first().map(|first| first.demarche.clone()),
+            proactive: request.is_proactive(),
+            by: Some(ByOfficer {
+                motive: request.motive.clone().ok_or(Error::Stored)?,
+                officer: officer.officer,
+                idp_iss: officer.idp_iss.clone(),
+                assurance: officer.assurance,
+            }),
+            granted_at: now,
+            ends_at: ends_at(&granted, now),
+        };
+        let secret = draw_secret(&*self.random);
+        let code = Code {
+            redirect_uri: back.redirect_uri.clone(),
+            challenge: back.challenge()?,
+            expires_at: now.plus_ms(CODE_MS),
+        };
+        let mut tx = self.db.begin().await?;
+        // One answer counts: whoever closes the request writes the grant.
+        if !interaction_answer(&mut tx, &open.id, now).await? {
+            return Err(Error::RequestUri);
+        }
+        grant_insert(&mut tx, &grant, &elements).await?;
+        let hash = Sha256::of(secret.as_bytes());
+        code_insert(&mut tx, &hash, &grant.id, &request.client, &code).await?;
+        tx.commit().await?;
+        self.record_granted(&grant, &granted, edition).await?;
+        let back = request.back(&self.issuer, &[("code", &secret)])?;
+        Ok(pages::see_other(&back))
+    }
+}

@@ -1,0 +1,30 @@
+use super::{LegalGround, Organisation, Source, Term, page};
+
+/// The page on which an officer asks in the place of a person who does not log in.
+///
+/// The form posts `csrf`, [`field::CHOICE`](super::field::CHOICE) and one `1` under each optional unit ticked.
+#[derive(Clone, Debug)]
+pub struct AgentDemande {
+    /// Where the form posts.
+    pub action: String,
+    /// Who asks, from the directory.
+    pub asker: Organisation,
+    /// The démarche, in words.
+    pub demarche: String,
+    /// The file's reference.
+    pub dossier: String,
+    /// Whom it is about, as the file says.
+    pub person: String,
+    /// The date of birth that the file says.
+    pub birthdate: String,
+    /// Why the officer asks.
+    pub motive: String,
+    /// What is asked, by where it comes from; never empty.
+    pub sources: Vec<Source>,
+    /// How long; one for all, or one a datum.
+    pub terms: Vec<Term>,
+    /// On what ground.
+    pub ground: LegalGround,
+}
+
+page!(AgentDemande, "agent.html", Task);

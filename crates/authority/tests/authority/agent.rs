@@ -1,0 +1,241 @@
+//! An officer asks in the place of a person who does not log in.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+use unefois_core::{Capacity, Event, Reason};
+
+use crate::both_databases;
+use crate::browser::{Browser, Page};
+use crate::database::TestDatabase;
+use crate::kit::{COMMUNE, Kit, form, merge, set};
+use crate::provider::Says;
+
+both_databases![
+    i12_what_an_officer_asked_is_the_person_s_to_see_with_the_motive,
+    an_officer_of_another_body_or_a_person_asks_for_nobody,
+    an_officer_who_left_mints_nothing,
+    an_officer_gives_a_motive_and_a_ground_that_allows_it
+];
+
+const MOTIVE: &str = "demande faite au guichet";
+
+impl Kit {
+    fn by_officer(&self) -> Vec<(&'static str, String)> {
+        let mut parameters = self.parameters();
+        set(&mut parameters, "subject_check", None);
+        let angela = json!({"person": {
+            "family_name": "Dubois", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
+            "gender": "female", "birthplace": "75107", "birthcountry": "99100"
+        }});
+        parameters.extend([
+            ("way", "agent".to_owned()),
+            ("motive", "guichet".to_owned()),
+            ("subject_jwe", self.sealed(&angela)),
+        ]);
+        parameters
+    }
+
+    /// Opens a request in the browser of an officer who logs in for it.
+    async fn open_by_officer(&self, browser: &mut Browser) -> (String, Page) {
+        let address = self.push(&self.by_officer()).await;
+        let opened = browser.get(&address).await;
+        let choice = browser.follow(&opened.location).await;
+        let page = match choice.body.contains("/pro/connexion") {
+            true => {
+                let suite = form(&[
+                    ("suite", opened.location.clone()),
+                    ("niveau", "identified".to_owned()),
+                ]);
+                browser.follow(&format!("/pro/connexion?{suite}")).await
+            }
+            false => choice,
+        };
+        (opened.location, page)
+    }
+
+    async fn last_refusal(&self) -> Option<Reason> {
+        self.entries().await.pop().expect("an entry").reason
+    }
+}
+
+async fn an_officer_gives_a_motive_and_a_ground_that_allows_it(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let refused = async |parameters: &[(&'static str, String)]| {
+        let answer = kit.call(Method::POST, "/as/par", &form(parameters)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.json);
+        let reason = answer.json["unefois_reason"].as_str().unwrap().to_owned();
+        assert_eq!(
+            kit.last_refusal().await.map(Reason::as_str),
+            Some(reason.as_str())
+        );
+        reason
+    };
+    for motive in [
+        None,
+        Some(" "),
+        Some("a\nb"),
+        Some("\u{202e}x"),
+        Some(&*"x".repeat(201)),
+    ] {
+        let mut parameters = kit.by_officer();
+        set(&mut parameters, "motive", motive.map(str::to_owned));
+        assert_eq!(refused(&parameters).await, "INVALID_REQUEST", "{motive:?}");
+    }
+    for basis in ["RGPD-6-1-a", "CRPA-L114-8-II"] {
+        let mut parameters = kit.by_officer();
+        let mut element = kit.element();
+        merge(&mut element, json!({"legal_basis": basis}));
+        set(
+            &mut parameters,
+            "authorization_details",
+            Some(json!([element]).to_string()),
+        );
+        assert_eq!(refused(&parameters).await, "LEGAL_BLOCK", "{basis}");
+    }
+    for (name, value) in [
+        ("subject_jwe", None),
+        ("capacity", Some("self")),
+        ("redirect_uri", None),
+    ] {
+        let mut parameters = kit.by_officer();
+        set(&mut parameters, name, value.map(str::to_owned));
+        assert_eq!(refused(&parameters).await, "INVALID_REQUEST", "{name}");
+    }
+    let mut parameters = kit.parameters();
+    parameters.push(("motive", "guichet".to_owned()));
+    assert_eq!(
+        refused(&parameters).await,
+        "INVALID_REQUEST",
+        "a person needs none"
+    );
+    kit.stop().await;
+}
+
+async fn an_officer_of_another_body_or_a_person_asks_for_nobody(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut person = kit.browser();
+    person.follow("/fc/connexion").await;
+    let address = kit.push(&kit.by_officer()).await;
+    let opened = person.get(&address).await;
+    let page = person.follow(&opened.location).await;
+    assert!(!page.body.contains(r#"name="choix""#), "{}", page.body);
+    // The token of this session's forms, from a page that has one.
+    let csrf = person.get("/autorisations").await.csrf();
+    let posted = format!("csrf={csrf}&choix=recuperer");
+    let refused = person.post(&opened.location, &posted).await;
+    assert_eq!(refused.parameter("code"), None, "{}", refused.location);
+    let as_a_person = opened.location.replace("/agent/", "/demande/");
+    let refused = person.post(&as_a_person, &posted).await;
+    assert_eq!(refused.parameter("code"), None, "{}", refused.location);
+
+    // Of the authority's own body.
+    kit.pro.says.lock().unwrap().identity["siret"] = json!("13002526500013");
+    let (_, page) = kit.open_by_officer(&mut kit.browser()).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN, "{}", page.body);
+    assert_eq!(kit.last_refusal().await, Some(Reason::NotEntitled));
+    assert!(!kit.events().await.contains(&Event::Granted));
+    kit.stop().await;
+}
+
+async fn an_officer_who_left_mints_nothing(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    let (address, page) = kit.open_by_officer(&mut browser).await;
+    let back = browser
+        .post(&address, &format!("csrf={}&choix=recuperer", page.csrf()))
+        .await;
+    let granted = kit.redeem(&back.parameter("code").expect("a code")).await;
+    assert_eq!(granted.status, StatusCode::OK, "{}", granted.json);
+    let refresh = form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            granted.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    assert_eq!(
+        kit.call(Method::POST, "/as/token", &refresh).await.status,
+        StatusCode::OK
+    );
+
+    // Whoever named the officer is no longer the directory's.
+    let mut kit = kit;
+    kit.publish(|d| {
+        let rows = &mut d.authority.identity_providers;
+        rows.retain(|row| row.officers.is_empty());
+    });
+    let until = async {
+        loop {
+            let refused = kit.call(Method::POST, "/as/token", &refresh).await;
+            if refused.status != StatusCode::OK {
+                return refused;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(5), until)
+        .await
+        .expect("in time");
+    assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED", "{}", refused.json);
+    assert_eq!(kit.last_refusal().await, Some(Reason::NotEntitled));
+    kit.stop().await;
+}
+
+async fn i12_what_an_officer_asked_is_the_person_s_to_see_with_the_motive(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut officer = kit.browser();
+    let (address, page) = kit.open_by_officer(&mut officer).await;
+    for words in [
+        "Angela Claire Louise Dubois",
+        MOTIVE,
+        "verra cet échange dans son historique",
+        "21",
+    ] {
+        assert!(page.body.contains(words), "{words}: {}", page.body);
+    }
+    let back = officer
+        .post(&address, &format!("csrf={}&choix=recuperer", page.csrf()))
+        .await;
+    assert_eq!(
+        back.parameter("state").as_deref(),
+        Some("state-of-the-back-office")
+    );
+    let again = officer
+        .post(&address, &format!("csrf={}&choix=recuperer", page.csrf()))
+        .await;
+    assert_eq!(again.parameter("code"), None, "once");
+    let granted = kit.redeem(&back.parameter("code").expect("a code")).await;
+    assert_eq!(granted.status, StatusCode::OK, "{}", granted.json);
+    let claims = kit.claims(granted.json["access_token"].as_str().unwrap());
+    assert_eq!(
+        (claims.capacity, claims.motive.as_deref()),
+        (Capacity::Agent, Some(MOTIVE))
+    );
+    assert_eq!(claims.client_id, COMMUNE.parse().unwrap());
+    let text = serde_json::to_string(&claims).unwrap();
+    assert!(
+        !text.contains("EXEMPLE") && !text.to_uppercase().contains("DUBOIS"),
+        "I6: {text}"
+    );
+    let entries = kit.entries().await;
+    let entry = entries
+        .iter()
+        .find(|entry| entry.event == Event::Granted)
+        .expect("an entry");
+    assert_eq!(entry.capacity, Some(Capacity::Agent));
+    assert!(entry.evidence_commit.is_some(), "it commits to the motive");
+
+    // The person comes for the first time.
+    *kit.provider.says.lock().unwrap() = Says::default();
+    let mut person = kit.browser();
+    person.follow("/fc/connexion").await;
+    let list = person.get("/autorisations").await;
+    assert!(
+        list.body.contains("par un agent") && list.body.contains(MOTIVE),
+        "{}",
+        list.body
+    );
+    let id = granted.json["grant_id"].as_str().unwrap();
+    let detail = person.get(&format!("/autorisations/{id}")).await;
+    assert!(detail.body.contains(MOTIVE), "{}", detail.body);
+    kit.stop().await;
+}
