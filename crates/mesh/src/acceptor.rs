@@ -1,11 +1,11 @@
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -42,12 +42,10 @@ struct Open {
 }
 
 /// One accepted connection.
-pub(crate) struct Accepted {
-    pub(crate) stream: TlsStream<TcpStream>,
+pub(crate) struct Accepted<S> {
+    pub(crate) stream: TlsStream<S>,
     /// Who is at the other end; `None` where no client certificate is asked for.
     pub(crate) peer: Option<Peer>,
-    /// Cancelled as soon as the peer may no longer be connected.
-    pub(crate) cut: CancellationToken,
     pub(crate) entry: Option<Entry>,
 }
 
@@ -85,19 +83,19 @@ impl Acceptor {
         })
     }
 
-    /// Completes the handshake of connection `number`; a refusal is counted and logged here, and gives back the stream
-    /// where its client may read an alert: [`linger`](Self::linger) lets it.
-    pub(crate) async fn accept(
+    /// Completes the handshake of connection `number`, which comes from `address`; a refusal is counted and logged here,
+    /// and gives back the stream where its client may read an alert: [`linger`](Self::linger) lets it. `cut` is cancelled
+    /// as soon as the peer may no longer be connected.
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         self: &Arc<Self>,
-        stream: TcpStream,
+        stream: S,
+        address: Option<SocketAddr>,
         number: u64,
-    ) -> Result<Accepted, Option<TcpStream>> {
-        let address = stream
-            .peer_addr()
-            .map_or_else(|_| "unknown".to_owned(), |a| a.to_string());
+        cut: &CancellationToken,
+    ) -> Result<Accepted<S>, Option<S>> {
         let handshake = self.tls.accept(stream).into_fallible();
         let (refusal, refused) = match tokio::time::timeout(self.handshake, handshake).await {
-            Ok(Ok(stream)) => match self.enter(stream, number) {
+            Ok(Ok(stream)) => match self.enter(stream, number, cut) {
                 Ok(accepted) => {
                     self.handshakes.accepted();
                     return Ok(accepted);
@@ -113,18 +111,22 @@ impl Acceptor {
         self.refuse(refusal);
         // Without client certificates the other end is a person's browser: its address is not logged.
         if self.admission.is_some() {
+            let address = address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
             tracing::warn!(%address, reason = %refusal, "handshake refused");
         }
         Err(refused)
     }
 
-    fn enter(self: &Arc<Self>, stream: TlsStream<TcpStream>, number: u64) -> Result<Accepted, PeerRefusal> {
-        let cut = CancellationToken::new();
+    fn enter<S>(
+        self: &Arc<Self>,
+        stream: TlsStream<S>,
+        number: u64,
+        cut: &CancellationToken,
+    ) -> Result<Accepted<S>, PeerRefusal> {
         let Some(admission) = &self.admission else {
             return Ok(Accepted {
                 stream,
                 peer: None,
-                cut,
                 entry: None,
             });
         };
@@ -158,13 +160,12 @@ impl Acceptor {
         Ok(Accepted {
             stream,
             peer: Some(peer),
-            cut,
             entry: Some(entry),
         })
     }
 
     /// Lets a refused client read its alert: closing a socket that holds unread bytes would reset it.
-    pub(crate) async fn linger(&self, mut stream: TcpStream) {
+    pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) {
         let drained = async {
             stream.shutdown().await?;
             tokio::io::copy(&mut (&mut stream).take(LINGER_BYTES), &mut tokio::io::sink()).await

@@ -2,6 +2,7 @@ mod activity;
 mod egress;
 mod pace;
 mod server;
+mod socket;
 mod wire;
 
 pub use egress::{Egress, Passage};
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -249,7 +249,7 @@ impl Listener {
                         address: stream.peer_addr().ok(),
                     };
                     tasks.spawn(async move {
-                        server.plain(TokioIo::new(stream), caller).await;
+                        server.plain(stream, caller).await;
                         drop(place);
                     });
                 }
@@ -259,7 +259,7 @@ impl Listener {
                         address: None,
                     };
                     tasks.spawn(async move {
-                        server.plain(TokioIo::new(stream), caller).await;
+                        server.plain(stream, caller).await;
                         drop(place);
                     });
                 }

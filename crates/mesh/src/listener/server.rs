@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +25,7 @@ use unefois_core::Reason;
 use super::activity::{Activity, UnderWay};
 use super::egress::{Egress, Passage};
 use super::pace;
+use super::socket::Socket;
 use super::wire::{Kernel, Watched, Wire};
 use crate::acceptor::{Accepted, Acceptor};
 use crate::limits::Places;
@@ -65,16 +67,19 @@ impl Server {
         from: Option<Arc<Semaphore>>,
     ) {
         let address = stream.peer_addr().ok();
+        let cut = CancellationToken::new();
+        let wire = Wire::new(cut.clone());
+        let socket = Socket::new(stream, &wire);
         let accepted = tokio::select! {
             () = self.shutdown.cancelled() => return,
-            accepted = self.handshake(acceptor, stream, number, from) => accepted,
+            accepted = self.handshake(acceptor, (socket, address), number, from, &cut) => accepted,
         };
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(refused) => {
                 // No handshake waits for it any more.
-                if let Some(stream) = refused {
-                    acceptor.linger(stream).await;
+                if let Some(socket) = refused {
+                    acceptor.linger(socket).await;
                 }
                 return;
             }
@@ -88,14 +93,15 @@ impl Server {
             Some(b"h2") => self.builder().http2_only(),
             Some(_) | None => self.builder().http1_only(),
         };
-        let wire = Wire::new(accepted.cut.clone());
         // A browser's connection is nothing that a withdrawal ends.
         let kernel = match caller.peer {
-            Some(_) => Kernel(|io: &TokioIo<TlsStream<TcpStream>>| Some(io.inner().get_ref().0)),
+            Some(_) => {
+                Kernel(|io: &TokioIo<TlsStream<Socket<TcpStream>>>| Some(io.inner().get_ref().0.get_ref()))
+            }
             None => Kernel::UNWATCHED,
         };
         let io = Watched::new(TokioIo::new(accepted.stream), &wire, kernel);
-        self.connection(builder, io, caller, wire, accepted.cut).await;
+        self.connection(builder, io, caller, wire, cut).await;
         drop(accepted.entry);
     }
 
@@ -103,10 +109,11 @@ impl Server {
     async fn handshake(
         &self,
         acceptor: &Arc<Acceptor>,
-        stream: TcpStream,
+        (socket, address): (Socket<TcpStream>, Option<SocketAddr>),
         number: u64,
         from: Option<Arc<Semaphore>>,
-    ) -> Result<Accepted, Option<TcpStream>> {
+        cut: &CancellationToken,
+    ) -> Result<Accepted<Socket<TcpStream>>, Option<Socket<TcpStream>>> {
         let permits = async {
             let of_address = match from {
                 Some(share) => Some(share.acquire_owned().await),
@@ -119,17 +126,17 @@ impl Server {
             busy(&self.refusals);
             return Err(None);
         };
-        acceptor.accept(stream, number).await
+        acceptor.accept(socket, address, number, cut).await
     }
 
     /// Serves a connection that is not secured.
     pub(super) async fn plain<I>(self: Arc<Self>, io: I, caller: Caller)
     where
-        I: Read + Write + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let cut = CancellationToken::new();
         let wire = Wire::new(cut.clone());
-        let io = Watched::new(io, &wire, Kernel::UNWATCHED);
+        let io = Watched::new(TokioIo::new(Socket::new(io, &wire)), &wire, Kernel::UNWATCHED);
         self.connection(self.builder(), io, caller, wire, cut).await;
     }
 

@@ -126,10 +126,18 @@ impl Wire {
         answers.filter(|way| way.is_forbidden()).collect()
     }
 
-    /// Cuts the connection if something may not be sent any more that might be as this turn began: the last look before
-    /// a write, since a process may be stopped within a turn.
-    fn stops(&self) -> bool {
-        let stops = self.free.load(Ordering::Acquire) && !self.forbidden().is_empty();
+    /// Whether nothing more may be written: the connection is cut, at this moment if something may not be sent any more
+    /// that might be as this turn began. A process may be stopped within a turn.
+    pub(super) fn stops(&self) -> bool {
+        if self.cut.is_cancelled() {
+            return true;
+        }
+        let free = self.free.load(Ordering::Acquire);
+        let stops = free
+            && self
+                .answers()
+                .iter()
+                .any(|way| way.upgrade().is_some_and(|way| way.is_forbidden()));
         if stops {
             tracing::warn!("what a connection was about to send may not be sent any more: it is cut");
             self.cut();
@@ -203,7 +211,7 @@ impl<I> Kernel<I> {
     pub(super) const UNWATCHED: Self = Self(|_| None);
 }
 
-/// A connection's socket, whose writes are watched.
+/// What HTTP writes to, whose writes are watched.
 pub(super) struct Watched<I> {
     /// Closed before `end` says so.
     io: I,
@@ -220,7 +228,7 @@ impl Drop for End {
 }
 
 impl<I> Watched<I> {
-    /// `io`, the socket of `wire`.
+    /// `io`, which leads to the socket of `wire`.
     pub(super) fn new(io: I, wire: &Arc<Wire>, kernel: Kernel<I>) -> Self {
         if let Some(socket) = kernel.0(&io)
             && let Err(error) = SockRef::from(socket).set_tcp_notsent_lowat(1)
@@ -268,16 +276,10 @@ impl<I: Read + Unpin> Read for Watched<I> {
 impl<I: Write + Unpin> Write for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.flushed(false);
-        if self.end.0.stops() {
-            return Poll::Pending;
-        }
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.end.0.stops() {
-            return Poll::Pending;
-        }
         let flush = Pin::new(&mut self.io).poll_flush(cx);
         self.flushed(matches!(flush, Poll::Ready(Ok(()))) && self.is_sent(cx));
         flush
@@ -297,9 +299,6 @@ impl<I: Write + Unpin> Write for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed(false);
-        if self.end.0.stops() {
-            return Poll::Pending;
-        }
         Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
     }
 }

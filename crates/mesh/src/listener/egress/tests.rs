@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::stream;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +89,7 @@ impl Scene {
             address: None,
         };
         let tasks = server.tasks.clone();
-        tasks.spawn(server.plain(TokioIo::new(io), caller));
+        tasks.spawn(server.plain(io, caller));
         let window = window.to_be_bytes();
         let request = [
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
