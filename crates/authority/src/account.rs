@@ -1,7 +1,8 @@
 //! Accounts: the one of a person, whatever provider names them, with the identities kept sealed; and officers, whose
 //! rows lead to no person.
 
-use unefois_core::{Pivot, Sha256};
+use unefois_core::{OfficerAssurance, Pivot, Sha256};
+use unefois_store::authority::mandate::officer_certified;
 use unefois_store::authority::officer::{OfficerSaid, officer_find, officer_put};
 use unefois_store::authority::person::{self as store, Said};
 use unefois_store::authority::session::OfficerLogin;
@@ -92,8 +93,31 @@ impl Authority {
             drop(tx);
             return Box::pin(self.officer(iss, sub, officer)).await;
         }
+        if officer.assurance == OfficerAssurance::Certified {
+            officer_certified(&mut tx, uid.as_bytes(), true, self.clock.now()).await?;
+        }
         tx.commit().await?;
         Ok((uid, sealed))
+    }
+
+    /// Notes that whoever said to run a company is not certified to: what rested on that ends.
+    pub(crate) async fn certified_no_more(
+        &self,
+        iss: &str,
+        sub: &str,
+        officer: &Officer,
+    ) -> Result<(), Error> {
+        let said = OfficerSaid {
+            iss,
+            sub,
+            siret: &officer.siret,
+        };
+        let mut tx = self.db.begin().await?;
+        if let Some(uid) = officer_find(&mut tx, said).await? {
+            officer_certified(&mut tx, uid.as_bytes(), false, self.clock.now()).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// What pages show of an officer.

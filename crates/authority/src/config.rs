@@ -1,8 +1,10 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use unefois_core::ParticipantId;
+use unefois_core::directory::Bilingual;
+use unefois_core::{DemarcheId, ParticipantId};
 use unefois_ledger::{PublicConfig, Safeguards, WitnessConfig};
 use unefois_mesh::{DirectoryConfig, Limits};
 
@@ -39,12 +41,25 @@ pub struct Config {
     /// What one peer or browser may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// For what people may let others help them: by a word, the démarches that it covers.
+    #[serde(default)]
+    pub perimeters: BTreeMap<String, Perimeter>,
     /// How its pages look.
     #[serde(default)]
     pub portal: Portal,
     /// What only demonstrations allow.
     #[serde(default)]
     pub demo: Demo,
+}
+
+/// `[perimeters.WORD]`: one of the matters in which a person may let somebody help.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Perimeter {
+    /// Its name for people.
+    pub label: Bilingual,
+    /// The démarches that it covers.
+    pub demarches: BTreeSet<DemarcheId>,
 }
 
 /// `[authority]`.

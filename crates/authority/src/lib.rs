@@ -26,6 +26,7 @@ mod journal;
 mod keys;
 mod limiter;
 mod login;
+mod mandate;
 mod oauth;
 mod operator;
 mod opposition;

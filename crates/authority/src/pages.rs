@@ -6,6 +6,7 @@ pub(crate) mod effect;
 pub(crate) mod fixed;
 pub(crate) mod grants;
 pub(crate) mod history;
+pub(crate) mod mandates;
 pub(crate) mod narrow;
 pub(crate) mod oppositions;
 pub(crate) mod receipt;
@@ -77,6 +78,12 @@ impl Reader {
     pub(crate) fn logged_in(&self) -> Result<&Visit, Error> {
         let visit = self.visit.as_ref().ok_or(Error::NotLoggedIn)?;
         visit.login().map(|_| visit)
+    }
+
+    /// The session in which somebody is logged in, a person or an officer.
+    pub(crate) fn somebody(&self) -> Result<&Visit, Error> {
+        let visit = self.visit.as_ref().filter(|visit| visit.holder.is_some());
+        visit.ok_or(Error::NotLoggedIn)
     }
 }
 

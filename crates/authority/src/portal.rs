@@ -21,6 +21,7 @@ mod history;
 mod home;
 mod lang;
 mod law;
+mod mandates;
 mod names;
 mod notice;
 mod oppositions;
@@ -33,8 +34,8 @@ pub use about::{Accessibility, Help, Privacy};
 pub use agent::AgentDemande;
 pub use assets::{Asset, Theme, ThemeError};
 pub use demande::{
-    ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher, Source,
-    Unit, field,
+    Acting, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher,
+    Source, Unit, field,
 };
 pub use effect::{Act, EffectProof, Progress, SourceProof, Stage, Words};
 pub use failure::{ErrorPage, Failure, SessionExpired};
@@ -46,6 +47,8 @@ pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCou
 pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
+pub use mandates::{MandateCard, MandateError, MandateForm, MandateInvitation, MandateState, Mandates};
+pub use names::siren;
 pub use oppositions::{Done, Oppositions, SCOPE, Scope, Standing};
 pub use term::{Duration, Keeping, Pace, Term};
 
@@ -104,6 +107,8 @@ pub enum Section {
     History,
     /// Oppositions.
     Oppositions,
+    /// Mandats.
+    Mandates,
     /// Aide.
     Help,
     /// Everything else.

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use unefois_mesh::web;
 
 use crate::form::MAX_BYTES;
-use crate::pages::{self, agent, demande, effect, fixed, grants, history, narrow, oppositions, receipt};
+use crate::pages::{
+    self, agent, demande, effect, fixed, grants, history, mandates, narrow, oppositions, receipt,
+};
 use crate::service::Authority;
 use crate::{Error, directory, login, oauth, operator, portal};
 
@@ -55,6 +57,12 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/historique.json", get(history::json))
         .route("/preuve/{id}", get(history::proof))
         .route("/preuve/{id}/recu.json", get(history::receipt))
+        .route(portal::path::MANDATES, get(mandates::list).post(mandates::give))
+        .route(
+            "/mandats/invitation/{secret}",
+            get(mandates::invitation).post(mandates::take_up),
+        )
+        .route("/mandats/{id}/fin", post(mandates::end))
         .route("/as/authorize", get(oauth::authorize))
         .route("/as/jwks", get(oauth::jwks))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata));

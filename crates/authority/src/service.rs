@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -7,6 +8,7 @@ use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::{Connector, PeerId};
 use unefois_store::Db;
 
+use crate::config::Perimeter;
 use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::limiter::Limiter;
@@ -33,6 +35,8 @@ pub(crate) struct Authority {
     pub(crate) revocation: Arc<Revocation>,
     pub(crate) journal: Journal,
     pub(crate) providers: Vec<Provider>,
+    /// For what people may let others help them.
+    pub(crate) perimeters: BTreeMap<String, Perimeter>,
     pub(crate) site: Site,
     pub(crate) connector: Connector,
     /// Work that goes on though nobody waits for it: it ends before the process does.

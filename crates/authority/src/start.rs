@@ -320,6 +320,7 @@ impl Prepared {
             published: Arc::clone(&published),
             revocation: Arc::clone(&revocation),
             providers,
+            perimeters: config.perimeters,
             site: Site::new(config.portal.name, theme),
             connector,
             tasks: tasks.clone(),

@@ -1,9 +1,10 @@
 //! Whom a grant is about, where that is not the person who gives it.
 
 use serde::{Deserialize, Serialize};
-use unefois_core::{Capacity, Micros, Pivot, Reason, SubjectKind};
+use unefois_core::{AuthorizationDetails, Capacity, Micros, Pivot, Reason, Siren, SubjectKind};
 use unefois_store::Tx;
 use unefois_store::authority::GrantId;
+use unefois_store::authority::grant::Grant;
 use unefois_store::authority::subject::{grant_subject_insert, grant_subject_sealed};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,42 @@ const PURPOSE: &str = "grant subject";
 pub(crate) enum GrantSubject {
     /// A child of the person.
     Child(Pivot),
+    /// A company, under a mandate of its officer.
+    Entity {
+        /// The company.
+        siren: Siren,
+        /// What the person acts by.
+        mandate: Mandated,
+    },
+    /// Somebody who is helped, under a mandate of their own.
+    Helped {
+        /// The person who is helped.
+        person: Pivot,
+        /// What the helper acts by.
+        mandate: Mandated,
+    },
+}
+
+/// A mandate as it was acted by: both names stay with the grant.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mandated {
+    /// Which.
+    pub(crate) id: [u8; 16],
+    /// The name of whoever gave it.
+    pub(crate) by: String,
+    /// The name of whoever acts by it.
+    pub(crate) to: String,
+}
+
+impl GrantSubject {
+    /// The mandate that the person acts by, if any.
+    pub(crate) const fn mandate(&self) -> Option<&Mandated> {
+        match self {
+            Self::Child(_) => None,
+            Self::Entity { mandate, .. } | Self::Helped { mandate, .. } => Some(mandate),
+        }
+    }
 }
 
 /// In what capacity the person stands behind one element: what is asked for beside a child's datum is about themselves.
@@ -55,18 +92,35 @@ impl Authority {
             .map_err(|_| Error::Stored)
     }
 
-    /// The child of a grant, as long as the parent's right lasts.
-    pub(crate) async fn child_of(&self, id: &GrantId, now: Micros) -> Result<Pivot, Error> {
-        let Some(GrantSubject::Child(child)) = self.subject_of(id).await? else {
-            return Err(Error::Stored);
+    /// Whom one element of a grant is about, if that may be asked for now: a parent's right and a mandate end.
+    pub(crate) async fn subject_at_mint(
+        &self,
+        grant: &Grant,
+        details: &AuthorizationDetails,
+        now: Micros,
+    ) -> Result<Option<GrantSubject>, Error> {
+        let subject = match details.subject.kind {
+            SubjectKind::SelfPerson | SubjectKind::Household if grant.capacity != Capacity::Helper => {
+                return Ok(None);
+            }
+            SubjectKind::SelfPerson | SubjectKind::Household | SubjectKind::Child | SubjectKind::Entity => {
+                self.subject_of(&grant.id).await?.ok_or(Error::Stored)?
+            }
         };
-        match child.birthdate.may_be_of_age(now) {
-            true => Err(Error::Details {
-                path: "subject".to_owned(),
-                what: "the child is of age: a parent's right to ask for it has ended".into(),
-                reason: Reason::LegalBlock,
-            }),
-            false => Ok(child),
+        match &subject {
+            GrantSubject::Child(child) if child.birthdate.may_be_of_age(now) => {
+                return Err(Error::Details {
+                    path: "subject".to_owned(),
+                    what: "the child is of age: a parent's right to ask for it has ended".into(),
+                    reason: Reason::LegalBlock,
+                });
+            }
+            GrantSubject::Child(_) => {}
+            GrantSubject::Entity { mandate, .. } | GrantSubject::Helped { mandate, .. } => {
+                self.mandate_in_force(mandate, &grant.person, &details.demarche, now)
+                    .await?;
+            }
         }
+        Ok(Some(subject))
     }
 }

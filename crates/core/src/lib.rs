@@ -57,7 +57,7 @@ pub use id::{
 pub use period::Period;
 pub use person::{
     BirthDate, Cog, Gender, InvalidPivot, NamedPerson, Pivot, SealedSubject, check_form, compare_key,
-    given_names_match,
+    entity_form, given_names_match,
 };
 pub use random::Random;
 pub use reason::{Reason, Side, UnknownReason};

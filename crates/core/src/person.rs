@@ -458,6 +458,11 @@ pub fn check_form(family_name: &str, first_given_name: &str, birthdate: &BirthDa
     .into_bytes()
 }
 
+/// The bytes under a `subject_check` of a company: its SIREN.
+pub fn entity_form(siren: &Siren) -> Vec<u8> {
+    ["siren", siren.as_str()].join("\u{1f}").into_bytes()
+}
+
 /// Control, zero-width and direction characters, which let a name look like another.
 fn hidden(c: char) -> bool {
     c.is_control()

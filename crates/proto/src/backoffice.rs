@@ -1,7 +1,7 @@
 use unefois_core::authorization::{MAX_ELEMENTS, Need};
 use unefois_core::{
     BirthDate, Capacity, Cog, DatatypeRev, DemarcheId, DossierRef, ExchangeId, Gender, HabilitationId,
-    Handle, Period, Pivot, SubjectKind, UnitName, Way, check_form, compare_key,
+    Handle, Period, Pivot, Siren, SubjectKind, UnitName, Way, check_form, compare_key, entity_form,
 };
 
 use crate::InvalidMessage;
@@ -189,6 +189,19 @@ impl TryFrom<pb::RequestAuthorizationRequest> for AuthorizationCall {
         let habilitation = check.optional("habilitation", &message.habilitation);
         let dossier = check.parse("dossier_ref", &message.dossier_ref);
         let elements = elements(&mut check, &message.elements);
+        let siren = matches!(
+            message
+                .binding
+                .as_ref()
+                .and_then(|binding| binding.binding.as_ref()),
+            Some(pb::subject_binding::Binding::Siren(_))
+        );
+        if siren != (subject == Some(SubjectKind::Entity)) && message.binding.is_some() {
+            check.wrong(
+                "binding",
+                "the company's SIREN about a company, and about nobody else",
+            );
+        }
         let binding = binding(&mut check, way, message.binding);
         let redirect_uri = match (way, message.redirect_uri) {
             (Some(Way::Automatic), uri) if uri.is_empty() => Some(None),
@@ -441,6 +454,10 @@ fn binding(
                 "the identity that the file holds, or why it holds none",
             );
             None
+        }
+        Some(Binding::Siren(siren)) => {
+            let siren: Option<Siren> = check.parse("binding.siren", &siren);
+            siren.map(|siren| SubjectBinding::Form(entity_form(&siren)))
         }
         Some(Binding::Form(form)) => subject_form(check, "binding.form", &form).map(SubjectBinding::Form),
         Some(Binding::UnboundReason(reason)) => {

@@ -7,6 +7,7 @@
 pub mod effect;
 pub mod feed;
 pub mod grant;
+pub mod mandate;
 pub mod narrow;
 pub mod notice;
 pub mod officer;

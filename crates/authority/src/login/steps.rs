@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, REFRESH};
 use http::{HeaderMap, HeaderValue};
-use unefois_core::{Acr, Sha256};
+use unefois_core::{Acr, OfficerAssurance, Sha256};
 use unefois_store::authority::session::{Attempt, Holder, Login, OfficerLogin, attempt_insert, attempt_take};
 
 use super::kind::{ProviderConfig, Wanted};
@@ -204,6 +204,14 @@ async fn enter(authority: &Authority, name: &str, visit: &Visit, answer: &Answer
     };
     let logged_in = provider.complete(&returning).await?;
     if !logged_in.who.suffices(answer.wanted) {
+        if let (Who::Officer(officer), Wanted::Officer(OfficerAssurance::Certified)) =
+            (&logged_in.who, answer.wanted)
+        {
+            // Asked for as one who runs the company, and no more than an officer of it: mandates rest on the former.
+            authority
+                .certified_no_more(&provider.config.issuer, &logged_in.sub, officer)
+                .await?;
+        }
         return Err(Error::AcrTooLow);
     }
     authority.enter(provider, Some(&visit.hash), logged_in).await

@@ -5,7 +5,7 @@ use unefois_core::decision::Requester;
 use unefois_core::directory::Jwk;
 use unefois_core::{
     AccessTokenClaims, AuthorizationDetails, Cnf, Event, Handle, Micros, ParticipantId, Pivot, SealedSubject,
-    Sha256, SubjectKind,
+    Sha256,
 };
 use unefois_jose::{EncryptionKey, PublicKey, SigningKey, SystemRandom, access_token, jwe};
 use unefois_mesh::Peer;
@@ -20,7 +20,7 @@ use crate::Error;
 use crate::journal::Fact;
 use crate::published::Edition;
 use crate::service::Authority;
-use crate::subject::capacity_of;
+use crate::subject::{GrantSubject, capacity_of};
 
 /// Life of a token under a one-shot handle.
 const ONCE_S: i64 = 60;
@@ -97,13 +97,14 @@ impl Authority {
 
         let sheet = habilitated.datatype().sheet();
         let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
-        let subject = match details.subject.kind {
-            SubjectKind::SelfPerson | SubjectKind::Household => SealedSubject::Person(needed(sheet, pivot)),
-            SubjectKind::Child => SealedSubject::Child {
-                child: needed(sheet, self.child_of(&row.grant.id, now).await?),
+        let subject = match self.subject_at_mint(&row.grant, &details, now).await? {
+            None => SealedSubject::Person(needed(sheet, pivot)),
+            Some(GrantSubject::Child(child)) => SealedSubject::Child {
+                child: needed(sheet, child),
                 asker: needed(sheet, pivot),
             },
-            SubjectKind::Entity => return Err(Error::NotImplemented("subject.kind")),
+            Some(GrantSubject::Entity { siren, .. }) => SealedSubject::Entity(siren),
+            Some(GrantSubject::Helped { person, .. }) => SealedSubject::Person(needed(sheet, person)),
         };
         let pivot_jwe = seal_subject(edition, details.operator(), &subject, &self.rng)?;
         let capacity = capacity_of(row.grant.capacity, details.subject.kind);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use unefois_core::catalogue::{Birthplace, PivotAttribute};
 use unefois_core::decision::{Requester, authorizable};
 use unefois_core::{
-    Acr, AuthorizationDetails, Capacity, LegalBasis, Micros, ParticipantId, Pivot, Reason, Sha256,
-    SubjectKind, Way,
+    Acr, AuthorizationDetails, Capacity, LegalBasis, Micros, ParticipantId, Pivot, Reason, Sha256, Siren,
+    SubjectKind, Way, entity_form,
 };
 use unefois_jose::{jwe, strict_json};
 
@@ -109,6 +109,19 @@ impl SubjectCheck {
             .precisions()
             .any(|date| hmac::verify(&key, &pivot.check_form(&date), &mac).is_ok())
     }
+
+    /// Whether this is the company.
+    pub(crate) fn is_entity(&self, siren: &Siren) -> bool {
+        let decoded = (
+            URL_SAFE_NO_PAD.decode(&self.salt),
+            URL_SAFE_NO_PAD.decode(&self.hmac),
+        );
+        let (Ok(salt), Ok(mac)) = decoded else {
+            return false;
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &salt);
+        hmac::verify(&key, &entity_form(siren), &mac).is_ok()
+    }
 }
 
 impl Back {
@@ -181,15 +194,12 @@ impl PushedRequest {
         };
         let capacity = word(form.take("capacity"), "capacity", usual)?;
         match (way, capacity) {
-            (Way::Present | Way::Link, Capacity::SelfPerson | Capacity::Child)
+            (
+                Way::Present | Way::Link,
+                Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper,
+            )
             | (Way::Agent, Capacity::Agent)
             | (Way::Automatic, Capacity::Automatic) => {}
-            (Way::Present | Way::Link, Capacity::Entity) => {
-                return Err(Error::NotImplemented("capacity=entity"));
-            }
-            (Way::Present | Way::Link, Capacity::Helper) => {
-                return Err(Error::NotImplemented("capacity=helper"));
-            }
             (Way::Present | Way::Link, Capacity::Agent | Capacity::Automatic)
             | (Way::Agent | Way::Automatic, _) => {
                 return Err(Error::request("capacity is not that of the way of asking"));
@@ -212,13 +222,17 @@ impl PushedRequest {
         })?;
         for (n, element) in elements.iter().enumerate() {
             match element.subject.kind {
-                SubjectKind::SelfPerson | SubjectKind::Household => {}
+                SubjectKind::SelfPerson | SubjectKind::Household if capacity != Capacity::Entity => {}
                 SubjectKind::Child if capacity == Capacity::Child => child_can_be_named(element, n, edition)?,
-                SubjectKind::Child | SubjectKind::Entity => {
+                SubjectKind::Entity if capacity == Capacity::Entity => {}
+                SubjectKind::SelfPerson
+                | SubjectKind::Household
+                | SubjectKind::Child
+                | SubjectKind::Entity => {
                     return Err(Error::Details {
                         path: format!("authorization_details[{n}].subject.kind"),
-                        what: "not served".into(),
-                        reason: Reason::NotImplemented,
+                        what: "not in this capacity".into(),
+                        reason: Reason::InvalidRequest,
                     });
                 }
             }
@@ -232,6 +246,11 @@ impl PushedRequest {
         let binding = binding(&mut form, way, edition, &elements[0])?;
         if matches!(way, Way::Agent | Way::Automatic) && level(&elements, edition) > ON_FILE {
             return Err(Error::AcrTooLow);
+        }
+        if matches!(capacity, Capacity::Entity | Capacity::Helper) && matches!(binding, Binding::Unbound(_)) {
+            return Err(Error::request(
+                "whoever acts by a mandate needs subject_check: it says for whom",
+            ));
         }
         let child = child_check(&mut form, capacity, &binding)?;
         Ok(Self {
@@ -269,6 +288,11 @@ impl PushedRequest {
             what: "not allowed any more".into(),
             reason: refusal.reason,
         })
+    }
+
+    /// Whether the person acts by a mandate.
+    pub(crate) fn by_mandate(&self) -> bool {
+        matches!(self.capacity, Capacity::Entity | Capacity::Helper)
     }
 
     /// Whether a child is asked about, whom the person has to name.

@@ -1,3 +1,4 @@
+mod acting;
 mod child;
 
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use unefois_store::authority::request::{
 };
 use unefois_store::authority::session::Login;
 
+use super::mandates::{name_of, principal};
 use super::words;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
 use crate::login::OTHER;
+use crate::mandate::Mandate;
 use crate::oauth::{Binding, CODE_MS, Granted, PushedRequest, bytes_of, draw_secret, ends_at, ticked};
 use crate::pages::{self, Reader};
 use crate::portal::{self, ChildForm, DemandeEnd, DemandeOutcome, FormError, Lang, field};
@@ -43,6 +46,8 @@ pub(super) struct Open {
     pub(super) request: PushedRequest,
     /// How the reader's session names itself.
     address: String,
+    /// By which mandate the reader answers.
+    acting: Option<Mandate>,
 }
 
 /// `GET /demande/{id}`: who asks what, from where, why, for how long; then the choice.
@@ -51,7 +56,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let Some(open) = authority.open_request(&reader, &id, false).await? else {
+    let Some(mut open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
     };
     let edition = authority.published.edition();
@@ -67,6 +72,7 @@ pub(crate) async fn show(
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
     }
+    open.acting = authority.mandate_for(&open, login).await?;
     let child = open.request.about_child().then(ChildForm::default);
     form(
         &authority,
@@ -91,7 +97,7 @@ pub(crate) async fn decide(
     let visit = reader.logged_in()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
-    let Some(open) = authority.open_request(&reader, &id, false).await? else {
+    let Some(mut open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Answered, None).await;
     };
     let edition = authority.published.edition();
@@ -113,6 +119,7 @@ pub(crate) async fn decide(
     if !fetch {
         return authority.decline(&open, &edition, login).await;
     }
+    open.acting = authority.mandate_for(&open, login).await?;
     let consent = open
         .request
         .elements
@@ -132,7 +139,14 @@ pub(crate) async fn decide(
         .await;
     }
     let subject = match open.request.about_child() {
-        false => None,
+        false => match &open.acting {
+            Some(mandate) => {
+                let person = authority.identity(&login.person, &login.pivot_digest).await?;
+                Some(mandate.subject(name_of(&person)))
+            }
+            None if open.request.by_mandate() => return Err(Error::Stored),
+            None => None,
+        },
         true => match authority.child(&reader, &open, &edition, login, &posted).await? {
             Ok(child) => Some(GrantSubject::Child(child)),
             Err(page) => return Ok(page),
@@ -243,6 +257,7 @@ impl Authority {
             id,
             request,
             address: format!("/demande/{}", crate::oauth::text_of(&id)),
+            acting: None,
         }))
     }
 
@@ -279,6 +294,9 @@ impl Authority {
         edition: &Edition,
         login: &Login,
     ) -> Result<Option<Response>, Error> {
+        if open.request.by_mandate() {
+            return self.not_mandated(reader, open, edition, login).await;
+        }
         let check = match &open.request.binding {
             Binding::Check(check) => check,
             Binding::Unbound(_) => return Ok(None),
@@ -481,6 +499,11 @@ fn page(
         terms: words::terms(edition, reader.lang, &request.elements, end),
         ground: words::ground(edition, reader.lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(edition, &request.client),
+        acting: open.acting.as_ref().map(|mandate| portal::Acting {
+            principal: principal(reader.lang, &mandate.body.principal),
+            by: mandate.body.by.clone(),
+            until: mandate.row.expires_at,
+        }),
         child,
         errors,
     })

@@ -19,7 +19,7 @@ use crate::history::{Collected, FoundBy};
 use crate::oauth::{bytes_of, details_of, end_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, OnBehalf,
+    self, Act, Ender, ExchangeResult, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Lang, OnBehalf,
     Withdraw, Withdrawn,
 };
 use crate::published::Edition;
@@ -50,7 +50,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
             what: labels(&edition, &reader, &details),
             duration: words::duration(first, row.grant.ends_at),
             state,
-            on_behalf: authority.asked_by(row).await?,
+            on_behalf: authority.asked_by(reader.lang, row).await?,
             exchanges: count(&history, row),
             href: address(row),
             stop: stop(row, state),
@@ -93,7 +93,7 @@ pub(crate) async fn detail(
         demarche: words::demarche(&edition, lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
         granted_at: row.grant.granted_at,
-        on_behalf: authority.asked_by(row).await?,
+        on_behalf: authority.asked_by(lang, row).await?,
         state,
         parts: row
             .last()
@@ -207,16 +207,13 @@ pub(crate) async fn withdrawn(
 
 impl Authority {
     /// By whom, and for whom, a grant was asked for.
-    async fn asked_by(&self, row: &GrantRow) -> Result<OnBehalf, Error> {
+    async fn asked_by(&self, lang: Lang, row: &GrantRow) -> Result<OnBehalf, Error> {
         let subject = match row.grant.capacity {
-            Capacity::Child => self.subject_of(&row.grant.id).await?,
-            Capacity::SelfPerson
-            | Capacity::Entity
-            | Capacity::Helper
-            | Capacity::Agent
-            | Capacity::Automatic => None,
+            Capacity::Child | Capacity::Entity | Capacity::Helper => self.subject_of(&row.grant.id).await?,
+            Capacity::SelfPerson | Capacity::Agent | Capacity::Automatic => None,
         };
         Ok(on_behalf(
+            lang,
             row.grant.capacity,
             subject.as_ref(),
             row.grant.by.as_ref(),

@@ -17,6 +17,7 @@ use unefois_core::{
 use unefois_store::authority::grant::{ByOfficer, GrantRow, grant_list};
 
 use super::grants::KEPT_MS;
+use super::mandates::{company, name_of};
 use super::words;
 use crate::Error;
 use crate::form::Form;
@@ -28,7 +29,7 @@ use crate::portal::{
 };
 use crate::published::Edition;
 use crate::service::Authority;
-use crate::subject::{GrantSubject, capacity_of};
+use crate::subject::{GrantSubject, Mandated, capacity_of};
 
 /// Rows on one page.
 const PAGE: usize = 100;
@@ -306,11 +307,11 @@ impl<'a> Line<'a> {
         units
     }
 
-    fn on_behalf(&self, subject: Option<&GrantSubject>) -> OnBehalf {
+    fn on_behalf(&self, lang: Lang, subject: Option<&GrantSubject>) -> OnBehalf {
         match self.exchange.found {
             FoundBy::Handle(_) => {
                 let by = self.granted.and_then(|(row, _)| row.grant.by.as_ref());
-                on_behalf(self.capacity, subject, by)
+                on_behalf(lang, self.capacity, subject, by)
             }
             FoundBy::Subject => OnBehalf::AboutYou(self.capacity),
             FoundBy::Beside => OnBehalf::AboutHousehold {
@@ -407,7 +408,7 @@ impl View {
             demarche: words::demarche(edition, lang, line.demarche),
             dossier: line.granted.map(|(_, details)| details.dossier_ref.to_string()),
             ground: words::ground(edition, lang, line.basis, line.demarche),
-            on_behalf: line.on_behalf(self.subject(line)),
+            on_behalf: line.on_behalf(lang, self.subject(line)),
             result: line.exchange.ended,
             proof: Some(format!("/preuve/{id}")),
             receipt: Some(format!("/preuve/{id}/recu.json")),
@@ -454,24 +455,33 @@ impl View {
 
 /// The capacities that are served; the others come with what they need to be named.
 pub(super) fn on_behalf(
+    lang: Lang,
     capacity: Capacity,
     subject: Option<&GrantSubject>,
     by: Option<&ByOfficer>,
 ) -> OnBehalf {
-    match capacity {
-        Capacity::SelfPerson => OnBehalf::Yourself,
-        Capacity::Child => OnBehalf::Child {
-            given_name: match subject {
-                Some(GrantSubject::Child(child)) => child.given_names.first().cloned(),
-                None => None,
-            },
+    match (capacity, subject) {
+        (_, Some(GrantSubject::Entity { siren, mandate })) => by_mandate(company(lang, siren), mandate),
+        (_, Some(GrantSubject::Helped { person, mandate })) => by_mandate(name_of(person), mandate),
+        (Capacity::SelfPerson, _) => OnBehalf::Yourself,
+        (Capacity::Child, Some(GrantSubject::Child(child))) => OnBehalf::Child {
+            given_name: child.given_names.first().cloned(),
         },
-        Capacity::Entity => OnBehalf::Entity { name: String::new() },
-        Capacity::Helper => OnBehalf::Helper,
-        Capacity::Agent => OnBehalf::Agent {
+        (Capacity::Child, None) => OnBehalf::Child { given_name: None },
+        (Capacity::Entity, _) => OnBehalf::Entity { name: String::new() },
+        (Capacity::Helper, _) => OnBehalf::Helper,
+        (Capacity::Agent, _) => OnBehalf::Agent {
             motive: by.map_or_else(String::new, |by| by.motive.clone()),
         },
-        Capacity::Automatic => OnBehalf::Automatic,
+        (Capacity::Automatic, _) => OnBehalf::Automatic,
+    }
+}
+
+fn by_mandate(principal: String, mandate: &Mandated) -> OnBehalf {
+    OnBehalf::ByMandate {
+        principal,
+        by: mandate.by.clone(),
+        to: mandate.to.clone(),
     }
 }
 
@@ -528,6 +538,9 @@ fn receipt_of(view: &View, line: &Line<'_>) -> Value {
         "dossier_ref": asked.map(|(_, details)| details.dossier_ref.to_string()),
         "legal_basis": line.basis.to_string(),
         "capacity": line.capacity.as_str(),
+        "mandate": view.subject(line).and_then(GrantSubject::mandate).map(|mandate| json!({
+            "by": mandate.by, "to": mandate.to,
+        })),
         "found_by": match line.exchange.found {
             FoundBy::Handle(_) => "grant",
             FoundBy::Subject => "identity",

@@ -28,10 +28,23 @@ pub struct Demande {
     pub ground: LegalGround,
     /// How to reach the asker's data protection officer.
     pub dpo: String,
+    /// For whom the person answers, where not for themselves.
+    pub acting: Option<Acting>,
     /// The child's identity, where the data are about a child.
     pub child: Option<ChildForm>,
     /// What was wrong with the form as posted; empty at first.
     pub errors: Vec<FormError>,
+}
+
+/// For whom somebody answers by a mandate.
+#[derive(Clone, Debug)]
+pub struct Acting {
+    /// « l’entreprise de SIREN 552 100 554 », or a person's name.
+    pub principal: String,
+    /// Who gave the mandate.
+    pub by: String,
+    /// When it ends.
+    pub until: unefois_core::Micros,
 }
 
 /// An administration or other body, from the directory.
@@ -253,6 +266,8 @@ pub enum DemandeOutcome {
         /// How many tries remain for this file today.
         tries_left: u8,
     },
+    /// No mandate lets the person answer for whom the file is about.
+    NoMandate,
 }
 
 page!(Demande, "demande.html", Task);

@@ -90,6 +90,15 @@ pub enum OnBehalf {
     },
     /// « automatiquement ».
     Automatic,
+    /// « pour l’entreprise …, par un mandat de … ».
+    ByMandate {
+        /// For whom.
+        principal: String,
+        /// Who gave the mandate.
+        by: String,
+        /// Who acted.
+        to: String,
+    },
     /// About the person, under a grant that is not of this account, in this capacity.
     AboutYou(Capacity),
     /// « concerne votre foyer, pas à votre demande ».
@@ -323,6 +332,12 @@ impl OnBehalf {
             (Self::Agent { motive }, Lang::Fr) => format!("par un agent (motif : {motive})"),
             (Self::Agent { motive }, Lang::En) => format!("by an officer (reason: {motive})"),
             (Self::Automatic, _) => lang.t("automatiquement", "automatically").to_owned(),
+            (Self::ByMandate { principal, by, to }, Lang::Fr) => {
+                format!("par {to} pour {principal}, mandat de {by}")
+            }
+            (Self::ByMandate { principal, by, to }, Lang::En) => {
+                format!("by {to} for {principal}, by a mandate of {by}")
+            }
             (Self::AboutYou(capacity), _) => about_you(*capacity, lang).to_owned(),
             (Self::AboutHousehold { child: false }, _) => lang
                 .t(

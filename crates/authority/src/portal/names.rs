@@ -152,7 +152,7 @@ pub(super) fn to(name: &str) -> String {
 }
 
 /// « 219 200 235 », with spaces that do not break.
-pub(super) fn siren(siren: &unefois_core::Siren) -> String {
+pub fn siren(siren: &unefois_core::Siren) -> String {
     let digits = siren.as_str();
     format!("{}\u{a0}{}\u{a0}{}", &digits[..3], &digits[3..6], &digits[6..])
 }

@@ -12,6 +12,8 @@ pub const GRANTS: &str = "/autorisations";
 pub const HISTORY: &str = "/historique";
 /// Oppositions.
 pub const OPPOSITIONS: &str = "/oppositions";
+/// Mandats.
+pub const MANDATES: &str = "/mandats";
 /// Données personnelles.
 pub const PRIVACY: &str = "/donnees-personnelles";
 /// Accessibilité.

@@ -148,10 +148,10 @@ async fn a_request_about_a_child_says_how_the_link_and_the_child_are_checked() {
             "capacity=child",
         ),
         (
-            "for a company",
+            "for somebody helped",
             &|p| set(p, "capacity", Some("helper".to_owned())),
-            "NOT_IMPLEMENTED",
-            "helper",
+            "INVALID_REQUEST",
+            "subject.kind",
         ),
     ];
     for (what, change, reason, words) in rows {

@@ -28,7 +28,7 @@ use unefois_mesh::{Connector, Identity, Limits, Listener, SystemClock, SystemRan
 use unefois_tlog::SignerKey;
 
 pub(crate) use ledgers::{Node, Served, Which, Write};
-pub(crate) use request::{Demande, form, merge, redeem, set, subject_check};
+pub(crate) use request::{Demande, entity_check, form, merge, redeem, set, subject_check};
 
 use crate::answers::Answering;
 use crate::browser::Browser;

@@ -22,6 +22,7 @@ mod keys;
 mod kit;
 mod link;
 mod login;
+mod mandate;
 mod narrow;
 mod officer;
 mod operator;

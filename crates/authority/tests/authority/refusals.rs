@@ -127,12 +127,14 @@ async fn i4_no_more_than_may_be_asked(database: TestDatabase) {
         );
         assert!(text.starts_with(path), "{text}");
     }
-    for (name, value) in [("capacity", "helper")] {
+    for (name, value) in [
+        ("way", "telepathy"),
+        ("capacity", "agent"),
+        ("capacity", "automatic"),
+    ] {
         let (_, _, reason) = refused(&kit, name, Some(value.to_owned())).await;
-        assert_eq!(reason, "NOT_IMPLEMENTED", "{name}={value}");
+        assert_eq!(reason, "INVALID_REQUEST", "{name}={value}");
     }
-    let (_, _, reason) = refused(&kit, "way", Some("telepathy".to_owned())).await;
-    assert_eq!(reason, "INVALID_REQUEST");
     kit.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod grants;
 mod history;
+mod mandates;
 mod oppositions;
 
 pub(crate) use grants::withdrawn;
@@ -10,6 +11,7 @@ use grants::{
     narrow_again, shorten, withdraw,
 };
 pub(crate) use history::{history, history_empty};
+use mandates::{invitation, mandates};
 use oppositions::{oppositions, oppositions_everything};
 use unefois_authority::portal::{
     Accessibility, Already, Audience, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration,
@@ -136,6 +138,7 @@ fn unit(field: &str, label: &str, details: Option<&str>, required: bool) -> Unit
 /// The page of the story: two producers, one optional unit.
 pub(crate) fn demande(lang: Lang) -> Demande {
     Demande {
+        acting: None,
         action: "/demande/0h4s9".to_owned(),
         other_person: "/demande/0h4s9/autre".to_owned(),
         asker: clamart(lang),
@@ -489,6 +492,8 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             ),
         ),
         ("historique", show(&site, &known, &history(lang))),
+        ("mandats", show(&site, &known, &mandates(lang))),
+        ("mandat-invitation", show(&site, &known, &invitation(lang))),
         ("historique-vide", show(&site, &known, &history_empty(lang))),
         (
             "donnees-personnelles",

@@ -16,6 +16,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../catalogue/demarches/detection-fraude.yaml"),
     ),
     (
+        MARCHE,
+        include_str!("../../../../catalogue/demarches/marche-public.yaml"),
+    ),
+    (
         "demarches/transports-information.yaml",
         include_str!("../../../../catalogue/demarches/transports-information.yaml"),
     ),
@@ -77,6 +81,7 @@ const ELEVE: &str = "types/men.statut-eleve@1.yaml";
 const TRANSPORT: &str = "demarches/transport-scolaire.yaml";
 const CANTINE: &str = "demarches/cantine.yaml";
 const FRAUDE: &str = "demarches/detection-fraude.yaml";
+const MARCHE: &str = "demarches/marche-public.yaml";
 
 pub(crate) fn catalogue() -> Catalogue {
     Catalogue::load(FILES).unwrap_or_else(|problems| {
@@ -88,7 +93,8 @@ pub(crate) fn catalogue() -> Catalogue {
 /// The problems once `from` is `to` in one file; types that no other file needs stay out, to be quick.
 fn broken(file: &str, from: &str, to: &str) -> Vec<Problem> {
     let school = |path: &str| path == ELEVE || path == TRANSPORT;
-    let spare = |path: &str| school(path) || path == FRAUDE || path.starts_with("types/urssaf");
+    let spare =
+        |path: &str| school(path) || path == FRAUDE || path == MARCHE || path.starts_with("types/urssaf");
     let needed = |path: &str| path == file || (school(path) && school(file)) || !spare(path);
     let mut texts: Vec<(&str, String)> = FILES
         .iter()

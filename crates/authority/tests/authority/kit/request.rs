@@ -147,11 +147,24 @@ pub(crate) fn set(parameters: &mut Vec<(&'static str, String)>, name: &'static s
 }
 
 pub(crate) fn subject_check(family: &str, given: &str, birthdate: &str) -> String {
+    checked(&unefois_core::check_form(
+        family,
+        given,
+        &birthdate.parse().unwrap(),
+    ))
+}
+
+fn checked(message: &[u8]) -> String {
     use ring::hmac;
     let salt = [9; 32];
-    let message = unefois_core::check_form(family, given, &birthdate.parse().unwrap());
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), &message);
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), message);
     json!({"salt": URL_SAFE_NO_PAD.encode(salt), "hmac": URL_SAFE_NO_PAD.encode(mac)}).to_string()
+}
+
+/// The check of a file about a company.
+pub(crate) fn entity_check(siren: &str) -> String {
+    let message = unefois_core::entity_form(&siren.parse().unwrap());
+    checked(&message)
 }
 
 pub(crate) fn merge(value: &mut Value, more: Value) {

@@ -1,0 +1,72 @@
+//! Whoever answers for a company or for somebody they help: by a mandate that holds, or not at all.
+
+use axum::response::Response;
+use unefois_core::{Capacity, Reason};
+use unefois_store::authority::request::interaction_close;
+use unefois_store::authority::session::Login;
+
+use super::{Open, ended};
+use crate::Error;
+use crate::journal::Fact;
+use crate::mandate::{Mandate, Principal};
+use crate::oauth::Binding;
+use crate::pages::{Reader, words};
+use crate::portal::DemandeOutcome;
+use crate::published::Edition;
+use crate::service::Authority;
+
+impl Authority {
+    /// The mandate by which this person may answer: of whom the file is about, for this démarche, in force.
+    pub(super) async fn mandate_for(&self, open: &Open, login: &Login) -> Result<Option<Mandate>, Error> {
+        let (Binding::Check(check), Some(first)) = (&open.request.binding, open.request.elements.first())
+        else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        for mandate in self.held_mandates(&login.person).await? {
+            let of_the_file = match (&mandate.body.principal, open.request.capacity) {
+                (Principal::Entity(siren), Capacity::Entity) => check.is_entity(siren),
+                (Principal::Person(person), Capacity::Helper) => check.is(person),
+                (Principal::Entity(_) | Principal::Person(_), _) => false,
+            };
+            if of_the_file && self.mandate_covers(&mandate, &first.demarche, now).await? {
+                return Ok(Some(mandate));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The page that refuses whoever has no mandate for the file; whether another's file or an expired mandate is to blame,
+    /// it says alike.
+    pub(super) async fn not_mandated(
+        &self,
+        reader: &Reader,
+        open: &Open,
+        edition: &Edition,
+        login: &Login,
+    ) -> Result<Option<Response>, Error> {
+        if self.mandate_for(open, login).await?.is_some() {
+            return Ok(None);
+        }
+        let mut tx = self.db.begin().await?;
+        interaction_close(&mut tx, &open.id).await?;
+        tx.commit().await?;
+        let fact = Fact {
+            acr: Some(login.acr),
+            capacity: Some(open.request.capacity),
+            ..open.fact(edition, open.request.elements.first(), None)
+        };
+        self.count_refusal(Reason::NotEntitled);
+        self.journal.refused(Reason::NotEntitled, fact).await?;
+        let back = open.request.back(
+            &self.issuer,
+            &[
+                ("error", "access_denied"),
+                ("error_description", Reason::NotEntitled.as_str()),
+            ],
+        )?;
+        let asker = words::name(edition, reader.lang, &open.request.client);
+        let page = ended(self, reader, DemandeOutcome::NoMandate, Some((asker, back))).await?;
+        Ok(Some(page))
+    }
+}

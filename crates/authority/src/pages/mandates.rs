@@ -1,0 +1,339 @@
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use unefois_core::{DatatypeRev, DemarcheId, Micros, OfficerAssurance, Pivot, Siren, SubjectKind};
+use unefois_store::authority::session::Holder;
+
+use super::words;
+use crate::Error;
+use crate::form::Form;
+use crate::mandate::{LONGEST_MS, Mandate, MandateBody, NewMandate, Principal};
+use crate::oauth::{bytes_of, text_of};
+use crate::pages::{self, Reader};
+use crate::portal::{
+    self, Choice, Lang, MandateCard, MandateError, MandateForm, MandateInvitation, MandateState, Mandates,
+    paris,
+};
+use crate::published::Edition;
+use crate::service::Authority;
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+type Shared = State<Arc<Authority>>;
+
+/// Who gives a mandate: for whom, and under which name.
+struct Giver {
+    id: [u8; 16],
+    name: String,
+    principal: Principal,
+}
+
+/// `GET /mandats`.
+pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Response, Error> {
+    shown(&authority, &reader, None, None).await
+}
+
+/// `POST /mandats`: gives one.
+pub(crate) async fn give(
+    State(authority): Shared,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.somebody()?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let giver = authority.giver(&reader).await?.ok_or(Error::NotFound)?;
+    let edition = authority.published.edition();
+    let now = authority.clock.now();
+    let choices = authority.mandate_choices(&edition, reader.lang, &giver.principal);
+    let perimeter: Vec<String> = (choices.iter().map(|(word, _)| word.clone()))
+        .filter(|word| posted.has(&field(word)))
+        .collect();
+    let until = paris::day_begins(posted.text("fin")).map(|day| day.plus_ms(DAY_MS));
+    let until = until.filter(|until| *until > now && until.ms_since(now) <= LONGEST_MS + DAY_MS);
+    let (Some(expires_at), false) = (until, perimeter.is_empty()) else {
+        let mut errors = Vec::new();
+        if perimeter.is_empty() {
+            errors.push(MandateError::Perimeter);
+        }
+        if until.is_none() {
+            errors.push(MandateError::Until);
+        }
+        return shown(&authority, &reader, Some((&posted, errors)), None).await;
+    };
+    let new = NewMandate {
+        mandator: giver.id,
+        body: MandateBody {
+            principal: giver.principal,
+            by: giver.name,
+            to: None,
+            perimeter,
+        },
+        expires_at,
+    };
+    let secret = authority.give_mandate(new).await?;
+    let link = format!("{}/mandats/invitation/{secret}", authority.issuer);
+    shown(&authority, &reader, None, Some(link)).await
+}
+
+/// `GET /mandats/invitation/{secret}`: what one is invited to.
+pub(crate) async fn invitation(
+    State(authority): Shared,
+    Path(secret): Path<String>,
+    reader: Reader,
+) -> Result<Response, Error> {
+    // Whoever is not logged in as a person comes back here once they are.
+    reader.logged_in()?;
+    let mandate = authority.invited(&secret).await?;
+    let edition = authority.published.edition();
+    let page = MandateInvitation {
+        by: mandate.body.by.clone(),
+        principal: principal(reader.lang, &mandate.body.principal),
+        perimeter: authority.perimeter(&edition, reader.lang, &mandate.body),
+        until: mandate.row.expires_at,
+        action: format!("/mandats/invitation/{secret}"),
+    };
+    pages::show(&authority, &reader, &page).await
+}
+
+/// `POST /mandats/invitation/{secret}`: takes it up.
+pub(crate) async fn take_up(
+    State(authority): Shared,
+    Path(secret): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.somebody()?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let login = visit.login()?;
+    let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
+    authority
+        .take_mandate_up(&secret, &login.person, name_of(&pivot))
+        .await?;
+    Ok(pages::see_other(portal::path::MANDATES))
+}
+
+/// `POST /mandats/{id}/fin`: either side ends it.
+pub(crate) async fn end(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let visit = reader.somebody()?;
+    let mut posted = Form::parse(&body)?;
+    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let id = bytes_of(&id).ok_or(Error::NotFound)?;
+    let side = match visit.holder.as_ref().ok_or(Error::NotLoggedIn)? {
+        Holder::Person(login) => *login.person.as_bytes(),
+        Holder::Officer(login) => *login.officer.as_bytes(),
+    };
+    authority.end_mandate(&id, &side).await?;
+    Ok(pages::see_other(portal::path::MANDATES))
+}
+
+async fn shown(
+    authority: &Authority,
+    reader: &Reader,
+    posted: Option<(&Form, Vec<MandateError>)>,
+    invitation: Option<String>,
+) -> Result<Response, Error> {
+    let visit = reader.somebody()?;
+    let holder = visit.holder.as_ref().ok_or(Error::NotLoggedIn)?;
+    let (id, held) = match holder {
+        Holder::Person(login) => (
+            *login.person.as_bytes(),
+            authority.held_mandates(&login.person).await?,
+        ),
+        Holder::Officer(login) => (*login.officer.as_bytes(), Vec::new()),
+    };
+    let given = authority.given_mandates(&id).await?;
+    let edition = authority.published.edition();
+    let form = match authority.giver(reader).await? {
+        None => None,
+        Some(giver) => {
+            let (posted, errors) = posted.unzip();
+            Some(authority.form(&edition, reader.lang, &giver, posted, errors.unwrap_or_default()))
+        }
+    };
+    let certified =
+        matches!(holder, Holder::Officer(login) if login.assurance == OfficerAssurance::Certified);
+    let professional = authority
+        .providers
+        .iter()
+        .any(|p| p.config.kind.is_professional());
+    let certify = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("suite", portal::path::MANDATES)
+        .append_pair("niveau", OfficerAssurance::Certified.as_str())
+        .finish();
+    let mut page = Mandates {
+        invitation,
+        form,
+        certify: (professional && !certified).then(|| format!("{}?{certify}", portal::path::LOGIN)),
+        ..Mandates::default()
+    };
+    for mandate in &given {
+        page.given
+            .push(authority.card(&edition, reader.lang, mandate).await?);
+    }
+    for mandate in &held {
+        page.held
+            .push(authority.card(&edition, reader.lang, mandate).await?);
+    }
+    pages::show(authority, reader, &page).await
+}
+
+impl Authority {
+    /// Who may give a mandate in this session: a person, for themselves; a certified officer, for the company.
+    async fn giver(&self, reader: &Reader) -> Result<Option<Giver>, Error> {
+        Ok(
+            match reader.somebody()?.holder.as_ref().ok_or(Error::NotLoggedIn)? {
+                Holder::Person(login) => {
+                    let pivot = self.identity(&login.person, &login.pivot_digest).await?;
+                    Some(Giver {
+                        id: *login.person.as_bytes(),
+                        name: name_of(&pivot),
+                        principal: Principal::Person(pivot),
+                    })
+                }
+                Holder::Officer(login) if login.assurance == OfficerAssurance::Certified => Some(Giver {
+                    id: *login.officer.as_bytes(),
+                    name: self.profile(login)?.name(),
+                    principal: Principal::Entity(login.siret.siren()),
+                }),
+                Holder::Officer(_) => None,
+            },
+        )
+    }
+
+    /// For what a mandate may be given, each with its words.
+    fn mandate_choices(&self, edition: &Edition, lang: Lang, of: &Principal) -> Vec<(String, String)> {
+        match of {
+            Principal::Entity(_) => {
+                let about_company = |id: &DatatypeRev| {
+                    let datatype = edition.catalogue.datatype(id);
+                    datatype.is_some_and(|d| d.sheet().subject(SubjectKind::Entity).is_some())
+                };
+                let demarches = edition.catalogue.demarches();
+                demarches
+                    .filter(|demarche| demarche.data.iter().any(|datum| about_company(&datum.datatype)))
+                    .map(|demarche| (demarche.id.to_string(), words::text(lang, &demarche.label)))
+                    .collect()
+            }
+            Principal::Person(_) => {
+                let perimeters = self.perimeters.iter();
+                perimeters
+                    .map(|(word, known)| (word.clone(), words::text(lang, &known.label)))
+                    .collect()
+            }
+        }
+    }
+
+    fn perimeter(&self, edition: &Edition, lang: Lang, body: &MandateBody) -> Vec<String> {
+        let word = |word: &String| match &body.principal {
+            Principal::Entity(_) => match word.parse::<DemarcheId>() {
+                Ok(id) => words::demarche(edition, lang, &id),
+                Err(_) => word.clone(),
+            },
+            Principal::Person(_) => {
+                let known = self.perimeters.get(word);
+                known.map_or_else(|| word.clone(), |known| words::text(lang, &known.label))
+            }
+        };
+        body.perimeter.iter().map(word).collect()
+    }
+
+    fn form(
+        &self,
+        edition: &Edition,
+        lang: Lang,
+        giver: &Giver,
+        posted: Option<&Form>,
+        errors: Vec<MandateError>,
+    ) -> MandateForm {
+        let now = self.clock.now();
+        let day = |at: Micros| at.to_rfc3339().chars().take(10).collect::<String>();
+        let choices = self.mandate_choices(edition, lang, &giver.principal).into_iter();
+        MandateForm {
+            principal: principal(lang, &giver.principal),
+            company: matches!(giver.principal, Principal::Entity(_)),
+            choices: choices
+                .map(|(word, label)| Choice {
+                    selected: posted.is_some_and(|posted| posted.has(&field(&word))),
+                    value: field(&word),
+                    label,
+                })
+                .collect(),
+            until: posted.map_or_else(
+                || day(now.plus_ms(LONGEST_MS / 2)),
+                |posted| posted.text("fin").to_owned(),
+            ),
+            days: (day(now), day(now.plus_ms(LONGEST_MS))),
+            errors,
+        }
+    }
+
+    async fn card(&self, edition: &Edition, lang: Lang, mandate: &Mandate) -> Result<MandateCard, Error> {
+        let (row, body, now) = (&mandate.row, &mandate.body, self.clock.now());
+        let state = match (row.ended_at, row.accepted_at) {
+            (Some(at), _) => MandateState::Ended { at },
+            (None, None) if now < row.invited_until => MandateState::Waiting {
+                until: row.invited_until,
+            },
+            (None, None) => MandateState::Expired,
+            (None, Some(_)) if now >= row.expires_at => MandateState::Expired,
+            (None, Some(_)) => match self.mandate_is_supported(mandate, now).await? {
+                true => MandateState::Current,
+                false => MandateState::Unsupported,
+            },
+        };
+        let ends = matches!(
+            state,
+            MandateState::Waiting { .. } | MandateState::Current | MandateState::Unsupported
+        );
+        Ok(MandateCard {
+            by: body.by.clone(),
+            to: body.to.clone(),
+            principal: principal(lang, &body.principal),
+            perimeter: self.perimeter(edition, lang, body),
+            until: row.expires_at,
+            state,
+            end: ends.then(|| format!("/mandats/{}/fin", text_of(&row.id))),
+        })
+    }
+}
+
+/// For whom, in words.
+pub(crate) fn principal(lang: Lang, of: &Principal) -> String {
+    match of {
+        Principal::Entity(siren) => company(lang, siren),
+        Principal::Person(pivot) => name_of(pivot),
+    }
+}
+
+/// A company, of which no register tells the name here.
+pub(crate) fn company(lang: Lang, siren: &Siren) -> String {
+    format!(
+        "{} {}",
+        lang.t("l’entreprise de SIREN", "the company of SIREN"),
+        portal::siren(siren)
+    )
+}
+
+/// First given name and birth name.
+pub(crate) fn name_of(pivot: &Pivot) -> String {
+    let given = pivot.given_names.first().map_or("", String::as_str);
+    format!("{given} {}", pivot.family_name)
+}
+
+/// The name of a checkbox.
+fn field(word: &str) -> String {
+    format!("p.{word}")
+}

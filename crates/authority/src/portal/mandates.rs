@@ -1,0 +1,148 @@
+use unefois_core::Micros;
+
+use super::{Choice, Lang, page};
+
+/// Mandats: what somebody lets others do, and what others let them do.
+#[derive(Clone, Debug, Default)]
+pub struct Mandates {
+    /// The link of the mandate that was just given, shown this once.
+    pub invitation: Option<String>,
+    /// What the reader let others do, newest first.
+    pub given: Vec<MandateCard>,
+    /// What others let the reader do, newest first.
+    pub held: Vec<MandateCard>,
+    /// Where the reader may give one.
+    pub form: Option<MandateForm>,
+    /// Where an officer has to be certified first, to give one for the company.
+    pub certify: Option<String>,
+}
+
+/// One mandate.
+#[derive(Clone, Debug)]
+pub struct MandateCard {
+    /// Who gave it.
+    pub by: String,
+    /// Who took it up.
+    pub to: Option<String>,
+    /// For whom: « l’entreprise de SIREN 552 100 554 », a person's name.
+    pub principal: String,
+    /// For what, in words.
+    pub perimeter: Vec<String>,
+    /// When it ends by itself.
+    pub until: Micros,
+    /// Where it stands.
+    pub state: MandateState,
+    /// Where it is ended, as long as it can be.
+    pub end: Option<String>,
+}
+
+/// Where a mandate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MandateState {
+    /// Nobody has taken it up.
+    Waiting {
+        /// Until when somebody may.
+        until: Micros,
+    },
+    /// It is in force.
+    Current,
+    /// Either side ended it.
+    Ended {
+        /// When.
+        at: Micros,
+    },
+    /// Its time is over, or nobody took it up in time.
+    Expired,
+    /// The officer who gave it is certified no more.
+    Unsupported,
+}
+
+impl MandateState {
+    fn words(self, lang: Lang) -> String {
+        match (self, lang) {
+            (Self::Waiting { until }, Lang::Fr) => format!("Pas encore accepté : le lien vaut jusqu’au {}.", lang.day(&until)),
+            (Self::Waiting { until }, Lang::En) => format!("Not taken up yet: the link is good until {}.", lang.day(&until)),
+            (Self::Current, _) => lang.t("En cours.", "In force.").to_owned(),
+            (Self::Ended { at }, Lang::Fr) => format!("Arrêté le {}.", lang.day(&at)),
+            (Self::Ended { at }, Lang::En) => format!("Ended on {}.", lang.day(&at)),
+            (Self::Expired, _) => lang.t("Expiré.", "Expired.").to_owned(),
+            (Self::Unsupported, _) => lang
+                .t(
+                    "Suspendu : la personne qui l’a donné n’est plus reconnue comme dirigeante de l’entreprise.",
+                    "Suspended: whoever gave it is not recognised as the company’s officer any more.",
+                )
+                .to_owned(),
+        }
+    }
+}
+
+/// The form that gives a mandate; it posts `csrf`, one `1` under each [`Choice::value`] ticked, and `fin`.
+#[derive(Clone, Debug)]
+pub struct MandateForm {
+    /// For whom.
+    pub principal: String,
+    /// Whether that is a company.
+    pub company: bool,
+    /// For what it may be given.
+    pub choices: Vec<Choice>,
+    /// The last day, `YYYY-MM-DD`.
+    pub until: String,
+    /// The first and the last day that may be chosen.
+    pub days: (String, String),
+    /// What was wrong with the form as posted.
+    pub errors: Vec<MandateError>,
+}
+
+/// What may be wrong with the form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MandateError {
+    /// Nothing is ticked.
+    Perimeter,
+    /// Not a day, or not one within the year to come.
+    Until,
+}
+
+impl MandateError {
+    /// The id of the field at fault.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Perimeter => "perimetre",
+            Self::Until => "fin",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn text(self, lang: Lang) -> &'static str {
+        match self {
+            Self::Perimeter => lang.t("Cochez au moins une démarche.", "Tick at least one matter."),
+            Self::Until => lang.t(
+                "Choisissez le dernier jour du mandat, au plus tard dans un an.",
+                "Choose the last day of the mandate, a year from now at the latest.",
+            ),
+        }
+    }
+}
+
+impl MandateForm {
+    fn error(&self, error: &MandateError) -> bool {
+        self.errors.contains(error)
+    }
+}
+
+/// An invitation to act by a mandate, before it is taken up.
+#[derive(Clone, Debug)]
+pub struct MandateInvitation {
+    /// Who gives it.
+    pub by: String,
+    /// For whom.
+    pub principal: String,
+    /// For what.
+    pub perimeter: Vec<String>,
+    /// Until when.
+    pub until: Micros,
+    /// Where the answer posts.
+    pub action: String,
+}
+
+page!(Mandates, "mandates.html", Mandates);
+page!(MandateInvitation, "mandate_invitation.html", Task);

@@ -1,0 +1,331 @@
+//! Acting for a company or for somebody one helps: by a mandate that holds, checked again at each token.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use unefois_core::{Capacity, Clock as _, Event, Random, Reason, SealedSubject};
+use unefois_jose::jwe;
+use unefois_mesh::{SystemClock, SystemRandom};
+
+use crate::both_databases;
+use crate::browser::Browser;
+use crate::database::TestDatabase;
+use crate::kit::{Answer, COMMUNE, Kit, Which, Write, entity_check, form, merge, set, subject_check};
+use crate::provider::Says;
+
+both_databases![
+    a_company_s_mandate_lets_a_person_answer_for_it,
+    a_mandate_that_ends_or_an_officer_who_is_none_any_more_gives_no_token,
+    a_helper_acts_within_the_perimeter_that_was_given,
+];
+
+const URSSAF: &str = "urn:unefois:participant:90000002700012";
+/// The company that the officer of these tests runs, and another.
+const SIREN: &str = "219200235";
+const OTHER: &str = "130025265";
+
+async fn kit(database: TestDatabase) -> Kit {
+    Kit::with(database, |document, config| {
+        let pivot_keys = document["participants"][3]["pivot_keys"].clone();
+        document["participants"].as_array_mut().unwrap().push(json!({
+            "id": URSSAF, "name": {"fr": "Urssaf", "en": "Urssaf"}, "kind": "administration",
+            "mesh": ["127.0.0.1:9"], "dpo": "dpo@example.fr", "pivot_keys": pivot_keys,
+            "tls": [{"spki_sha256": "cd".repeat(32), "status": "current"}],
+        }));
+        document["habilitations"].as_array_mut().unwrap().push(json!({
+            "id": "DP-5", "consumer": COMMUNE, "producer": URSSAF, "demarche": "marche-public",
+            "datatypes": [{"datatype": "urssaf/attestation-de-vigilance@1", "units": ["statut", "attestation"]}],
+            "legal_bases": ["CRPA-L114-8-I"],
+            "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
+        }));
+        for provider in document["authority"]["identity_providers"].as_array_mut().unwrap() {
+            if provider["officers"] == json!(["identified"]) {
+                provider["officers"] = json!(["identified", "certified"]);
+            }
+        }
+        config["perimeters"] = json!({
+            "ecole": {"label": {"fr": "École et cantine", "en": "School and canteen"}, "demarches": ["cantine"]},
+            "logement": {"label": {"fr": "Logement", "en": "Housing"}, "demarches": ["bourse"]},
+        });
+    })
+    .await
+}
+
+/// The officer's browser, logged in as the one who runs the company.
+async fn officer(kit: &Kit) -> Browser {
+    *kit.pro.says.lock().unwrap() = Says::officer("dirigeant");
+    let mut browser = kit.browser();
+    let home = browser.follow("/pro/connexion?niveau=certified").await;
+    assert!(home.body.contains("Camille EXEMPLE"), "{}", home.body);
+    browser
+}
+
+fn today(kit: &Kit) -> String {
+    kit.clock.now().to_rfc3339().chars().take(10).collect()
+}
+
+/// Gives a mandate; the address at which it is taken up.
+async fn given(browser: &mut Browser, word: &str, until: &str) -> String {
+    let page = browser.get("/mandats").await;
+    let posted = format!("csrf={}&p.{word}=1&fin={until}", page.csrf());
+    let shown = browser.post("/mandats", &posted).await;
+    let (_, rest) = shown.body.split_once("/mandats/invitation/").expect("a link");
+    format!("/mandats/invitation/{}", rest.split('<').next().unwrap())
+}
+
+async fn taken_up(browser: &mut Browser, address: &str) {
+    let page = browser.get(address).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    let taken = browser.post(address, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(taken.status, StatusCode::SEE_OTHER, "{}", taken.body);
+}
+
+fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
+    let mut element = kit.element();
+    merge(
+        &mut element,
+        json!({
+            "datatypes": ["urssaf/attestation-de-vigilance@1"], "locations": [URSSAF], "demarche": "marche-public",
+            "habilitation": "DP-5", "subject": {"kind": "entity"}, "data_life_days": 183,
+            "units": [{"unit": "statut", "need": "required"}, {"unit": "attestation", "need": "required"}],
+        }),
+    );
+    let mut parameters = kit.parameters();
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
+    set(&mut parameters, "capacity", Some("entity".to_owned()));
+    set(&mut parameters, "subject_check", Some(entity_check(siren)));
+    parameters
+}
+
+fn sealed(kit: &Kit, answer: &Answer) -> SealedSubject {
+    let plain = jwe::open_pivot(&[&*kit.pivot_key], answer.json["pivot_jwe"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&plain).unwrap()
+}
+
+async fn refreshed(kit: &Kit, redeemed: &Answer) -> Answer {
+    let refresh = form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            redeemed.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    kit.call(Method::POST, "/as/token", &refresh).await
+}
+
+/// What the page says of a request that no mandate covers; it is recorded.
+async fn not_mandated(kit: &Kit, browser: &mut Browser, parameters: &[(&str, String)]) {
+    let demande = kit.open(browser, parameters).await;
+    assert!(
+        demande
+            .page
+            .body
+            .contains("Aucun mandat ne vous permet de répondre"),
+        "{}",
+        demande.page.body
+    );
+    let last = kit.entries().await.pop().unwrap();
+    assert_eq!(
+        (last.event, last.reason),
+        (Event::Refused, Some(Reason::NotEntitled))
+    );
+}
+
+async fn a_company_s_mandate_lets_a_person_answer_for_it(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut boss = officer(&kit).await;
+    let page = boss.get("/mandats").await;
+    assert!(
+        page.body
+            .replace(['\u{a0}', '\u{202f}'], " ")
+            .contains("l’entreprise de SIREN 219 200 235"),
+        "{}",
+        page.body
+    );
+    // What is missing is said at its field and in the summary.
+    for (fields, id) in [
+        ("&fin=2027-01-01", "perimetre-erreur"),
+        ("&p.marche-public=1", "fin-erreur"),
+        ("&p.marche-public=1&fin=2001-01-01", "fin-erreur"),
+        ("&p.marche-public=1&fin=2099-01-01", "fin-erreur"),
+        ("&p.cantine=1&fin=2027-01-01", "perimetre-erreur"),
+    ] {
+        let wrong = boss
+            .post("/mandats", &format!("csrf={}{fields}", page.csrf()))
+            .await;
+        assert!(
+            wrong.body.contains(id) && wrong.body.contains("role=\"alert\""),
+            "{fields}: {}",
+            wrong.body
+        );
+    }
+    let address = given(&mut boss, "marche-public", &today(&kit)).await;
+    // An officer is no person: the company's mandate is a person's to take up.
+    assert_ne!(boss.get(&address).await.status, StatusCode::OK);
+
+    let mut angela = kit.browser();
+    let anybody = angela.get(&address).await;
+    assert!(anybody.location.starts_with("/connexion"), "{}", anybody.status);
+    angela.follow("/fc/connexion").await;
+    not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
+    taken_up(&mut angela, &address).await;
+    assert_eq!(kit.events().await.last(), Some(&Event::Mandated));
+    assert_eq!(angela.get(&address).await.status, StatusCode::NOT_FOUND, "once");
+    let list = angela.get("/mandats").await.body;
+    assert!(
+        list.contains("Camille EXEMPLE") && list.contains("Angela DUBOIS"),
+        "{list}"
+    );
+
+    not_mandated(&kit, &mut angela, &for_company(&kit, OTHER)).await;
+    let demande = kit.open(&mut angela, &for_company(&kit, SIREN)).await;
+    let shown = demande.page.body.replace(['\u{a0}', '\u{202f}'], " ");
+    assert!(shown.contains("mandat de <bdi>Camille EXEMPLE</bdi>"), "{shown}");
+    let code = kit.grant(&mut angela, &for_company(&kit, SIREN), "").await;
+    let redeemed = kit.redeem(&code).await;
+    let claims = kit.claims(redeemed.json["access_token"].as_str().unwrap());
+    assert_eq!(
+        (claims.capacity, claims.aud),
+        (Capacity::Entity, URSSAF.parse().unwrap())
+    );
+    assert!(matches!(sealed(&kit, &redeemed), SealedSubject::Entity(siren) if siren.as_str() == SIREN));
+    assert_eq!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
+
+    // Both names stand in the history and in the receipt.
+    let commune = kit.node(Which::Commune).await;
+    let random: &dyn Random = &SystemRandom::new();
+    let exchange = random.exchange_id(SystemClock.now());
+    let received = Write {
+        event: Event::Received,
+        reason: None,
+        content: Some(1),
+        units: 3,
+    };
+    commune.write(&claims, exchange, received).await;
+    let json: Value = serde_json::from_str(&angela.get("/historique.json").await.body).unwrap();
+    let row = &json["exchanges"][0];
+    assert_eq!(
+        row["mandate"],
+        json!({"by": "Camille EXEMPLE", "to": "Angela DUBOIS"}),
+        "{json}"
+    );
+    assert_eq!(row["capacity"], "entity");
+    let page = angela
+        .get("/historique")
+        .await
+        .body
+        .replace(['\u{a0}', '\u{202f}'], " ");
+    let words = "par Angela DUBOIS pour l’entreprise de SIREN 219 200 235, mandat de Camille EXEMPLE";
+    assert!(page.contains(words), "{page}");
+    commune.stop().await;
+    kit.stop().await;
+}
+
+async fn a_mandate_that_ends_or_an_officer_who_is_none_any_more_gives_no_token(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut boss = officer(&kit).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    let granted = async |boss: &mut Browser, angela: &mut Browser| {
+        let address = given(boss, "marche-public", &today(&kit)).await;
+        taken_up(angela, &address).await;
+        let code = kit.grant(angela, &for_company(&kit, SIREN), "").await;
+        kit.redeem(&code).await
+    };
+    let refused = async |redeemed: &Answer| {
+        let answer = refreshed(&kit, redeemed).await;
+        assert_eq!(answer.json["unefois_reason"], "NOT_ENTITLED", "{}", answer.json);
+        let last = kit.entries().await.pop().unwrap();
+        assert_eq!(
+            (last.event, last.reason),
+            (Event::Refused, Some(Reason::NotEntitled))
+        );
+    };
+
+    let redeemed = granted(&mut boss, &mut angela).await;
+    let list = boss.get("/mandats").await;
+    let (_, rest) = list.body.split_once("action=\"/mandats/").unwrap();
+    let end = format!("/mandats/{}", rest.split('"').next().unwrap());
+    // Nobody else's to end.
+    let mut stranger = kit.browser();
+    kit.provider.says.lock().unwrap().sub = "somebody";
+    kit.provider.says.lock().unwrap().identity["family_name"] = "MERCIER".into();
+    stranger.follow("/fc/connexion").await;
+    let csrf = stranger.get("/mandats").await.csrf();
+    let not_theirs = stranger.post(&end, &format!("csrf={csrf}")).await;
+    assert_eq!(not_theirs.status, StatusCode::NOT_FOUND);
+    assert_eq!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
+    boss.post(&end, &format!("csrf={}", list.csrf())).await;
+    refused(&redeemed).await;
+    not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
+
+    // The provider certifies Camille no more: another mandate of hers gives nothing either, and says why.
+    let redeemed = granted(&mut boss, &mut angela).await;
+    *kit.pro.says.lock().unwrap() = Says::officer("agent");
+    let mut dismissed = kit.browser();
+    dismissed.follow("/pro/connexion?niveau=certified").await;
+    refused(&redeemed).await;
+    assert!(angela.get("/mandats").await.body.contains("n’est plus reconnue"));
+    let redeemed = granted(&mut officer(&kit).await, &mut angela).await;
+    assert_eq!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
+
+    // Its last day is over.
+    kit.clock.pass(25 * 3_600_000);
+    kit.provider.says.lock().unwrap().ahead_s = 25 * 3_600;
+    let mut angela = kit.browser();
+    *kit.provider.says.lock().unwrap() = Says {
+        ahead_s: 25 * 3_600,
+        ..Says::default()
+    };
+    angela.follow("/fc/connexion").await;
+    not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
+    kit.stop().await;
+}
+
+async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    let school = given(&mut angela, "ecole", &today(&kit)).await;
+    let housing = given(&mut angela, "logement", &today(&kit)).await;
+
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        says.identity["family_name"] = "MERCIER".into();
+        says.identity["given_name_array"] = json!(["Joël"]);
+    }
+    let mut joel = kit.browser();
+    joel.follow("/fc/connexion").await;
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "capacity", Some("helper".to_owned()));
+    not_mandated(&kit, &mut joel, &parameters).await;
+    taken_up(&mut joel, &housing).await;
+    // Beyond its perimeter.
+    not_mandated(&kit, &mut joel, &parameters).await;
+    taken_up(&mut joel, &school).await;
+    let mut another = parameters.clone();
+    set(
+        &mut another,
+        "subject_check",
+        Some(subject_check("DURAND", "Angela", "1962-08-24")),
+    );
+    not_mandated(&kit, &mut joel, &another).await;
+
+    let code = kit.grant(&mut joel, &parameters, "").await;
+    let redeemed = kit.redeem(&code).await;
+    let claims = kit.claims(redeemed.json["access_token"].as_str().unwrap());
+    assert_eq!(claims.capacity, Capacity::Helper);
+    assert!(
+        matches!(sealed(&kit, &redeemed), SealedSubject::Person(person) if person.family_name == "DUBOIS")
+    );
+    // Nobody is helped without having asked: whoever checks nobody is told so.
+    set(&mut parameters, "subject_check", None);
+    set(&mut parameters, "subject_unbound", Some("x".to_owned()));
+    let refused = kit.call(Method::POST, "/as/par", &form(&parameters)).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    kit.stop().await;
+}
