@@ -779,6 +779,25 @@ mod tests {
             }),
             ["child.family_name"]
         );
+        let company = |siren: &str, m: &mut pb::RequestAuthorizationRequest| {
+            m.subject = pb::SubjectKind::Entity.into();
+            m.capacity = pb::Capacity::Entity.into();
+            m.binding = Some(pb::SubjectBinding {
+                binding: Some(pb::subject_binding::Binding::Siren(siren.into())),
+            });
+        };
+        assert_eq!(fields(|m| company("130025266", m)), ["binding.siren"]);
+        assert_eq!(
+            fields(|m| {
+                company("130025265", m);
+                m.subject = pb::SubjectKind::Self_.into();
+            }),
+            ["binding"]
+        );
+        assert_eq!(
+            fields(|m| m.subject = pb::SubjectKind::Entity.into()),
+            ["binding"]
+        );
         assert_eq!(
             fields(|m| m.standing = Some(pb::Standing::default())),
             ["standing.max_count", "standing.min_interval_s"]
