@@ -1,14 +1,15 @@
 //! `faults rotate`: every key of a mesh is followed by its next one while a commune fetches without pause, and none of its
 //! requests may be refused or put off; then the key that signs tokens is lost.
 
+mod emergency;
 mod publisher;
+mod thief;
 
 use std::fmt;
-use std::process::ExitCode;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use kit::database::TestDatabase;
 use tokio::task::JoinSet;
 use unefois::demo::process::Process;
@@ -18,6 +19,7 @@ use unefois::demo::world::{Member, Setting, World};
 use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
 
+use self::emergency::Emergency;
 use self::publisher::{Publisher, Which};
 use crate::Database;
 use crate::books::{self, Books};
@@ -60,26 +62,13 @@ struct Step {
     spoiled: Vec<String>,
 }
 
-/// The loss of the key that signed tokens.
-#[derive(Debug)]
-struct Emergency {
-    effective: bool,
-    /// Requests under its tokens that were refused before the commune had new ones.
-    refused: usize,
-    /// Answers under tokens of the next key, and requests spoiled meanwhile.
-    after: usize,
-    spoiled: Vec<String>,
-}
-
 impl Report {
-    /// Whether no request was refused or put off by a rotation, and none once the lost key was replaced.
+    /// Whether no request was refused or put off by a rotation, and the lost key opens nothing any more.
     pub(crate) fn holds(&self) -> bool {
         self.steps
             .iter()
             .all(|step| step.spoiled.is_empty() && step.answers > 0)
-            && self.emergency.effective
-            && self.emergency.after > 0
-            && self.emergency.spoiled.is_empty()
+            && self.emergency.holds()
             && self.books.hold()
     }
 }
@@ -100,20 +89,7 @@ impl fmt::Display for Report {
                 spoiled.len()
             )?;
         }
-        let Emergency {
-            effective,
-            refused,
-            after,
-            spoiled,
-        } = &self.emergency;
-        let effective = if *effective { "effective" } else { "NOT effective" };
-        writeln!(
-            f,
-            "  the key of tokens is lost: withdrawal {effective}, {refused} requests under its tokens refused; under the \
-             next key {after} answers, {} refused or put off {}",
-            spoiled.len(),
-            spoiled.join(" ")
-        )?;
+        write!(f, "{}", self.emergency)?;
         write!(f, "{}", self.books)
     }
 }
@@ -180,7 +156,7 @@ pub(crate) async fn run(wanted: &Rotate, kind: Database) -> anyhow::Result<Repor
     publisher.change(Which::old_dropped()).await?;
     running.step("every old key but that of tokens dropped").await?;
 
-    let emergency = running.lose(&publisher).await?;
+    let emergency = running.lose(&publisher, databases[0].url()).await?;
     let Running {
         load,
         mut working,
@@ -291,35 +267,5 @@ impl Running {
         let mut spoiled = std::mem::take(&mut seen.refused);
         spoiled.extend((0..again).map(|_| "sent again".to_owned()));
         spoiled
-    }
-
-    /// Loses the key that signs tokens: withdraws it as its operator would type it.
-    async fn lose(&mut self, publisher: &Publisher) -> anyhow::Result<Emergency> {
-        let config = self.load.world.file(Member::Authority).display().to_string();
-        let key = self.load.world.folder("authority").join("tls.key");
-        ensure!(key.exists(), "the authority has no key");
-        let kid = publisher.token_kid()?;
-        let line = [
-            "unefois",
-            "--json",
-            "withdraw",
-            "--config",
-            &config,
-            "--reason",
-            "clé perdue",
-            "signing-key",
-            &kid,
-        ]
-        .map(std::ffi::OsString::from);
-        let withdrawn = tokio::task::spawn_blocking(|| unefois::run(line)).await?;
-        // Tokens of the lost key wait beside their grants: each is refused once, and asked for again.
-        let (_, refused) = self.answered().await?;
-        let (after, spoiled) = self.answered().await?;
-        Ok(Emergency {
-            effective: withdrawn == ExitCode::SUCCESS,
-            refused: refused.len(),
-            after,
-            spoiled,
-        })
     }
 }

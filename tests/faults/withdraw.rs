@@ -9,7 +9,7 @@
 mod audit;
 mod books;
 mod chance;
-mod consumer;
+pub(crate) mod consumer;
 mod effects;
 mod grants;
 mod inject;
