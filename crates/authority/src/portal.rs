@@ -25,6 +25,7 @@ mod mandates;
 mod names;
 mod notice;
 mod oppositions;
+mod page;
 pub mod paris;
 pub mod path;
 mod term;
@@ -51,6 +52,8 @@ pub use mandates::{MandateCard, MandateError, MandateForm, MandateInvitation, Ma
 pub use names::siren;
 pub use oppositions::{Done, Oppositions, SCOPE, Scope, Standing};
 pub use term::{Duration, Keeping, Pace, Term};
+
+use page::page;
 
 /// Who reads the page, and what each page carries around its contents.
 #[derive(Clone, Debug)]
@@ -191,40 +194,3 @@ impl Site {
         lang.t(&self.theme.footer_fr, &self.theme.footer_en)
     }
 }
-
-/// Ties a page to its template and its place in the navigation.
-macro_rules! page {
-    ($page:ident, $path:tt, $section:ident) => {
-        const _: () = {
-            #[derive(askama::Template)]
-            #[template(path = $path)]
-            struct Sheet<'a> {
-                site: &'a $crate::portal::Site,
-                frame: &'a $crate::portal::Frame,
-                section: $crate::portal::Section,
-                l: $crate::portal::Lang,
-                page: &'a $page,
-            }
-
-            impl $crate::portal::Page for $page {
-                fn html(
-                    &self,
-                    site: &$crate::portal::Site,
-                    frame: &$crate::portal::Frame,
-                ) -> Result<String, askama::Error> {
-                    use askama::Template as _;
-                    let section = $crate::portal::Section::$section;
-                    Sheet {
-                        site,
-                        frame,
-                        section,
-                        l: frame.lang,
-                        page: self,
-                    }
-                    .render()
-                }
-            }
-        };
-    };
-}
-use page;
