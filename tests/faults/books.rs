@@ -30,7 +30,7 @@ pub(crate) struct Books {
     claims: i64,
     /// Claims whose exchange has no entry `released`.
     claims_without_entry: i64,
-    /// Entries `released` whose exchange has no claim.
+    /// Entries `released` whose exchange has no claim, though no entry `withheld` gave it back.
     entries_without_claim: i64,
     /// Faults that `ledger verify` finds, in the producer's database and in the commune's.
     faults: usize,
@@ -109,7 +109,8 @@ pub(crate) async fn read(
             books.lost += 1;
         }
     }
-    let (released, n) = (i16::from(Event::Released.code()), "SELECT count(*) FROM ");
+    let (released, withheld) = (Event::Released.code(), Event::Withheld.code());
+    let n = "SELECT count(*) FROM ";
     books.claims = database.count(&format!("{n} claim")).await?;
     books.claims_without_entry = database
         .count(&format!(
@@ -120,7 +121,9 @@ pub(crate) async fn read(
     books.entries_without_claim = database
         .count(&format!(
             "{n} ledger_entry e WHERE e.event = {released} \
-             AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.request_id = e.exchange_id)"
+             AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.request_id = e.exchange_id) \
+             AND NOT EXISTS (SELECT 1 FROM ledger_entry w \
+                 WHERE w.exchange_id = e.exchange_id AND w.event = {withheld})"
         ))
         .await?;
     Ok(books)
