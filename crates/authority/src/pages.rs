@@ -24,7 +24,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use http::header::{ACCEPT_LANGUAGE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use unefois_core::Acr;
+use unefois_core::{Acr, OfficerAssurance};
 use unefois_mesh::{status, web};
 use unefois_store::authority::session::Holder;
 
@@ -232,10 +232,12 @@ pub(crate) async fn edge(State(authority): State<Arc<Authority>>, request: Reque
 /// to what was asked.
 fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error: &Error) -> Response {
     let login = || {
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("suite", path)
-            .finish();
-        format!("{}?{query}", crate::portal::path::LOGIN)
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("suite", path);
+        if path.starts_with("/agent/") {
+            query.append_pair("niveau", OfficerAssurance::Identified.as_str());
+        }
+        format!("{}?{}", crate::portal::path::LOGIN, query.finish())
     };
     // A page that tells of an error repeats nothing of what was sent.
     let frame = frame(authority, lang, "", None, String::new());
@@ -254,6 +256,10 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
                 failure: match error {
                     Error::Recovering => Failure::Recovering,
                     Error::NotForOfficers => Failure::Officer,
+                    Error::OtherBody => Failure::OtherBody,
+                    Error::RequestUri => Failure::Closed,
+                    Error::Details { .. } => Failure::NoLonger,
+                    Error::AcrUnknown => Failure::LoginUnknown,
                     error => failure_of(error.status()),
                 },
                 code: error.reason().map(|reason| reason.as_str().to_owned()),

@@ -57,6 +57,7 @@ pub(crate) async fn choose(
     }
     let page = portal::Login {
         providers,
+        officer: matches!(wanted, Wanted::Officer(_)),
         asker,
         error,
         already,
@@ -68,6 +69,7 @@ pub(crate) async fn choose(
 async fn lost(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
     let page = portal::Login {
         providers: authority.choices(None, Wanted::Person(Acr::Eidas1), false, false),
+        officer: false,
         asker: None,
         error: Some(LoginError::Lost),
         already: None,
@@ -274,7 +276,8 @@ impl Authority {
                 })
             }
             (Holder::Officer(_), Wanted::Person(_)) => Some(portal::Already::Officer),
-            (Holder::Person(_), Wanted::Person(_)) | (_, Wanted::Officer(_)) => None,
+            (Holder::Person(_), Wanted::Officer(_)) => Some(portal::Already::Person),
+            (Holder::Person(_), Wanted::Person(_)) | (Holder::Officer(_), Wanted::Officer(_)) => None,
         }
     }
 

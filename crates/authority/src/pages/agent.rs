@@ -35,7 +35,7 @@ pub(crate) async fn show(
     reader: Reader,
 ) -> Result<Response, Error> {
     let Some(open) = authority.open_request(&reader, &id, true).await? else {
-        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+        return ended(&authority, &reader, DemandeOutcome::AgentExpired, None).await;
     };
     let Some(officer) = officer(&reader) else {
         return Ok(to_login(&open));
@@ -55,7 +55,7 @@ pub(crate) async fn show(
         demarche: words::demarche(&edition, reader.lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
         person: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
-        birthdate: pivot.birthdate.to_string(),
+        birthdate: portal::paris::birth_day(pivot.birthdate, reader.lang),
         motive: request.motive.clone().ok_or(Error::Stored)?,
         sources: words::sources(&edition, reader.lang, &request.elements, &|_| false),
         terms: words::terms(&edition, reader.lang, &request.elements, end),
@@ -79,7 +79,7 @@ pub(crate) async fn decide(
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
     let Some(open) = authority.open_request(&reader, &id, true).await? else {
-        return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
+        return ended(&authority, &reader, DemandeOutcome::AgentExpired, None).await;
     };
     let edition = authority.published.edition();
     authority.may_ask(&open, officer, &edition).await?;

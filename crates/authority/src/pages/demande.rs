@@ -204,10 +204,12 @@ pub(crate) async fn asker_of(
     reader: &Reader,
     address: &str,
 ) -> Result<Option<String>, Error> {
-    let Some(id) = address.strip_prefix("/demande/") else {
-        return Ok(None);
+    let (id, by_officer) = match (address.strip_prefix("/demande/"), address.strip_prefix("/agent/")) {
+        (Some(id), _) => (id, false),
+        (None, Some(id)) => (id, true),
+        (None, None) => return Ok(None),
     };
-    let open = authority.open_request(reader, id, false).await?;
+    let open = authority.open_request(reader, id, by_officer).await?;
     let edition = authority.published.edition();
     Ok(open.map(|open| words::name(&edition, reader.lang, &open.request.client)))
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use unefois_core::authorization::ModeKind;
-use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, WithdrawnBy};
+use unefois_core::{AuthorizationDetails, Capacity, Handle, LegalBasis, Micros, WithdrawnBy};
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
 
@@ -28,6 +28,9 @@ use crate::service::Authority;
 /// How far back a person sees (R.114-9-7 CRPA): 36 months.
 pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
 
+/// How long a consent stands before its person is reminded of it, and how long what was asked without them is told first.
+const REMINDED_MS: i64 = 90 * 24 * 3_600_000;
+
 type Shared = State<Arc<Authority>>;
 
 /// `GET /autorisations`: Mes autorisations.
@@ -43,6 +46,9 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
         let details = details(row)?;
         let state = served(state(row, now), &history, row, &details, now);
         let first = details.first().ok_or(Error::Stored)?;
+        let lately = now.ms_since(row.grant.granted_at) <= REMINDED_MS;
+        let absent = matches!(row.grant.capacity, Capacity::Agent | Capacity::Automatic);
+        page.unasked += usize::from(lately && absent);
         let card = GrantCard {
             asker: words::name(&edition, reader.lang, &row.grant.client),
             demarche: words::demarche(&edition, reader.lang, &first.demarche),
@@ -54,6 +60,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
             exchanges: count(&history, row),
             href: address(row),
             stop: stop(row, state),
+            reminder: !lately && state == GrantState::Current && first.legal_basis == LegalBasis::Consent,
         };
         match state {
             GrantState::Current => page.current.push(card),

@@ -1,3 +1,4 @@
+use super::demande::optional;
 use super::{LegalGround, Organisation, Source, Term, page};
 
 /// The page on which an officer asks in the place of a person who does not log in.
@@ -15,7 +16,7 @@ pub struct AgentDemande {
     pub dossier: String,
     /// Whom it is about, as the file says.
     pub person: String,
-    /// The date of birth that the file says.
+    /// The date of birth that the file says, in words.
     pub birthdate: String,
     /// Why the officer asks.
     pub motive: String,
@@ -25,6 +26,12 @@ pub struct AgentDemande {
     pub terms: Vec<Term>,
     /// On what ground.
     pub ground: LegalGround,
+}
+
+impl AgentDemande {
+    fn optional(&self) -> usize {
+        optional(&self.sources)
+    }
 }
 
 page!(AgentDemande, "agent.html", Task);

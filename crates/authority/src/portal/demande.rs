@@ -215,22 +215,22 @@ impl FormError {
     }
 }
 
+fn units(sources: &[Source]) -> impl Iterator<Item = &Unit> {
+    sources.iter().flat_map(|s| &s.datatypes).flat_map(|d| &d.units)
+}
+
+/// How many units of a request have a checkbox.
+pub(super) fn optional(sources: &[Source]) -> usize {
+    units(sources).filter(|unit| !unit.required).count()
+}
+
 impl Demande {
     fn count(&self) -> usize {
-        self.sources
-            .iter()
-            .flat_map(|s| &s.datatypes)
-            .map(|d| d.units.len())
-            .sum()
+        units(&self.sources).count()
     }
 
     fn optional(&self) -> usize {
-        self.sources
-            .iter()
-            .flat_map(|s| &s.datatypes)
-            .flat_map(|d| &d.units)
-            .filter(|u| !u.required)
-            .count()
+        optional(&self.sources)
     }
 
     fn error(&self, error: &FormError) -> bool {
@@ -261,6 +261,8 @@ pub enum DemandeOutcome {
     Answered,
     /// Its time has passed, or it never was.
     Expired,
+    /// The same, of what an officer asks in a person's place.
+    AgentExpired,
     /// The identity is not the file's.
     Mismatch {
         /// How many tries remain for this file today.

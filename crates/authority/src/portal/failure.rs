@@ -32,14 +32,22 @@ pub enum Failure {
     Recovering,
     /// 403: an officer is logged in, and the page is a person's own.
     Officer,
+    /// 403: the officer is not of the body that asks, or logged in too long ago.
+    OtherBody,
+    /// 400: the request was answered, or its time has passed.
+    Closed,
+    /// The request was allowed when it was prepared, and is not any more.
+    NoLonger,
+    /// 403: nobody stands for this login any more.
+    LoginUnknown,
 }
 
 impl Failure {
     /// The HTTP status.
     pub const fn status(self) -> u16 {
         match self {
-            Self::BadRequest => 400,
-            Self::Forbidden | Self::Officer => 403,
+            Self::BadRequest | Self::Closed | Self::NoLonger => 400,
+            Self::Forbidden | Self::Officer | Self::OtherBody | Self::LoginUnknown => 403,
             Self::NotFound => 404,
             Self::TooMany => 429,
             Self::Internal => 500,
@@ -75,6 +83,22 @@ impl Failure {
                 "Cette page est celle d’une personne",
                 "This page is a person’s own",
             ),
+            Self::OtherBody => lang.t(
+                "Vous ne pouvez pas demander pour cette administration",
+                "You cannot ask for this administration",
+            ),
+            Self::Closed => lang.t(
+                "Cette demande n’est plus ouverte",
+                "This request is no longer open",
+            ),
+            Self::NoLonger => lang.t(
+                "Cette demande n’est plus permise",
+                "This request is no longer allowed",
+            ),
+            Self::LoginUnknown => lang.t(
+                "Votre moyen de connexion n’est pas reconnu",
+                "Your means of login is not recognised",
+            ),
         }
     }
 
@@ -108,6 +132,22 @@ impl Failure {
                 "Vous êtes connecté·e comme agent. Les autorisations et l’historique appartiennent aux personnes : votre identité professionnelle n’y donne pas accès, et n’est pas rapprochée de votre identité personnelle.",
                 "You are logged in as an officer. Authorisations and history belong to people: your professional identity does not open them, and is not brought together with your personal one.",
             ),
+            Self::OtherBody => lang.t(
+                "Votre identité professionnelle n’est pas celle d’un agent de l’administration qui demande, ou votre connexion date de plus de 12 heures. Rien n’a été récupéré ; ce refus est inscrit au registre.",
+                "Your professional identity is not that of an officer of the administration that asks, or you logged in more than 12 hours ago. Nothing was fetched; this refusal is in the ledger.",
+            ),
+            Self::Closed => lang.t(
+                "Vous y avez déjà répondu, ou son délai est passé. Le même lien ne sert qu’une fois.",
+                "You have already answered it, or its time has passed. The same link serves only once.",
+            ),
+            Self::NoLonger => lang.t(
+                "Depuis qu’elle a été préparée, ce que l’administration peut demander a changé. Aucune information n’a été transmise.",
+                "Since it was prepared, what the administration may ask for has changed. No information was sent.",
+            ),
+            Self::LoginUnknown => lang.t(
+                "Le service qui a donné votre identité, ou le niveau qu’il garantit, n’est plus dans l’annuaire. Aucune information n’a été transmise.",
+                "The service that gave your identity, or the level that it assures, is no longer in the directory. No information was sent.",
+            ),
             Self::Recovering => lang.t(
                 "Après un incident, le service rassemble les retraits déjà demandés. D’ici là, aucune information n’est transmise au titre d’une autorisation, et votre choix n’a pas été enregistré.",
                 "After an incident the service gathers the withdrawals already asked for. Until then nothing is sent under any authorisation, and your choice was not recorded.",
@@ -117,6 +157,22 @@ impl Failure {
 
     const fn advice(self, lang: Lang) -> &'static str {
         match self {
+            Self::OtherBody => lang.t(
+                "Depuis l’accueil, déconnectez-vous. Puis recommencez depuis le dossier, avec votre compte d’agent de cette administration.",
+                "On the home page, log out. Then start again from the file, with your account as an officer of that administration.",
+            ),
+            Self::Closed => lang.t(
+                "Voyez dans votre dossier si la réponse y est. Sinon, recommencez depuis le dossier : une nouvelle demande sera préparée.",
+                "See in your file whether the answer is there. If not, start again from the file: a new request will be prepared.",
+            ),
+            Self::NoLonger => lang.t(
+                "Revenez à votre dossier : vous pouvez y fournir la pièce, ou recommencer si l’administration le propose encore.",
+                "Go back to your file: you can provide the document there, or start again if the administration still offers it.",
+            ),
+            Self::LoginUnknown => lang.t(
+                "Déconnectez-vous depuis l’accueil et connectez-vous par un autre moyen.",
+                "Log out on the home page and log in by another means.",
+            ),
             Self::BadRequest | Self::Forbidden => lang.t(
                 "Revenez au site de l’administration et recommencez depuis votre dossier.",
                 "Go back to the administration’s site and start again from your file.",

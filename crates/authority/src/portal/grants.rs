@@ -11,6 +11,8 @@ pub struct Grants {
     pub ended: Vec<GrantCard>,
     /// « Arrêtées ».
     pub stopped: Vec<GrantCard>,
+    /// How many of them were lately asked for with the person absent, by an officer or automatically.
+    pub unasked: usize,
 }
 
 /// One grant in the list.
@@ -36,6 +38,8 @@ pub struct GrantCard {
     pub href: String,
     /// Retrait; `None` where nothing is left to stop.
     pub stop: Option<String>,
+    /// Whether the person is to be reminded of a consent given long ago.
+    pub reminder: bool,
 }
 
 /// Where a grant stands.

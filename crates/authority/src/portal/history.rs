@@ -308,6 +308,36 @@ const fn reason_en(reason: Reason) -> &'static str {
 }
 
 impl OnBehalf {
+    /// « Demandé par un agent (motif : …) ».
+    pub(crate) fn sentence(&self, lang: Lang) -> String {
+        let words = self.words(lang);
+        match self {
+            Self::AboutYou(_) | Self::AboutHousehold { .. } => {
+                let mut letters = words.chars();
+                let first = letters.next().into_iter().flat_map(char::to_uppercase);
+                first.chain(letters).collect()
+            }
+            Self::Yourself
+            | Self::Child { .. }
+            | Self::Entity { .. }
+            | Self::Helper
+            | Self::Agent { .. }
+            | Self::Automatic => format!("{} {words}", lang.t("Demandé", "Requested")),
+        }
+    }
+
+    /// Whether somebody else asked, in the person's place or about them.
+    pub(crate) const fn is_by_others(&self) -> bool {
+        match self {
+            Self::Yourself | Self::Child { .. } | Self::Entity { .. } => false,
+            Self::Helper
+            | Self::Agent { .. }
+            | Self::Automatic
+            | Self::AboutYou(_)
+            | Self::AboutHousehold { .. } => true,
+        }
+    }
+
     pub(crate) fn words(&self, lang: Lang) -> String {
         match (self, lang) {
             (Self::Yourself, _) => lang.t("par vous", "by you").to_owned(),

@@ -11,6 +11,8 @@ pub struct Home;
 pub struct Login {
     /// Those that may be used here; never empty.
     pub providers: Vec<Provider>,
+    /// Whether an officer is to log in, to ask in a person's place.
+    pub officer: bool,
     /// Whose request waits, where the person comes from an administration's site: this is then step 1 of 2.
     pub asker: Option<String>,
     /// Why the last attempt failed.
@@ -29,6 +31,8 @@ pub enum Already {
     },
     /// An officer, where the person is to decide.
     Officer,
+    /// A person, where an officer is to decide.
+    Person,
 }
 
 /// One identity provider.

@@ -2,7 +2,7 @@
 //! (directive 2000/84/EC: from the last Sunday of March to the last Sunday of October, at 01:00 UTC).
 
 use time::{Date, Month as MonthName, OffsetDateTime, UtcOffset, Weekday};
-use unefois_core::{Micros, Month};
+use unefois_core::{BirthDate, Micros, Month};
 
 use super::Lang;
 
@@ -48,6 +48,19 @@ pub fn second(at: Micros) -> String {
         || at.to_string(),
         |t| format!("{:02}:{:02}:{:02}", t.hour(), t.minute(), t.second()),
     )
+}
+
+/// « 24 août 1962 », or as much of a birth date as is known.
+pub fn birth_day(birth: BirthDate, lang: Lang) -> String {
+    let year = birth.year();
+    let Some(month) = birth.month().and_then(|month| MonthName::try_from(month).ok()) else {
+        return year.to_string();
+    };
+    let known = |day| Date::from_calendar_date(i32::from(year), month, day).ok();
+    match birth.day().and_then(known) {
+        Some(day) => date(day, lang),
+        None => format!("{}{NBSP}{year}", month_name(month, lang)),
+    }
 }
 
 /// « novembre 2026 ».

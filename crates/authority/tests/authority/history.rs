@@ -371,9 +371,9 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         .body
         .replace(['\u{a0}', '\u{202f}'], " ");
     for words in [
-        "concerne votre foyer, pas à votre demande",
-        "vous concerne, demandé par un agent",
-        "vous concerne, automatiquement",
+        "Concerne votre foyer, pas à votre demande",
+        "Vous concerne, demandé par un agent",
+        "Vous concerne, automatiquement",
         "numéro non montré",
     ] {
         assert!(page.contains(words), "{words}: {page}");

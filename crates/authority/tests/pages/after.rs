@@ -220,7 +220,7 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         "par un agent (motif\u{a0}: demande reçue au guichet)",
         "pour votre enfant Emma",
         "automatiquement",
-        "concerne votre foyer, pas à votre demande",
+        "Concerne votre foyer, pas à votre demande",
         "numéro non montré",
         "Données de\u{a0}: Mutualité sociale agricole",
         "septembre\u{a0}2026",

@@ -5,6 +5,7 @@ use unefois_core::LegalBasis;
 
 use crate::markup::{elements, text};
 use crate::{page, sample};
+
 #[test]
 fn demande_says_all_it_must_before_any_button() {
     let html = page("demande", Lang::Fr);
@@ -41,6 +42,59 @@ fn demande_says_all_it_must_before_any_button() {
 }
 
 #[test]
+fn an_officer_reads_for_whom_and_why_before_any_button() {
+    let shown = text(&page("agent", Lang::Fr));
+    let (before, _) = shown.split_once("Récupérer ces informations").unwrap();
+    for required in [
+        "Demande par un agent",
+        "Vous êtes connecté·e comme agent\u{a0}: Camille EXEMPLE",
+        "La personne verra cet échange dans son historique, avec votre administration et votre motif, sans votre nom.",
+        "Angela Claire Louise DUBOIS",
+        "24\u{a0}août\u{a0}1962",
+        "demande reçue au guichet",
+        "SIREN\u{a0}219\u{a0}200\u{a0}235",
+        "Votre quotient familial",
+        "Concerne aussi\u{a0}: vos enfants",
+        "Ne sera pas transmis\u{a0}: adresse, dates de naissance",
+        "Une seule fois. La mairie de Clamart conserve la réponse 12\u{a0}mois.",
+        "Article L.\u{a0}114\u{2011}8, I, du code des relations entre le public et l’administration",
+    ] {
+        assert!(before.contains(required), "{required} in {before}");
+    }
+}
+
+/// What others asked for is marked where it is listed and where it is told, and said first.
+#[test]
+fn what_others_asked_for_is_marked() {
+    let list = text(&page("autorisations-consentement", Lang::Fr));
+    let (before, cards) = list.split_once("En cours").unwrap();
+    assert!(
+        before.contains("2 demandes vous concernant ont été faites sans vous"),
+        "{before}"
+    );
+    assert!(
+        cards.contains("Demandé par un agent (motif\u{a0}: demande reçue au guichet)"),
+        "{cards}"
+    );
+    assert!(cards.contains("Demandé automatiquement"), "{cards}");
+    assert!(
+        cards.contains("Vous y consentez depuis plus de 90\u{a0}jours."),
+        "{cards}"
+    );
+    assert!(!text(&page("autorisations", Lang::Fr)).contains("sans vous"));
+    let history = text(&page("historique", Lang::Fr));
+    for required in [
+        "Demandé par vous",
+        "Demandé par un agent (motif\u{a0}: demande reçue au guichet)",
+        "Demandé pour votre enfant Emma",
+        "Demandé automatiquement",
+        "Concerne votre foyer, pas à votre demande",
+    ] {
+        assert!(history.contains(required), "{required} in {history}");
+    }
+}
+
+#[test]
 fn both_choices_weigh_the_same_and_are_never_barred() {
     for (name, labels) in [
         (
@@ -48,6 +102,7 @@ fn both_choices_weigh_the_same_and_are_never_barred() {
             ["Récupérer pour moi", "Je fournirai la pièce moi-même"],
         ),
         ("demande-consentement", ["Je consens", "Je refuse"]),
+        ("agent", ["Récupérer ces informations", "Ne rien récupérer"]),
     ] {
         let html = page(name, Lang::Fr);
         let buttons: Vec<_> = elements(&html)

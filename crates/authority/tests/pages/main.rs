@@ -222,7 +222,7 @@ fn words_of_consent_stay_on_pages_of_consent() {
             .find(|word| shown.contains(word))
     };
     each(|name, _, html| {
-        let expected = if name.starts_with("demande-consentement") {
+        let expected = if name.contains("-consentement") {
             Some("consent")
         } else {
             None

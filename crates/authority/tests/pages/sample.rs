@@ -1,14 +1,16 @@
 //! The pages filled with what the demo's people and administrations would see.
 
+mod agent;
 mod grants;
 mod history;
 mod mandates;
 mod oppositions;
 
+pub(crate) use agent::agent;
 pub(crate) use grants::withdrawn;
 use grants::{
-    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_unasked, grant_withdrawn, grants, narrow,
-    narrow_again, shorten, withdraw,
+    EFFECTIVE, grant, grant_just_effective, grant_limited, grant_unasked, grant_withdrawn, grants,
+    grants_of_others, narrow, narrow_again, shorten, withdraw,
 };
 pub(crate) use history::{history, history_empty};
 use mandates::{invitation, mandates};
@@ -312,6 +314,7 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             provider("FranceConnect", Audience::Everybody),
             provider("ProConnect", Audience::Officers),
         ],
+        officer: false,
         asker,
         error,
         already: None,
@@ -356,6 +359,22 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             ),
         ),
         ("accueil-agent", show(&site, &officer, &Home)),
+        ("agent", show(&site, &officer, &agent(lang))),
+        (
+            "agent-connexion",
+            show(
+                &site,
+                &known,
+                &Login {
+                    officer: true,
+                    ..again(Already::Person, provider("ProConnect", Audience::Officers))
+                },
+            ),
+        ),
+        (
+            "agent-expiree",
+            show(&site, &officer, &end(lang, DemandeOutcome::AgentExpired)),
+        ),
         (
             "connexion-erreur",
             show(&site, &nobody, &login(None, Some(LoginError::Cancelled))),
@@ -402,6 +421,10 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             ),
         ),
         ("autorisations", show(&site, &known, &grants(lang))),
+        (
+            "autorisations-consentement",
+            show(&site, &known, &grants_of_others(lang)),
+        ),
         ("autorisations-vide", show(&site, &known, &Grants::default())),
         ("autorisation", show(&site, &known, &grant(lang))),
         (
@@ -559,6 +582,10 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ("erreur-503", Failure::Unavailable),
         ("erreur-recuperation", Failure::Recovering),
         ("erreur-agent", Failure::Officer),
+        ("erreur-autre-administration", Failure::OtherBody),
+        ("erreur-repondue", Failure::Closed),
+        ("erreur-droits", Failure::NoLonger),
+        ("erreur-connexion", Failure::LoginUnknown),
     ] {
         pages.push((name, show(&site, &nobody, &error(failure))));
     }

@@ -18,6 +18,32 @@ fn card(lang: Lang, id: &str, state: GrantState, exchanges: u32) -> GrantCard {
         exchanges,
         href: format!("/autorisations/{id}"),
         stop: (state == GrantState::Current).then(|| format!("/autorisations/{id}/arreter")),
+        reminder: false,
+    }
+}
+
+/// What others asked for, and a consent of four months ago.
+pub(super) fn grants_of_others(lang: Lang) -> Grants {
+    let by_officer = GrantCard {
+        on_behalf: OnBehalf::Agent {
+            motive: lang
+                .t("demande reçue au guichet", "request received at the desk")
+                .to_owned(),
+        },
+        ..card(lang, "a", GrantState::Current, 1)
+    };
+    let automatic = GrantCard {
+        on_behalf: OnBehalf::Automatic,
+        ..card(lang, "b", GrantState::Current, 0)
+    };
+    let old = GrantCard {
+        reminder: true,
+        ..card(lang, "c", GrantState::Current, 4)
+    };
+    Grants {
+        current: vec![by_officer, automatic, old],
+        unasked: 2,
+        ..Grants::default()
     }
 }
 
@@ -70,6 +96,7 @@ pub(super) fn grants(lang: Lang) -> Grants {
             },
             2,
         )],
+        unasked: 0,
     }
 }
 
