@@ -322,7 +322,8 @@ impl OnBehalf {
             | Self::Entity { .. }
             | Self::Helper
             | Self::Agent { .. }
-            | Self::Automatic => format!("{} {words}", lang.t("Demandé", "Requested")),
+            | Self::Automatic
+            | Self::ByMandate { .. } => format!("{} {words}", lang.t("Demandé", "Requested")),
         }
     }
 
@@ -333,6 +334,7 @@ impl OnBehalf {
             Self::Helper
             | Self::Agent { .. }
             | Self::Automatic
+            | Self::ByMandate { .. }
             | Self::AboutYou(_)
             | Self::AboutHousehold { .. } => true,
         }
