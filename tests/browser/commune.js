@@ -60,6 +60,16 @@ const ELEMENTS = [
   },
 ];
 
+// Whole, as a file holds it of somebody who does not log in.
+const ANGELA = {
+  family_name: 'Dubois',
+  given_names: ['Angela', 'Claire', 'Louise'],
+  birthdate: '1962-08-24',
+  sex: 'SEX_FEMALE',
+  birthplace: '75107',
+  birthcountry: '99100',
+};
+
 export class Commune {
   #calls;
   #client;
@@ -114,6 +124,39 @@ export class Commune {
       session,
     });
     return { dossier, url, state, session };
+  }
+
+  // Has an officer ask in Angela's place, who is not there; where to send the officer's browser.
+  async askByOfficer(dossier, motive) {
+    this.#last += 1;
+    const session = `session-of-the-officer-${this.#last}`;
+    const { url, state } = await this.#call('RequestAuthorization', {
+      way: 'WAY_AGENT',
+      demarche: 'cantine',
+      dossier_ref: dossier,
+      elements: ELEMENTS,
+      subject: 'SUBJECT_KIND_SELF',
+      capacity: 'CAPACITY_AGENT',
+      binding: { identity: ANGELA },
+      redirect_uri: RETURN,
+      session,
+      motive,
+    });
+    return { dossier, url, state, session };
+  }
+
+  // Asks with nobody present, to tell Angela of a right; the grant.
+  async askWithNobody(dossier) {
+    const { grant } = await this.#call('RequestAuthorization', {
+      way: 'WAY_AUTOMATIC',
+      demarche: 'transports-information',
+      dossier_ref: dossier,
+      elements: [{ datatype: 'cnaf/quotient-familial@1', units: [{ unit: 'valeur', need: 'NEED_REQUIRED' }] }],
+      subject: 'SUBJECT_KIND_SELF',
+      capacity: 'CAPACITY_AUTOMATIC',
+      binding: { identity: ANGELA },
+    });
+    return grant;
   }
 
   // Whether this address is the one where browsers come back.

@@ -6,6 +6,7 @@ import { Commune } from './commune.js';
 import { Report } from './report.js';
 import { OUT, Visitor, launch } from './visitor.js';
 import { World } from './world.js';
+import * as agent from './stories/agent.js';
 import * as english from './stories/english.js';
 import * as errors from './stories/errors.js';
 import * as grant from './stories/grant.js';
@@ -13,6 +14,7 @@ import * as keyboard from './stories/keyboard.js';
 import * as limitation from './stories/limitation.js';
 import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
+import * as opposition from './stories/opposition.js';
 import * as partition from './stories/partition.js';
 import * as refusal from './stories/refusal.js';
 import * as stepUp from './stories/step_up.js';
@@ -23,7 +25,7 @@ import * as withdrawal from './stories/withdrawal.js';
 // a process a member, one of which its stories freeze, and leases long enough that what is under way is seen at leisure.
 const LANES = [
   { stories: [grant, withdrawal, refusal, tabs] },
-  { stories: [login, stepUp, noScript, keyboard, english, errors] },
+  { stories: [login, stepUp, noScript, keyboard, english, errors, agent, opposition] },
   { stories: [partition, limitation], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
 ];
 

@@ -33,7 +33,7 @@ export async function launch(commune) {
 export class Visitor {
   // What the browser complained about.
   problems = [];
-  #refusals = new Set();
+  #refusals = { urls: new Set(), under: null };
 
   static async come(browser, world, options = {}) {
     const context = await browser.newContext({
@@ -56,12 +56,12 @@ export class Visitor {
       }
     });
     context.on('response', (response) => {
-      if (response.status() >= 400 && !visitor.#refusals.has(response.url())) {
+      if (response.status() >= 400 && !visitor.#refused(response.url())) {
         visitor.problems.push(`${response.url()} answered ${response.status()}`);
       }
     });
     context.on('console', (message) => {
-      const refusal = visitor.#refusals.has(message.location().url) && message.text().includes('Failed to load');
+      const refusal = visitor.#refused(message.location().url) && message.text().includes('Failed to load');
       if (['error', 'warning'].includes(message.type()) && !refusal) {
         visitor.problems.push(`console: ${message.text()}`);
       }
@@ -80,7 +80,16 @@ export class Visitor {
 
   // From now on this address may answer with an error, and the browser say so.
   refuses(url) {
-    this.#refusals.add(url);
+    this.#refusals.urls.add(url);
+  }
+
+  // The same of every address of the portal that begins so, where it is not known before.
+  refusesUnder(path) {
+    this.#refusals.under = new URL(path, this.portal).href;
+  }
+
+  #refused(url) {
+    return this.#refusals.urls.has(url) || (this.#refusals.under && url.startsWith(this.#refusals.under));
   }
 
   // What the person reads, with plain spaces.

@@ -1,12 +1,11 @@
 // The grant and the stop by keyboard alone; wherever the focus is, it is seen.
 
 import { reasonOf } from '../commune.js';
+import { focus, seen, tabTo } from '../keys.js';
 import { QF, WORDS, refused } from '../person.js';
 import { ensure, same } from '../report.js';
 
 export const name = 'keyboard';
-
-const MOST_STOPS = 40;
 
 export async function run({ visitor, commune, check }) {
   const { page } = visitor;
@@ -56,40 +55,5 @@ export async function run({ visitor, commune, check }) {
   await check('every stop of the history is seen and named', async () => {
     await visitor.open('/historique');
     await tabTo(page, /Accessibilité/);
-  });
-}
-
-// Presses Tab up to what `name` names; each stop on the way is seen and has a name.
-async function tabTo(page, name) {
-  const passed = [];
-  for (let stop = 0; stop < MOST_STOPS; stop += 1) {
-    await page.keyboard.press('Tab');
-    const here = await focus(page);
-    seen(here);
-    if (name.test(here.name)) return;
-    passed.push(here.name);
-  }
-  throw new Error(`Tab does not reach ${name}: ${passed.join(' | ')}`);
-}
-
-function seen(stop) {
-  ensure(stop.name, `a stop has no name: ${stop.html}`);
-  ensure(stop.style !== 'none' && stop.width >= 1, `no focus is seen on « ${stop.name} »`);
-  ensure(stop.inView, `« ${stop.name} » has the focus out of sight`);
-}
-
-function focus(page) {
-  return page.evaluate(() => {
-    const element = document.activeElement;
-    const { outlineStyle: style, outlineWidth } = getComputedStyle(element);
-    const { top, bottom } = element.getBoundingClientRect();
-    const label = element.labels?.[0]?.innerText ?? element.innerText ?? '';
-    return {
-      html: element.outerHTML.slice(0, 80),
-      name: label.replaceAll(/\s+/g, ' ').trim(),
-      style,
-      width: Number.parseFloat(outlineWidth),
-      inView: bottom > 0 && top < innerHeight,
-    };
   });
 }

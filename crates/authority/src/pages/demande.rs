@@ -17,7 +17,7 @@ use unefois_store::authority::notice::notice_insert;
 use unefois_store::authority::request::{
     interaction_answer, interaction_close, interaction_find, subject_try,
 };
-use unefois_store::authority::session::Login;
+use unefois_store::authority::session::{Holder, Login};
 
 use super::mandates::{name_of, principal};
 use super::words;
@@ -216,7 +216,12 @@ pub(crate) async fn asker_of(
 
 /// A `request_uri` that leads nowhere any more: it was answered or given back, or its time is over.
 pub(crate) async fn no_more(authority: &Authority, reader: &Reader) -> Result<Response, Error> {
-    let mut page = ended(authority, reader, DemandeOutcome::Expired, None).await?;
+    let holder = reader.visit.as_ref().and_then(|visit| visit.holder.as_ref());
+    let outcome = match holder {
+        Some(Holder::Officer(_)) => DemandeOutcome::AgentExpired,
+        Some(Holder::Person(_)) | None => DemandeOutcome::Expired,
+    };
+    let mut page = ended(authority, reader, outcome, None).await?;
     *page.status_mut() = Error::RequestUri.status();
     Ok(page)
 }

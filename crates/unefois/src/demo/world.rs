@@ -554,6 +554,11 @@ fn habilitations(now: Micros, has_dgfip: bool) -> Result<Vec<Habilitation>, Fail
             }));
         }
     }
+    rows.push(serde_json::json!({
+        "id": "DEMO-clamart-information", "consumer": CLAMART, "producer": CNAF, "demarche": "transports-information",
+        "datatypes": [{ "datatype": "cnaf/quotient-familial@1", "units": ["valeur"] }],
+        "legal_bases": ["CRPA-L114-8-II"], "not_before": bounds.0, "not_after": bounds.1,
+    }));
     serde_json::from_value(rows.into())
         .map_err(|e| Failure::new(Kind::Bug, "une habilitation est mal écrite").because(e))
 }
