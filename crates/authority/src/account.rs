@@ -4,7 +4,7 @@
 use unefois_core::{OfficerAssurance, Pivot, Sha256};
 use unefois_store::authority::mandate::officer_certified;
 use unefois_store::authority::officer::{OfficerSaid, officer_find, officer_put};
-use unefois_store::authority::person::{self as store, Said};
+use unefois_store::authority::person::{self as store, Kept, Said};
 use unefois_store::authority::session::OfficerLogin;
 use unefois_store::authority::{OfficerUid, PersonUid};
 use zeroize::Zeroizing;
@@ -15,6 +15,8 @@ use crate::service::Authority;
 
 const PURPOSE: &str = "pivot";
 const OFFICER: &str = "officer";
+/// Identities filled in by one transaction.
+const FILLED_AT_ONCE: u32 = 200;
 
 impl Authority {
     /// The account of the person whom a provider of people names `sub`, made or joined where needed, and the digest of
@@ -63,7 +65,12 @@ impl Authority {
         };
         let plain = Zeroizing::new(serde_json::to_vec(pivot).map_err(|_| Error::Stored)?);
         let sealed = self.keys.seal(PURPOSE, uid.as_bytes(), &plain, &*self.random);
-        store::pivot_put(&mut tx, &uid, &digest, &sealed, now).await?;
+        let kept = Kept {
+            digest: &digest,
+            near: &self.keys.near_digest(pivot),
+            sealed: &sealed,
+        };
+        store::pivot_put(&mut tx, &uid, kept, now).await?;
         tx.commit().await?;
         Ok((uid, digest))
     }
@@ -148,6 +155,37 @@ impl Authority {
             .iter()
             .map(|sealed| self.unsealed(person, sealed))
             .collect()
+    }
+
+    /// Fills in, of the identities that were kept before it was, the digest that they share with whoever may be the same
+    /// person. One that does not open stays without: while its person objects to anything, what that covers is refused to
+    /// everybody, until their next login keeps the identity anew.
+    pub(crate) async fn fill_near_digests(&self) -> Result<(), Error> {
+        let (mut last, mut unread) = (None, 0_u32);
+        loop {
+            let after = last.as_ref().map(|(person, digest)| (person, digest));
+            let some = store::pivot_unfilled(&self.db, after, FILLED_AT_ONCE).await?;
+            let Some(end) = some.last() else { break };
+            last = Some((end.person, end.digest));
+            let mut tx = self.db.begin().await?;
+            for one in &some {
+                match self.unsealed(&one.person, &one.sealed) {
+                    Ok(pivot) => {
+                        let near = self.keys.near_digest(&pivot);
+                        store::pivot_fill(&mut tx, &one.person, &one.digest, &near).await?;
+                    }
+                    Err(_) => unread += 1,
+                }
+            }
+            tx.commit().await?;
+        }
+        if unread > 0 {
+            tracing::error!(
+                identities = unread,
+                "kept identities do not open: what their people object to is refused for everybody until they log in again"
+            );
+        }
+        Ok(())
     }
 
     fn unsealed(&self, person: &PersonUid, sealed: &[u8]) -> Result<Pivot, Error> {

@@ -81,10 +81,11 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     tx.commit().await?;
     // A row that cannot be logged stands in no other's way.
     let withdrawals = authority.log_missing_withdrawals().await;
+    let filled = authority.fill_near_digests().await;
     authority.log_missing_oppositions().await?;
     authority.log_missing_orders().await?;
     Effects::log_missing(&authority.journal, &authority.published.edition()).await?;
-    withdrawals
+    filled.and(withdrawals)
 }
 
 #[cfg(test)]

@@ -133,8 +133,17 @@ impl Keys {
 
     /// The digest under which an identity is found again.
     pub(crate) fn identity_digest(&self, pivot: &Pivot) -> Sha256 {
+        self.identity_of(&pivot.canonical())
+    }
+
+    /// The digest under which every identity is found that may be this person's, otherwise written.
+    pub(crate) fn near_digest(&self, pivot: &Pivot) -> Sha256 {
+        self.identity_of(&pivot.near_form())
+    }
+
+    fn identity_of(&self, form: &[u8]) -> Sha256 {
         let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.identity, &pivot.canonical()).as_ref());
+        digest.copy_from_slice(hmac::sign(&self.identity, form).as_ref());
         Sha256::from_bytes(digest)
     }
 

@@ -378,6 +378,20 @@ impl Pivot {
             .collect()
     }
 
+    /// The bytes that this person shares with whoever may be the same one otherwise written: birth name, first word of the
+    /// first names, year of birth. Namesakes of the year share them too, so that they tell only that somebody may be
+    /// meant. They are the input of a keyed hash, never stored, and never equal to those of a [`Pivot::canonical`] or of a
+    /// [`NamedPerson::form`].
+    pub fn near_form(&self) -> Vec<u8> {
+        // In lower case, unlike every name.
+        const DOMAIN: &str = "near";
+        let given = compare_key(self.given_names.first().map_or("", String::as_str));
+        let first = given.split(' ').next().unwrap_or_default();
+        let year = self.birthdate.year.to_string();
+        let parts = [DOMAIN, &compare_key(&self.family_name), first, &year];
+        parts.join("\u{1f}").into_bytes()
+    }
+
     /// The form under which a consumer binds a dossier to a person (`subject_check`): birth name, first given name,
     /// birth date with the precision that it holds.
     pub fn check_form(&self, birthdate: &BirthDate) -> Vec<u8> {
@@ -622,6 +636,27 @@ mod tests {
             assert!(found(named(all, date, None), &presumed), "{date}");
         }
         assert!(!angela().named_forms().contains(&angela().canonical()));
+    }
+
+    #[test]
+    fn whoever_may_be_the_same_person_is_near() {
+        let other = |change: fn(&mut Pivot)| {
+            let mut pivot = angela();
+            change(&mut pivot);
+            pivot.near_form() == angela().near_form()
+        };
+        assert!(!other(|p| p.family_name = "DUBOIX".into()));
+        assert!(!other(|p| p.given_names = names(&["Claire", "Angela"])));
+        assert!(!other(|p| p.birthdate = "1963-08-24".parse().unwrap()));
+        assert!(other(|p| p.given_names = names(&["ANGELA"])));
+        assert!(other(|p| p.given_names = names(&["Angela-Claire Louise"])));
+        assert!(other(|p| p.birthdate = "1962".parse().unwrap()));
+        assert!(other(|p| p.family_name = " dubois".into()));
+        assert!(other(|p| {
+            p.gender = Gender::Unspecified;
+            p.birthplace = None;
+        }));
+        assert_ne!(angela().near_form(), angela().canonical());
     }
 
     #[test]

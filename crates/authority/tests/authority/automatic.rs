@@ -17,7 +17,7 @@ both_databases![
 ];
 
 /// The identity of FranceConnect's test person, as a file holds it.
-fn angela() -> Value {
+pub(crate) fn angela() -> Value {
     json!({"person": {
         "family_name": "Dubois", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
         "gender": "female", "birthplace": "75107", "birthcountry": "99100"

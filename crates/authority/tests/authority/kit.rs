@@ -15,6 +15,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -293,6 +295,23 @@ impl Kit {
         change(&mut self.config, &self.database);
         self.running = begin(&self.config, &self.clock).await.unwrap();
         self
+    }
+
+    /// Changes the database with statements that both kinds of it know.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let url = self.database.url();
+        let done = match url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let options = SqliteConnectOptions::new().filename(path);
+                let mut file = options.connect().await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut file).await.map(drop)
+            }
+            None => {
+                let mut server = PgConnection::connect(url).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut server).await.map(drop)
+            }
+        };
+        done.unwrap();
     }
 
     /// Another process of this authority, whose configuration `change` has changed, once it serves.

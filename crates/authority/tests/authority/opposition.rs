@@ -1,17 +1,21 @@
 //! What a person objects to being fetched without their asking.
 
 use http::{Method, StatusCode};
+use serde_json::{Value, json};
 use unefois_core::{Event, Reason};
 
+use crate::automatic::angela;
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, Kit, form};
+use crate::kit::{Answer, COMMUNE, Kit, form, merge, set};
 
 both_databases![
     whoever_objects_is_fetched_for_no_more_unasked,
     an_opposition_and_a_grant_at_once_leave_nothing_to_use,
-    an_opposition_is_the_person_s_own_ends_and_is_prolonged_or_lifted
+    an_opposition_is_the_person_s_own_ends_and_is_prolonged_or_lifted,
+    an_opposition_holds_under_another_spelling_of_its_person,
+    an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody
 ];
 
 impl Kit {
@@ -23,6 +27,15 @@ impl Kit {
 
     async fn granted_unasked(&self, habilitation: &str) -> Answer {
         let request_uri = self.push_unasked(&self.unasked(habilitation)).await;
+        self.present(&request_uri).await
+    }
+
+    async fn granted_to(&self, change: Value) -> Answer {
+        let mut subject = angela();
+        merge(&mut subject["person"], change);
+        let mut parameters = self.unasked("UN-2");
+        set(&mut parameters, "subject_jwe", Some(self.sealed(&subject)));
+        let request_uri = self.push_unasked(&parameters).await;
         self.present(&request_uri).await
     }
 
@@ -43,6 +56,79 @@ async fn object(browser: &mut Browser, scope: &str) -> Page {
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let posted = format!("csrf={}&portee={scope}", page.csrf());
     browser.post("/oppositions", &posted).await
+}
+
+/// The person says all first names, and half a birth date; files write less of the one and more of the other.
+async fn an_opposition_holds_under_another_spelling_of_its_person(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let spellings = [
+        json!({"given_names": ["Angela"]}),
+        json!({"given_names": ["ANGELA-CLAIRE"], "gender": "male", "birthplace": "75056"}),
+        json!({"given_names": ["Angela", "Louise"], "birthdate": "1962-01-01"}),
+    ];
+    let others = [
+        json!({"given_names": ["Claire", "Angela"]}),
+        json!({"family_name": "Duboix"}),
+        json!({"birthdate": "1963-08-24"}),
+    ];
+    let before = kit.granted_to(spellings[0].clone()).await;
+    assert_eq!(before.status, StatusCode::OK, "{}", before.json);
+    kit.provider.says.lock().unwrap().identity["birthdate"] = "1962-00-00".into();
+    let mut browser = kit.logged_in().await;
+    object(&mut browser, "tout").await;
+    for spelling in &spellings {
+        let refused = kit.granted_to(spelling.clone()).await;
+        assert_eq!(refused.json["unefois_reason"], "OPPOSITION", "{spelling}");
+    }
+    assert_eq!(
+        kit.refresh(&before).await.json["unefois_reason"],
+        "OPPOSITION",
+        "what stood under another spelling comes to no token"
+    );
+    for other in others {
+        let granted = kit.granted_to(other.clone()).await;
+        assert_eq!(granted.status, StatusCode::OK, "{other}: {}", granted.json);
+    }
+    let page = browser.get("/oppositions").await;
+    let lift = button(&page, "lever").expect("a button");
+    browser.post(&lift, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(kit.refresh(&before).await.status, StatusCode::OK, "it was not hers to stop");
+    kit.stop().await;
+}
+
+/// An identity kept by an older program is found by its exact form alone until the authority has read it.
+async fn an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let stranger = json!({"family_name": "Mercier", "given_names": ["Marc"]});
+    assert_eq!(kit.granted_to(stranger.clone()).await.status, StatusCode::OK);
+    object(&mut kit.logged_in().await, "tout").await;
+    assert_eq!(kit.granted_to(stranger.clone()).await.status, StatusCode::OK);
+    kit.execute("UPDATE person_pivot SET near = NULL").await;
+    let refused = kit.granted_to(stranger.clone()).await;
+    assert_eq!(refused.json["unefois_reason"], "OPPOSITION", "{}", refused.json);
+
+    // A start reads what can be read.
+    let kit = kit.restart(|_, _| {}).await;
+    let filled = async {
+        while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), filled)
+        .await
+        .expect("in time");
+    let hers = kit.granted_to(json!({"given_names": ["Angela"]})).await;
+    assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
+
+    // What cannot be read is kept anew at the next login of whoever it is.
+    kit.execute("UPDATE person_pivot SET near = NULL, sealed = digest").await;
+    let kit = kit.restart(|_, _| {}).await;
+    assert_eq!(
+        kit.granted_to(stranger.clone()).await.json["unefois_reason"],
+        "OPPOSITION"
+    );
+    kit.logged_in().await;
+    let granted = kit.granted_to(stranger).await;
+    assert_eq!(granted.status, StatusCode::OK, "{}", granted.json);
+    kit.stop().await;
 }
 
 /// Where a button of the only opposition posts.

@@ -6,6 +6,7 @@ use unefois_core::{
 };
 
 use super::officer::uid_of as officer_of;
+use super::opposition::opposed;
 use super::person::uid_of;
 use super::{GrantId, OfficerUid, PersonUid, word};
 use crate::{Db, Error, Tx, on, read, to_array, to_i64, to_u64};
@@ -330,13 +331,16 @@ pub async fn token_sweep(tx: &mut Tx, before: Micros) -> Result<u64, Error> {
 
 macro_rules! select {
     ($more:literal, $rest:literal) => {
+        select!(($more), $rest)
+    };
+    (($($more:expr),+), $rest:literal) => {
         concat!(
             "SELECT g.id, g.person_uid, g.client, g.act_client, g.capacity, g.acr, g.auth_time, g.idp_iss, ",
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, g.demarche, g.proactive, ",
             "g.motive, g.officer_uid, g.officer_iss, g.officer_assurance, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
             "e.followed_by, f.effective_at, f.logged_at",
-            $more,
+            $($more,)+
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
             "LEFT JOIN revocation_effect f ON f.seq = e.withdrawn_seq ",
             $rest
@@ -502,18 +506,19 @@ struct RowToMint {
     at_head: RowAtHead,
 }
 
-/// As [`grant_at_head`], for a token to be minted at `at`: and whether the person objects to the grant, read in the same
-/// statement, so that an opposition either shows or comes with a record after the head.
+/// As [`grant_at_head`], for a token to be minted at `at`: and whether the person objects to the grant, or somebody who may
+/// be the same person, otherwise written, read in the same statement, so that an opposition either shows or comes with a record after the head.
 pub async fn grant_to_mint(
     db: &Db,
     id: &GrantId,
     at: Micros,
 ) -> Result<Option<(GrantRow, RevocationView, bool)>, Error> {
     const SQL: &str = select!(
-        ", h.epoch AS head_epoch, h.seq AS head_seq, (g.proactive AND EXISTS (SELECT 1 FROM opposition o \
-         WHERE o.person_uid = g.person_uid AND o.lifted_at IS NULL AND o.ends_at > $2 \
-         AND (o.client IS NULL OR o.client = g.client) \
-         AND (o.demarche IS NULL OR o.demarche = g.demarche))) AS opposed",
+        (
+            ", h.epoch AS head_epoch, h.seq AS head_seq, (g.proactive AND ",
+            opposed!("g.person_uid", "g.client", "g.demarche", "$2"),
+            ") AS opposed"
+        ),
         "CROSS JOIN revocation_head h WHERE g.id = $1 ORDER BY e.position"
     );
     let key = &id.as_bytes()[..];

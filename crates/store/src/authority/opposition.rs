@@ -11,6 +11,31 @@ use super::revocation::{hold, mark};
 use super::{PersonUid, person, word};
 use crate::{Db, Error, Tx, on, read, to_array};
 
+/// Whether a proactive grant of `$person` to `$client` for `$demarche` meets an opposition at `$at`: of that person, or of
+/// anybody who may be the same one, otherwise written. Of an identity of which that is not known yet, it may be so.
+macro_rules! opposed {
+    ($person:literal, $client:literal, $demarche:literal, $at:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM opposition o WHERE o.lifted_at IS NULL AND o.ends_at > ",
+            $at,
+            " AND (o.client IS NULL OR o.client = ",
+            $client,
+            ") AND (o.demarche IS NULL OR o.demarche = ",
+            $demarche,
+            ") AND (o.person_uid = ",
+            $person,
+            " OR o.person_uid IN (SELECT theirs.person_uid FROM person_pivot own JOIN person_pivot theirs ",
+            "ON theirs.near = own.near WHERE own.person_uid = ",
+            $person,
+            ") OR o.person_uid IN (SELECT person_uid FROM person_pivot WHERE near IS NULL) ",
+            "OR EXISTS (SELECT 1 FROM person_pivot WHERE near IS NULL AND person_uid = ",
+            $person,
+            ")))"
+        )
+    };
+}
+pub(super) use opposed;
+
 /// What a person objects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opposition {
@@ -48,8 +73,9 @@ pub struct Unlogged {
     pub act: String,
 }
 
-/// Objects, and withdraws every standing grant that rests on proactive information and falls under it, all in the caller's
-/// transaction. Whoever objects to the same again prolongs what stands.
+/// Objects, and withdraws every standing grant of the person that rests on proactive information and falls under it, all in
+/// the caller's transaction. Those of whoever may be the same person, otherwise written, stand, and no token comes of them
+/// for as long as the opposition stands: they may be a namesake's. Whoever objects to the same again prolongs what stands.
 ///
 /// The records written and the head after them; `None` if this process does not hold the epoch, and then the caller rolls
 /// back.
@@ -114,7 +140,8 @@ pub async fn oppose(
     mark(tx, epoch, &handles, at).await
 }
 
-/// Writes a grant that nobody was asked for, unless it rests on proactive information and its person objects.
+/// Writes a grant that nobody was asked for, unless it rests on proactive information and its person objects, or somebody
+/// who may be the same person, otherwise written.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -124,15 +151,14 @@ pub async fn grant_unasked(
     grant: &Grant,
     elements: &[Element],
 ) -> Result<Unasked, Error> {
-    const OPPOSED: &str = "SELECT COUNT(*) FROM opposition WHERE person_uid = $1 AND lifted_at IS NULL AND ends_at > $4 \
-         AND (client IS NULL OR client = $2) AND (demarche IS NULL OR demarche = $3)";
+    const OPPOSED: &str = concat!("SELECT CASE WHEN ", opposed!("$1", "$2", "$3", "$4"), " THEN 1 ELSE 0 END");
     if !hold(tx, epoch).await? {
         return Ok(Unasked::Superseded);
     }
     let (uid, client) = (&grant.person.as_bytes()[..], grant.client.to_string());
     let demarche = grant.demarche.as_ref().map(DemarcheId::as_str);
     let at = grant.granted_at.get();
-    let opposed: i64 = on!(tx, c => {
+    let opposed: i32 = on!(tx, c => {
         sqlx::query_scalar(OPPOSED).bind(uid).bind(&client).bind(demarche).bind(at).fetch_one(c).await?
     });
     if grant.proactive && opposed > 0 {

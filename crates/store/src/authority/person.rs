@@ -77,20 +77,97 @@ pub async fn identity_insert(
     Ok(rows == 1)
 }
 
+/// An identity of a person, as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// Its keyed digest.
+    pub digest: &'a Sha256,
+    /// The keyed digest that it shares with whoever may be the same person, otherwise written.
+    pub near: &'a Sha256,
+    /// Itself, sealed.
+    pub sealed: &'a [u8],
+}
+
 /// Keeps an identity, sealed, or notes that it was seen again.
-pub async fn pivot_put(
-    tx: &mut Tx,
-    uid: &PersonUid,
-    digest: &Sha256,
-    sealed: &[u8],
-    at: Micros,
-) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO person_pivot (person_uid, digest, sealed, seen_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (person_uid, digest) DO UPDATE SET sealed = excluded.sealed, seen_at = excluded.seen_at";
-    let (uid, digest) = (&uid.as_bytes()[..], &digest.as_bytes()[..]);
-    on!(tx, c => {
-        sqlx::query(SQL).bind(uid).bind(digest).bind(sealed).bind(at.get()).execute(c).await?.rows_affected()
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pivot_put(tx: &mut Tx, uid: &PersonUid, kept: Kept<'_>, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO person_pivot (person_uid, digest, near, sealed, seen_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (person_uid, digest) \
+         DO UPDATE SET near = excluded.near, sealed = excluded.sealed, seen_at = excluded.seen_at";
+    let (uid, digest, near) = (
+        &uid.as_bytes()[..],
+        &kept.digest.as_bytes()[..],
+        &kept.near.as_bytes()[..],
+    );
+    on!(tx, c => sqlx::query(SQL)
+        .bind(uid)
+        .bind(digest)
+        .bind(near)
+        .bind(kept.sealed)
+        .bind(at.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// An identity that is found by its exact form alone: it was kept before the other was.
+#[derive(Clone, Debug)]
+pub struct Unfilled {
+    /// Whose it is.
+    pub person: PersonUid,
+    /// Its keyed digest.
+    pub digest: Sha256,
+    /// Itself, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// The identities that lack the digest of [`Kept::near`], `limit` at most, in the order of persons and digests, those
+/// after `after` alone.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn pivot_unfilled(
+    db: &Db,
+    after: Option<(&PersonUid, &Sha256)>,
+    limit: u32,
+) -> Result<Vec<Unfilled>, Error> {
+    const SQL: &str = "SELECT person_uid, digest, sealed FROM person_pivot \
+         WHERE near IS NULL AND (person_uid > $1 OR (person_uid = $1 AND digest > $2)) \
+         ORDER BY person_uid, digest LIMIT $3";
+    let (uid, digest) = after.map_or((&[][..], &[][..]), |(uid, digest)| {
+        (&uid.as_bytes()[..], &digest.as_bytes()[..])
     });
+    let rows = read!(db, pool => sqlx::query_as::<_, (Vec<u8>, Vec<u8>, Vec<u8>)>(SQL)
+        .bind(uid)
+        .bind(digest)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?);
+    let unfilled = |(person, digest, sealed)| {
+        Ok(Unfilled {
+            person: uid_of(person)?,
+            digest: Sha256::from_bytes(to_array(digest, "person_pivot.digest")?),
+            sealed,
+        })
+    };
+    rows.into_iter().map(unfilled).collect()
+}
+
+/// Fills in the digest of [`Kept::near`] where it is lacking.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pivot_fill(tx: &mut Tx, uid: &PersonUid, digest: &Sha256, near: &Sha256) -> Result<(), Error> {
+    const SQL: &str = "UPDATE person_pivot SET near = $3 WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
+    let (uid, digest, near) = (
+        &uid.as_bytes()[..],
+        &digest.as_bytes()[..],
+        &near.as_bytes()[..],
+    );
+    on!(tx, c => sqlx::query(SQL).bind(uid).bind(digest).bind(near).execute(c).await?.rows_affected());
     Ok(())
 }
 
