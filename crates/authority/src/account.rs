@@ -43,6 +43,7 @@ impl Authority {
         let uid = match store::identity_find(&mut tx, said).await? {
             Some(uid) => uid,
             None => {
+                store::pivot_lock(&mut tx, &digest).await?;
                 let same = match store::subject_known(&mut tx, iss, sub).await? {
                     true => Vec::new(),
                     false => store::pivot_find(&mut tx, &digest).await?,
@@ -134,7 +135,8 @@ impl Authority {
     }
 
     /// The account of the person whom a consumer's file names, made where there is none: a later login that gives exactly
-    /// this identity joins it.
+    /// this identity joins it. Where several accounts have this identity, it is of none of them; what any of them objects
+    /// to holds all the same.
     pub(crate) async fn account_on_file(&self, pivot: &Pivot) -> Result<(PersonUid, Sha256), Error> {
         let sub = self.keys.identity_digest(pivot).to_string();
         self.account(&self.issuer, &sub, pivot).await

@@ -12,6 +12,7 @@ both_databases![
     one_person_has_one_account_whatever_the_subject,
     an_identity_joins_the_one_account_that_has_it,
     a_subject_with_another_identity_is_another_account_until_a_desk_joins_them,
+    first_logins_at_one_moment_make_one_account,
 ];
 
 /// A world where personas log in without a browser.
@@ -87,6 +88,20 @@ async fn an_identity_joins_the_one_account_that_has_it(database: TestDatabase) {
         third != changed && third != other,
         "a conflict is settled at a desk"
     );
+    kit.stop().await;
+}
+
+/// A person at several providers, or in several windows, before there was an account.
+async fn first_logins_at_one_moment_make_one_account(database: TestDatabase) {
+    let kit = with_personas(database).await;
+    for given_name in ["Angela", "Angele", "Ange"] {
+        let logins = (0..8).map(|n| {
+            let kit = &kit;
+            async move { subject_of(kit, "fc", &format!("{given_name}-{n}"), given_name).await }
+        });
+        let accounts = futures_util::future::join_all(logins).await;
+        assert!(accounts.iter().all(|one| *one == accounts[0]), "{accounts:?}");
+    }
     kit.stop().await;
 }
 

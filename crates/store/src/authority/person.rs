@@ -38,6 +38,19 @@ pub async fn subject_known(tx: &mut Tx, iss: &str, sub: &str) -> Result<bool, Er
     Ok(row.is_some())
 }
 
+/// Holds an identity until the transaction ends: whoever else looks for its account waits, and sees what is made of it.
+/// On SQLite the transaction itself is that: there is one at a time.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pivot_lock(tx: &mut Tx, digest: &Sha256) -> Result<(), Error> {
+    const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended('unefois/identity/' || encode($1, 'hex'), 0))";
+    if let Tx::Postgres(tx) = tx {
+        sqlx::query(SQL).bind(&digest.as_bytes()[..]).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
 /// The accounts, two at most, to which a provider of people ever led with this identity.
 pub async fn pivot_find(tx: &mut Tx, digest: &Sha256) -> Result<Vec<PersonUid>, Error> {
     const SQL: &str =
