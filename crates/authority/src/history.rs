@@ -125,10 +125,10 @@ impl Authority {
                 }
             }
         }
-        let secrets = self.secrets(grants, since).await?;
+        let held = self.held(grants, since).await?;
         let answers = asked.iter().map(|(keeper, handles)| {
             let sealed = identities.get(keeper).map_or(&[][..], Vec::as_slice);
-            let by_handle = self.ask(&edition, *keeper, handles, since, &secrets);
+            let by_handle = self.ask(&edition, *keeper, handles, since, &held);
             join(by_handle, self.ask_about(&edition, *keeper, sealed, since))
         });
         let answers = join_all(answers).await;
@@ -164,22 +164,22 @@ impl Authority {
         Ok(collected)
     }
 
-    /// The months' secrets of each handle, which open the commitments of its entries.
-    async fn secrets(
-        &self,
-        grants: &[GrantRow],
-        since: Micros,
-    ) -> Result<BTreeMap<Handle, Vec<GrantSecret>>, Error> {
+    /// What is known of each handle.
+    async fn held(&self, grants: &[GrantRow], since: Micros) -> Result<BTreeMap<Handle, Held>, Error> {
         let now = self.clock.now();
-        let mut secrets = BTreeMap::new();
+        let mut held = BTreeMap::new();
         for element in grants.iter().flat_map(|row| &row.elements) {
             let found = self
                 .journal
                 .ledger
                 .secrets(&element.handle, since.month(), now.month());
-            secrets.insert(element.handle, found.await.map_err(Error::Ledger)?);
+            let one = Held {
+                operator: *crate::oauth::details_of(element)?.operator(),
+                secrets: found.await.map_err(Error::Ledger)?,
+            };
+            held.insert(element.handle, one);
         }
-        Ok(secrets)
+        Ok(held)
     }
 
     async fn ask(
@@ -188,7 +188,7 @@ impl Authority {
         keeper: ParticipantId,
         handles: &[Handle],
         since: Micros,
-        secrets: &BTreeMap<Handle, Vec<GrantSecret>>,
+        held: &BTreeMap<Handle, Held>,
     ) -> Result<Answer, NoAnswer> {
         let mut client = self.ledger_of(edition, &keeper)?;
         let mut answer = Answer::default();
@@ -201,7 +201,7 @@ impl Authority {
                     since_us: from.get(),
                 };
                 let page = answered(client.history(question)).await?;
-                let judge = |entry| verify(edition, keeper, some, entry, (secrets, self.clock.now()));
+                let judge = |entry| verify(edition, keeper, some, entry, (held, self.clock.now()));
                 next = answer.take(from, page.truncated, page.entries.into_iter().map(judge))?;
             }
             answer.complete &= next.is_none();
@@ -228,6 +228,14 @@ async fn answered<T>(
     let answer = answer.map_err(|_| NoAnswer::Late)?;
     let answer = answer.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
     Ok(answer.into_inner())
+}
+
+/// What the authority knows of a handle.
+struct Held {
+    /// Who alone answers under it.
+    operator: ParticipantId,
+    /// Those of each month, which open the commitments of its entries.
+    secrets: Vec<GrantSecret>,
 }
 
 /// What one participant answered.
@@ -304,14 +312,14 @@ enum Judged {
     Erased(Micros),
 }
 
-/// Judges one entry found by a handle: one that was asked for, in a log of this participant's, with a commitment that this
-/// handle's secret opens, unless that is destroyed.
+/// Judges one entry found by a handle: one that was asked for, in a log of this participant's, of the operator whose the
+/// handle is, with a commitment that this handle's secret opens, unless that is destroyed.
 fn verify(
     edition: &Edition,
     keeper: ParticipantId,
     handles: &[Handle],
     sent: pb::ProvedEntry,
-    (secrets, now): (&BTreeMap<Handle, Vec<GrantSecret>>, Micros),
+    (held, now): (&BTreeMap<Handle, Held>, Micros),
 ) -> Result<Judged, NoAnswer> {
     let handle = sent.handle.as_slice().try_into().map(Handle::from_bytes);
     let handle = handle
@@ -321,7 +329,10 @@ fn verify(
     let proved = prove(edition, keeper, sent, FoundBy::Handle(handle))?;
     let entry = &proved.entry;
     let exchange = entry.exchange_id.ok_or(NoAnswer::Unproved("no exchange"))?;
-    let secrets = secrets.get(&handle).map_or(&[][..], Vec::as_slice);
+    let Held { operator, secrets } = held.get(&handle).ok_or(NoAnswer::Unproved("another handle"))?;
+    if entry.provider != Some(*operator) {
+        return Err(NoAnswer::Unproved("another provider than the handle's"));
+    }
     let commits = |secret: &GrantSecret| Some(secret.commit(&exchange, Field::Grant, handle.as_bytes()));
     if !secrets.iter().any(|secret| commits(secret) == entry.grant_commit) {
         // Every handle has a secret from its grant on: none is left only where they were destroyed, all of them on a

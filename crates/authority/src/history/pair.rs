@@ -30,18 +30,20 @@ impl Exchange {
     }
 }
 
-/// Brings the entries of both ends together by exchange, newest first. Whoever is `unheard`, wholly or in part, may hold
+/// Brings the entries of both ends together, by exchange and by whom it asked, newest first: an id that a log gives to another
+/// exchange of its own says nothing about this one. Whoever is `unheard`, wholly or in part, may hold
 /// more.
 pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Exchange> {
-    let mut by_exchange: BTreeMap<ExchangeId, Vec<Proved>> = BTreeMap::new();
+    let mut by_exchange: BTreeMap<(ExchangeId, Option<ParticipantId>), Vec<Proved>> = BTreeMap::new();
     for proved in entries {
         if let Some(id) = proved.entry.exchange_id {
-            by_exchange.entry(id).or_default().push(proved);
+            let of = (id, proved.entry.provider);
+            by_exchange.entry(of).or_default().push(proved);
         }
     }
     let mut exchanges: Vec<Exchange> = by_exchange
         .into_iter()
-        .filter_map(|(id, mut entries)| {
+        .filter_map(|((id, provider), mut entries)| {
             // The same entry may have been found twice, by a handle and by the identity.
             let order = |proved: &Proved| (proved.entry.attempt, proved.entry.at, proved.receipt.index());
             entries.sort_by(|a, b| {
@@ -54,7 +56,6 @@ pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Excha
                 .iter()
                 .map(|proved| proved.found)
                 .min_by_key(|found| found.rank())?;
-            let provider = entries.iter().find_map(|proved| proved.entry.provider);
             let requester = entries.iter().find_map(|proved| proved.entry.requester);
             let (producer, consumer): (Vec<_>, Vec<_>) = entries.into_iter().partition(|proved| {
                 Some(proved.keeper) == provider && is_producers(proved.entry.event, requester == provider)
@@ -197,6 +198,32 @@ mod tests {
         ] {
             assert_eq!(told(entries, &[]), Ended::ToCheck);
         }
+    }
+
+    #[test]
+    fn an_id_that_another_log_uses_changes_no_row() {
+        let released = proved(PRODUCER, Event::Released, 1, None, 1);
+        let received = proved(CONSUMER, Event::Received, 2, None, 1);
+        // The consumer produces as well, and writes a refusal of its own under the same id.
+        let mut own = proved(CONSUMER, Event::Refused, 3, Some(Reason::NotEntitled), 1);
+        own.entry.provider = Some(CONSUMER.parse().unwrap());
+        let own = Proved {
+            bytes: own.entry.encode(),
+            found: FoundBy::Subject,
+            ..own
+        };
+        let exchanges = pair(vec![own, received, released], &[]);
+        let told: Vec<_> = exchanges.iter().map(|one| (one.found, one.ended)).collect();
+        assert_eq!(
+            told,
+            [
+                (FoundBy::Subject, Ended::Refused(Reason::NotEntitled)),
+                (
+                    FoundBy::Handle(unefois_core::Handle::from_bytes([1; 16])),
+                    Ended::Answered
+                ),
+            ]
+        );
     }
 
     #[test]
