@@ -58,6 +58,9 @@ pub(crate) enum FoundBy {
     Subject,
     /// By the person's identity: it is about somebody else, and names them beside it.
     Beside,
+    /// By less than the person's identity: an officer or nobody asked about somebody who may be them, otherwise written, or
+    /// a namesake of the same year.
+    Near,
 }
 
 impl FoundBy {
@@ -67,6 +70,7 @@ impl FoundBy {
             Self::Handle(_) => 0,
             Self::Subject => 1,
             Self::Beside => 2,
+            Self::Near => 3,
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct Identity {
     pub subject: Vec<u8>,
     /// Where the person is named beside another subject.
     pub beside: Vec<Vec<u8>>,
+    /// Where somebody is the subject who may be the person, otherwise written.
+    pub near: Vec<u8>,
 }
 
 /// Personal data never shows in a log.

@@ -88,9 +88,10 @@ impl Authority {
 /// Judges one entry found by an identity: an exchange that this producer answered, proved in a log of its own. That it is
 /// about the person is the producer's word: its index alone tells, and no entry names anybody.
 fn verify(edition: &Edition, producer: ParticipantId, sent: pb::PersonEntry) -> Result<Judged, NoAnswer> {
-    let found = match sent.beside {
-        true => FoundBy::Beside,
-        false => FoundBy::Subject,
+    let found = match (sent.near, sent.beside) {
+        (true, _) => FoundBy::Near,
+        (false, true) => FoundBy::Beside,
+        (false, false) => FoundBy::Subject,
     };
     let entry = sent.proved.ok_or(NoAnswer::Unproved("no entry"))?;
     let proved = prove(edition, producer, entry, found)?;

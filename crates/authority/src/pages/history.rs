@@ -25,7 +25,8 @@ use crate::history::{Collected, Exchange, FoundBy, Proved};
 use crate::oauth::{details_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, ResultKind, paris,
+    self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, OtherKind, OtherRow, ResultKind,
+    paris,
 };
 use crate::published::Edition;
 use crate::service::Authority;
@@ -66,6 +67,10 @@ pub(crate) async fn page(
         incomplete: names(&view.collected.incomplete),
         erased: view.collected.erased,
         rows: rows.collect(),
+        others: (view.others().take(PAGE))
+            .map(|other| other.row(&view.edition, reader.lang))
+            .collect(),
+        more_others: view.others().nth(PAGE).is_some(),
         months: months(
             view.lines()
                 .map(|line| (line.exchange.at, line.exchange.ended.kind())),
@@ -89,6 +94,13 @@ pub(crate) async fn csv(
     let mut text = String::from(
         "\u{feff}date;demandeur;source;information;demarche;dossier;fondement;pour_qui;resultat\r\n",
     );
+    for other in view.others() {
+        let row = other.row(&view.edition, lang);
+        let (what, whose) = (row.what.unwrap_or_default(), row.kind.words(lang));
+        let cells = [&row.at.to_rfc3339(), "", &row.source, &what, "", "", "", whose, ""];
+        text.push_str(&cells.map(csv_cell).join(";"));
+        text.push_str("\r\n");
+    }
     for line in view.selected() {
         let row = view.row(&line, lang);
         let cells = [
@@ -133,6 +145,7 @@ pub(crate) async fn json(
         "incomplete": names(&view.collected.incomplete),
         "erased": view.collected.erased,
         "exchanges": rows,
+        "others": view.others().map(|other| other.json()).collect::<Vec<_>>(),
     });
     let mut response = Json(body).into_response();
     disposition(&mut response, "historique.json");
@@ -288,6 +301,14 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// Its name in addresses. Another log may give its own exchange the id of one of the person's.
+    fn name(&self) -> String {
+        match self.granted {
+            Some(_) => self.exchange.id.to_string(),
+            None => format!("{}-{}", self.exchange.id, self.provider.siret()),
+        }
+    }
+
     /// The units, in words.
     fn units(&self, edition: &Edition, lang: Lang) -> Vec<String> {
         let known = edition.catalogue.datatype(self.datatype);
@@ -313,11 +334,56 @@ impl<'a> Line<'a> {
                 let by = self.granted.and_then(|(row, _)| row.grant.by.as_ref());
                 on_behalf(lang, self.capacity, subject, by)
             }
-            FoundBy::Subject => OnBehalf::AboutYou(self.capacity),
-            FoundBy::Beside => OnBehalf::AboutHousehold {
-                child: self.capacity == Capacity::Child,
-            },
+            FoundBy::Subject | FoundBy::Beside | FoundBy::Near => OnBehalf::AboutYou(self.capacity),
         }
+    }
+}
+
+/// An exchange that is about somebody else, or may be: neither who asked, nor why, nor for whom, nor what became of it is
+/// this person's to know, and so no entry and no proof of it either.
+struct Other<'a> {
+    kind: OtherKind,
+    at: Micros,
+    provider: ParticipantId,
+    /// Where it is of the person's own household.
+    datatype: Option<&'a DatatypeRev>,
+}
+
+impl<'a> Other<'a> {
+    fn of(exchange: &'a Exchange) -> Option<Self> {
+        let entry = &exchange.last()?.entry;
+        let (kind, datatype) = match exchange.found {
+            FoundBy::Handle(_) | FoundBy::Subject => return None,
+            FoundBy::Beside => (OtherKind::Household, entry.datatype.as_ref()),
+            FoundBy::Near => (OtherKind::Near, None),
+        };
+        Some(Self {
+            kind,
+            at: exchange.at,
+            provider: entry.provider?,
+            datatype,
+        })
+    }
+
+    fn row(&self, edition: &Edition, lang: Lang) -> OtherRow {
+        OtherRow {
+            at: self.at,
+            source: words::name(edition, lang, &self.provider),
+            what: self.datatype.map(|datatype| words::datatype(edition, lang, datatype)),
+            kind: self.kind,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "at": self.at.to_rfc3339(),
+            "provider": self.provider.to_string(),
+            "datatype": self.datatype.map(ToString::to_string),
+            "found_by": match self.kind {
+                OtherKind::Household => "household",
+                OtherKind::Near => "near",
+            },
+        })
     }
 }
 
@@ -362,7 +428,24 @@ impl View {
                     let (n, details) = self.elements.get(&handle)?;
                     Some(Line::of_grant(exchange, self.grants.get(*n)?, details))
                 }
-                FoundBy::Subject | FoundBy::Beside => Line::of_entry(exchange),
+                FoundBy::Subject => Line::of_entry(exchange),
+                FoundBy::Beside | FoundBy::Near => None,
+            })
+    }
+
+    /// Those of others that the filters on time and source let through, newest first; any other filter leaves none.
+    fn others(&self) -> impl Iterator<Item = Other<'_>> {
+        let asked = &self.asked;
+        let (from, to) = asked.period().unwrap_or((None, None));
+        let none = asked.result.is_some() || asked.grant.is_some() || !asked.information.is_empty();
+        (self.collected.exchanges.iter())
+            .filter(move |_| !none)
+            .filter_map(Other::of)
+            .filter(move |other| {
+                from.is_none_or(|from| other.at >= from)
+                    && to.is_none_or(|to| other.at < to)
+                    && (asked.administration.is_empty()
+                        || other.provider.to_string() == asked.administration)
             })
     }
 
@@ -391,13 +474,13 @@ impl View {
 
     fn find(&self, exchange: &str) -> Result<Line<'_>, Error> {
         self.lines()
-            .find(|line| line.exchange.id.to_string() == exchange)
+            .find(|line| line.name() == exchange)
             .ok_or(Error::NotFound)
     }
 
     fn row(&self, line: &Line<'_>, lang: Lang) -> HistoryRow {
         let edition = &self.edition;
-        let id = line.exchange.id.to_string();
+        let id = line.name();
         let known = edition.catalogue.datatype(line.datatype);
         HistoryRow {
             at: line.exchange.at,
@@ -432,6 +515,10 @@ impl View {
             }
             let id = line.datatype.id().to_string();
             information.insert(id, words::datatype(&self.edition, lang, line.datatype));
+        }
+        for other in self.collected.exchanges.iter().filter_map(Other::of) {
+            let id = other.provider;
+            administrations.insert(id.to_string(), words::name(&self.edition, lang, &id));
         }
         let choices = |all: BTreeMap<String, String>, chosen: &str| {
             let choice = |(value, label): (String, String)| Choice {
@@ -543,8 +630,7 @@ fn receipt_of(view: &View, line: &Line<'_>) -> Value {
         })),
         "found_by": match line.exchange.found {
             FoundBy::Handle(_) => "grant",
-            FoundBy::Subject => "identity",
-            FoundBy::Beside => "household",
+            FoundBy::Subject | FoundBy::Beside | FoundBy::Near => "identity",
         },
         "subject_unbound": asked.and_then(|(grant, _)| grant.subject_unbound.clone()),
         "result": line.exchange.ended.kind().code(),

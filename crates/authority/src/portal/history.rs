@@ -19,6 +19,10 @@ pub struct History {
     pub erased: usize,
     /// Newest first.
     pub rows: Vec<HistoryRow>,
+    /// What is, or may be, somebody else's, newest first.
+    pub others: Vec<OtherRow>,
+    /// Whether there are more of those than shown.
+    pub more_others: bool,
     /// Counts by month over the whole period, newest first.
     pub months: Vec<MonthCount>,
     /// The filters as they stand.
@@ -66,6 +70,43 @@ pub struct HistoryRow {
     pub correct: Option<String>,
 }
 
+/// An exchange that is about somebody else, or may be: nothing else of it is told.
+#[derive(Clone, Debug)]
+pub struct OtherRow {
+    /// When.
+    pub at: Micros,
+    /// The name of the source that was asked.
+    pub source: String,
+    /// The justificatif, where it is of the person's household.
+    pub what: Option<String>,
+    /// What it has to do with the person.
+    pub kind: OtherKind,
+}
+
+/// What somebody else's exchange has to do with the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherKind {
+    /// It names the person as a member of the household.
+    Household,
+    /// An officer or nobody asked, about a name near to the person's.
+    Near,
+}
+
+impl OtherKind {
+    pub(crate) const fn words(self, lang: Lang) -> &'static str {
+        match self {
+            Self::Household => lang.t(
+                "une information de votre foyer, pas à votre demande",
+                "a datum of your household, not at your request",
+            ),
+            Self::Near => lang.t(
+                "une demande à un nom proche du vôtre",
+                "a request under a name near to yours",
+            ),
+        }
+    }
+}
+
 /// In what capacity the person stands behind an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnBehalf {
@@ -101,11 +142,6 @@ pub enum OnBehalf {
     },
     /// About the person, under a grant that is not of this account, in this capacity.
     AboutYou(Capacity),
-    /// « concerne votre foyer, pas à votre demande ».
-    AboutHousehold {
-        /// Whether the subject is a child.
-        child: bool,
-    },
 }
 
 /// How an exchange ended, as the ledgers of both ends tell it.
@@ -312,7 +348,7 @@ impl OnBehalf {
     pub(crate) fn sentence(&self, lang: Lang) -> String {
         let words = self.words(lang);
         match self {
-            Self::AboutYou(_) | Self::AboutHousehold { .. } => {
+            Self::AboutYou(_) => {
                 let mut letters = words.chars();
                 let first = letters.next().into_iter().flat_map(char::to_uppercase);
                 first.chain(letters).collect()
@@ -335,8 +371,7 @@ impl OnBehalf {
             | Self::Agent { .. }
             | Self::Automatic
             | Self::ByMandate { .. }
-            | Self::AboutYou(_)
-            | Self::AboutHousehold { .. } => true,
+            | Self::AboutYou(_) => true,
         }
     }
 
@@ -371,18 +406,6 @@ impl OnBehalf {
                 format!("by {to} for {principal}, by a mandate of {by}")
             }
             (Self::AboutYou(capacity), _) => about_you(*capacity, lang).to_owned(),
-            (Self::AboutHousehold { child: false }, _) => lang
-                .t(
-                    "concerne votre foyer, pas à votre demande",
-                    "concerns your household, not at your request",
-                )
-                .to_owned(),
-            (Self::AboutHousehold { child: true }, _) => lang
-                .t(
-                    "concerne un enfant de votre foyer, pas à votre demande",
-                    "concerns a child of your household, not at your request",
-                )
-                .to_owned(),
         }
     }
 }
@@ -480,7 +503,7 @@ impl History {
     /// Whether there is nothing to filter or to take home.
     fn blank(&self) -> bool {
         let filtered = self.filters.active() || self.filters.invalid_period;
-        self.asked == 0 && self.rows.is_empty() && !filtered
+        self.asked == 0 && self.rows.is_empty() && self.others.is_empty() && !filtered
     }
 
     /// The rows by month, in their order.

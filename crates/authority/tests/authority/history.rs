@@ -18,6 +18,7 @@ use crate::kit::{Kit, Which, Write};
 both_databases![
     i12_both_ends_are_paired_and_each_row_is_proved,
     i12_a_spouse_sees_the_household_s_row_without_the_other_s_data,
+    i12_what_was_asked_under_a_near_name_is_told_without_its_details,
 ];
 
 fn exchange() -> ExchangeId {
@@ -348,22 +349,43 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         .collect();
     assert_eq!(
         told,
-        [
-            ["identity", "automatic"],
-            ["identity", "agent"],
-            ["household", "self"]
-        ]
+        [["identity", "automatic"], ["identity", "agent"]]
     );
-    let row = &rows[2];
-    assert_eq!(row["exchange_id"], household.to_string());
-    assert_eq!(row["dossier_ref"], Value::Null);
-    assert_eq!(row["producer"][0]["event"], "released");
-    // It is proved like any other.
-    let proof = spouse.get(&format!("/preuve/{household}")).await;
+    assert_eq!(rows[0]["dossier_ref"], Value::Null);
+    assert_eq!(rows[0]["producer"][0]["event"], "released");
+    // They are proved like any other.
+    let name = format!(
+        "{}-{}",
+        rows[0]["exchange_id"].as_str().unwrap(),
+        token.aud.siret()
+    );
+    let proof = spouse.get(&format!("/preuve/{name}")).await;
     let receipt: Receipt = proof.body.parse().unwrap();
     let key: VerifierKey = kit.document.participants[3].logs[0].vkey.parse().unwrap();
     let leaf = receipt.unauthenticated_extra().unwrap().to_vec();
     receipt.verify(&Hash::of_leaf(&leaf), &key).unwrap();
+
+    // Of the household: when, what and of whom; neither who asked, nor why, nor what came of it.
+    let others = json["others"].as_array().unwrap();
+    assert_eq!(others.len(), 1, "{json}");
+    let members: Vec<&String> = others[0].as_object().unwrap().keys().collect();
+    assert_eq!(members, ["at", "datatype", "found_by", "provider"]);
+    assert_eq!(
+        (&others[0]["found_by"], &others[0]["provider"], &others[0]["datatype"]),
+        (
+            &json!("household"),
+            &json!(kit.cnaf),
+            &json!(token.authorization_details[0].datatype().to_string())
+        )
+    );
+    for name in [
+        household.to_string(),
+        format!("{household}-{}", token.aud.siret()),
+    ] {
+        for path in [format!("/preuve/{name}"), format!("/preuve/{name}/recu.json")] {
+            assert_eq!(spouse.get(&path).await.status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
 
     let page = spouse
         .get("/historique")
@@ -371,20 +393,24 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         .body
         .replace(['\u{a0}', '\u{202f}'], " ");
     for words in [
-        "Concerne votre foyer, pas à votre demande",
+        "une information de votre foyer, pas à votre demande",
         "Vous concerne, demandé par un agent",
         "Vous concerne, automatiquement",
         "numéro non montré",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    let receipt = spouse.get(&format!("/preuve/{household}/recu.json")).await.body;
+    let receipt = spouse.get(&format!("/preuve/{name}/recu.json")).await.body;
     let csv = spouse.get("/historique.csv").await.body;
     for shown in [&page, &receipt, &csv] {
         for hidden in ["DUBOIS", "Angela", "2026-0412"] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
         }
     }
+    let section = page.split(r#"id="autour""#).nth(1).unwrap();
+    let section = section.split("</section>").next().unwrap();
+    assert!(!section.contains("Mairie de Clamart"), "{section}");
+    assert_eq!(csv.lines().filter(|line| line.contains("Clamart")).count(), 2, "{csv}");
     // Somebody of another first name, or of another day, is not the spouse.
     for (name, value) in [
         ("given_name_array", json!(["Joël"])),
@@ -401,8 +427,54 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         let mut stranger = kit.browser();
         stranger.follow("/fc/connexion").await;
         let json: Value = serde_json::from_str(&stranger.get("/historique.json").await.body).unwrap();
-        assert_eq!(json["exchanges"], json!([]), "{name}");
+        assert_eq!((&json["exchanges"], &json["others"]), (&json!([]), &json!([])), "{name}");
     }
+    producer.stop().await;
+    commune.stop().await;
+    other.stop().await;
+    kit.stop().await;
+}
+
+/// An officer and nobody ask under a part of the person's names, or half a birth date: a namesake may be meant.
+async fn i12_what_was_asked_under_a_near_name_is_told_without_its_details(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let other = kit.other_producer().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    let pivot = |given: &[&str], birthdate: &str| -> Pivot {
+        serde_json::from_value(json!({"family_name": "Dubois", "given_names": given, "birthdate": birthdate,
+            "gender": "female"}))
+        .unwrap()
+    };
+    for (capacity, named) in [
+        (Capacity::Agent, pivot(&["Angela"], "1962-08-24")),
+        (Capacity::Automatic, pivot(&["Angela", "Claire", "Louise"], "1962-01-01")),
+        (Capacity::Automatic, pivot(&["Angele"], "1962-08-24")),
+    ] {
+        let of = AccessTokenClaims {
+            capacity,
+            gh: Handle::draw(SystemClock.now(), &SystemRandom::new()),
+            ..token.clone()
+        };
+        let about = vec![named.canonical(), named.near_form()];
+        producer
+            .write_about(&of, exchange(), sent(Event::Released, 1), about)
+            .await;
+    }
+    let json: Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(json["exchanges"], json!([]), "{json}");
+    let others = json["others"].as_array().unwrap();
+    assert_eq!(others.len(), 2, "{json}");
+    for other in others {
+        assert_eq!(
+            (&other["found_by"], &other["provider"], &other["datatype"]),
+            (&json!("near"), &json!(kit.cnaf), &Value::Null)
+        );
+        assert_eq!(other.as_object().unwrap().len(), 4, "{other}");
+    }
+    let page = browser.get("/historique").await.body;
+    assert!(page.contains("une demande à un nom proche du vôtre"), "{page}");
+    assert!(!page.contains("Clamart"), "{page}");
     producer.stop().await;
     commune.stop().await;
     other.stop().await;

@@ -220,7 +220,10 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
         "par un agent (motif\u{a0}: demande reçue au guichet)",
         "pour votre enfant Emma",
         "automatiquement",
-        "Concerne votre foyer, pas à votre demande",
+        "Vous concerne, demandé par l’un de vos parents",
+        "une information de votre foyer, pas à votre demande (Quotient familial (CAF ou MSA))",
+        "une demande à un nom proche du vôtre",
+        "Les plus récentes.",
         "numéro non montré",
         "Données de\u{a0}: Mutualité sociale agricole",
         "septembre\u{a0}2026",
@@ -273,6 +276,7 @@ fn history_tells_result_in_words_sign_and_colour_and_who_answered() {
 fn an_empty_history_says_what_will_come() {
     let mut page = sample::history(Lang::Fr);
     page.rows.clear();
+    page.others.clear();
     page.months.clear();
     let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
     assert!(text(&html).contains("Aucun échange. C’est ici que vous les verrez."));

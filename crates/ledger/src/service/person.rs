@@ -21,6 +21,17 @@ const MINUTE_US: i64 = 60_000_000;
 /// For how long one entry stands for the questions that follow it.
 const RECORDED_EVERY_MS: i64 = 3_600_000;
 
+/// As what a person is found in an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Somebody who may be the person, otherwise written, is its subject.
+    Near,
+    /// It names the person beside its subject.
+    Beside,
+    /// The person is its subject.
+    Subject,
+}
+
 /// How often was asked.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
@@ -66,8 +77,7 @@ impl LedgerService {
                 "too many histories are asked for",
             ));
         }
-        // Whoever is named beside one of the identities and is another's subject is told as the subject.
-        let (mut keys, mut subjects) = (Vec::<(Mac, bool)>::new(), Vec::new());
+        let (mut keys, mut beside, mut subjects) = (Vec::<(Mac, Found)>::new(), Vec::new(), Vec::new());
         for (n, sealed) in sealed.iter().enumerate() {
             let Some(identity) = (self.lent.identities)(sealed) else {
                 return Err(invalid(
@@ -76,10 +86,12 @@ impl LedgerService {
                 ));
             };
             let key = |person: &Vec<u8>| log.node_key().person_key(person);
-            keys.extend(identity.beside.iter().map(|person| (key(person), true)));
-            subjects.push((key(&identity.subject), false));
+            keys.push((key(&identity.near), Found::Near));
+            beside.extend(identity.beside.iter().map(|person| (key(person), Found::Beside)));
+            subjects.push((key(&identity.subject), Found::Subject));
         }
-        keys.extend(subjects);
+        // Of an entry that is found in several ways, the one that says most is told: the last.
+        keys.extend(beside.into_iter().chain(subjects));
         self.person_recorded(peer).await?;
         let unread = |e| refusal("identities", &e);
         let found = self
@@ -89,9 +101,10 @@ impl LedgerService {
         let truncated = found.len() > MAX_HISTORY;
         found.truncate(MAX_HISTORY);
         let proved = self.proved(found).await.map_err(unread)?;
-        let entry = |(proved, beside)| pb::PersonEntry {
+        let entry = |(proved, found)| pb::PersonEntry {
             proved: Some(proved),
-            beside,
+            beside: found == Found::Beside,
+            near: found == Found::Near,
         };
         Ok(pb::PersonHistoryResponse {
             entries: proved.into_iter().map(entry).collect(),

@@ -27,6 +27,7 @@ fn opens(auditor: Lent) -> Lent {
             Some(Identity {
                 subject: name.as_bytes().to_vec(),
                 beside: vec![format!("beside {name}").into_bytes()],
+                near: format!("near {name}").into_bytes(),
             })
         }),
         ..auditor
@@ -64,12 +65,13 @@ async fn i12_a_person_finds_every_entry_about_them_in_every_log(database: TestDa
     scene.clock.forward_ms(1_000);
     let since = unefois_core::Clock::now(&*scene.clock);
     write(&scene, &one, &["carl"]).await;
-    let beside = write(&scene, &two, &["bob", "beside anna"]).await;
+    let beside = write(&scene, &two, &["bob", "beside anna", "near anna"]).await;
+    let near = write(&scene, &two, &["anne", "near anna"]).await;
 
     let service = LedgerService::new(vec![one], authority(), opens(lent()));
     let told = ask(&service, about(&["anna"])).await;
     assert!(!told.truncated);
-    let seen: Vec<(Vec<u8>, bool)> = told
+    let seen: Vec<(Vec<u8>, bool, bool)> = told
         .entries
         .iter()
         .map(|entry| {
@@ -80,21 +82,26 @@ async fn i12_a_person_finds_every_entry_about_them_in_every_log(database: TestDa
                 .verify(&Hash::of_leaf(&proved.entry), &verifier(shard))
                 .expect("proved");
             assert_eq!(proved.handle, [0; 0], "the handle is whoever granted's");
-            (proved.entry.clone(), entry.beside)
+            (proved.entry.clone(), entry.beside, entry.near)
         })
         .collect();
-    assert_eq!(seen, [(mine.clone(), false), (beside.clone(), true)]);
+    let expected = [
+        (mine, false, false),
+        (beside, true, false),
+        (near, false, true),
+    ];
+    assert_eq!(seen, expected);
 
     // One who is both, under two identities, is told as the subject.
     let both = ask(&service, about(&["anna", "bob"])).await;
-    assert_eq!(both.entries.len(), 2);
+    assert_eq!(both.entries.len(), 3);
     assert!(both.entries.iter().all(|entry| !entry.beside));
     let late = PersonHistoryRequest {
         since_us: since.get(),
         ..about(&["anna"])
     };
     let late = ask(&service, late).await;
-    assert_eq!(late.entries.len(), 1);
+    assert_eq!(late.entries.len(), 2);
     assert_eq!(ask(&service, about(&["nobody"])).await.entries, []);
 }
 

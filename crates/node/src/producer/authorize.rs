@@ -170,7 +170,7 @@ impl Inner {
             return Err(Error::OtherToken);
         }
         let subject = open(&self.pivot_keys, &call.pivot_jwe, element.subject.kind)?;
-        trail.persons(concerned::subject(&subject));
+        trail.persons(concerned::subject(&subject, claims.capacity));
         let judgement = Judgement {
             edition,
             claims,

@@ -1,6 +1,6 @@
 //! Under what the people whom an exchange concerns are found in the node's erasable index (I12).
 
-use unefois_core::{NamedPerson, Pivot, SealedSubject};
+use unefois_core::{Capacity, NamedPerson, Pivot, SealedSubject};
 use unefois_jose::{DecryptionKey, jwe};
 use unefois_ledger::Identity;
 
@@ -9,12 +9,20 @@ use super::Producer;
 /// The most people of one entry.
 const MAX: usize = 256;
 
-/// Under what the subject is found, once its identity is opened; a company under nothing.
-pub(super) fn subject(subject: &SealedSubject) -> Vec<Vec<u8>> {
+/// Under what the subject is found, once its identity is opened; a company under nothing. Whom a file named, because an
+/// officer or nobody asked, is found by whoever may be meant too: a file writes names in its own way.
+pub(super) fn subject(subject: &SealedSubject, capacity: Capacity) -> Vec<Vec<u8>> {
+    let near = |person: &Pivot| match capacity {
+        Capacity::Agent | Capacity::Automatic => Some(person.near_form()),
+        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => None,
+    };
     match subject {
-        SealedSubject::Person(person) => vec![person.canonical()],
+        SealedSubject::Person(person) => [person.canonical()].into_iter().chain(near(person)).collect(),
         // Whoever granted for a child is no subject, and finds the exchange by the grant.
-        SealedSubject::Child { child, asker } => vec![child.canonical(), named(asker).form()],
+        SealedSubject::Child { child, asker } => [child.canonical(), named(asker).form()]
+            .into_iter()
+            .chain(near(child))
+            .collect(),
         SealedSubject::Entity(_) => Vec::new(),
     }
 }
@@ -22,7 +30,7 @@ pub(super) fn subject(subject: &SealedSubject) -> Vec<Vec<u8>> {
 /// Under what everybody is found whom an answer concerns: the subject, by its identity and by the source's own `ids`, and
 /// whom the answer, or the proof of a child's link, names beside it. Nobody is found a second time as one of those.
 pub(super) fn everybody<'b>(
-    of: &SealedSubject,
+    (of, capacity): (&SealedSubject, Capacity),
     ids: &[Vec<u8>],
     beside: impl Iterator<Item = &'b NamedPerson>,
 ) -> Vec<Vec<u8>> {
@@ -32,7 +40,7 @@ pub(super) fn everybody<'b>(
         SealedSubject::Entity(_) => false,
     };
     let others = beside.filter(|one| !is_subject(one)).map(NamedPerson::form);
-    subject(of)
+    subject(of, capacity)
         .into_iter()
         .chain(ids.iter().cloned())
         .chain(others)
@@ -62,6 +70,7 @@ impl Producer {
                 Some(Identity {
                     subject: person.canonical(),
                     beside: person.named_forms(),
+                    near: person.near_form(),
                 })
             }
             SealedSubject::Child { .. } | SealedSubject::Entity(_) => None,

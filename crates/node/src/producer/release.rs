@@ -111,7 +111,7 @@ impl Inner {
         Ok(Signed {
             sd_jwt,
             persons: concerned::everybody(
-                &subject,
+                (&subject, claims.capacity),
                 minimised.ids(),
                 minimised.named().iter().chain(&linked.adults),
             ),

@@ -1,6 +1,6 @@
 //! I12, the producer's part: whoever an exchange concerns finds it by their identity.
 
-use unefois_core::{Event, Reason};
+use unefois_core::{Capacity, Event, Pivot, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -9,6 +9,7 @@ use crate::world::{Running, World, case, person};
 both_databases![
     i12_members_of_the_household_find_what_left_about_them,
     i12_a_refusal_is_found_once_the_identity_is_open,
+    i12_what_a_file_says_is_found_under_a_near_name,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":null,"membres":[
@@ -75,5 +76,61 @@ async fn i12_a_refusal_is_found_once_the_identity_is_open(database: TestDatabase
     assert!(sealed(&grant).is_some());
     let other = grant.pivot_jwe.replacen('.', ".x", 1);
     assert!(node.producer.identity(&other).is_none());
+    node.stop().await;
+}
+
+/// Of what an officer or nobody asks, whoever may be meant finds a row; a person's own request is exactly theirs.
+async fn i12_what_a_file_says_is_found_under_a_near_name(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let on_file = Pivot {
+        birthdate: "1980-04-01".parse().expect("a date"),
+        birthplace: Some("75107".parse().expect("a commune")),
+        ..person("EXEMPLE")
+    };
+    let granted = |capacity| {
+        let grant = world.grant("EXEMPLE", &["montant"]).with(|claims| claims.capacity = capacity);
+        world.about(grant, on_file.clone())
+    };
+    for capacity in [Capacity::SelfPerson, Capacity::Agent, Capacity::Automatic] {
+        let fetched = caller.fetch(world.request(&granted(capacity))).await;
+        fetched.expect("a document");
+    }
+    let unknown = world.about(
+        granted(Capacity::Agent),
+        Pivot {
+            family_name: "INCONNU".to_owned(),
+            ..on_file.clone()
+        },
+    );
+    caller.refused(world.request(&unknown)).await;
+
+    let entries = node.entries().await;
+    let near = async |person: &Pivot| {
+        let found = node.foundation.ledger.by_person(&person.near_form()).await;
+        let places = found.expect("the index reads").into_iter();
+        let entry = |place| &entries[usize::try_from(place).expect("a small log")];
+        places
+            .map(|place| (entry(place).event, entry(place).capacity))
+            .collect::<Vec<_>>()
+    };
+    let otherwise = Pivot {
+        given_names: vec!["camille".into(), "Dominique".into()],
+        birthdate: "1980".parse().expect("a year"),
+        ..person("Exemple")
+    };
+    assert_eq!(
+        near(&otherwise).await,
+        [
+            (Event::Released, Some(Capacity::Agent)),
+            (Event::Released, Some(Capacity::Automatic))
+        ]
+    );
+    assert_eq!(
+        near(&person("INCONNU")).await,
+        [(Event::Refused, Some(Capacity::Agent))]
+    );
+    assert_eq!(near(&person("AUTRE")).await, []);
     node.stop().await;
 }

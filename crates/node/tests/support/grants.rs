@@ -122,6 +122,14 @@ impl World {
         grant
     }
 
+    /// The same grant about this person.
+    pub(crate) fn about(&self, mut grant: Grant, person: Pivot) -> Grant {
+        let json = serde_json::to_string(&SealedSubject::Person(person)).expect("as the test arranges it");
+        grant.pivot_jwe = jwe::seal_pivot(&self.pivot, &json, self.random.ring()).expect("a sealed pivot");
+        grant.claims.pivot_hash = x5t(&Sha256::of(grant.pivot_jwe.as_bytes()));
+        grant
+    }
+
     /// A request for everything that the grant covers, with a new id.
     pub(crate) fn request(&self, grant: &Grant) -> pb::FetchRequest {
         let random = &self.random as &dyn Random;

@@ -192,6 +192,7 @@ impl Kit {
                 SealedSubject::Person(person) => Some(unefois_ledger::Identity {
                     subject: person.canonical(),
                     beside: person.named_forms(),
+                    near: person.near_form(),
                 }),
                 SealedSubject::Child { .. } | SealedSubject::Entity(_) => None,
             }

@@ -1,7 +1,8 @@
 use unefois_authority::portal::{
     Choice, ExchangeResult, Filters, History, HistoryRow, Lang, LegalGround, MonthCount, OnBehalf,
+    OtherKind, OtherRow,
 };
-use unefois_core::{LegalBasis, Month, Reason};
+use unefois_core::{Capacity, LegalBasis, Month, Reason};
 
 use super::{at, canteen, clamart, cnaf, mesr, quotient, request, student, words};
 
@@ -93,7 +94,7 @@ pub(crate) fn history(lang: Lang) -> History {
                 ),
                 what: words(&[lang.t("La composition de votre foyer", "The members of your household")]),
                 dossier: None,
-                on_behalf: OnBehalf::AboutHousehold { child: false },
+                on_behalf: OnBehalf::AboutYou(Capacity::Child),
                 ..row(lang, "8", "2026-09-01T09:00:00Z", ExchangeResult::Answered)
             },
             HistoryRow {
@@ -103,6 +104,21 @@ pub(crate) fn history(lang: Lang) -> History {
                 ..row(lang, "7", "2026-09-01T06:00:00Z", ExchangeResult::Expired)
             },
         ],
+        others: vec![
+            OtherRow {
+                at: at("2026-10-01T09:00:00Z"),
+                source: cnaf(lang),
+                what: Some(quotient(lang)),
+                kind: OtherKind::Household,
+            },
+            OtherRow {
+                at: at("2026-09-01T09:00:00Z"),
+                source: mesr(lang),
+                what: None,
+                kind: OtherKind::Near,
+            },
+        ],
+        more_others: true,
         months: vec![
             month(11, [1, 1, 0, 1, 0]),
             month(10, [0, 0, 0, 1, 0]),
@@ -133,6 +149,8 @@ pub(crate) fn history_empty(lang: Lang) -> History {
         incomplete: vec![cnaf(lang)],
         erased: 2,
         rows: Vec::new(),
+        others: Vec::new(),
+        more_others: false,
         months: Vec::new(),
         filters: Filters {
             from: "2026-12-01".to_owned(),
