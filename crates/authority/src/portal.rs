@@ -44,7 +44,10 @@ pub use grants::{
     EndError, Ender, GrantCard, GrantDetail, GrantPart, GrantState, Grants, Missed, Narrow, NarrowEnd,
     NarrowPart, NarrowUnit, Withdraw, Withdrawn,
 };
-pub use history::{Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, OtherKind, OtherRow, ResultKind};
+pub use history::{
+    Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, OtherKind, OtherRow,
+    ResultKind,
+};
 pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;

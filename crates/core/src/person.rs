@@ -435,6 +435,30 @@ impl NamedPerson {
             && given_names_match(&self.given_names, &pivot.given_names)
             && self.birthdate.agrees_with(&pivot.birthdate)
     }
+
+    /// `pivot`, who [may be](Self::agrees_with) this person, with all the first names, the date and the sex that either says.
+    pub fn completes(&self, pivot: &Pivot) -> Pivot {
+        let words = |names: &[String]| -> usize {
+            let keys = names.iter().map(|name| compare_key(name));
+            keys.map(|key| key.split(' ').count()).sum()
+        };
+        let known = |date: &BirthDate| (date.month.is_some(), date.day.is_some());
+        Pivot {
+            given_names: match words(&self.given_names) > words(&pivot.given_names) {
+                true => self.given_names.clone(),
+                false => pivot.given_names.clone(),
+            },
+            birthdate: match known(&self.birthdate) > known(&pivot.birthdate) {
+                true => self.birthdate,
+                false => pivot.birthdate,
+            },
+            gender: match (pivot.gender, self.gender) {
+                (Gender::Unspecified, Some(gender)) => gender,
+                (gender, _) => gender,
+            },
+            ..pivot.clone()
+        }
+    }
 }
 
 fn named_form(
@@ -636,6 +660,32 @@ mod tests {
             assert!(found(named(all, date, None), &presumed), "{date}");
         }
         assert!(!angela().named_forms().contains(&angela().canonical()));
+    }
+
+    #[test]
+    fn whoever_is_named_completes_what_was_typed() {
+        let named = |given: &[&str], date: &str| NamedPerson {
+            child: true,
+            family_name: "Dubois".into(),
+            given_names: names(given),
+            birthdate: date.parse().unwrap(),
+            gender: Some(Gender::Female),
+        };
+        let typed = Pivot {
+            given_names: names(&["Angela"]),
+            birthdate: "1962-08".parse().unwrap(),
+            gender: Gender::Unspecified,
+            ..angela()
+        };
+        let whole = named(&["ANGELA", "CLAIRE"], "1962-08-24").completes(&typed);
+        assert_eq!(whole.given_names, ["ANGELA", "CLAIRE"]);
+        assert_eq!(whole.birthdate, angela().birthdate);
+        assert_eq!(
+            (whole.gender, &whole.family_name),
+            (Gender::Female, &typed.family_name)
+        );
+        let kept = named(&["ANGELA"], "1962").completes(&angela());
+        assert!(kept == angela(), "less is no more");
     }
 
     #[test]

@@ -97,7 +97,17 @@ pub(crate) async fn csv(
     for other in view.others() {
         let row = other.row(&view.edition, lang);
         let (what, whose) = (row.what.unwrap_or_default(), row.kind.words(lang));
-        let cells = [&row.at.to_rfc3339(), "", &row.source, &what, "", "", "", whose, ""];
+        let cells = [
+            &row.at.to_rfc3339(),
+            "",
+            &row.source,
+            &what,
+            "",
+            "",
+            "",
+            whose,
+            "",
+        ];
         text.push_str(&cells.map(csv_cell).join(";"));
         text.push_str("\r\n");
     }
@@ -369,7 +379,9 @@ impl<'a> Other<'a> {
         OtherRow {
             at: self.at,
             source: words::name(edition, lang, &self.provider),
-            what: self.datatype.map(|datatype| words::datatype(edition, lang, datatype)),
+            what: self
+                .datatype
+                .map(|datatype| words::datatype(edition, lang, datatype)),
             kind: self.kind,
         }
     }
@@ -444,8 +456,7 @@ impl View {
             .filter(move |other| {
                 from.is_none_or(|from| other.at >= from)
                     && to.is_none_or(|to| other.at < to)
-                    && (asked.administration.is_empty()
-                        || other.provider.to_string() == asked.administration)
+                    && (asked.administration.is_empty() || other.provider.to_string() == asked.administration)
             })
     }
 

@@ -347,10 +347,7 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         .iter()
         .map(|row| [&row["found_by"], &row["capacity"]].map(|text| text.as_str().unwrap()))
         .collect();
-    assert_eq!(
-        told,
-        [["identity", "automatic"], ["identity", "agent"]]
-    );
+    assert_eq!(told, [["identity", "automatic"], ["identity", "agent"]]);
     assert_eq!(rows[0]["dossier_ref"], Value::Null);
     assert_eq!(rows[0]["producer"][0]["event"], "released");
     // They are proved like any other.
@@ -371,7 +368,11 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
     let members: Vec<&String> = others[0].as_object().unwrap().keys().collect();
     assert_eq!(members, ["at", "datatype", "found_by", "provider"]);
     assert_eq!(
-        (&others[0]["found_by"], &others[0]["provider"], &others[0]["datatype"]),
+        (
+            &others[0]["found_by"],
+            &others[0]["provider"],
+            &others[0]["datatype"]
+        ),
         (
             &json!("household"),
             &json!(kit.cnaf),
@@ -410,7 +411,11 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
     let section = page.split(r#"id="autour""#).nth(1).unwrap();
     let section = section.split("</section>").next().unwrap();
     assert!(!section.contains("Mairie de Clamart"), "{section}");
-    assert_eq!(csv.lines().filter(|line| line.contains("Clamart")).count(), 2, "{csv}");
+    assert_eq!(
+        csv.lines().filter(|line| line.contains("Clamart")).count(),
+        2,
+        "{csv}"
+    );
     // Somebody of another first name, or of another day, is not the spouse.
     for (name, value) in [
         ("given_name_array", json!(["Joël"])),
@@ -427,7 +432,11 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
         let mut stranger = kit.browser();
         stranger.follow("/fc/connexion").await;
         let json: Value = serde_json::from_str(&stranger.get("/historique.json").await.body).unwrap();
-        assert_eq!((&json["exchanges"], &json["others"]), (&json!([]), &json!([])), "{name}");
+        assert_eq!(
+            (&json["exchanges"], &json["others"]),
+            (&json!([]), &json!([])),
+            "{name}"
+        );
     }
     producer.stop().await;
     commune.stop().await;
@@ -442,13 +451,18 @@ async fn i12_what_was_asked_under_a_near_name_is_told_without_its_details(databa
     let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
     let (mut browser, token) = granted(&kit).await;
     let pivot = |given: &[&str], birthdate: &str| -> Pivot {
-        serde_json::from_value(json!({"family_name": "Dubois", "given_names": given, "birthdate": birthdate,
-            "gender": "female"}))
+        serde_json::from_value(
+            json!({"family_name": "Dubois", "given_names": given, "birthdate": birthdate,
+            "gender": "female"}),
+        )
         .unwrap()
     };
     for (capacity, named) in [
         (Capacity::Agent, pivot(&["Angela"], "1962-08-24")),
-        (Capacity::Automatic, pivot(&["Angela", "Claire", "Louise"], "1962-01-01")),
+        (
+            Capacity::Automatic,
+            pivot(&["Angela", "Claire", "Louise"], "1962-01-01"),
+        ),
         (Capacity::Automatic, pivot(&["Angele"], "1962-08-24")),
     ] {
         let of = AccessTokenClaims {

@@ -92,7 +92,11 @@ async fn an_opposition_holds_under_another_spelling_of_its_person(database: Test
     let page = browser.get("/oppositions").await;
     let lift = button(&page, "lever").expect("a button");
     browser.post(&lift, &format!("csrf={}", page.csrf())).await;
-    assert_eq!(kit.refresh(&before).await.status, StatusCode::OK, "it was not hers to stop");
+    assert_eq!(
+        kit.refresh(&before).await.status,
+        StatusCode::OK,
+        "it was not hers to stop"
+    );
     kit.stop().await;
 }
 
@@ -109,9 +113,7 @@ async fn an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody(databa
 
     // A start reads what can be read.
     let kit = kit.restart(|_, _| {}).await;
-    let filled = async {
-        while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {}
-    };
+    let filled = async { while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), filled)
         .await
         .expect("in time");
@@ -119,7 +121,8 @@ async fn an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody(databa
     assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
 
     // What cannot be read is kept anew at the next login of whoever it is.
-    kit.execute("UPDATE person_pivot SET near = NULL, sealed = digest").await;
+    kit.execute("UPDATE person_pivot SET near = NULL, sealed = digest")
+        .await;
     let kit = kit.restart(|_, _| {}).await;
     assert_eq!(
         kit.granted_to(stranger.clone()).await.json["unefois_reason"],

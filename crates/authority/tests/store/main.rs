@@ -16,7 +16,7 @@ use unefois_store::authority::effect::{self, Written};
 use unefois_store::authority::grant::{self, Bearer, Code, CodeUse, Element, Grant};
 use unefois_store::authority::narrow::{Narrowing, narrow};
 use unefois_store::authority::officer::{self, OfficerSaid};
-use unefois_store::authority::person::Said;
+use unefois_store::authority::person::{Kept, Said};
 use unefois_store::authority::request::{self, Interaction};
 use unefois_store::authority::revocation;
 use unefois_store::authority::session::{self, Attempt, Holder, Login, OfficerLogin};
@@ -420,9 +420,12 @@ async fn a_subject_leads_to_one_account(database: TestDatabase) {
     );
     assert_eq!(person::pivot_find(&mut tx, &digest).await.unwrap().len(), 2);
     for sealed in [b"first".as_slice(), b"second"] {
-        person::pivot_put(&mut tx, &one, &digest, sealed, at(0))
-            .await
-            .unwrap();
+        let kept = Kept {
+            digest: &digest,
+            near: &hash(9),
+            sealed,
+        };
+        person::pivot_put(&mut tx, &one, kept, at(0)).await.unwrap();
     }
     tx.commit().await.unwrap();
     assert_eq!(

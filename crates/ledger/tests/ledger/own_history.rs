@@ -85,11 +85,7 @@ async fn i12_a_person_finds_every_entry_about_them_in_every_log(database: TestDa
             (proved.entry.clone(), entry.beside, entry.near)
         })
         .collect();
-    let expected = [
-        (mine, false, false),
-        (beside, true, false),
-        (near, false, true),
-    ];
+    let expected = [(mine, false, false), (beside, true, false), (near, false, true)];
     assert_eq!(seen, expected);
 
     // One who is both, under two identities, is told as the subject.

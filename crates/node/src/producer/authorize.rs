@@ -34,7 +34,6 @@ pub(super) struct VerifiedCall {
 pub(super) struct Authorized<'a> {
     pub(super) permit: Permit<'a>,
     pub(super) attempt: Attempt,
-    pub(super) subject: SealedSubject,
     pub(super) linked: Linked,
     pub(super) quota_left: u32,
 }
@@ -170,7 +169,7 @@ impl Inner {
             return Err(Error::OtherToken);
         }
         let subject = open(&self.pivot_keys, &call.pivot_jwe, element.subject.kind)?;
-        trail.persons(concerned::subject(&subject, claims.capacity));
+        trail.persons(concerned::unproved(&subject, claims.capacity));
         let judgement = Judgement {
             edition,
             claims,
@@ -178,10 +177,12 @@ impl Inner {
             now,
         };
         let linked = judgement.link(&subject, call.link.as_ref())?;
+        if linked.holds {
+            trail.persons(concerned::subject(&linked.subject, claims.capacity));
+        }
         Ok(Authorized {
             permit,
             attempt,
-            subject,
             linked,
             quota_left,
         })

@@ -27,6 +27,15 @@ pub(super) fn subject(subject: &SealedSubject, capacity: Capacity) -> Vec<Vec<u8
     }
 }
 
+/// Under what the subject is found while a child's link to the asker is not proved: whoever types a child's name writes
+/// nothing into that child's history.
+pub(super) fn unproved(of: &SealedSubject, capacity: Capacity) -> Vec<Vec<u8>> {
+    match of {
+        SealedSubject::Child { asker, .. } => vec![named(asker).form()],
+        SealedSubject::Person(_) | SealedSubject::Entity(_) => subject(of, capacity),
+    }
+}
+
 /// Under what everybody is found whom an answer concerns: the subject, by its identity and by the source's own `ids`, and
 /// whom the answer, or the proof of a child's link, names beside it. Nobody is found a second time as one of those.
 pub(super) fn everybody<'b>(

@@ -4,7 +4,8 @@ use unefois_core::catalogue::{Attestation, Datatype, LinkProof};
 use unefois_core::commitment::AnswerForm;
 use unefois_core::decision::Refusal;
 use unefois_core::{
-    AccessTokenClaims, Capacity, Micros, NamedPerson, Period, Pivot, Reason, SealedSubject, SubjectKind,
+    AccessTokenClaims, BirthDate, Capacity, Micros, NamedPerson, Period, Pivot, Reason, SealedSubject,
+    SubjectKind,
 };
 use unefois_mesh::Edition;
 use unefois_proto::LinkAttestation;
@@ -20,6 +21,10 @@ const AHEAD_MS: i64 = 60_000;
 /// Whom a source is asked about, once the link needs no more proof than it gives itself.
 pub(super) struct Linked {
     pub(super) asked: SealedSubject,
+    /// Whom the exchange is about: a child as the proof names it, where one does.
+    pub(super) subject: SealedSubject,
+    /// Whether the link holds by now; where the source judges it, it does once that has answered.
+    pub(super) holds: bool,
     /// The adults whom the proof names.
     pub(super) adults: Vec<NamedPerson>,
 }
@@ -47,15 +52,19 @@ impl Judgement<'_> {
         let SealedSubject::Child { child, asker } = subject else {
             return Ok(Linked {
                 asked: subject.clone(),
+                subject: subject.clone(),
+                holds: true,
                 adults: Vec::new(),
             });
         };
-        if child.birthdate.may_be_of_age(self.now) {
-            return Err(Error::Decision(Refusal {
+        let under_age = |birthdate: &BirthDate| match birthdate.may_be_of_age(self.now) {
+            true => Err(Error::Decision(Refusal {
                 reason: Reason::LegalBlock,
                 field: "pivot_jwe".to_owned(),
-            }));
-        }
+            })),
+            false => Ok(()),
+        };
+        under_age(&child.birthdate)?;
         let unproved = |what: &str| {
             tracing::info!(datatype = %self.datatype.rev(), what, "a child's link to the asker is not proved");
             Error::Source(Failure::NotResolved)
@@ -65,31 +74,43 @@ impl Judgement<'_> {
             // The source is asked about both.
             Some(LinkProof::Holder) => Ok(Linked {
                 asked: subject.clone(),
+                subject: subject.clone(),
+                holds: false,
                 adults: Vec::new(),
             }),
             Some(LinkProof::Declared) if self.claims.capacity == Capacity::Agent => Ok(Linked {
                 asked: SealedSubject::Person(child.clone()),
+                subject: subject.clone(),
+                holds: true,
                 adults: Vec::new(),
             }),
             Some(LinkProof::Attestation(proof)) => {
                 let shown = shown.ok_or_else(|| unproved("nothing was shown"))?;
-                let adults = self.attested(proof, shown, (child, asker)).map_err(unproved)?;
+                let family = self.attested(proof, shown, (child, asker)).map_err(unproved)?;
+                // Less may have been typed than tells one child from another.
+                under_age(&family.child.birthdate)?;
+                let child = family.child.completes(child);
                 Ok(Linked {
                     asked: SealedSubject::Person(child.clone()),
-                    adults,
+                    subject: SealedSubject::Child {
+                        child,
+                        asker: asker.clone(),
+                    },
+                    holds: true,
+                    adults: family.adults,
                 })
             }
             Some(LinkProof::Declared) | None => Err(unproved("nothing proves it")),
         }
     }
 
-    /// The adults of an attestation that proves the link; otherwise what is wrong with it, in a word.
+    /// The family of an attestation that proves the link; otherwise what is wrong with it, in a word.
     fn attested(
         self,
         proof: &Attestation,
         shown: &LinkAttestation,
         (child, asker): (&Pivot, &Pivot),
-    ) -> Result<Vec<NamedPerson>, &'static str> {
+    ) -> Result<Family, &'static str> {
         let Self {
             edition, claims, now, ..
         } = self;
@@ -130,17 +151,22 @@ impl Judgement<'_> {
         let (_, family) = unit.ok_or("unit")?;
         let named = datatype.sheet().named(family);
         let once = |is_child: bool, whom: &Pivot| {
-            let same = named
+            let mut same = named
                 .iter()
                 .filter(|one| one.child == is_child && one.agrees_with(whom));
-            same.count() == 1
+            same.next().filter(|_| same.next().is_none())
         };
-        if !once(false, asker) {
-            return Err("asker");
-        }
-        if !once(true, child) {
-            return Err("child");
-        }
-        Ok(named.into_iter().filter(|one| !one.child).collect())
+        once(false, asker).ok_or("asker")?;
+        let child = once(true, child).ok_or("child")?.clone();
+        Ok(Family {
+            child,
+            adults: named.into_iter().filter(|one| !one.child).collect(),
+        })
     }
+}
+
+/// Whom the proof of a link names.
+struct Family {
+    child: NamedPerson,
+    adults: Vec<NamedPerson>,
 }

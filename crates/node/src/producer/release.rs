@@ -61,7 +61,6 @@ impl Inner {
         let Authorized {
             permit,
             attempt,
-            subject,
             linked,
             quota_left,
         } = authorized;
@@ -78,7 +77,11 @@ impl Inner {
             period: verified.core.period,
             within: within.min(Duration::from_millis(datatype.sheet().timeout_ms.into())),
         };
-        if !is_strict_enough(&subject, datatype.sheet(), verified.token.claims().capacity) {
+        if !is_strict_enough(
+            &linked.subject,
+            datatype.sheet(),
+            verified.token.claims().capacity,
+        ) {
             return Err(Error::Source(Failure::NotResolved));
         }
         let asked = self.clock.boottime();
@@ -111,7 +114,7 @@ impl Inner {
         Ok(Signed {
             sd_jwt,
             persons: concerned::everybody(
-                (&subject, claims.capacity),
+                (&linked.subject, claims.capacity),
                 minimised.ids(),
                 minimised.named().iter().chain(&linked.adults),
             ),

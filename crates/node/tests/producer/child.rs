@@ -23,6 +23,7 @@ const FAMILY: &str = r#"{"data":{"montant":900,"membres":[
     {"nom":"Exemple","prenoms":"CAMILLE","naissance":"1980-04-00"},
     {"nom":"Conjoint","prenoms":"CAMILLE","naissance":"1980-04-00"}],
     "enfants":[{"nom":"Exemple","prenoms":"EMMA LOUISE","naissance":"2019-03-07"},
+    {"nom":"Exemple","prenoms":"LEA","naissance":"EIGHTEEN-00-00"},
     {"nom":"Exemple","prenoms":"HUGO","naissance":"2021-00-00"}]}}"#;
 const SCHOOL: &str = r#"{"data":{"ecole":"Jules Exemple"}}"#;
 
@@ -35,7 +36,9 @@ struct Scene {
 
 impl Scene {
     async fn new(database: &TestDatabase) -> Self {
-        let family = FAMILY.replace('\n', " ");
+        let family = FAMILY
+            .replace('\n', " ")
+            .replace("EIGHTEEN", &eighteen().to_string());
         let alone =
             r#"{"data":{"montant":1,"membres":[{"nom":"Seul","prenoms":"CAMILLE","naissance":"1980-04-00"}],
             "enfants":[]}}"#
@@ -48,7 +51,7 @@ impl Scene {
         let folder = world.path("schools");
         std::fs::create_dir(&folder).expect("a folder");
         // Children of other families are at school too.
-        for (name, given) in [("exemple", "Emma"), ("autre", "Emma"), ("exemple", "Rose")] {
+        for (name, given) in [("exemple", "EMMA LOUISE"), ("autre", "Emma"), ("exemple", "Rose")] {
             let case =
                 format!("params: {{nom: '{name}', prenom: '{given}'}}\nstatus: 200\npayload: '{SCHOOL}'\n");
             std::fs::write(folder.join(format!("{name}-{given}.yaml")), case).expect("a case");
@@ -58,7 +61,7 @@ impl Scene {
             datatype: "cnaf/ecole@1".parse().expect("as the test arranges it"),
             sandbox: Some(folder),
             http: None,
-            parameters: serde_json::from_str(r#"{"nom":"family_name","prenom":"first_given_name"}"#)
+            parameters: serde_json::from_str(r#"{"nom":"family_name","prenom":"given_names_joined"}"#)
                 .expect("as the test arranges it"),
             layout: unefois_node::producer::source::reply::Layout::default(),
         };
@@ -124,8 +127,17 @@ fn child(family_name: &str, given_names: &[&str], birthdate: &str) -> Pivot {
     }
 }
 
+/// In which year those were born who come of age in this one.
+fn eighteen() -> i32 {
+    SystemClock.now().to_utc().expect("a date").year() - 18
+}
+
 fn emma() -> Pivot {
     child("Exemple", &["Emma"], "2019-03-07")
+}
+
+fn whole_emma() -> Pivot {
+    child("Exemple", &["Emma", "Louise"], "2019-03-07")
 }
 
 async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(database: TestDatabase) {
@@ -197,6 +209,11 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
             "{what}"
         );
     }
+    // Nothing of it is in the history of a child.
+    let ledger = &scene.node.foundation.ledger;
+    for key in [emma().canonical(), whole_emma().canonical()] {
+        assert!(ledger.by_person(&key).await.expect("the index reads").is_empty());
+    }
     // Another consumer shows what was not made for it: it has no right here, and the attestation names its audience.
     let refused = scene
         .stranger
@@ -205,12 +222,13 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
         .0;
     assert_eq!(refused, Reason::TokenBinding);
 
-    let answer = scene.caller.fetch(scene.asking(emma(), "EXEMPLE", &family)).await;
+    // The school knows her by all her names, of which the asker typed the first, and by a date that may be half typed.
+    let half = child("Exemple", &["Emma"], "2019");
+    let answer = scene.caller.fetch(scene.asking(half, "EXEMPLE", &family)).await;
     let answer = answer.expect("the asker's child");
     assert!(answer.attestation.sd_jwt.len() > 100);
     assert_eq!(answer.entry.capacity, Some(unefois_core::Capacity::Child));
     // The child finds it, and the other parent too; the asker by the grant.
-    let ledger = &scene.node.foundation.ledger;
     let last = scene.node.entries().await.len() as u64 - 1;
     let other = NamedPerson {
         child: false,
@@ -219,7 +237,7 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
         birthdate: "1980-04".parse::<BirthDate>().expect("a date"),
         gender: None,
     };
-    for key in [emma().canonical(), other.form()] {
+    for key in [whole_emma().canonical(), other.form()] {
         let places = ledger.by_person(&key).await.expect("the index reads");
         assert_eq!(places.last(), Some(&last));
     }
@@ -229,15 +247,20 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
 async fn a_parent_s_right_ends_when_the_child_is_of_age(database: TestDatabase) {
     let scene = Scene::new(&database).await;
     let family = scene.family("EXEMPLE").await;
-    let eighteen = SystemClock.now().to_utc().expect("a date").year() - 18;
-    // A year alone counts from its first day.
-    let grown = child("Exemple", &["Emma"], &format!("{eighteen}-00-00"));
-    let refused = scene
-        .caller
-        .refused(scene.asking(grown, "EXEMPLE", &family))
-        .await
-        .0;
-    assert_eq!(refused, Reason::LegalBlock);
+    let year = eighteen();
+    // A year alone counts from its first day: as typed, and as the family's attestation has it.
+    for (given_name, birthdate) in [
+        ("Emma", format!("{year}-00-00")),
+        ("Lea", format!("{year}-12-31")),
+    ] {
+        let grown = child("Exemple", &[given_name], &birthdate);
+        let refused = scene
+            .caller
+            .refused(scene.asking(grown, "EXEMPLE", &family))
+            .await
+            .0;
+        assert_eq!(refused, Reason::LegalBlock, "{given_name}");
+    }
     let entries = scene.node.entries().await;
     assert_eq!(entries.last().and_then(|e| e.reason), Some(Reason::LegalBlock));
     scene.node.stop().await;

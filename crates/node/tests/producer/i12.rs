@@ -90,7 +90,9 @@ async fn i12_what_a_file_says_is_found_under_a_near_name(database: TestDatabase)
         ..person("EXEMPLE")
     };
     let granted = |capacity| {
-        let grant = world.grant("EXEMPLE", &["montant"]).with(|claims| claims.capacity = capacity);
+        let grant = world
+            .grant("EXEMPLE", &["montant"])
+            .with(|claims| claims.capacity = capacity);
         world.about(grant, on_file.clone())
     };
     for capacity in [Capacity::SelfPerson, Capacity::Agent, Capacity::Automatic] {

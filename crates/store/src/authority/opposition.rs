@@ -151,7 +151,11 @@ pub async fn grant_unasked(
     grant: &Grant,
     elements: &[Element],
 ) -> Result<Unasked, Error> {
-    const OPPOSED: &str = concat!("SELECT CASE WHEN ", opposed!("$1", "$2", "$3", "$4"), " THEN 1 ELSE 0 END");
+    const OPPOSED: &str = concat!(
+        "SELECT CASE WHEN ",
+        opposed!("$1", "$2", "$3", "$4"),
+        " THEN 1 ELSE 0 END"
+    );
     if !hold(tx, epoch).await? {
         return Ok(Unasked::Superseded);
     }

@@ -44,9 +44,13 @@ pub async fn subject_known(tx: &mut Tx, iss: &str, sub: &str) -> Result<bool, Er
 /// # Errors
 /// [`Error::Database`].
 pub async fn pivot_lock(tx: &mut Tx, digest: &Sha256) -> Result<(), Error> {
-    const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended('unefois/identity/' || encode($1, 'hex'), 0))";
+    const SQL: &str =
+        "SELECT pg_advisory_xact_lock(hashtextextended('unefois/identity/' || encode($1, 'hex'), 0))";
     if let Tx::Postgres(tx) = tx {
-        sqlx::query(SQL).bind(&digest.as_bytes()[..]).execute(&mut **tx).await?;
+        sqlx::query(SQL)
+            .bind(&digest.as_bytes()[..])
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(())
 }
@@ -174,12 +178,9 @@ pub async fn pivot_unfilled(
 /// # Errors
 /// [`Error::Database`].
 pub async fn pivot_fill(tx: &mut Tx, uid: &PersonUid, digest: &Sha256, near: &Sha256) -> Result<(), Error> {
-    const SQL: &str = "UPDATE person_pivot SET near = $3 WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
-    let (uid, digest, near) = (
-        &uid.as_bytes()[..],
-        &digest.as_bytes()[..],
-        &near.as_bytes()[..],
-    );
+    const SQL: &str =
+        "UPDATE person_pivot SET near = $3 WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
+    let (uid, digest, near) = (&uid.as_bytes()[..], &digest.as_bytes()[..], &near.as_bytes()[..]);
     on!(tx, c => sqlx::query(SQL).bind(uid).bind(digest).bind(near).execute(c).await?.rows_affected());
     Ok(())
 }

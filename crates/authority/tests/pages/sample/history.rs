@@ -1,6 +1,6 @@
 use unefois_authority::portal::{
-    Choice, ExchangeResult, Filters, History, HistoryRow, Lang, LegalGround, MonthCount, OnBehalf,
-    OtherKind, OtherRow,
+    Choice, ExchangeResult, Filters, History, HistoryRow, Lang, LegalGround, MonthCount, OnBehalf, OtherKind,
+    OtherRow,
 };
 use unefois_core::{Capacity, LegalBasis, Month, Reason};
 
