@@ -17,7 +17,7 @@ mod token;
 
 pub(crate) use authorize::authorize;
 pub(crate) use automatic::ON_FILE;
-pub(crate) use granted::{Granted, ticked};
+pub(crate) use granted::{Behind, Draft};
 pub(crate) use grants::{bytes_of, delete_grant, revoke, show_grant, text_of};
 pub(crate) use metadata::{jwks, metadata};
 pub(crate) use mint::{details_of, end_of, needed, seal_subject, stands};

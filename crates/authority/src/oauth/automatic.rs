@@ -1,16 +1,14 @@
 //! Requests with nobody present: the consumer names the person, and presents its request at the token endpoint.
 
-use unefois_core::{Acr, AuthorizationDetails, Handle, Pivot, Reason, SealedSubject, Sha256, Way};
+use unefois_core::{Acr, Pivot, Reason, SealedSubject, Sha256, Way};
 use unefois_jose::jwe;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::Grant;
 use unefois_store::authority::opposition::{Unasked, grant_unasked};
 use unefois_store::authority::request::pushed_take;
 
 use super::client::Client;
-use super::granted::{Granted, ticked};
+use super::granted::{Behind, Draft};
 use super::pushed::{Binding, PushedRequest};
-use super::token::ends_at;
 use crate::Error;
 use crate::form::Form;
 use crate::published::Edition;
@@ -78,39 +76,26 @@ impl Authority {
         let pivot = self.sealed_subject(subject_jwe)?;
         let (person, pivot_digest) = self.account_on_file(&pivot).await?;
 
-        // Nobody ticks anything.
-        let granted = ticked(&request.elements, &|_, _| false, &mut || {
-            Handle::draw(now, &*self.random)
-        });
-        if granted.is_empty() {
-            return Err(Error::Details {
-                path: "authorization_details".to_owned(),
-                what: "a required unit, since nobody is there to tick another".into(),
-                reason: Reason::InvalidRequest,
-            });
-        }
-        let elements = granted
-            .iter()
-            .map(Granted::element)
-            .collect::<Result<Vec<_>, _>>()?;
-        let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
-        let grant = Grant {
-            id: GrantId::from_bytes(self.random.bytes()),
+        let behind = Behind {
             person,
-            client: request.client,
-            act_client: request.publisher,
-            capacity: request.capacity,
+            pivot_digest,
             acr: ON_FILE,
             auth_time: now.secs(),
             idp_iss: self.issuer.clone(),
-            pivot_digest,
-            subject_unbound: None,
-            demarche: request.elements.first().map(|first| first.demarche.clone()),
-            proactive: request.is_proactive(),
             by: None,
-            granted_at: now,
-            ends_at: ends_at(&granted, now),
         };
+        // Nobody ticks anything.
+        let draft = self.draft(&request, &|_, _| false, behind)?;
+        let draft = draft.ok_or_else(|| Error::Details {
+            path: "authorization_details".to_owned(),
+            what: "a required unit, since nobody is there to tick another".into(),
+            reason: Reason::InvalidRequest,
+        })?;
+        let Draft {
+            grant,
+            elements,
+            granted,
+        } = draft;
         let mut tx = self.db.begin().await?;
         match grant_unasked(&mut tx, self.revocation.epoch()?, &grant, &elements).await? {
             Unasked::Written => tx.commit().await?,

@@ -1,7 +1,9 @@
 use unefois_core::authorization::{Need, UnitRequest};
-use unefois_core::{AuthorizationDetails, Event, Handle, UnitName, WithdrawnBy};
-use unefois_store::authority::grant::{Element, Grant};
+use unefois_core::{Acr, AuthorizationDetails, Event, Handle, Sha256, UnitName, WithdrawnBy};
+use unefois_store::authority::grant::{ByOfficer, Element, Grant};
+use unefois_store::authority::{GrantId, PersonUid};
 
+use super::{Binding, PushedRequest, ends_at};
 use crate::Error;
 use crate::journal::Fact;
 use crate::pages;
@@ -9,16 +11,37 @@ use crate::published::Edition;
 use crate::service::Authority;
 use crate::subject::capacity_of;
 
+/// Whose a grant is, and what vouches for that.
+pub(crate) struct Behind {
+    pub(crate) person: PersonUid,
+    pub(crate) pivot_digest: Sha256,
+    pub(crate) acr: Acr,
+    /// When the person, or the officer in their place, logged in, in seconds.
+    pub(crate) auth_time: i64,
+    /// Who vouches for the person's identity.
+    pub(crate) idp_iss: String,
+    /// The officer who asks in the person's place.
+    pub(crate) by: Option<ByOfficer>,
+}
+
+/// A grant that is not written yet.
+pub(crate) struct Draft {
+    pub(crate) grant: Grant,
+    pub(crate) elements: Vec<Element>,
+    /// What the elements allow.
+    pub(crate) granted: Vec<AuthorizationDetails>,
+}
+
 /// One element as it is granted.
-pub(crate) struct Granted {
-    pub(crate) details: AuthorizationDetails,
+struct Granted {
+    details: AuthorizationDetails,
     /// The optional units that were left unticked.
     left_out: Vec<UnitName>,
 }
 
 impl Granted {
     /// As it is stored.
-    pub(crate) fn element(&self) -> Result<Element, Error> {
+    fn element(&self) -> Result<Element, Error> {
         Ok(Element {
             handle: self.details.gh.ok_or(Error::Stored)?,
             details: serde_json::to_string(&self.details).map_err(|_| Error::Stored)?,
@@ -31,7 +54,7 @@ impl Granted {
 
 /// Granted = requested (within habilitation and catalogue, which was checked) ∩ what is ticked; `ticks` says whether an
 /// optional unit of the n-th element is. An element of which nothing is left is not granted.
-pub(crate) fn ticked(
+fn ticked(
     elements: &[AuthorizationDetails],
     ticks: &dyn Fn(usize, &UnitName) -> bool,
     draw: &mut dyn FnMut() -> Handle,
@@ -55,6 +78,47 @@ pub(crate) fn ticked(
 }
 
 impl Authority {
+    /// The grant of what is ticked of a request; `None` where nothing is.
+    pub(crate) fn draft(
+        &self,
+        request: &PushedRequest,
+        ticks: &dyn Fn(usize, &UnitName) -> bool,
+        behind: Behind,
+    ) -> Result<Option<Draft>, Error> {
+        let now = self.clock.now();
+        let ticked = ticked(&request.elements, ticks, &mut || Handle::draw(now, &*self.random));
+        if ticked.is_empty() {
+            return Ok(None);
+        }
+        let elements = ticked.iter().map(Granted::element).collect::<Result<_, _>>()?;
+        let granted: Vec<AuthorizationDetails> = ticked.into_iter().map(|one| one.details).collect();
+        let grant = Grant {
+            id: GrantId::from_bytes(self.random.bytes()),
+            person: behind.person,
+            client: request.client,
+            act_client: request.publisher,
+            capacity: request.capacity,
+            acr: behind.acr,
+            auth_time: behind.auth_time,
+            idp_iss: behind.idp_iss,
+            pivot_digest: behind.pivot_digest,
+            subject_unbound: match &request.binding {
+                Binding::Check(_) | Binding::Sealed(_) => None,
+                Binding::Unbound(reason) => Some(reason.clone()),
+            },
+            demarche: request.elements.first().map(|first| first.demarche.clone()),
+            proactive: request.is_proactive(),
+            by: behind.by,
+            granted_at: now,
+            ends_at: ends_at(&granted, now),
+        };
+        Ok(Some(Draft {
+            grant,
+            elements,
+            granted,
+        }))
+    }
+
     /// Writes the entries `granted` of a grant that the database holds, one an element.
     ///
     /// # Errors

@@ -6,10 +6,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::{AuthorizationDetails, Event, Handle, Micros, OfficerAssurance, Sha256, UnitName};
-use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{ByOfficer, Code, Grant, code_insert, grant_insert};
-use unefois_store::authority::request::interaction_answer;
+use unefois_core::{Micros, OfficerAssurance, UnitName};
+use unefois_store::authority::grant::ByOfficer;
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
 use super::demande::{Open, ended, leading_back};
@@ -17,7 +15,7 @@ use super::words;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
-use crate::oauth::{Binding, CODE_MS, Granted, ON_FILE, draw_secret, ends_at, text_of, ticked};
+use crate::oauth::{Behind, Binding, ON_FILE, ends_at, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{self, AgentDemande, DemandeOutcome, field};
 use crate::published::Edition;
@@ -90,7 +88,7 @@ pub(crate) async fn decide(
                 .grant_by_officer(&open, officer, &edition, &posted)
                 .await
         }
-        Some(field::PROVIDE) => authority.give_up(&open, &edition).await,
+        Some(field::PROVIDE) => authority.decline(&open, &edition, None).await,
         Some(_) | None => Err(Error::request("the choice is missing")),
     }
 }
@@ -139,13 +137,8 @@ impl Authority {
         if let Some(reason) = error.reason() {
             self.count_refusal(reason);
             let fact = Fact {
-                edition,
-                client: Some(request.client),
-                publisher: request.publisher,
-                details: request.elements.first(),
-                handle: None,
                 capacity: Some(request.capacity),
-                acr: None,
+                ..open.fact(edition, request.elements.first(), None)
             };
             self.journal.refused(reason, fact).await?;
         }
@@ -178,29 +171,6 @@ impl Authority {
             && now.ms_since(Micros::from_secs(auth_time)) <= OFFICER_MS
     }
 
-    async fn give_up(&self, open: &Open, edition: &Edition) -> Result<Response, Error> {
-        let mut tx = self.db.begin().await?;
-        let first = interaction_answer(&mut tx, &open.id, self.clock.now()).await?;
-        tx.commit().await?;
-        if !first {
-            return Err(Error::RequestUri);
-        }
-        for details in &open.request.elements {
-            let fact = Fact {
-                edition,
-                client: Some(open.request.client),
-                publisher: open.request.publisher,
-                details: Some(details),
-                handle: None,
-                capacity: Some(open.request.capacity),
-                acr: None,
-            };
-            self.journal.write(Event::Declined, fact).await?;
-        }
-        let back = open.request.back(&self.issuer, &[("error", "access_denied")])?;
-        Ok(pages::see_other(&back))
-    }
-
     /// The grant is the person's, whoever asked: they see it as soon as they log in, and may stop it.
     async fn grant_by_officer(
         &self,
@@ -209,7 +179,7 @@ impl Authority {
         edition: &Edition,
         posted: &Form,
     ) -> Result<Response, Error> {
-        let (request, now) = (&open.request, self.clock.now());
+        let request = &open.request;
         let Binding::Sealed(subject_jwe) = &request.binding else {
             return Err(Error::Stored);
         };
@@ -221,58 +191,24 @@ impl Authority {
         }
         let pivot = self.sealed_subject(subject_jwe)?;
         let (person, pivot_digest) = self.account_on_file(&pivot).await?;
-        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
-        let granted = ticked(&request.elements, &ticks, &mut || {
-            Handle::draw(now, &*self.random)
-        });
-        if granted.is_empty() {
-            return self.give_up(open, edition).await;
-        }
-        let back = request.back.as_ref().ok_or(Error::Stored)?;
-        let elements = granted
-            .iter()
-            .map(Granted::element)
-            .collect::<Result<Vec<_>, _>>()?;
-        let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
-        let grant = Grant {
-            id: GrantId::from_bytes(self.random.bytes()),
+        let behind = Behind {
             person,
-            client: request.client,
-            act_client: request.publisher,
-            capacity: request.capacity,
+            pivot_digest,
             acr: ON_FILE,
             auth_time: officer.auth_time,
             idp_iss: self.issuer.clone(),
-            pivot_digest,
-            subject_unbound: None,
-            demarche: request.elements.first().map(|first| first.demarche.clone()),
-            proactive: request.is_proactive(),
             by: Some(ByOfficer {
                 motive: request.motive.clone().ok_or(Error::Stored)?,
                 officer: officer.officer,
                 idp_iss: officer.idp_iss.clone(),
                 assurance: officer.assurance,
             }),
-            granted_at: now,
-            ends_at: ends_at(&granted, now),
         };
-        let secret = draw_secret(&*self.random);
-        let code = Code {
-            redirect_uri: back.redirect_uri.clone(),
-            challenge: back.challenge()?,
-            expires_at: now.plus_ms(CODE_MS),
-        };
-        let mut tx = self.db.begin().await?;
-        // One answer counts: whoever closes the request writes the grant.
-        if !interaction_answer(&mut tx, &open.id, now).await? {
-            return Err(Error::RequestUri);
+        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
+        match self.draft(request, &ticks, behind)? {
+            // The person read no notice.
+            Some(draft) => self.answer(open, edition, &draft, None).await,
+            None => self.decline(open, edition, None).await,
         }
-        grant_insert(&mut tx, &grant, &elements).await?;
-        let hash = Sha256::of(secret.as_bytes());
-        code_insert(&mut tx, &hash, &grant.id, &request.client, &code).await?;
-        tx.commit().await?;
-        self.record_granted(&grant, &granted, edition).await?;
-        let back = request.back(&self.issuer, &[("code", &secret)])?;
-        Ok(pages::see_other(&back))
     }
 }

@@ -8,11 +8,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::{AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, Way};
+use unefois_core::{Acr, AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, Way};
 use unefois_mesh::web;
 use unefois_store::Tx;
-use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{Code, Grant, code_insert, grant_insert};
+use unefois_store::authority::grant::{Code, code_insert, grant_insert};
 use unefois_store::authority::notice::notice_insert;
 use unefois_store::authority::request::{
     interaction_answer, interaction_close, interaction_find, subject_try,
@@ -26,7 +25,7 @@ use crate::form::Form;
 use crate::journal::Fact;
 use crate::login::OTHER;
 use crate::mandate::Mandate;
-use crate::oauth::{Binding, CODE_MS, Granted, PushedRequest, bytes_of, draw_secret, ends_at, ticked};
+use crate::oauth::{Behind, Binding, CODE_MS, Draft, PushedRequest, bytes_of, draw_secret, ends_at};
 use crate::pages::{self, Reader};
 use crate::portal::{self, ChildForm, DemandeEnd, DemandeOutcome, FormError, Lang, field};
 use crate::published::Edition;
@@ -117,7 +116,7 @@ pub(crate) async fn decide(
         return Ok(refused);
     }
     if !fetch {
-        return authority.decline(&open, &edition, login).await;
+        return authority.decline(&open, &edition, Some(login.acr)).await;
     }
     open.acting = authority.mandate_for(&open, login).await?;
     let consent = open
@@ -171,7 +170,7 @@ pub(crate) async fn decide(
 }
 
 /// What was shown before the choice, and whom the person named.
-struct Given {
+pub(super) struct Given {
     lang: Lang,
     words: String,
     subject: Option<GrantSubject>,
@@ -336,8 +335,13 @@ impl Authority {
         ended(self, reader, outcome, Some((asker, back))).await.map(Some)
     }
 
-    /// « Je fournirai la pièce moi-même »: the entries `declined`, then back to the asker.
-    async fn decline(&self, open: &Open, edition: &Edition, login: &Login) -> Result<Response, Error> {
+    /// « Je fournirai la pièce moi-même »: the entries `declined`, then back to the asker. `acr` is of the person's login.
+    pub(super) async fn decline(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        acr: Option<Acr>,
+    ) -> Result<Response, Error> {
         let mut tx = self.db.begin().await?;
         let first = interaction_answer(&mut tx, &open.id, self.clock.now()).await?;
         tx.commit().await?;
@@ -346,7 +350,7 @@ impl Authority {
         }
         for details in &open.request.elements {
             let fact = Fact {
-                acr: Some(login.acr),
+                acr,
                 capacity: Some(open.request.capacity),
                 ..open.fact(edition, Some(details), None)
             };
@@ -356,7 +360,7 @@ impl Authority {
         Ok(pages::see_other(&back))
     }
 
-    /// « Récupérer pour moi »: the grant, a handle each element, the entries `granted`, then back with a code.
+    /// « Récupérer pour moi »: the grant of what is ticked, or what [`Self::decline`] does where nothing is.
     async fn grant(
         &self,
         open: &Open,
@@ -365,77 +369,64 @@ impl Authority {
         posted: &Form,
         given: &Given,
     ) -> Result<Response, Error> {
-        let now = self.clock.now();
-        let request = &open.request;
-        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
-        let granted = ticked(&request.elements, &ticks, &mut || {
-            Handle::draw(now, &*self.random)
-        });
-        if granted.is_empty() {
-            return self.decline(open, edition, login).await;
+        if matches!(open.request.binding, Binding::Sealed(_)) {
+            return Err(Error::Stored);
         }
-        let back = request.back.as_ref().ok_or(Error::Stored)?;
-        let elements = granted
-            .iter()
-            .map(Granted::element)
-            .collect::<Result<Vec<_>, _>>()?;
-        let granted: Vec<AuthorizationDetails> = granted.into_iter().map(|one| one.details).collect();
-        let id = GrantId::from_bytes(self.random.bytes());
-        let grant = Grant {
-            id,
+        let behind = Behind {
             person: login.person,
-            client: request.client,
-            act_client: request.publisher,
-            capacity: request.capacity,
+            pivot_digest: login.pivot_digest,
             acr: login.acr,
             auth_time: login.auth_time,
             idp_iss: login.idp_iss.clone(),
-            pivot_digest: login.pivot_digest,
-            subject_unbound: match &request.binding {
-                Binding::Check(_) => None,
-                Binding::Unbound(reason) => Some(reason.clone()),
-                Binding::Sealed(_) => return Err(Error::Stored),
-            },
-            demarche: request.elements.first().map(|first| first.demarche.clone()),
-            proactive: false,
             by: None,
-            granted_at: now,
-            ends_at: ends_at(&granted, now),
         };
+        let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
+        match self.draft(&open.request, &ticks, behind)? {
+            Some(draft) => self.answer(open, edition, &draft, Some(given)).await,
+            None => self.decline(open, edition, Some(login.acr)).await,
+        }
+    }
+
+    /// Answers a request with a grant, a handle each element; the entries `granted`; then back to the asker with a code.
+    pub(super) async fn answer(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        draft: &Draft,
+        given: Option<&Given>,
+    ) -> Result<Response, Error> {
+        let (request, grant) = (&open.request, &draft.grant);
+        let back = request.back.as_ref().ok_or(Error::Stored)?;
         let secret = draw_secret(&*self.random);
         let code = Code {
             redirect_uri: back.redirect_uri.clone(),
             challenge: back.challenge()?,
-            expires_at: now.plus_ms(CODE_MS),
+            expires_at: grant.granted_at.plus_ms(CODE_MS),
         };
         let mut tx = self.db.begin().await?;
         // One answer counts: whoever closes the request writes the grant.
-        if !interaction_answer(&mut tx, &open.id, now).await? {
+        if !interaction_answer(&mut tx, &open.id, grant.granted_at).await? {
             return Err(Error::RequestUri);
         }
-        grant_insert(&mut tx, &grant, &elements).await?;
-        notice_insert(&mut tx, &id, given.lang.code(), &given.words).await?;
-        if let Some(subject) = &given.subject {
-            self.keep_subject(&mut tx, &id, subject).await?;
+        grant_insert(&mut tx, grant, &draft.elements).await?;
+        if let Some(given) = given {
+            notice_insert(&mut tx, &grant.id, given.lang.code(), &given.words).await?;
+            if let Some(subject) = &given.subject {
+                self.keep_subject(&mut tx, &grant.id, subject).await?;
+            }
         }
-        code_insert(
-            &mut tx,
-            &Sha256::of(secret.as_bytes()),
-            &id,
-            &request.client,
-            &code,
-        )
-        .await?;
+        let hash = Sha256::of(secret.as_bytes());
+        code_insert(&mut tx, &hash, &grant.id, &request.client, &code).await?;
         tx.commit().await?;
 
-        self.record_granted(&grant, &granted, edition).await?;
+        self.record_granted(grant, &draft.granted, edition).await?;
         let back = request.back(&self.issuer, &[("code", &secret)])?;
         Ok(pages::see_other(&back))
     }
 }
 
 impl Open {
-    fn fact<'a>(
+    pub(super) fn fact<'a>(
         &self,
         edition: &'a Edition,
         details: Option<&'a AuthorizationDetails>,

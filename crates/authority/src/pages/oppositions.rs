@@ -44,9 +44,7 @@ pub(crate) async fn oppose(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let mut posted = Form::parse(&body)?;
-    let visit = reader.logged_in()?;
-    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let (person, mut posted) = posted(&authority, &reader, &headers, &body)?;
     let Some(value) = posted.take(SCOPE) else {
         let mut page = show(&authority, &reader, None, true).await?;
         *page.status_mut() = StatusCode::BAD_REQUEST;
@@ -57,7 +55,7 @@ pub(crate) async fn oppose(
         .into_iter()
         .find(|scope| value_of(scope) == value);
     let scope = scope.ok_or(Error::request("portee is not one of the choices"))?;
-    authority.oppose(visit.login()?.person, scope).await?;
+    authority.oppose(person, scope).await?;
     Ok(done(Done::Opposed))
 }
 
@@ -95,10 +93,21 @@ fn mine(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<(PersonUid, [u8; 16]), Error> {
+    let (person, _) = posted(authority, reader, headers, body)?;
+    Ok((person, bytes_of(id).ok_or(Error::NotFound)?))
+}
+
+/// A form of ours, and who posts it.
+fn posted(
+    authority: &Authority,
+    reader: &Reader,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(PersonUid, Form), Error> {
     let visit = reader.logged_in()?;
-    authority.check_form_origin(headers, visit, &mut Form::parse(body)?)?;
-    let id = bytes_of(id).ok_or(Error::NotFound)?;
-    Ok((visit.login()?.person, id))
+    let mut posted = Form::parse(body)?;
+    authority.check_form_origin(headers, visit, &mut posted)?;
+    Ok((visit.login()?.person, posted))
 }
 
 fn done(done: Done) -> Response {
