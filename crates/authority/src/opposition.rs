@@ -16,6 +16,8 @@ use crate::service::Authority;
 
 /// How long an opposition is kept, in months; the law leaves 12 to 24.
 pub(crate) const MONTHS: i32 = 24;
+/// The act that ends an opposition, as the store names it.
+const LIFTED: &str = "lifted";
 /// How long whoever changes an opposition has to log it; later, somebody else does.
 const UNLOGGED_MS: i64 = 10_000;
 
@@ -86,9 +88,7 @@ impl Authority {
 
     /// One that cannot be logged stands in no other's way: the next minute tries again.
     async fn log_oppositions(&self, before: Micros, of: Option<&PersonUid>) -> Result<(), Error> {
-        let unlogged = opposition_unlogged(&self.db, before).await?;
-        let meant = |one: &Unlogged| of.is_none_or(|person| one.opposition.person == *person);
-        for unlogged in unlogged.into_iter().filter(meant) {
+        for unlogged in opposition_unlogged(&self.db, before, of).await? {
             if let Err(error) = self.log_opposition(&unlogged).await {
                 tracing::warn!(
                     error = chain(&error),
@@ -100,16 +100,27 @@ impl Authority {
     }
 
     async fn log_opposition(&self, unlogged: &Unlogged) -> Result<(), Error> {
-        let Unlogged { opposition, act } = unlogged;
-        let evidence = json!({ "act": act, "until_us": opposition.ends_at.get() }).to_string();
-        let (client, demarche) = (opposition.client, opposition.demarche.clone());
+        let Unlogged {
+            opposition,
+            lifted_at,
+            acts,
+        } = unlogged;
         let edition = self.published.edition();
-        self.journal
-            .opposed(client, demarche, &edition, evidence.into_bytes())
-            .await?;
-        let mut tx = self.db.begin().await?;
-        opposition_logged(&mut tx, &opposition.id, act).await?;
-        tx.commit().await?;
+        for act in acts {
+            let evidence = json!({
+                "act": act,
+                "since_us": opposition.since.get(),
+                "until_us": opposition.ends_at.get(),
+                "lifted_us": lifted_at.filter(|_| act == LIFTED).map(Micros::get),
+            });
+            let (client, demarche) = (opposition.client, opposition.demarche.clone());
+            self.journal
+                .opposed(client, demarche, &edition, evidence.to_string().into_bytes())
+                .await?;
+            let mut tx = self.db.begin().await?;
+            opposition_logged(&mut tx, &opposition.id, act).await?;
+            tx.commit().await?;
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod log;
+mod opposition;
 
 use database::TestDatabase;
 use unefois_core::revocation::{Extent, Head, RecordPlace, SignedRecords, Withdrawal, Withdrawals};

@@ -64,13 +64,28 @@ pub enum Unasked {
     Superseded,
 }
 
-/// What was last done with an opposition, as the ledger is told.
+/// What was done with an opposition, as the ledger is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlogged {
     /// The opposition as it stands.
     pub opposition: Opposition,
-    /// `opposed`, `renewed` or `lifted`.
-    pub act: String,
+    /// When it was lifted.
+    pub lifted_at: Option<Micros>,
+    /// `opposed`, `renewed`, `lifted`: in the order in which they were done, a prolongation of a prolongation once.
+    pub acts: Vec<String>,
+}
+
+/// The column `unlogged` with one act more, so that none takes the place of an earlier one.
+macro_rules! and_then {
+    ($act:literal) => {
+        concat!(
+            "unlogged = CASE WHEN unlogged LIKE '%",
+            $act,
+            "' THEN unlogged ELSE COALESCE(unlogged || ' ', '') || '",
+            $act,
+            "' END"
+        )
+    };
 }
 
 /// Objects, and withdraws every standing grant of the person that rests on proactive information and falls under it, all in
@@ -88,9 +103,12 @@ pub async fn oppose(
     opposition: &Opposition,
     at: Micros,
 ) -> Result<Option<(Vec<Record>, Head)>, Error> {
-    const PROLONG: &str = "UPDATE opposition SET ends_at = $4, unlogged = 'renewed', changed_at = $5 \
-         WHERE person_uid = $1 AND client IS NOT DISTINCT FROM $2 AND demarche IS NOT DISTINCT FROM $3 \
-         AND lifted_at IS NULL AND ends_at > $5";
+    const PROLONG: &str = concat!(
+        "UPDATE opposition SET ends_at = $4, changed_at = $5, ",
+        and_then!("renewed"),
+        " WHERE person_uid = $1 AND client IS NOT DISTINCT FROM $2 AND demarche IS NOT DISTINCT FROM $3",
+        " AND lifted_at IS NULL AND ends_at > $5"
+    );
     const INSERT: &str = "INSERT INTO opposition (id, person_uid, client, demarche, since, ends_at, unlogged, changed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, 'opposed', $5)";
     const STANDING: &str = "SELECT e.handle FROM grant_element e JOIN person_grant g ON g.id = e.grant_id \
@@ -197,8 +215,11 @@ pub async fn opposition_renew(
     ends_at: Micros,
     at: Micros,
 ) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE opposition SET ends_at = $3, unlogged = 'renewed', changed_at = $4 \
-         WHERE id = $1 AND person_uid = $2 AND lifted_at IS NULL AND ends_at > $4";
+    const SQL: &str = concat!(
+        "UPDATE opposition SET ends_at = $3, changed_at = $4, ",
+        and_then!("renewed"),
+        " WHERE id = $1 AND person_uid = $2 AND lifted_at IS NULL AND ends_at > $4"
+    );
     let uid = &person.as_bytes()[..];
     let rows = on!(tx, c => sqlx::query(SQL)
         .bind(&id[..])
@@ -221,42 +242,56 @@ pub async fn opposition_lift(
     id: &[u8; 16],
     at: Micros,
 ) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE opposition SET lifted_at = $3, unlogged = 'lifted', changed_at = $3 \
-         WHERE id = $1 AND person_uid = $2 AND lifted_at IS NULL AND ends_at > $3";
+    const SQL: &str = concat!(
+        "UPDATE opposition SET lifted_at = $3, changed_at = $3, ",
+        and_then!("lifted"),
+        " WHERE id = $1 AND person_uid = $2 AND lifted_at IS NULL AND ends_at > $3"
+    );
     let uid = &person.as_bytes()[..];
     let rows = on!(tx, c => sqlx::query(SQL).bind(&id[..]).bind(uid).bind(at.get()).execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
 
-/// What was changed before `before` and the ledger does not hold yet, 100 at most.
+/// What was changed before `before` and the ledger does not hold yet, of one person or of all, 100 at most.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn opposition_unlogged(db: &Db, before: Micros) -> Result<Vec<Unlogged>, Error> {
-    const SQL: &str = "SELECT unlogged AS act, id, person_uid, client, demarche, since, ends_at FROM opposition \
-         WHERE unlogged IS NOT NULL AND changed_at < $1 ORDER BY changed_at LIMIT 100";
+pub async fn opposition_unlogged(
+    db: &Db,
+    before: Micros,
+    of: Option<&PersonUid>,
+) -> Result<Vec<Unlogged>, Error> {
+    const SQL: &str = "SELECT unlogged AS acts, lifted_at, id, person_uid, client, demarche, since, ends_at FROM opposition \
+         WHERE unlogged IS NOT NULL AND changed_at < $1 AND ($2 IS NULL OR person_uid = $2) \
+         ORDER BY changed_at LIMIT 100";
     #[derive(sqlx::FromRow)]
     struct Told {
-        act: String,
+        acts: String,
+        lifted_at: Option<i64>,
         #[sqlx(flatten)]
         row: Row,
     }
+    let uid = of.map(|person| &person.as_bytes()[..]);
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, Told>(SQL).bind(before.get()).fetch_all(pool).await?
+        sqlx::query_as::<_, Told>(SQL).bind(before.get()).bind(uid).fetch_all(pool).await?
     });
-    let told = |Told { act, row }: Told| {
-        let opposition = row.read()?;
-        Ok(Unlogged { opposition, act })
+    let told = |told: Told| {
+        Ok(Unlogged {
+            opposition: told.row.read()?,
+            lifted_at: told.lifted_at.map(Micros::new),
+            acts: told.acts.split(' ').map(str::to_owned).collect(),
+        })
     };
     rows.into_iter().map(told).collect()
 }
 
-/// Notes that the ledger holds the entry of what was last done.
+/// Notes that the ledger holds the entry of `act`, the first of those that it lacked; what was done since stays.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn opposition_logged(tx: &mut Tx, id: &[u8; 16], act: &str) -> Result<(), Error> {
-    const SQL: &str = "UPDATE opposition SET unlogged = NULL WHERE id = $1 AND unlogged = $2";
+    const SQL: &str = "UPDATE opposition SET unlogged = NULLIF(SUBSTR(unlogged, LENGTH($2) + 2), '') \
+         WHERE id = $1 AND (unlogged = $2 OR unlogged LIKE $2 || ' %')";
     on!(tx, c => sqlx::query(SQL).bind(&id[..]).bind(act).execute(c).await?.rows_affected());
     Ok(())
 }
