@@ -14,6 +14,7 @@ both_databases![
     i12_what_an_officer_asked_is_the_person_s_to_see_with_the_motive,
     an_officer_of_another_body_or_a_person_asks_for_nobody,
     an_officer_who_left_mints_nothing,
+    an_officer_s_login_mints_for_twelve_hours,
     an_officer_gives_a_motive_and_a_ground_that_allows_it
 ];
 
@@ -37,7 +38,15 @@ impl Kit {
 
     /// Opens a request in the browser of an officer who logs in for it.
     async fn open_by_officer(&self, browser: &mut Browser) -> (String, Page) {
-        let address = self.push(&self.by_officer()).await;
+        self.open_by_officer_as(browser, &self.by_officer()).await
+    }
+
+    async fn open_by_officer_as(
+        &self,
+        browser: &mut Browser,
+        parameters: &[(&'static str, String)],
+    ) -> (String, Page) {
+        let address = self.push(parameters).await;
         let opened = browser.get(&address).await;
         let choice = browser.follow(&opened.location).await;
         let page = match choice.body.contains("/pro/connexion") {
@@ -177,6 +186,50 @@ async fn an_officer_who_left_mints_nothing(database: TestDatabase) {
         .expect("in time");
     assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED", "{}", refused.json);
     assert_eq!(kit.last_refusal().await, Some(Reason::NotEntitled));
+    kit.stop().await;
+}
+
+/// Nobody tells that an officer was dismissed: who logged in that long ago is asked for again.
+async fn an_officer_s_login_mints_for_twelve_hours(database: TestDatabase) {
+    const LIMIT_MS: i64 = 12 * 3_600_000;
+    const MINUTE_MS: i64 = 60_000;
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.by_officer();
+    let mut element = kit.element();
+    let mode = json!({"kind": "standing", "max_count": 2, "min_interval_s": 2_419_200});
+    merge(&mut element, json!({"mode": mode}));
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
+    let mut browser = kit.browser();
+    let (address, page) = kit.open_by_officer_as(&mut browser, &parameters).await;
+    let back = browser
+        .post(&address, &format!("csrf={}&choix=recuperer", page.csrf()))
+        .await;
+    let granted = kit.redeem(&back.parameter("code").expect("a code")).await;
+    assert_eq!(granted.status, StatusCode::OK, "{}", granted.json);
+    let refresh = form(&[
+        ("grant_type", "refresh_token".to_owned()),
+        (
+            "refresh_token",
+            granted.json["refresh_token"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    let refreshed = async || kit.call(Method::POST, "/as/token", &refresh).await;
+
+    kit.clock.pass(LIMIT_MS - MINUTE_MS);
+    let minted = refreshed().await;
+    assert_eq!(minted.status, StatusCode::OK, "{}", minted.json);
+    kit.clock.pass(2 * MINUTE_MS);
+    let before = kit.entries().await.len();
+    let refused = refreshed().await;
+    assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED", "{}", refused.json);
+    let entries = kit.entries().await.split_off(before);
+    let told: Vec<_> = entries.iter().map(|e| (e.event, e.reason, e.requester)).collect();
+    let commune = Some(COMMUNE.parse().unwrap());
+    assert_eq!(told, [(Event::Refused, Some(Reason::NotEntitled), commune)]);
     kit.stop().await;
 }
 

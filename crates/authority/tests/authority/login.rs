@@ -14,6 +14,7 @@ both_databases![
     i10_a_level_counts_only_from_whoever_may_assert_it,
     the_cookie_of_before_opens_nothing_after_the_login,
     a_friend_cannot_authorise_under_my_dossier,
+    tries_at_once_are_each_counted_before_anything_is_told,
     a_grant_that_needs_more_leads_to_another_login,
 ];
 
@@ -76,6 +77,10 @@ async fn an_answer_belongs_to_the_login_begun_in_this_browser() {
     for says in [
         Says {
             nonce: Some("another"),
+            ..Says::default()
+        },
+        Says {
+            nonce: Some(""),
             ..Says::default()
         },
         Says {
@@ -507,6 +512,48 @@ async fn a_friend_cannot_authorise_under_my_dossier(database: TestDatabase) {
         Some(json!([element]).to_string()),
     );
     kit.grant(&mut browser, &other, "").await;
+    kit.stop().await;
+}
+
+/// Whoever tries many identities at once learns of none more than whoever tries them one after the other.
+async fn tries_at_once_are_each_counted_before_anything_is_told(database: TestDatabase) {
+    const AT_ONCE: usize = 8;
+    let kit = Kit::on(database).await;
+    let mut parameters = kit.parameters();
+    set(
+        &mut parameters,
+        "subject_check",
+        Some(subject_check("DURAND", "Angela", "1962-08-24")),
+    );
+    let mut opened = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut browser = kit.browser();
+        browser.follow("/fc/connexion").await;
+        let address = browser.get(&kit.push(&parameters).await).await.location;
+        opened.push((browser, address));
+    }
+    let looks = opened
+        .iter_mut()
+        .map(|(browser, address)| browser.follow(address));
+    let pages = futures_util::future::join_all(looks).await;
+    let told = |words: &str| pages.iter().filter(|page| page.body.contains(words)).count();
+    assert_eq!(
+        (
+            told("Il reste 2 essais"),
+            told("Il reste un essai"),
+            told("ne reste plus d’essai")
+        ),
+        (1, 1, AT_ONCE - 2)
+    );
+    let entries = kit.entries().await;
+    let refused = entries
+        .iter()
+        .filter(|entry| entry.reason == Some(Reason::SubjectMismatch));
+    assert_eq!(refused.count(), AT_ONCE, "each is in the ledger");
+    // The right person waits now.
+    let demande = kit.open(&mut kit.browser(), &kit.parameters()).await;
+    assert!(demande.page.body.contains("access_denied"));
+    assert!(!kit.events().await.contains(&Event::Granted));
     kit.stop().await;
 }
 

@@ -32,6 +32,7 @@ pub(crate) enum Sends {
 pub(crate) struct Says {
     pub(crate) acr: Option<&'static str>,
     pub(crate) sub: &'static str,
+    /// Instead of the one that was sent; none at all where it is empty.
     pub(crate) nonce: Option<&'static str>,
     pub(crate) state: Option<&'static str>,
     pub(crate) iss: Option<&'static str>,
@@ -189,10 +190,10 @@ async fn token(State(idp): State<IdentityProvider>, Form(form): Form<HashMap<Str
     }
     let says = idp.says.lock().unwrap().clone();
     let nonce = says.nonce.unwrap_or(&asked["nonce"]);
-    let mut more = vec![
-        ("nonce", json!(nonce)),
-        ("auth_time", json!(SystemClock.now().secs() + says.ahead_s)),
-    ];
+    let mut more = vec![("auth_time", json!(SystemClock.now().secs() + says.ahead_s))];
+    if !nonce.is_empty() {
+        more.push(("nonce", json!(nonce)));
+    }
     more.extend(says.acr.map(|acr| ("acr", json!(acr))));
     let id_token = idp.sent(&idp.claims(says.sub, &more));
     axum::Json(json!({"access_token": "at", "token_type": "Bearer", "expires_in": 60, "id_token": id_token}))

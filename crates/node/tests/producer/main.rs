@@ -6,6 +6,7 @@ mod child;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod forged;
+mod grounds;
 mod guard;
 mod i1;
 mod i12;

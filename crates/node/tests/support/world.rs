@@ -580,6 +580,18 @@ fn catalogue() -> Catalogue {
             include_str!("catalogue/demarches/ecole.yaml"),
         ),
         (
+            "demarches/fraude.yaml",
+            include_str!("catalogue/demarches/fraude.yaml"),
+        ),
+        (
+            "demarches/information.yaml",
+            include_str!("catalogue/demarches/information.yaml"),
+        ),
+        (
+            "demarches/loisirs.yaml",
+            include_str!("catalogue/demarches/loisirs.yaml"),
+        ),
+        (
             "demarches/verification.yaml",
             include_str!("catalogue/demarches/verification.yaml"),
         ),
