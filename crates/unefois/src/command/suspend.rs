@@ -1,6 +1,6 @@
 //! `suspend`: a producer stops answering, at once and by its own decision, through the database that its replicas share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub struct Suspend {
     #[command(subcommand)]
     command: Option<SuspendCommand>,
     #[command(flatten)]
-    begin: Option<Begin>,
+    begin: Begin,
 }
 
 /// What else there is to suspensions.
@@ -54,23 +54,25 @@ struct Of {
     config: PathBuf,
 }
 
+/// What begins one. Nothing of it is required by its form, since `list` and `end` stand in its place.
 #[derive(Debug, Args)]
 struct Begin {
-    #[command(flatten)]
-    of: Of,
+    /// The configuration of the producer's node, or of one of its replicas; required.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     what: What,
-    /// Until when, RFC 3339.
+    /// Until when, RFC 3339; required.
     #[arg(long, value_name = "INSTANT")]
-    until: Micros,
-    /// Why, on one line of up to 512 bytes; the ledger commits to it.
+    until: Option<Micros>,
+    /// Why, on one line of up to 512 bytes; the ledger commits to it. Required.
     #[arg(long, value_name = "TEXT", value_parser = motive)]
-    reason: String,
+    reason: Option<String>,
 }
 
-/// What is suspended.
+/// What is suspended: one of them.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct What {
     /// A participant, whether it asks for itself or for another.
     #[arg(long, value_name = "PARTICIPANT")]
@@ -119,38 +121,36 @@ fn motive(text: &str) -> Result<String, &'static str> {
 
 /// Runs `suspend …`.
 pub fn run(suspend: &Suspend, console: Console) -> Result<(), Failure> {
-    match (&suspend.command, &suspend.begin) {
-        (Some(SuspendCommand::List(of)), _) => list(of, console),
-        (Some(SuspendCommand::End { id, of, reason }), _) => end(*id, of, reason, console),
-        (None, Some(asked)) => begin(asked, console),
-        (None, None) => {
-            Err(Failure::new(Kind::Usage, "il manque ce qui est suspendu")
-                .next("tapez : unefois suspend --help"))
-        }
+    match &suspend.command {
+        Some(SuspendCommand::List(of)) => list(&of.config, console),
+        Some(SuspendCommand::End { id, of, reason }) => end(*id, &of.config, reason, console),
+        None => begin(&suspend.begin, console),
     }
 }
 
 fn begin(begin: &Begin, console: Console) -> Result<(), Failure> {
+    let missing = |option: &str| {
+        Failure::new(Kind::Usage, format!("il manque {option}")).next("tapez : unefois suspend --help")
+    };
+    let config = begin.config.as_deref().ok_or_else(|| missing("--config FILE"))?;
+    let what = begin.what.key();
+    let (kind, key) = what.ok_or_else(|| missing("--peer, --datatype ou --habilitation"))?;
+    let until = begin.until.ok_or_else(|| missing("--until INSTANT"))?;
+    let reason = begin.reason.clone().ok_or_else(|| missing("--reason TEXT"))?;
     let now = SystemClock.now();
-    if begin.until <= now {
+    if until <= now {
         return Err(Failure::new(Kind::Usage, "--until est déjà passé"));
     }
-    let Some((kind, key)) = begin.what.key() else {
-        return Err(Failure::new(
-            Kind::Usage,
-            "il manque --peer, --datatype ou --habilitation",
-        ));
-    };
     let row = SuspensionRow {
         id: (&SystemRandom::new() as &dyn Random).bytes(),
         kind,
         key,
-        reason: begin.reason.clone(),
+        reason,
         began_at: now,
-        ends_at: begin.until,
+        ends_at: until,
         ended: None,
     };
-    on_database(&begin.of, async |db| {
+    on_database(config, async |db| {
         let mut tx = db.begin().await?;
         suspension_insert(&mut tx, &row).await?;
         tx.commit().await
@@ -165,9 +165,9 @@ fn begin(begin: &Begin, console: Console) -> Result<(), Failure> {
     })
 }
 
-fn end(id: Id, of: &Of, reason: &str, console: Console) -> Result<(), Failure> {
+fn end(id: Id, config: &Path, reason: &str, console: Console) -> Result<(), Failure> {
     let now = SystemClock.now();
-    let ended = on_database(of, async |db| {
+    let ended = on_database(config, async |db| {
         let mut tx = db.begin().await?;
         let ended = suspension_end(&mut tx, &id.0, now, reason).await?;
         tx.commit().await?;
@@ -187,9 +187,9 @@ fn end(id: Id, of: &Of, reason: &str, console: Console) -> Result<(), Failure> {
     }
 }
 
-fn list(of: &Of, console: Console) -> Result<(), Failure> {
+fn list(config: &Path, console: Console) -> Result<(), Failure> {
     let now = SystemClock.now();
-    let rows = on_database(of, async |db| suspensions(db, now).await)?;
+    let rows = on_database(config, async |db| suspensions(db, now).await)?;
     if rows.is_empty() {
         console.say("rien n'est suspendu");
     }
@@ -221,10 +221,10 @@ fn value(row: &SuspensionRow, now: Micros) -> Value {
 
 /// Does `work` on the node's database, beside its processes or without them.
 fn on_database<T>(
-    of: &Of,
+    config: &Path,
     work: impl AsyncFnOnce(&Db) -> Result<T, unefois_store::Error>,
 ) -> Result<T, Failure> {
-    let process: Process<unefois_node::Config> = load(&of.config, &overrides(std::env::vars_os()))?;
+    let process: Process<unefois_node::Config> = load(config, &overrides(std::env::vars_os()))?;
     let failed = |kind: Kind, e: unefois_store::Error| {
         Failure::new(kind, "la base du nœud ne répond pas ; rien n'est changé")
             .because(unefois_mesh::status::chain(&e))
