@@ -198,9 +198,8 @@ async fn a_suspended_habilitation_is_refused_until_it_is_resumed(database: TestD
     let second = granted(&mut asker).await;
     assert_eq!(outcome(&mut asker, &second).await, Some(Reason::Suspended));
     let (_, listed) = operator.types(&["list"]);
-    let [row] = &listed[..] else {
-        panic!("one suspension: {listed:?}");
-    };
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let row = &listed[0];
     assert_eq!(
         (
             &row["id"],
