@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -32,6 +33,8 @@ pub(super) struct Way {
     held: watch::Sender<Held>,
     /// Whether anything of it may still be sent, once it is guarded.
     lasts: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Whether its stream was reset while HTTP/2 had all that was left of it.
+    kept_back: AtomicBool,
 }
 
 impl fmt::Debug for Way {
@@ -48,6 +51,15 @@ impl Way {
     pub(super) fn is_forbidden(&self) -> bool {
         let begun = self.held.borrow().begun;
         begun && !self.is_over() && self.lasts.get().is_some_and(|lasts| !lasts())
+    }
+
+    /// HTTP/2 has all that is left of it, and its stream was reset: none of that leaves.
+    pub(super) fn keep_back(&self) {
+        self.kept_back.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_kept_back(&self) -> bool {
+        self.kept_back.load(Ordering::Acquire)
     }
 
     /// Whether the task of its stream is still there to be reset.
@@ -93,6 +105,7 @@ impl Egress {
             stream: Pace::of_this_task(),
             held: watch::Sender::default(),
             lasts: OnceLock::new(),
+            kept_back: AtomicBool::new(false),
         }))
     }
 

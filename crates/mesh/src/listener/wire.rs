@@ -30,8 +30,6 @@ pub(super) struct Wire {
     turns: watch::Sender<Turns>,
     /// Whether the last that this turn did was a flush after which nothing was left.
     flushed: AtomicBool,
-    /// Whether this turn began with nothing that may not be sent.
-    free: AtomicBool,
     cut: CancellationToken,
     /// The guarded answers that it may have something of.
     answers: Mutex<Vec<Weak<Way>>>,
@@ -55,7 +53,6 @@ impl Wire {
         Arc::new(Self {
             turns: watch::Sender::default(),
             flushed: AtomicBool::new(false),
-            free: AtomicBool::new(true),
             cut,
             answers: Mutex::default(),
             ended: AtomicWaker::new(),
@@ -99,7 +96,6 @@ impl Wire {
     /// the turn waits until the stream's task has ended. What lies below cannot be told apart: the connection is cut.
     fn keeps_back(&self, cx: &Context<'_>) -> bool {
         let forbidden = self.forbidden();
-        self.free.store(forbidden.is_empty(), Ordering::Release);
         if forbidden.is_empty() {
             return false;
         }
@@ -115,6 +111,7 @@ impl Wire {
             tracing::warn!("what a connection had to send may not be sent any more: it is cut");
             self.cut();
         }
+        forbidden.iter().for_each(|way| way.keep_back());
         leaves
     }
 
@@ -127,17 +124,13 @@ impl Wire {
     }
 
     /// Whether nothing more may be written: the connection is cut, at this moment if something may not be sent any more
-    /// that might be as this turn began. A process may be stopped within a turn.
+    /// that this turn does not keep back already. A process may be stopped within a turn.
     pub(super) fn stops(&self) -> bool {
         if self.cut.is_cancelled() {
             return true;
         }
-        let free = self.free.load(Ordering::Acquire);
-        let stops = free
-            && self
-                .answers()
-                .iter()
-                .any(|way| way.upgrade().is_some_and(|way| way.is_forbidden()));
+        let lets_out = |way: Arc<Way>| way.is_forbidden() && !way.is_kept_back();
+        let stops = self.answers().iter().filter_map(Weak::upgrade).any(lets_out);
         if stops {
             tracing::warn!("what a connection was about to send may not be sent any more: it is cut");
             self.cut();
