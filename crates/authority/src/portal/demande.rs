@@ -156,8 +156,12 @@ pub enum FormError {
     Consent,
     /// No birth name of the child.
     ChildName,
+    /// A birth name longer than is read.
+    ChildNameLong,
     /// No given name of the child.
     ChildGivenNames,
+    /// Given names longer, or more of them, than are read.
+    ChildGivenNamesLong,
     /// No sex of the child.
     ChildGender,
     /// Not a date, or one that has not come.
@@ -173,8 +177,8 @@ impl FormError {
     pub const fn field(self) -> &'static str {
         match self {
             Self::Consent => field::CONSENT,
-            Self::ChildName | Self::ChildMismatch => field::CHILD_NAME,
-            Self::ChildGivenNames => field::CHILD_GIVEN_NAMES,
+            Self::ChildName | Self::ChildNameLong | Self::ChildMismatch => field::CHILD_NAME,
+            Self::ChildGivenNames | Self::ChildGivenNamesLong => field::CHILD_GIVEN_NAMES,
             Self::ChildGender => field::CHILD_GENDER,
             Self::ChildBirthDate | Self::ChildOfAge => field::CHILD_DAY,
         }
@@ -190,6 +194,14 @@ impl FormError {
             Self::ChildName => lang.t(
                 "Écrivez le nom de naissance de l’enfant.",
                 "Enter the child’s birth name.",
+            ),
+            Self::ChildNameLong => lang.t(
+                "Le nom de naissance de l’enfant tient en 100 caractères au plus : rien n’a été coupé, raccourcissez-le.",
+                "The child’s birth name has 100 characters at most: nothing was cut, shorten it.",
+            ),
+            Self::ChildGivenNamesLong => lang.t(
+                "Les prénoms de l’enfant tiennent en 100 caractères et 20 prénoms au plus : rien n’a été coupé, écrivez les premiers.",
+                "The child’s given names have 100 characters and are 20 at most: nothing was cut, enter the first ones.",
             ),
             Self::ChildGivenNames => lang.t(
                 "Écrivez le ou les prénoms de l’enfant.",

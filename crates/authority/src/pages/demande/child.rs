@@ -16,17 +16,12 @@ use crate::service::Authority;
 
 /// Longest text of one field, in characters.
 const MAX_CHARS: usize = 100;
+/// As many as an identity holds.
+const MAX_GIVEN_NAMES: usize = 20;
 
 /// The fields as they were typed.
 pub(super) fn typed(posted: &Form) -> ChildForm {
-    let text = |name| {
-        posted
-            .text(name)
-            .trim()
-            .chars()
-            .take(MAX_CHARS)
-            .collect::<String>()
-    };
+    let text = |name| posted.text(name).trim().to_owned();
     ChildForm {
         birth_name: text(field::CHILD_NAME),
         given_names: text(field::CHILD_GIVEN_NAMES),
@@ -46,10 +41,16 @@ fn read(typed: &ChildForm, now: Micros) -> Result<Pivot, Vec<FormError>> {
         .filter(|name| !compare_key(name).is_empty())
         .map(str::to_owned)
         .collect();
-    if compare_key(&typed.birth_name).is_empty() {
+    // Never cut: half a name is another one.
+    let is_long = |text: &str| text.chars().count() > MAX_CHARS;
+    if is_long(&typed.birth_name) {
+        errors.push(FormError::ChildNameLong);
+    } else if compare_key(&typed.birth_name).is_empty() {
         errors.push(FormError::ChildName);
     }
-    if given_names.is_empty() {
+    if is_long(&typed.given_names) || given_names.len() > MAX_GIVEN_NAMES {
+        errors.push(FormError::ChildGivenNamesLong);
+    } else if given_names.is_empty() {
         errors.push(FormError::ChildGivenNames);
     }
     let gender = match typed.gender.as_str() {
@@ -170,6 +171,33 @@ mod tests {
 
     fn now() -> Micros {
         "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_and_never_cut() {
+        let form = |birth_name: &str, given_names: &str| ChildForm {
+            birth_name: birth_name.into(),
+            given_names: given_names.into(),
+            gender: "female".into(),
+            day: "7".into(),
+            month: "3".into(),
+            year: "2019".into(),
+        };
+        let long = "é".repeat(MAX_CHARS + 1);
+        let twenty_one = "a ".repeat(21);
+        for (form, error) in [
+            (form(&long, "Emma"), FormError::ChildNameLong),
+            (form("Exemple", &long), FormError::ChildGivenNamesLong),
+            (form("Exemple", &twenty_one), FormError::ChildGivenNamesLong),
+        ] {
+            assert_eq!(read(&form, now()).unwrap_err(), [error]);
+        }
+        let longest = "é".repeat(MAX_CHARS);
+        let child = read(&form(&longest, &longest), now()).unwrap();
+        assert_eq!(
+            (child.family_name, &child.given_names[0]),
+            (longest.clone(), &longest)
+        );
     }
 
     #[test]
