@@ -8,6 +8,7 @@ use bytes::Bytes;
 use unefois_core::authorization::{Mode, ModeKind};
 use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, Sha256, WithdrawnBy};
 use unefois_mesh::Peer;
+use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{CodeUse, code_use, refresh_find, refresh_insert};
 
@@ -76,15 +77,35 @@ async fn exchange(
         }
         AUTOMATIC => {
             let grant = authority.grant_with_nobody(edition, client, &mut form).await?;
-            let mut answer = authority
-                .mint(edition, client, peer, &grant, &wanted, true)
-                .await?;
-            answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
-            answer
+            let minted = async {
+                let mut answer = authority
+                    .mint(edition, client, peer, &grant, &wanted, true)
+                    .await?;
+                answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
+                Ok(answer)
+            };
+            match minted.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    give_back(authority, &grant).await;
+                    return Err(error);
+                }
+            }
         }
         _ => return Err(Error::GrantType),
     };
     Ok(no_store(minted))
+}
+
+/// Ends a grant of which its asker got nothing, as if it were given back: the request is used up, and the asker does not
+/// even know the grant's number.
+async fn give_back(authority: &Authority, grant: &GrantId) {
+    if let Err(error) = authority.end_grant(grant, WithdrawnBy::Consumer).await {
+        tracing::warn!(
+            error = chain(&error),
+            "a grant that came to no token stands until it ends"
+        );
+    }
 }
 
 /// The grant that a code stands for. A code that comes a second time may have been stolen: its grant is withdrawn

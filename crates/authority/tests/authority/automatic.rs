@@ -13,7 +13,8 @@ both_databases![
     i12_what_was_granted_with_nobody_is_the_person_s_at_the_first_login,
     a_request_with_nobody_serves_once_and_at_the_token_endpoint_alone,
     an_identity_that_was_not_sealed_as_it_should_be_is_refused,
-    nobody_is_asked_only_on_the_grounds_that_allow_it
+    nobody_is_asked_only_on_the_grounds_that_allow_it,
+    a_grant_with_nobody_that_comes_to_no_token_is_ended
 ];
 
 /// The identity of FranceConnect's test person, as a file holds it.
@@ -362,6 +363,36 @@ async fn i12_what_was_granted_with_nobody_is_the_person_s_at_the_first_login(dat
     let again = kit.present(&again).await;
     let other = kit.claims(again.json["access_token"].as_str().unwrap());
     assert_eq!(other.sub, claims.sub, "one person");
+    kit.stop().await;
+}
+
+/// The request serves once: whoever got nothing for it would never hear of what was granted, and it would stand for a year.
+async fn a_grant_with_nobody_that_comes_to_no_token_is_ended(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let request_uri = kit.push_unasked(&kit.unasked("UN-1")).await;
+    let elsewhere = form(&[
+        ("grant_type", "urn:unefois:grant-type:automatic".to_owned()),
+        ("request_uri", request_uri),
+        ("resource", COMMUNE.to_owned()),
+    ]);
+    let refused = kit.call(Method::POST, "/as/token", &elsewhere).await;
+    assert_eq!(refused.json["error"], "invalid_target", "{}", refused.json);
+    let events = kit.events().await;
+    let count = |event| events.iter().filter(|one| **one == event).count();
+    assert_eq!(
+        (count(Event::Granted), count(Event::Withdrawn)),
+        (1, 1),
+        "{events:?}"
+    );
+    let mut browser = kit.browser();
+    browser.follow("/fc/connexion").await;
+    let list = browser.get("/autorisations").await;
+    assert!(list.body.contains("vérification annuelle"), "{}", list.body);
+    assert!(
+        !list.body.contains("/arreter"),
+        "nothing is left to stop: {}",
+        list.body
+    );
     kit.stop().await;
 }
 
