@@ -41,6 +41,10 @@ pub struct GrantReceipt {
     pub language: String,
     /// What was shown before the choice; `None` where nobody chose at a page of the authority's.
     pub privacy_notice: Option<Notice>,
+    /// Whether somebody chose at such a page whose words were not kept, as at first they were not: then `None` does not say
+    /// that nothing was shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privacy_notice_unknown: bool,
     /// Everybody whom it names.
     pub party_identification: Vec<Party>,
     /// One an element of the grant, as it stands.
@@ -178,8 +182,8 @@ pub enum InvalidReceipt {
     /// Another form.
     #[error("the receipt is not of form {SCHEMA}")]
     Schema,
-    /// The text is not the one of its hash.
-    #[error("the text of the notice is not the one of its hash")]
+    /// The text is not the one of its hash, or it is said to be unknown.
+    #[error("the text of the notice is not the one of its hash, or is said to be unknown")]
     Notice,
     /// A party is not identified, or events are not in order.
     #[error("the receipt names a party that it does not identify, or tells its events out of order")]
@@ -207,6 +211,9 @@ impl GrantReceipt {
             return Err(InvalidReceipt::Schema);
         }
         let notice = self.privacy_notice.as_ref();
+        if notice.is_some() && self.privacy_notice_unknown {
+            return Err(InvalidReceipt::Notice);
+        }
         if notice.is_some_and(|notice| notice.sha256 != Sha256::of(notice.text.as_bytes())) {
             return Err(InvalidReceipt::Notice);
         }
@@ -253,6 +260,7 @@ mod tests {
             issued_at: at,
             language: "fr".to_owned(),
             privacy_notice: Some(Notice::new("fr", "La mairie demande…".to_owned())),
+            privacy_notice_unknown: false,
             party_identification: vec![
                 party(ASKER, PartyRole::PiiController),
                 party(SOURCE, PartyRole::PiiSource),
@@ -299,6 +307,10 @@ mod tests {
         assert_eq!(refused(|r| r.schema_version.push('1')), InvalidReceipt::Schema);
         let reworded = refused(|r| r.privacy_notice.as_mut().unwrap().text.push('.'));
         assert_eq!(reworded, InvalidReceipt::Notice);
+        assert_eq!(
+            refused(|r| r.privacy_notice_unknown = true),
+            InvalidReceipt::Notice
+        );
         for change in [
             (|r| r.purposes.clear()) as fn(&mut GrantReceipt),
             |r| r.events.clear(),

@@ -11,7 +11,7 @@ use unefois_core::directory::Jwk;
 use unefois_core::receipt::{
     Attribute, GrantEvent, GrantReceipt, Notice, Party, PartyRole, Purpose, PurposeState, SCHEMA, TYP,
 };
-use unefois_core::{AuthorizationDetails, Micros, ParticipantId, UnitName};
+use unefois_core::{AuthorizationDetails, Capacity, Micros, ParticipantId, UnitName};
 use unefois_jose::jws;
 use unefois_store::authority::grant::{Element, GrantRow};
 use unefois_store::authority::notice::notice_read;
@@ -79,6 +79,7 @@ impl Authority {
             iss: self.issuer.clone(),
             issued_at: now,
             language: lang.code().to_owned(),
+            privacy_notice_unknown: notice.is_none() && is_chosen(grant.capacity),
             privacy_notice: notice.map(|(language, text)| Notice::new(&language, text)),
             party_identification: parties,
             purposes,
@@ -132,6 +133,14 @@ impl Authority {
             dossier_ref: details.dossier_ref,
             habilitation: details.habilitation,
         })
+    }
+}
+
+/// Whether somebody chose at a page of the authority's: of a grant from before its words were kept, that is all that is known.
+const fn is_chosen(capacity: Capacity) -> bool {
+    match capacity {
+        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => true,
+        Capacity::Agent | Capacity::Automatic => false,
     }
 }
 

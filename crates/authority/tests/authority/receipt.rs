@@ -14,6 +14,7 @@ use crate::kit::{CROUS, Kit, Publisher};
 both_databases![
     a_receipt_is_its_person_s_alone,
     a_receipt_says_what_was_granted_and_shown_and_what_happened,
+    a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page,
 ];
 
 impl Kit {
@@ -146,5 +147,25 @@ async fn a_receipt_says_what_was_granted_and_shown_and_what_happened(database: T
         .collect();
     assert_eq!(events[..2], ["granted", "withdrawn_by_person"]);
     assert_ne!(after.receipt_id, receipt.receipt_id);
+    kit.stop().await;
+}
+
+async fn a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let chosen = kit.redeem(&code).await;
+    let request_uri = kit.push_unasked(&kit.unasked("UN-1")).await;
+    let unasked = kit.present(&request_uri).await;
+    // As a grant was kept before its page's words were.
+    kit.execute("DELETE FROM grant_notice").await;
+    for (grant, unknown) in [(&chosen, true), (&unasked, false)] {
+        let id = grant.json["grant_id"].as_str().unwrap();
+        let (receipt, _) = kit.receipt(&mut browser, id).await;
+        assert_eq!(
+            (receipt.privacy_notice, receipt.privacy_notice_unknown),
+            (None, unknown)
+        );
+    }
     kit.stop().await;
 }

@@ -186,6 +186,9 @@ fn in_words(receipt: &GrantReceipt) -> String {
                 lines.collect::<String>()
             );
         }
+        None if receipt.privacy_notice_unknown => {
+            text += "Une page de l'autorité a été lue avant ; son texte n'était pas encore conservé.\n";
+        }
         None => text += "Aucune page de l'autorité n'a été lue avant.\n",
     }
     text
