@@ -136,6 +136,7 @@ pub(crate) async fn exchange(ledger: &Ledger) -> Result<Ack, unefois_ledger::Err
         handle: Some(request.handle),
         secret: Some((now.month(), secret)),
         persons: vec![request_id.as_bytes().to_vec()],
+        ..About::default()
     });
     let attempt = match ledger.begin(request).await? {
         Begin::First(attempt) | Begin::Again(attempt) => attempt,

@@ -153,6 +153,7 @@ impl Exchange {
             handle: Some(self.handle),
             secret: Some((self.at.month(), self.secret)),
             persons: vec![self.person],
+            ..About::default()
         })
     }
 }

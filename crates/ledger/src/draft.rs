@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use unefois_core::commitment::GrantSecret;
+use unefois_core::commitment::{GrantSecret, NodeKey};
 use unefois_core::{Entry, Event, Handle, Month, Outcome, Reason, RevocationView, Sha256};
 use unefois_store::erase::Erased;
+use unefois_store::index::{Mac, alias};
 
 /// An entry to append. The sequencer sets its `at`, its `view` and, where there is evidence, its `evidence_commit`.
 #[derive(Clone)]
@@ -26,8 +27,17 @@ pub struct About {
     pub handle: Option<Handle>,
     /// The handle's secret of the month of the token's `iat`, which opens the commitments until it is erased.
     pub secret: Option<(Month, GrantSecret)>,
-    /// Every person the answer concerned: the source's own stable id, or the canonical pivot; at most 256.
+    /// Every person the answer concerned, each once: the canonical pivot, or as the answer names them.
     pub persons: Vec<Vec<u8>>,
+    /// What finds some of them a second time, such as the source's own stable ids; at most 256 with the persons.
+    pub aliases: Vec<Vec<u8>>,
+}
+
+/// Under what a person may stand in the index: as one, or as what finds one a second time. What was written before there
+/// were such stands as a person.
+pub(crate) fn person_keys(node_key: &NodeKey, person: &[u8]) -> [Mac; 2] {
+    let key = node_key.person_key(person);
+    [key, alias(key)]
 }
 
 impl Draft {

@@ -12,7 +12,7 @@ use unefois_store::erase::{
 use unefois_store::index::{Index, StoredMac, index_range};
 use unefois_tlog::Hash;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, person_keys};
 use crate::retention::{Counts, announcement};
 use crate::{Error, Ledger};
 
@@ -120,8 +120,11 @@ impl Ledger {
                 handles.insert(stored(&node_key.handle_key(handle)));
             }
             Erasing::Person(person) => {
-                let person = stored(&node_key.person_key(person));
-                for (log, size) in &sizes {
+                let keys = person_keys(node_key, person).map(|key| stored(&key));
+                let each = keys
+                    .iter()
+                    .flat_map(|key| sizes.iter().map(move |(log, size)| (*key, log, size)));
+                for (person, log, size) in each {
                     for idx in index_places(db, Index::Person, *log, &person, *size).await? {
                         rows.insert(Erased::Person(*log, person, idx));
                         let about = index_range(db, Index::Handle, *log, (idx, idx + 1)).await?;

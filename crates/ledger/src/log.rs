@@ -11,14 +11,14 @@ use unefois_store::Db;
 use unefois_store::claim::{claim_peek, claim_purge, uses_peek};
 use unefois_store::entry::entry_range;
 use unefois_store::evidence::{EvidenceRow, evidence_read};
-use unefois_store::index::{Index, Mac, SecretRow, index_lookup, secret_read};
+use unefois_store::index::{Index, Mac, SecretRow, alias, index_lookup, secret_read};
 use unefois_tlog::{Checkpoint, Hash, Origin, Receipt, SignedCheckpoint, SignerKey, VerifierKey};
 
 use crate::Error;
 use crate::attempt::{Attempt, ClaimRequest, Registry};
 use crate::batch::{Item, Leaf, commit_evidence, released};
 use crate::claims::{Verdict, judge, wait};
-use crate::draft::{Draft, ReleaseDraft, withheld};
+use crate::draft::{Draft, ReleaseDraft, person_keys, withheld};
 use crate::guard::{Guard, Patience, Seen, Standing};
 use crate::read::{LogView, Shelf, tree_at};
 use crate::receipt::{DurableReceipt, Head, Release};
@@ -382,8 +382,13 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub async fn by_person(&self, person: &[u8]) -> Result<Vec<u64>, Error> {
-        self.lookup(Index::Person, &self.inner.node_key.person_key(person))
-            .await
+        let mut places = Vec::new();
+        for key in person_keys(&self.inner.node_key, person) {
+            places.extend(self.lookup(Index::Person, &key).await?);
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(places)
     }
 
     async fn lookup(&self, index: Index, key: &Mac) -> Result<Vec<u64>, Error> {
@@ -448,13 +453,14 @@ impl Ledger {
             erasing,
         } = draft;
         let bytes = evidence.as_ref().map_or(0, Vec::len);
-        if about.persons.len() > MAX_PERSONS || bytes > MAX_EVIDENCE_BYTES {
+        if about.persons.len() + about.aliases.len() > MAX_PERSONS || bytes > MAX_EVIDENCE_BYTES {
             return Err(Error::TooMuch);
         }
         let node_key = &self.inner.node_key;
         let evidence = evidence.map(|body| (Salt::draw(&*self.inner.random), body));
         commit_evidence(&mut entry, evidence.as_ref());
         let mut person_keys: Vec<Mac> = about.persons.iter().map(|p| node_key.person_key(p)).collect();
+        person_keys.extend(about.aliases.iter().map(|a| alias(node_key.person_key(a))));
         person_keys.sort_unstable();
         person_keys.dedup();
         Ok(Leaf {

@@ -19,6 +19,21 @@ const STORED: usize = 15;
 /// A key as the indexes store it.
 pub type StoredMac = [u8; STORED];
 
+/// The end of the stored key of whatever finds a person a second time, so that people are counted without it. A key that is
+/// none ends so once in 16 million.
+const ALIAS: [u8; 3] = [0xa1, 0x1a, 0x5e];
+
+/// The key of what finds a person a second time: `mac`, marked.
+pub fn alias(mut mac: Mac) -> Mac {
+    mac[STORED - ALIAS.len()..STORED].copy_from_slice(&ALIAS);
+    mac
+}
+
+/// Whether a stored key finds somebody whom another key of the same entry finds too.
+pub fn is_alias(key: &StoredMac) -> bool {
+    key.ends_with(&ALIAS)
+}
+
 fn stored(mac: &Mac) -> &[u8] {
     &mac[..STORED]
 }

@@ -1,5 +1,7 @@
 //! What opens one exchange, and where one person is found: for auditors, with a motive, recorded or refused.
 
+use std::collections::BTreeSet;
+
 use tonic::Status;
 use unefois_core::commitment::{Field, GrantSecret, Salt};
 use unefois_core::effect::Effect;
@@ -14,6 +16,7 @@ use unefois_store::head::origins;
 use unefois_store::index::{Index, index_lookup, index_range};
 
 use super::{LedgerService, invalid, not_entitled, refusal};
+use crate::draft::person_keys;
 use crate::query::Query;
 use crate::read::LogView;
 use crate::search::Row;
@@ -119,7 +122,7 @@ impl LedgerService {
     /// The entries about a person in every log of the database, oldest first.
     async fn about(&self, log: &Ledger, person: &[u8]) -> Result<Vec<(LogView, u64, Vec<u8>)>, Error> {
         let db = &log.inner().db;
-        let key = log.node_key().person_key(person);
+        let keys = person_keys(log.node_key(), person);
         let mut found: Vec<(Micros, LogView, u64, Vec<u8>)> = Vec::new();
         for origin in origins(db).await? {
             let own = self.logs.iter().find(|log| log.origin().as_str() == origin);
@@ -128,7 +131,11 @@ impl LedgerService {
                 None => LogView::stored(db, &origin).await?,
             };
             let Some(view) = view else { continue };
-            for index in index_lookup(db, Index::Person, view.log, &key, view.tree.size()).await? {
+            let mut places = BTreeSet::new();
+            for key in &keys {
+                places.extend(index_lookup(db, Index::Person, view.log, key, view.tree.size()).await?);
+            }
+            for index in places {
                 let rows = entry_range(db, view.log, index, index + 1).await?;
                 let bytes = rows.into_iter().next().map(|(_, bytes)| bytes);
                 let bytes = bytes.ok_or(Error::Corrupt("an entry is missing"))?;

@@ -10,7 +10,7 @@ use unefois_core::{Boot, Micros, Reason};
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::identities;
 use unefois_proto::pb::ledger::v1 as pb;
-use unefois_store::index::{Index, Mac};
+use unefois_store::index::{Index, Mac, alias};
 
 use super::{LedgerService, MAX_HISTORY, invalid, malformed, not_entitled, refusal};
 use crate::query::Query;
@@ -86,7 +86,7 @@ impl LedgerService {
                 ));
             };
             let key = |person: &Vec<u8>| log.node_key().person_key(person);
-            keys.push((key(&identity.near), Found::Near));
+            keys.push((alias(key(&identity.near)), Found::Near));
             beside.extend(identity.beside.iter().map(|person| (key(person), Found::Beside)));
             subjects.push((key(&identity.subject), Found::Subject));
         }

@@ -15,7 +15,7 @@ use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::Db;
 use unefois_store::entry::{entry_at_or_after, entry_search, owner};
 use unefois_store::head::{Head, head_read, origins};
-use unefois_store::index::{Index, StoredMac, index_bucket_end, index_range};
+use unefois_store::index::{Index, StoredMac, index_bucket_end, index_range, is_alias};
 
 use super::{LedgerService, invalid, malformed, not_entitled, refusal};
 use crate::Error;
@@ -204,7 +204,9 @@ impl Counted {
             for (key, place) in index_range(db, index, log, (*first, last)).await? {
                 if here.binary_search(&place).is_ok() {
                     found.insert(place);
-                    self.keys.insert(key);
+                    if !is_alias(&key) {
+                        self.keys.insert(key);
+                    }
                 }
             }
             self.entries += found.len() as u64;

@@ -297,7 +297,7 @@ async fn the_proof_of_a_withdrawal_opens_its_handle_and_nothing_else_does(databa
     let about = About {
         handle: Some(handle),
         secret: Some((month, secret.clone())),
-        persons: Vec::new(),
+        ..About::default()
     };
     let of_handle = Entry {
         exchange_id: Some(id),

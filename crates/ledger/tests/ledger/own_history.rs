@@ -50,7 +50,12 @@ async fn ask(service: &LedgerService, request: PersonHistoryRequest) -> PersonHi
 
 async fn write(scene: &Scene, ledger: &Ledger, persons: &[&str]) -> Vec<u8> {
     let Draft { entry, mut about, .. } = draft(&scene.once(scene.handle()));
-    about.persons = persons.iter().map(|person| person.as_bytes().to_vec()).collect();
+    let bytes = |names: Vec<&str>| names.into_iter().map(|name| name.as_bytes().to_vec()).collect();
+    let (near, persons) = persons
+        .iter()
+        .copied()
+        .partition(|name| name.starts_with("near "));
+    (about.persons, about.aliases) = (bytes(persons), bytes(near));
     let receipt = ledger
         .append(Draft::new(entry).about(about))
         .await

@@ -55,6 +55,7 @@ impl Given {
             handle: Some(self.handle),
             secret: Some((self.iat.month(), self.secret.clone())),
             persons: found.then(|| self.person.clone()).into_iter().collect(),
+            ..About::default()
         });
         let receipt = ledger.append(draft).await.expect("appended");
         let mut tx = scene.db.begin().await.expect("begun");

@@ -209,6 +209,7 @@ pub(crate) fn draft(request: &ClaimRequest) -> Draft {
         handle: Some(request.handle),
         secret: Some((month, secret)),
         persons: vec![b"source-id-1".to_vec()],
+        ..About::default()
     })
 }
 

@@ -77,7 +77,7 @@ impl Exchange {
         Draft::new(entry).about(About {
             handle: Some(self.core.handle),
             secret: Some((Micros::from_secs(self.claims.iat).month(), self.claims.gs.clone())),
-            persons: Vec::new(),
+            ..About::default()
         })
     }
 }

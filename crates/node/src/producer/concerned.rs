@@ -6,32 +6,47 @@ use unefois_ledger::Identity;
 
 use super::Producer;
 
-/// The most people of one entry.
+/// The most keys of one entry.
 const MAX: usize = 256;
+
+/// Under what an entry is found.
+#[derive(Clone, Default)]
+pub(super) struct Keys {
+    /// Each of its people, once.
+    pub(super) persons: Vec<Vec<u8>>,
+    /// What finds some of them a second time.
+    pub(super) aliases: Vec<Vec<u8>>,
+}
 
 /// Under what the subject is found, once its identity is opened; a company under nothing. Whom a file named, because an
 /// officer or nobody asked, is found by whoever may be meant too: a file writes names in its own way.
-pub(super) fn subject(subject: &SealedSubject, capacity: Capacity) -> Vec<Vec<u8>> {
+pub(super) fn subject(subject: &SealedSubject, capacity: Capacity) -> Keys {
     let near = |person: &Pivot| match capacity {
-        Capacity::Agent | Capacity::Automatic => Some(person.near_form()),
-        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => None,
+        Capacity::Agent | Capacity::Automatic => vec![person.near_form()],
+        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => Vec::new(),
     };
     match subject {
-        SealedSubject::Person(person) => [person.canonical()].into_iter().chain(near(person)).collect(),
+        SealedSubject::Person(person) => Keys {
+            persons: vec![person.canonical()],
+            aliases: near(person),
+        },
         // Whoever granted for a child is no subject, and finds the exchange by the grant.
-        SealedSubject::Child { child, asker } => [child.canonical(), named(asker).form()]
-            .into_iter()
-            .chain(near(child))
-            .collect(),
-        SealedSubject::Entity(_) => Vec::new(),
+        SealedSubject::Child { child, asker } => Keys {
+            persons: vec![child.canonical(), named(asker).form()],
+            aliases: near(child),
+        },
+        SealedSubject::Entity(_) => Keys::default(),
     }
 }
 
 /// Under what the subject is found while a child's link to the asker is not proved: whoever types a child's name writes
 /// nothing into that child's history.
-pub(super) fn unproved(of: &SealedSubject, capacity: Capacity) -> Vec<Vec<u8>> {
+pub(super) fn unproved(of: &SealedSubject, capacity: Capacity) -> Keys {
     match of {
-        SealedSubject::Child { asker, .. } => vec![named(asker).form()],
+        SealedSubject::Child { asker, .. } => Keys {
+            persons: vec![named(asker).form()],
+            aliases: Vec::new(),
+        },
         SealedSubject::Person(_) | SealedSubject::Entity(_) => subject(of, capacity),
     }
 }
@@ -42,19 +57,19 @@ pub(super) fn everybody<'b>(
     (of, capacity): (&SealedSubject, Capacity),
     ids: &[Vec<u8>],
     beside: impl Iterator<Item = &'b NamedPerson>,
-) -> Vec<Vec<u8>> {
+) -> Keys {
     let is_subject = |one: &NamedPerson| match of {
         SealedSubject::Person(person) => one.agrees_with(person),
         SealedSubject::Child { child, asker } => one.agrees_with(child) || one.agrees_with(asker),
         SealedSubject::Entity(_) => false,
     };
     let others = beside.filter(|one| !is_subject(one)).map(NamedPerson::form);
-    subject(of, capacity)
-        .into_iter()
-        .chain(ids.iter().cloned())
-        .chain(others)
-        .take(MAX)
-        .collect()
+    let mut keys = subject(of, capacity);
+    keys.aliases.extend(ids.iter().cloned());
+    keys.aliases.truncate(MAX - keys.persons.len());
+    let left = MAX - keys.persons.len() - keys.aliases.len();
+    keys.persons.extend(others.take(left));
+    keys
 }
 
 fn named(person: &Pivot) -> NamedPerson {

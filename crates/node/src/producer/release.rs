@@ -13,6 +13,7 @@ use unefois_mesh::{Edition, spans};
 
 use super::attest::{Statement, attest};
 use super::authorize::{Authorized, VerifiedCall};
+use super::concerned::Keys;
 use super::minimise::{Minimised, minimise};
 use super::resolve::{is_strict_enough, resolve};
 use super::source::{Failure, Question};
@@ -25,7 +26,7 @@ pub(super) struct Signed {
     sd_jwt: String,
     minimised: Minimised,
     /// Under what everybody is found whom it concerns.
-    persons: Vec<Vec<u8>>,
+    concerned: Keys,
     attempt: Attempt,
     pub(super) quota_left: u32,
 }
@@ -113,7 +114,7 @@ impl Inner {
         let sd_jwt = attest(seal, &statement, &minimised, &self.random).map_err(Error::Seal)?;
         Ok(Signed {
             sd_jwt,
-            persons: concerned::everybody(
+            concerned: concerned::everybody(
                 (&linked.subject, claims.capacity),
                 minimised.ids(),
                 minimised.named().iter().chain(&linked.adults),
@@ -134,13 +135,13 @@ impl Inner {
         let Signed {
             sd_jwt,
             minimised,
-            persons,
+            concerned,
             attempt,
             quota_left,
         } = signed;
         let content = minimised.digest();
         let content_salt = Salt::draw(&self.random as &dyn Random);
-        let draft = trail.released(persons, |entry| {
+        let draft = trail.released(concerned, |entry| {
             entry.outcome = Some(Outcome::Answered);
             entry.holder = minimised.holder().cloned();
             entry.content_commit = Some(content_salt.commit(Field::Content, content.as_bytes()));

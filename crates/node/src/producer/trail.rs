@@ -6,6 +6,8 @@ use unefois_ledger::{About, Draft};
 use unefois_mesh::Edition;
 use unefois_proto::FetchCall;
 
+use super::concerned::Keys;
+
 /// The entry of a call, filled as checks succeed, so that a refusal says what was established and nothing else.
 ///
 /// The caller's word counts for nothing: before the token is verified only what the catalogue knows is repeated, after
@@ -82,8 +84,9 @@ impl Trail {
     }
 
     /// The identity is opened: these find it.
-    pub(super) fn persons(&mut self, persons: Vec<Vec<u8>>) {
-        self.about.persons = persons;
+    pub(super) fn persons(&mut self, keys: Keys) {
+        self.about.persons = keys.persons;
+        self.about.aliases = keys.aliases;
     }
 
     /// Who called, by its certificate.
@@ -104,9 +107,9 @@ impl Trail {
     }
 
     /// The release's draft, which `complete` fills with what leaves.
-    pub(super) fn released(mut self, persons: Vec<Vec<u8>>, complete: impl FnOnce(&mut Entry)) -> Draft {
+    pub(super) fn released(mut self, keys: Keys, complete: impl FnOnce(&mut Entry)) -> Draft {
         complete(&mut self.entry);
-        self.about.persons = persons;
+        self.persons(keys);
         Draft::new(self.entry).about(self.about)
     }
 }

@@ -105,16 +105,16 @@ impl Node {
         exchange: ExchangeId,
         write: Write,
     ) -> Vec<u8> {
-        self.write_about(token, exchange, write, Vec::new()).await
+        self.write_about(token, exchange, write, Default::default()).await
     }
 
-    /// As [`write`](Self::write), found by `persons` too.
+    /// As [`write`](Self::write), found by `persons` too, and by what finds them a second time.
     pub(crate) async fn write_about(
         &self,
         token: &AccessTokenClaims,
         exchange: ExchangeId,
         write: Write,
-        persons: Vec<Vec<u8>>,
+        (persons, aliases): (Vec<Vec<u8>>, Vec<Vec<u8>>),
     ) -> Vec<u8> {
         let details = &token.authorization_details[0];
         let salt = Salt::from_bytes([7; 32]);
@@ -138,6 +138,7 @@ impl Node {
         let about = About {
             handle: Some(token.gh),
             persons,
+            aliases,
             ..About::default()
         };
         let receipt = self.ledger.append(Draft::new(entry).about(about)).await.unwrap();
