@@ -150,13 +150,20 @@ impl Authority {
         self.unsealed(person, &sealed)
     }
 
-    /// The identities that a person has or had, as providers of people gave them: the newest first, `limit` at most.
-    pub(crate) async fn identities(&self, person: &PersonUid, limit: u32) -> Result<Vec<Pivot>, Error> {
+    /// The identities that a person has or had, as providers of people gave them: the newest first, `limit` at most; and
+    /// how many of those do not open.
+    pub(crate) async fn identities(
+        &self,
+        person: &PersonUid,
+        limit: u32,
+    ) -> Result<(Vec<Pivot>, usize), Error> {
         let sealed = store::pivots_sealed(&self.db, person, limit).await?;
-        sealed
+        let opened = sealed
             .iter()
-            .map(|sealed| self.unsealed(person, sealed))
-            .collect()
+            .filter_map(|sealed| self.unsealed(person, sealed).ok());
+        let opened: Vec<Pivot> = opened.collect();
+        let unread = sealed.len() - opened.len();
+        Ok((opened, unread))
     }
 
     /// Fills in, of the identities that were kept before it was, the digest that they share with whoever may be the same

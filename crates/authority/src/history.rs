@@ -8,12 +8,13 @@ pub(crate) use pair::{Exchange, pair};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tonic::transport::Channel;
 use unefois_core::commitment::{Field, GrantSecret};
-use unefois_core::{Entry, Handle, LegalBasis, Micros, ParticipantId};
+use unefois_core::{Boot, Entry, Handle, LegalBasis, Micros, ParticipantId};
 use unefois_mesh::{status, target};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
@@ -25,8 +26,12 @@ use crate::Error;
 use crate::published::Edition;
 use crate::service::Authority;
 
-/// How long one administration may take to answer.
+/// How long one administration may take to answer a question.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// How long it may take to answer all of them.
+const SHARE_MS: i64 = 5_000;
+/// How many bytes of entries and proofs are taken of one administration, after which it is asked no more.
+const SHARE_BYTES: usize = 16 * 1024 * 1024;
 /// Handles in one question.
 const HANDLES: usize = 64;
 /// Answers to one question at most, each taken up where the one before was cut off.
@@ -84,6 +89,8 @@ pub(crate) struct Collected {
     pub(crate) silent: Vec<ParticipantId>,
     /// Those that hold more, later entries than one reading takes.
     pub(crate) incomplete: Vec<ParticipantId>,
+    /// How many of the person's identities could not be read: what concerns them under those is missing.
+    pub(crate) unread: usize,
     /// How many proved entries nothing attributes to the person any more: what opened them was destroyed.
     pub(crate) erased: usize,
     /// Newest first.
@@ -103,8 +110,19 @@ impl Authority {
         grants: &[GrantRow],
         since: Micros,
     ) -> Result<Collected, Error> {
-        let identities = self.sealed_identities(&self.published.edition(), person).await?;
-        self.collected(grants, &identities, since).await
+        if !self.histories.admit(*person, self.clock.boottime()) {
+            return Err(Error::TooManyRequests);
+        }
+        let edition = self.published.edition();
+        let (identities, unread) = self.sealed_identities(&edition, person).await?;
+        if unread > 0 {
+            tracing::error!(
+                identities = unread,
+                "a person's identities do not open: a history lacks what is theirs"
+            );
+        }
+        let collected = self.collected(grants, &identities, since).await?;
+        Ok(Collected { unread, ..collected })
     }
 
     async fn collected(
@@ -132,8 +150,12 @@ impl Authority {
         let held = self.held(grants, since).await?;
         let answers = asked.iter().map(|(keeper, handles)| {
             let sealed = identities.get(keeper).map_or(&[][..], Vec::as_slice);
-            let by_handle = self.ask(&edition, *keeper, handles, since, &held);
-            join(by_handle, self.ask_about(&edition, *keeper, sealed, since))
+            let (edition, held) = (&edition, &held);
+            async move {
+                let share = Share::new(self.clock.boottime());
+                let by_handle = self.ask(edition, *keeper, (handles, held), since, &share);
+                join(by_handle, self.ask_about(edition, *keeper, sealed, since, &share)).await
+            }
         });
         let answers = join_all(answers).await;
         let mut collected = Collected {
@@ -190,9 +212,9 @@ impl Authority {
         &self,
         edition: &Arc<Edition>,
         keeper: ParticipantId,
-        handles: &[Handle],
+        (handles, held): (&[Handle], &BTreeMap<Handle, Held>),
         since: Micros,
-        held: &BTreeMap<Handle, Held>,
+        share: &Share,
     ) -> Result<Answer, NoAnswer> {
         let mut client = self.ledger_of(edition, &keeper)?;
         let mut answer = Answer::default();
@@ -204,7 +226,14 @@ impl Authority {
                     handles: some.iter().map(|handle| handle.as_bytes().to_vec()).collect(),
                     since_us: from.get(),
                 };
-                let page = answered(client.history(question)).await?;
+                let Some(within) = share.left(self.clock.boottime()) else {
+                    break;
+                };
+                let page = match answered(within, client.history(question)).await {
+                    Err(NoAnswer::Late) if answer.began => break,
+                    page => page?,
+                };
+                share.spend(page.entries.iter().map(size).sum());
                 let judge = |entry| verify(edition, keeper, some, entry, (held, self.clock.now()));
                 next = answer.take(from, page.truncated, page.entries.into_iter().map(judge))?;
             }
@@ -224,11 +253,45 @@ impl Authority {
     }
 }
 
-/// The answer to one question, within its deadline.
+/// What one administration may take of a page's time and memory, for all that it is asked.
+struct Share {
+    until: Boot,
+    bytes: AtomicUsize,
+}
+
+impl Share {
+    fn new(now: Boot) -> Self {
+        Self {
+            until: now.plus_ms(SHARE_MS),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// How long the next question may take; `None` where nothing is left.
+    fn left(&self, now: Boot) -> Option<Duration> {
+        let left = u64::try_from(self.until.micros_since(now))
+            .ok()
+            .filter(|left| *left > 0)?;
+        let room = self.bytes.load(Ordering::Relaxed) < SHARE_BYTES;
+        room.then(|| Duration::from_micros(left).min(DEADLINE))
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The bytes of an entry and of its proof.
+fn size(sent: &pb::ProvedEntry) -> usize {
+    sent.entry.len() + sent.proof.len()
+}
+
+/// The answer to one question, within its time.
 async fn answered<T>(
+    within: Duration,
     question: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 ) -> Result<T, NoAnswer> {
-    let answer = tokio::time::timeout(DEADLINE, question).await;
+    let answer = tokio::time::timeout(within, question).await;
     let answer = answer.map_err(|_| NoAnswer::Late)?;
     let answer = answer.map_err(|refused| NoAnswer::Refused(status::chain(&refused)))?;
     Ok(answer.into_inner())
@@ -247,6 +310,8 @@ struct Answer {
     found: Vec<Proved>,
     /// Entries that nothing attributes to the person any more.
     erased: usize,
+    /// Whether it answered anything at all.
+    began: bool,
     /// Whether that is all it holds.
     complete: bool,
 }
@@ -256,6 +321,7 @@ impl Default for Answer {
         Self {
             found: Vec::new(),
             erased: 0,
+            began: false,
             complete: true,
         }
     }
@@ -270,6 +336,7 @@ impl Answer {
         truncated: bool,
         page: impl Iterator<Item = Result<Judged, NoAnswer>>,
     ) -> Result<Option<Micros>, NoAnswer> {
+        self.began = true;
         let mut last = from;
         for judged in page {
             match judged? {
@@ -385,4 +452,23 @@ fn prove(
         acknowledged: sent.acknowledged,
         entry,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_administration_has_one_share_of_time_and_bytes() {
+        let at = |ms: i64| Boot::new(ms * 1_000);
+        let share = Share::new(at(0));
+        assert_eq!(share.left(at(0)), Some(DEADLINE));
+        assert_eq!(share.left(at(4_000)), Some(Duration::from_secs(1)));
+        assert_eq!(share.left(at(5_000)), None);
+        assert_eq!(share.left(at(6_000)), None);
+        share.spend(SHARE_BYTES - 1);
+        assert_eq!(share.left(at(0)), Some(DEADLINE));
+        share.spend(1);
+        assert_eq!(share.left(at(0)), None);
+    }
 }

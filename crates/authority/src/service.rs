@@ -7,6 +7,7 @@ use unefois_jose::SystemRandom;
 use unefois_mesh::metrics::ExchangeInstruments;
 use unefois_mesh::{Connector, PeerId};
 use unefois_store::Db;
+use unefois_store::authority::PersonUid;
 
 use crate::config::Perimeter;
 use crate::journal::Journal;
@@ -47,6 +48,8 @@ pub(crate) struct Authority {
     pub(crate) waits: tokio::sync::Semaphore,
     pub(crate) browsers: Limiter<std::net::IpAddr>,
     pub(crate) peers: Limiter<PeerId>,
+    /// Of each person, the pages that ask administrations.
+    pub(crate) histories: Limiter<PersonUid>,
     pub(crate) instruments: ExchangeInstruments,
 }
 

@@ -44,6 +44,8 @@ use prepared::{origin, text};
 const BROWSER_RATE: (u32, u32) = (120, 600);
 /// Requests that one participant may send to the back channel at once, and a minute.
 const PEER_RATE: (u32, u32) = (2_000, 60_000);
+/// Pages that ask every administration about one person, at once and a minute: each costs every producer a question.
+const HISTORY_RATE: (u32, u32) = (40, 20);
 /// Pages that may wait at once for withdrawals to take effect.
 const MAX_WAITS: usize = 256;
 /// How often the health service looks.
@@ -328,6 +330,7 @@ impl Prepared {
             waits: tokio::sync::Semaphore::new(MAX_WAITS),
             browsers: Limiter::new(BROWSER_RATE.0, BROWSER_RATE.1),
             peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
+            histories: Limiter::new(HISTORY_RATE.0, HISTORY_RATE.1),
             instruments: ExchangeInstruments::new(),
         });
 

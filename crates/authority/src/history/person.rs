@@ -6,7 +6,7 @@ use unefois_core::{Micros, ParticipantId, Pivot, SealedSubject, SubjectKind};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::authority::PersonUid;
 
-use super::{Answer, FoundBy, Judged, NoAnswer, PAGES, answered, prove};
+use super::{Answer, FoundBy, Judged, NoAnswer, PAGES, Share, answered, prove, size};
 use crate::Error;
 use crate::oauth::{needed, seal_subject};
 use crate::published::Edition;
@@ -19,13 +19,13 @@ const SEALED: usize = 16;
 
 impl Authority {
     /// Every identity that the person has or had, sealed to each producer that answers about people: in each form in which
-    /// it may have got it, with no more than its datatypes need.
+    /// it may have got it, with no more than its datatypes need. And how many of those identities do not open.
     pub(super) async fn sealed_identities(
         &self,
         edition: &Edition,
         person: &PersonUid,
-    ) -> Result<BTreeMap<ParticipantId, Vec<String>>, Error> {
-        let identities = self.identities(person, IDENTITIES).await?;
+    ) -> Result<(BTreeMap<ParticipantId, Vec<String>>, usize), Error> {
+        let (identities, unread) = self.identities(person, IDENTITIES).await?;
         let mut forms: BTreeMap<ParticipantId, Vec<Pivot>> = BTreeMap::new();
         for datatype in edition.catalogue.datatypes() {
             let sheet = datatype.sheet();
@@ -51,7 +51,7 @@ impl Authority {
             let seal = |form| seal_subject(edition, &producer, &form, &self.rng);
             sealed.insert(producer, forms.map(seal).collect::<Result<_, _>>()?);
         }
-        Ok(sealed)
+        Ok((sealed, unread))
     }
 
     /// Asks one producer for what it holds about the person of these sealed identities.
@@ -61,6 +61,7 @@ impl Authority {
         producer: ParticipantId,
         sealed: &[String],
         since: Micros,
+        share: &Share,
     ) -> Result<Answer, NoAnswer> {
         let mut answer = Answer::default();
         if sealed.is_empty() {
@@ -75,7 +76,15 @@ impl Authority {
                     identities: some.to_vec(),
                     since_us: from.get(),
                 };
-                let page = answered(client.person_history(question)).await?;
+                let Some(within) = share.left(self.clock.boottime()) else {
+                    break;
+                };
+                let page = match answered(within, client.person_history(question)).await {
+                    Err(NoAnswer::Late) if answer.began => break,
+                    page => page?,
+                };
+                let entries = page.entries.iter().filter_map(|entry| entry.proved.as_ref());
+                share.spend(entries.map(size).sum());
                 let judge = |entry| verify(edition, producer, entry);
                 next = answer.take(from, page.truncated, page.entries.into_iter().map(judge))?;
             }

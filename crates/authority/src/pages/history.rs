@@ -65,6 +65,7 @@ pub(crate) async fn page(
         asked: view.collected.asked,
         silent: names(&view.collected.silent),
         incomplete: names(&view.collected.incomplete),
+        unread: view.collected.unread,
         erased: view.collected.erased,
         rows: rows.collect(),
         others: (view.others().take(PAGE))
@@ -153,6 +154,7 @@ pub(crate) async fn json(
         "asked": view.collected.asked,
         "silent": names(&view.collected.silent),
         "incomplete": names(&view.collected.incomplete),
+        "identities_unread": view.collected.unread,
         "erased": view.collected.erased,
         "exchanges": rows,
         "others": view.others().map(|other| other.json()).collect::<Vec<_>>(),

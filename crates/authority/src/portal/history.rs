@@ -15,6 +15,8 @@ pub struct History {
     pub silent: Vec<String>,
     /// The names of those that hold later entries than could be read: what follows is missing below.
     pub incomplete: Vec<String>,
+    /// How many of the person's identities could not be read.
+    pub unread: usize,
     /// How many entries can no longer be attributed to anybody.
     pub erased: usize,
     /// Newest first.

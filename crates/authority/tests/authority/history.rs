@@ -19,6 +19,7 @@ both_databases![
     i12_both_ends_are_paired_and_each_row_is_proved,
     i12_a_spouse_sees_the_household_s_row_without_the_other_s_data,
     i12_what_was_asked_under_a_near_name_is_told_without_its_details,
+    i12_an_identity_that_does_not_open_takes_no_more_than_its_own_away,
 ];
 
 fn exchange() -> ExchangeId {
@@ -299,7 +300,7 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
     let household = exchange();
     let about = vec![b"somebody else".to_vec(), spouse.form()];
     producer
-        .write_about(&token, household, sent(Event::Released, 1), about)
+        .write_about(&token, household, sent(Event::Released, 1), (about, vec![]))
         .await;
     // What concerns Angela alone, and what concerns the spouse alone: by an officer, and automatically.
     producer.write(&token, exchange(), sent(Event::Released, 1)).await;
@@ -323,7 +324,7 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
             _ => sent(event, 1),
         };
         producer
-            .write_about(&of, exchange(), write, vec![pivot.canonical()])
+            .write_about(&of, exchange(), write, (vec![pivot.canonical()], vec![]))
             .await;
     }
 
@@ -470,7 +471,7 @@ async fn i12_what_was_asked_under_a_near_name_is_told_without_its_details(databa
             gh: Handle::draw(SystemClock.now(), &SystemRandom::new()),
             ..token.clone()
         };
-        let about = vec![named.canonical(), named.near_form()];
+        let about = (vec![named.canonical()], vec![named.near_form()]);
         producer
             .write_about(&of, exchange(), sent(Event::Released, 1), about)
             .await;
@@ -491,6 +492,87 @@ async fn i12_what_was_asked_under_a_near_name_is_told_without_its_details(databa
     assert!(!page.contains("Clamart"), "{page}");
     producer.stop().await;
     commune.stop().await;
+    other.stop().await;
+    kit.stop().await;
+}
+
+/// Nor is it passed over in silence.
+async fn i12_an_identity_that_does_not_open_takes_no_more_than_its_own_away(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let other = kit.other_producer().await;
+    let (producer, commune) = (kit.node(Which::Producer).await, kit.node(Which::Commune).await);
+    let (mut browser, token) = granted(&kit).await;
+    producer.write(&token, exchange(), sent(Event::Released, 1)).await;
+    // One that she had before.
+    kit.execute(
+        "INSERT INTO person_identity (iss, sub, pivot_digest, people, person_uid, created_at) \
+         SELECT iss, sub, person_uid, people, person_uid, created_at FROM person_identity; \
+         INSERT INTO person_pivot (person_uid, digest, near, sealed, seen_at) \
+         SELECT person_uid, person_uid, near, digest, 0 FROM person_pivot",
+    )
+    .await;
+    let json: Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(
+        (
+            json["exchanges"].as_array().map(Vec::len),
+            &json["identities_unread"]
+        ),
+        (Some(1), &json!(1)),
+        "{json}"
+    );
+    let page = browser.get("/historique").await.body;
+    assert!(page.contains("n’a pas pu être lue"), "{page}");
+    producer.stop().await;
+    commune.stop().await;
+    other.stop().await;
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_asks_administrations_so_often_and_no_more() {
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    browser.follow("/fc/connexion").await;
+    let mut pages = 0;
+    let refused = loop {
+        let page = browser.get("/historique.json").await;
+        if page.status != StatusCode::OK {
+            break page.status;
+        }
+        pages += 1;
+        assert!(pages < 200, "nobody counts");
+    };
+    assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS);
+    assert!(pages >= 20, "{pages}");
+    assert_eq!(browser.get("/autorisations").await.status, StatusCode::OK);
+    kit.provider.says.lock().unwrap().sub = "somebody";
+    kit.provider.says.lock().unwrap().identity["family_name"] = "MERCIER".into();
+    let mut other = kit.browser();
+    other.follow("/fc/connexion").await;
+    assert_eq!(
+        other.get("/historique").await.status,
+        StatusCode::OK,
+        "each alone"
+    );
+    kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_administration_has_one_time_for_all_its_answers() {
+    let kit = Kit::new().await;
+    let other = kit.other_producer().await;
+    let commune = kit.node(Which::Commune).await;
+    let (producer, asked) = kit.slow_history().await;
+    let (mut browser, token) = granted(&kit).await;
+    commune.write(&token, exchange(), sent(Event::Received, 1)).await;
+    let json: Value = serde_json::from_str(&browser.get("/historique.json").await.body).unwrap();
+    assert_eq!(json["exchanges"].as_array().map(Vec::len), Some(1), "{json}");
+    let told = json["incomplete"] == json!([kit.cnaf]) || json["silent"] == json!([kit.cnaf]);
+    assert!(told, "{json}");
+    let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
+    assert!((1..=7).contains(&asked), "{asked} of the ten that were allowed");
+    commune.stop().await;
+    producer.stop().await;
     other.stop().await;
     kit.stop().await;
 }

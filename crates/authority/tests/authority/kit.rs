@@ -37,7 +37,7 @@ use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET, Says, Sends};
 use crate::signers::Signers;
-use ledgers::{Endless, Nobody};
+use ledgers::{Endless, Nobody, Slow};
 pub(crate) use pki::ring;
 use pki::{Ca, Pem, jwk, signing_key};
 
@@ -365,6 +365,14 @@ impl Kit {
             Answering(Endless),
         )
         .await
+    }
+
+    /// The producer, with a history that nobody waits for to its end; how many questions it was asked.
+    pub(crate) async fn slow_history(&self) -> (Served, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let row = &self.document.participants[3];
+        let answers = Answering(Slow(Arc::clone(&asked)));
+        (Served::start(self, &self.producer, row, answers).await, asked)
     }
 
     fn connector(&self, pem: &Pem) -> (Connector, Target) {

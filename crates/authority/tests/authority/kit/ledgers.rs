@@ -1,7 +1,7 @@
 //! The ledgers of the other participants, served where the directory says.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -213,6 +213,22 @@ pub(super) struct Endless;
 #[async_trait]
 impl Answers for Endless {
     async fn history(&self, _: pb::HistoryRequest) -> Result<pb::HistoryResponse, Status> {
+        Ok(pb::HistoryResponse {
+            entries: Vec::new(),
+            truncated: true,
+        })
+    }
+}
+
+/// A ledger whose history never comes to its end, and comes slowly; how many questions it was asked.
+pub(super) struct Slow(pub(super) Arc<AtomicU32>);
+
+#[async_trait]
+impl Answers for Slow {
+    async fn history(&self, _: pb::HistoryRequest) -> Result<pb::HistoryResponse, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let never = std::future::pending::<()>();
+        let _late = tokio::time::timeout(std::time::Duration::from_millis(900), never).await;
         Ok(pb::HistoryResponse {
             entries: Vec::new(),
             truncated: true,

@@ -74,6 +74,7 @@ pub(crate) fn history(lang: Lang) -> History {
         asked: 4,
         silent: Vec::new(),
         incomplete: Vec::new(),
+        unread: 0,
         erased: 0,
         rows: vec![
             row(
@@ -147,6 +148,7 @@ pub(crate) fn history_empty(lang: Lang) -> History {
     History {
         silent: vec![mesr(lang)],
         incomplete: vec![cnaf(lang)],
+        unread: 1,
         erased: 2,
         rows: Vec::new(),
         others: Vec::new(),
