@@ -88,7 +88,7 @@ fn what_others_asked_for_is_marked() {
         "Demandé par un agent (motif\u{a0}: demande reçue au guichet)",
         "Demandé pour votre enfant Emma",
         "Demandé automatiquement",
-        "Concerne votre foyer, pas à votre demande",
+        "une information de votre foyer, pas à votre demande",
     ] {
         assert!(history.contains(required), "{required} in {history}");
     }
