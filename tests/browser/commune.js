@@ -61,7 +61,7 @@ const ELEMENTS = [
 ];
 
 // Whole, as a file holds it of somebody who does not log in.
-const ANGELA = {
+export const ANGELA = {
   family_name: 'Dubois',
   given_names: ['Angela', 'Claire', 'Louise'],
   birthdate: '1962-08-24',
@@ -127,7 +127,7 @@ export class Commune {
   }
 
   // Has an officer ask in Angela's place, who is not there; where to send the officer's browser.
-  async askByOfficer(dossier, motive) {
+  async askByOfficer(dossier, motive, identity = ANGELA) {
     this.#last += 1;
     const session = `session-of-the-officer-${this.#last}`;
     const { url, state } = await this.#call('RequestAuthorization', {
@@ -137,7 +137,7 @@ export class Commune {
       elements: ELEMENTS,
       subject: 'SUBJECT_KIND_SELF',
       capacity: 'CAPACITY_AGENT',
-      binding: { identity: ANGELA },
+      binding: { identity },
       redirect_uri: RETURN,
       session,
       motive,

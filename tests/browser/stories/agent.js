@@ -1,6 +1,6 @@
 // An officer at a desk asks for Angela, who is not there; she finds it marked, and stops it.
 
-import { reasonOf } from '../commune.js';
+import { ANGELA, reasonOf } from '../commune.js';
 import { judge } from '../judge.js';
 import { tabTo } from '../keys.js';
 import { QF, STUDENT, WORDS, effective, refused } from '../person.js';
@@ -30,6 +30,13 @@ async function choose(visitor, commune, button) {
 
 export async function run({ visitor, commune, world, browser, check }) {
   const { page } = visitor;
+  await check('a file that does not say all of who is meant, or why, is not put before an officer', async () => {
+    for (const lacking of [{ birthdate: '1962' }, { birthplace: '' }, { sex: 'SEX_UNSPECIFIED' }, { given_names: [] }]) {
+      const identity = { ...ANGELA, ...lacking };
+      await refused(commune.askByOfficer('2026-1020', MOTIVE, identity), reasonOf, 'INVALID_REQUEST');
+    }
+    await refused(commune.askByOfficer('2026-1020', ''), reasonOf, 'INVALID_REQUEST');
+  });
   const asked = await commune.askByOfficer('2026-1021', MOTIVE);
   const grant = await check('the officer reads for whom and why, and asks by keyboard alone', async () => {
     await logIn(visitor, asked);

@@ -110,6 +110,24 @@ async fn an_officer_gives_a_motive_and_a_ground_that_allows_it(database: TestDat
         set(&mut parameters, name, value.map(str::to_owned));
         assert_eq!(refused(&parameters).await, "INVALID_REQUEST", "{name}");
     }
+    // Nobody logs in who could show which of two namesakes is meant.
+    let whole = json!({
+        "family_name": "Dubois", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
+        "gender": "female", "birthplace": "75107", "birthcountry": "99100"
+    });
+    for (name, value) in [
+        ("birthdate", json!("1962-08-00")),
+        ("birthdate", json!("1962-00-00")),
+        ("gender", json!("unspecified")),
+        ("given_names", json!([])),
+        ("birthplace", json!("")),
+    ] {
+        let mut subject = json!({ "person": whole.clone() });
+        subject["person"][name] = value.clone();
+        let mut parameters = kit.by_officer();
+        set(&mut parameters, "subject_jwe", Some(kit.sealed(&subject)));
+        assert_eq!(refused(&parameters).await, "INVALID_REQUEST", "{name} {value}");
+    }
     let mut parameters = kit.parameters();
     parameters.push(("motive", "guichet".to_owned()));
     assert_eq!(

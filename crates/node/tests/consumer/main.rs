@@ -1,5 +1,6 @@
 //! A consumer's node between an authority and a producer: what it refuses first, then what it hands on.
 
+mod agent;
 mod announcer;
 #[path = "../support/authority.rs"]
 #[expect(dead_code, reason = "the producer's tests use all of it")]
