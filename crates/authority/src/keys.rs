@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{aead, hkdf, hmac};
 use serde::Deserialize;
 use unefois_core::commitment::NodeKey;
-use unefois_core::{ParticipantId, Pivot, Random, Sha256};
+use unefois_core::{ParticipantId, Pivot, Random, Sha256, Siren, entity_form};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, SystemRandom};
 use unefois_mesh::web::CsrfKey;
 use unefois_store::authority::PersonUid;
@@ -144,6 +144,13 @@ impl Keys {
     fn identity_of(&self, form: &[u8]) -> Sha256 {
         let mut digest = [0; 32];
         digest.copy_from_slice(hmac::sign(&self.identity, form).as_ref());
+        Sha256::from_bytes(digest)
+    }
+
+    /// The digest that names a company; no identity of a person's has such a form.
+    pub(crate) fn company_digest(&self, siren: &Siren) -> Sha256 {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(hmac::sign(&self.identity, &entity_form(siren)).as_ref());
         Sha256::from_bytes(digest)
     }
 

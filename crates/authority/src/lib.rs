@@ -13,6 +13,7 @@
 
 mod account;
 mod chores;
+mod company;
 /// The configuration file.
 pub mod config;
 mod directory;

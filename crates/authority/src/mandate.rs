@@ -6,7 +6,7 @@ use unefois_core::{Capacity, DemarcheId, Event, Micros, Pivot, Reason, Sha256, S
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::{
     MandateRow, mandate_accept, mandate_end, mandate_find, mandate_insert, mandate_invited, mandates_given,
-    mandates_held, officer_is_certified,
+    mandates_held,
 };
 use zeroize::Zeroizing;
 
@@ -21,8 +21,6 @@ const PURPOSE: &str = "mandate";
 pub(crate) const LONGEST_MS: i64 = 366 * 24 * 3_600_000;
 /// How long an invitation waits to be taken up.
 const INVITED_MS: i64 = 7 * 24 * 3_600_000;
-/// How long an officer counts as certified after the last login that said so.
-const CERTIFIED_MS: i64 = 366 * 24 * 3_600_000;
 
 /// What a mandate says, kept sealed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -184,9 +182,7 @@ impl Authority {
     /// Whether whoever gave a mandate still may: an officer counts as certified for a year.
     pub(crate) async fn mandate_is_supported(&self, mandate: &Mandate, now: Micros) -> Result<bool, Error> {
         Ok(match mandate.body.principal {
-            Principal::Entity(_) => {
-                officer_is_certified(&self.db, &mandate.row.mandator, now.plus_ms(-CERTIFIED_MS)).await?
-            }
+            Principal::Entity(_) => self.is_certified(&mandate.row.mandator, now).await?,
             Principal::Person(_) => true,
         })
     }

@@ -143,6 +143,7 @@ impl Authority {
                 let office = Office {
                     siret: login.siret.to_string(),
                     unit: profile.organizational_unit.clone(),
+                    is_run: self.runs(login).await?,
                 };
                 (profile.name(), Some(office))
             }

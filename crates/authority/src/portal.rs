@@ -74,7 +74,13 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Whether a person is logged in, who has authorisations and a history.
+    /// Whether somebody is logged in who has authorisations and a history: a person, or who runs a company.
+    fn has_grants(&self) -> bool {
+        let person = self.person.as_ref();
+        person.is_some_and(|person| person.office.as_ref().is_none_or(|office| office.is_run))
+    }
+
+    /// Whether a person is logged in, who may object to what is fetched unasked.
     fn is_person(&self) -> bool {
         self.person.as_ref().is_some_and(|person| person.office.is_none())
     }
@@ -98,6 +104,8 @@ pub struct Office {
     pub siret: String,
     /// The service within it, as the identity provider says.
     pub unit: Option<String>,
+    /// Whether the officer is certified to run it, and so has its authorisations before them.
+    pub is_run: bool,
 }
 
 /// The place of a page in the navigation.

@@ -9,6 +9,7 @@ use unefois_store::authority::subject::{grant_subject_insert, grant_subject_seal
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::published::Edition;
 use crate::service::Authority;
 
 const PURPOSE: &str = "grant subject";
@@ -25,6 +26,13 @@ pub(crate) enum GrantSubject {
         siren: Siren,
         /// What the person acts by.
         mandate: Mandated,
+    },
+    /// A company, for which whoever runs it answered.
+    Run {
+        /// The company.
+        siren: Siren,
+        /// Who runs it.
+        office: Office,
     },
     /// Somebody who is helped, under a mandate of their own.
     Helped {
@@ -47,11 +55,23 @@ pub(crate) struct Mandated {
     pub(crate) to: String,
 }
 
+/// Who answered for a company that they run: the name stays with the grant.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Office {
+    /// The officer.
+    pub(crate) officer: [u8; 16],
+    /// Which identity provider had named them.
+    pub(crate) idp_iss: String,
+    /// Their name.
+    pub(crate) name: String,
+}
+
 impl GrantSubject {
     /// The mandate that the person acts by, if any.
     pub(crate) const fn mandate(&self) -> Option<&Mandated> {
         match self {
-            Self::Child(_) => None,
+            Self::Child(_) | Self::Run { .. } => None,
             Self::Entity { mandate, .. } | Self::Helped { mandate, .. } => Some(mandate),
         }
     }
@@ -92,9 +112,10 @@ impl Authority {
             .map_err(|_| Error::Stored)
     }
 
-    /// Whom one element of a grant is about, if that may be asked for now: a parent's right and a mandate end.
+    /// Whom one element of a grant is about, if that may be asked for now: a parent's right, a mandate and an office end.
     pub(crate) async fn subject_at_mint(
         &self,
+        edition: &Edition,
         grant: &Grant,
         details: &AuthorizationDetails,
         now: Micros,
@@ -116,6 +137,7 @@ impl Authority {
                 });
             }
             GrantSubject::Child(_) => {}
+            GrantSubject::Run { office, .. } => self.office_in_force(edition, office, now).await?,
             GrantSubject::Entity { mandate, .. } | GrantSubject::Helped { mandate, .. } => {
                 self.mandate_in_force(mandate, &grant.person, &details.demarche, now)
                     .await?;

@@ -37,17 +37,23 @@ pub(crate) async fn choose(
     let wanted = wanted(form.take("niveau"))?;
     let error = form.take("erreur").and_then(|code| error_of(&code));
     let other = form.has(OTHER);
-    let asker = match &next {
-        Some(next) => pages::demande::asker_of(&authority, &reader, next).await?,
-        None => None,
+    let (asker, company) = match &next {
+        Some(next) => pages::demande::asker_of(&authority, &reader, next).await?.unzip(),
+        None => (None, None),
     };
-    let already = authority.already(&reader, wanted).filter(|_| !other);
-    let providers = authority.choices(
+    let company = company.unwrap_or(false);
+    let already = authority.already(&reader, wanted).filter(|_| !other && !company);
+    let mut providers = authority.choices(
         next.as_deref(),
         wanted,
         other,
         error == Some(LoginError::Unavailable),
     );
+    if company && let Wanted::Person(_) = wanted {
+        // Whoever runs it answers by their own login, anybody else by a mandate.
+        let runs = Wanted::Officer(OfficerAssurance::Certified);
+        providers.extend(authority.choices(next.as_deref(), runs, other, false));
+    }
     match providers.as_slice() {
         [] => return Err(Error::NoProvider),
         [only] if asker.is_some() && error.is_none() && already.is_none() && !other => {

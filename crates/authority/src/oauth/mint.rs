@@ -96,14 +96,16 @@ impl Authority {
         }
 
         let sheet = habilitated.datatype().sheet();
-        let pivot = self.identity(&row.grant.person, &row.grant.pivot_digest).await?;
-        let subject = match self.subject_at_mint(&row.grant, &details, now).await? {
-            None => SealedSubject::Person(needed(sheet, pivot)),
+        let asker = || self.identity(&row.grant.person, &row.grant.pivot_digest);
+        let subject = match self.subject_at_mint(edition, &row.grant, &details, now).await? {
+            None => SealedSubject::Person(needed(sheet, asker().await?)),
             Some(GrantSubject::Child(child)) => SealedSubject::Child {
                 child: needed(sheet, child),
-                asker: needed(sheet, pivot),
+                asker: needed(sheet, asker().await?),
             },
-            Some(GrantSubject::Entity { siren, .. }) => SealedSubject::Entity(siren),
+            Some(GrantSubject::Entity { siren, .. } | GrantSubject::Run { siren, .. }) => {
+                SealedSubject::Entity(siren)
+            }
             Some(GrantSubject::Helped { person, .. }) => SealedSubject::Person(needed(sheet, person)),
         };
         let pivot_jwe = seal_subject(edition, details.operator(), &subject, &self.rng)?;

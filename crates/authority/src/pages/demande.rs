@@ -1,5 +1,6 @@
 mod acting;
 mod child;
+mod office;
 
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::{Acr, AuthorizationDetails, Event, Handle, LegalBasis, Reason, Sha256, UnitName, Way};
+use unefois_core::{
+    Acr, AuthorizationDetails, Capacity, Event, Handle, LegalBasis, Reason, Sha256, Siren, UnitName, Way,
+};
 use unefois_mesh::web;
 use unefois_store::Tx;
 use unefois_store::authority::grant::{Code, code_insert, grant_insert};
@@ -18,7 +21,8 @@ use unefois_store::authority::request::{
 };
 use unefois_store::authority::session::{Holder, Login};
 
-use super::mandates::{name_of, principal};
+use self::office::to_certified_login;
+use super::mandates::{company, name_of, principal};
 use super::words;
 use crate::Error;
 use crate::form::Form;
@@ -31,7 +35,7 @@ use crate::portal::{self, ChildForm, DemandeEnd, DemandeOutcome, FormError, Lang
 use crate::published::Edition;
 use crate::service::Authority;
 use crate::session::Visit;
-use crate::subject::GrantSubject;
+use crate::subject::{GrantSubject, Office};
 
 /// How many identities may be tried for one dossier in a day.
 const TRIES: i64 = 3;
@@ -45,8 +49,28 @@ pub(super) struct Open {
     pub(super) request: PushedRequest,
     /// How the reader's session names itself.
     address: String,
-    /// By which mandate the reader answers.
-    acting: Option<Mandate>,
+    /// For whom the reader answers, where that is not themselves.
+    acting: Option<Acting>,
+}
+
+/// For whom somebody answers, and by what.
+enum Acting {
+    /// By a mandate.
+    Mandate(Box<Mandate>),
+    /// For the company that they run.
+    Office {
+        /// The company.
+        siren: Siren,
+        /// Who runs it.
+        office: Office,
+    },
+}
+
+/// Why somebody may not answer.
+struct Refusal {
+    reason: Reason,
+    acr: Acr,
+    outcome: DemandeOutcome,
 }
 
 /// `GET /demande/{id}`: who asks what, from where, why, for how long; then the choice.
@@ -59,6 +83,28 @@ pub(crate) async fn show(
         return ended(&authority, &reader, DemandeOutcome::Expired, None).await;
     };
     let edition = authority.published.edition();
+    if let Some(officer) = open.officer(&reader) {
+        match authority.answers_for_company(&open, &edition, officer).await {
+            Ok(_) => {}
+            Err(Error::NotForOfficers) => return Ok(to_certified_login(&open)),
+            Err(error) => return Err(error),
+        }
+        authority.check_again(&open, &edition).await?;
+        open.acting = match authority.office(&reader, &open, &edition, officer).await? {
+            Ok(acting) => Some(acting),
+            Err(page) => return Ok(page),
+        };
+        return form(
+            &authority,
+            &reader,
+            &open,
+            &edition,
+            &Form::default(),
+            None,
+            Vec::new(),
+        )
+        .await;
+    }
     let visit = match authority.decider(&reader, &open, &edition) {
         Ok(visit) => visit,
         Err(Error::NotLoggedIn | Error::AcrTooLow | Error::NotForOfficers) => {
@@ -71,7 +117,7 @@ pub(crate) async fn show(
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
     }
-    open.acting = authority.mandate_for(&open, login).await?;
+    open.acting = authority.mandate_for(&open, login).await?.map(by_mandate);
     let child = open.request.about_child().then(ChildForm::default);
     form(
         &authority,
@@ -93,14 +139,18 @@ pub(crate) async fn decide(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let visit = reader.logged_in()?;
+    let visit = reader.somebody()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
     let Some(mut open) = authority.open_request(&reader, &id, false).await? else {
         return ended(&authority, &reader, DemandeOutcome::Answered, None).await;
     };
     let edition = authority.published.edition();
-    let login = authority.decider(&reader, &open, &edition)?.login()?;
+    let officer = open.officer(&reader);
+    let behind = match officer {
+        Some(officer) => authority.answers_for_company(&open, &edition, officer).await?,
+        None => behind(authority.decider(&reader, &open, &edition)?.login()?),
+    };
     let fetch = match posted.take(field::CHOICE).as_deref() {
         Some(field::FETCH) => true,
         Some(field::PROVIDE) => false,
@@ -112,13 +162,22 @@ pub(crate) async fn decide(
         authority.check_again(&open, &edition).await?;
     }
     // Nobody else declines either: a link may have gone to another person.
-    if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
-        return Ok(refused);
-    }
+    open.acting = match officer {
+        Some(officer) => match authority.office(&reader, &open, &edition, officer).await? {
+            Ok(acting) => Some(acting),
+            Err(page) => return Ok(page),
+        },
+        None => {
+            let login = visit.login()?;
+            if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
+                return Ok(refused);
+            }
+            authority.mandate_for(&open, login).await?.map(by_mandate)
+        }
+    };
     if !fetch {
-        return authority.decline(&open, &edition, Some(login.acr)).await;
+        return authority.decline(&open, &edition, Some(behind.acr)).await;
     }
-    open.acting = authority.mandate_for(&open, login).await?;
     let consent = open
         .request
         .elements
@@ -139,14 +198,21 @@ pub(crate) async fn decide(
     }
     let subject = match open.request.about_child() {
         false => match &open.acting {
-            Some(mandate) => {
-                let person = authority.identity(&login.person, &login.pivot_digest).await?;
+            Some(Acting::Mandate(mandate)) => {
+                let person = authority.identity(&behind.person, &behind.pivot_digest).await?;
                 Some(mandate.subject(name_of(&person)))
             }
+            Some(Acting::Office { siren, office }) => Some(GrantSubject::Run {
+                siren: *siren,
+                office: office.clone(),
+            }),
             None if open.request.by_mandate() => return Err(Error::Stored),
             None => None,
         },
-        true => match authority.child(&reader, &open, &edition, login, &posted).await? {
+        true => match authority
+            .child(&reader, &open, &edition, visit.login()?, &posted)
+            .await?
+        {
             Ok(child) => Some(GrantSubject::Child(child)),
             Err(page) => return Ok(page),
         },
@@ -166,7 +232,7 @@ pub(crate) async fn decide(
         words: authority.site.words(reader.lang, &page)?,
         subject,
     };
-    authority.grant(&open, &edition, login, &posted, &given).await
+    authority.grant(&open, &edition, behind, &posted, &given).await
 }
 
 /// What was shown before the choice, and whom the person named.
@@ -186,7 +252,7 @@ pub(crate) async fn other_person(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let visit = reader.logged_in()?;
+    let visit = reader.somebody()?;
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, visit, &mut posted)?;
     let Some(open) = authority.open_request(&reader, &id, false).await? else {
@@ -197,12 +263,12 @@ pub(crate) async fn other_person(
     Ok(after.set_cookie(to_login(&open, &edition, true)))
 }
 
-/// Whose request waits behind an address of ours, to say so at the login.
+/// Whose request waits behind an address of ours, to say so at the login, and whether it is about a company.
 pub(crate) async fn asker_of(
     authority: &Authority,
     reader: &Reader,
     address: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<(String, bool)>, Error> {
     let (id, by_officer) = match (address.strip_prefix("/demande/"), address.strip_prefix("/agent/")) {
         (Some(id), _) => (id, false),
         (None, Some(id)) => (id, true),
@@ -210,7 +276,10 @@ pub(crate) async fn asker_of(
     };
     let open = authority.open_request(reader, id, by_officer).await?;
     let edition = authority.published.edition();
-    Ok(open.map(|open| words::name(&edition, reader.lang, &open.request.client)))
+    Ok(open.map(|Open { request, .. }| {
+        let name = words::name(&edition, reader.lang, &request.client);
+        (name, request.capacity == Capacity::Entity)
+    }))
 }
 
 /// A `request_uri` that leads nowhere any more: it was answered or given back, or its time is over.
@@ -313,26 +382,43 @@ impl Authority {
         let Some(tries) = self.tried(&mut tx, open, check.is(&pivot)).await? else {
             return Ok(None);
         };
+        let refusal = Refusal {
+            reason: Reason::SubjectMismatch,
+            acr: login.acr,
+            outcome: DemandeOutcome::Mismatch {
+                tries_left: tries_left(tries),
+            },
+        };
+        self.refuse_answer(tx, reader, open, edition, refusal)
+            .await
+            .map(Some)
+    }
+
+    /// Closes a request that somebody may not answer, records why, and shows them the way back.
+    async fn refuse_answer(
+        &self,
+        mut tx: Tx,
+        reader: &Reader,
+        open: &Open,
+        edition: &Edition,
+        refusal: Refusal,
+    ) -> Result<Response, Error> {
         interaction_close(&mut tx, &open.id).await?;
         tx.commit().await?;
         let fact = Fact {
-            acr: Some(login.acr),
+            acr: Some(refusal.acr),
             capacity: Some(open.request.capacity),
             ..open.fact(edition, open.request.elements.first(), None)
         };
-        self.count_refusal(Reason::SubjectMismatch);
-        self.journal.refused(Reason::SubjectMismatch, fact).await?;
-        let back = open.request.back(
-            &self.issuer,
-            &[
-                ("error", "access_denied"),
-                ("error_description", Reason::SubjectMismatch.as_str()),
-            ],
-        )?;
-        let tries_left = u8::try_from((TRIES - tries).max(0)).unwrap_or(0);
-        let outcome = DemandeOutcome::Mismatch { tries_left };
+        self.count_refusal(refusal.reason);
+        self.journal.refused(refusal.reason, fact).await?;
+        let told = [
+            ("error", "access_denied"),
+            ("error_description", refusal.reason.as_str()),
+        ];
+        let back = open.request.back(&self.issuer, &told)?;
         let asker = words::name(edition, reader.lang, &open.request.client);
-        ended(self, reader, outcome, Some((asker, back))).await.map(Some)
+        ended(self, reader, refusal.outcome, Some((asker, back))).await
     }
 
     /// « Je fournirai la pièce moi-même »: the entries `declined`, then back to the asker. `acr` is of the person's login.
@@ -365,25 +451,18 @@ impl Authority {
         &self,
         open: &Open,
         edition: &Edition,
-        login: &Login,
+        behind: Behind,
         posted: &Form,
         given: &Given,
     ) -> Result<Response, Error> {
         if matches!(open.request.binding, Binding::Sealed(_)) {
             return Err(Error::Stored);
         }
-        let behind = Behind {
-            person: login.person,
-            pivot_digest: login.pivot_digest,
-            acr: login.acr,
-            auth_time: login.auth_time,
-            idp_iss: login.idp_iss.clone(),
-            by: None,
-        };
+        let acr = behind.acr;
         let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
         match self.draft(&open.request, &ticks, behind)? {
             Some(draft) => self.answer(open, edition, &draft, Some(given)).await,
-            None => self.decline(open, edition, Some(login.acr)).await,
+            None => self.decline(open, edition, Some(acr)).await,
         }
     }
 
@@ -497,10 +576,15 @@ fn page(
         terms: words::terms(edition, reader.lang, &request.elements, end),
         ground: words::ground(edition, reader.lang, &first.legal_basis, &first.demarche),
         dpo: words::dpo(edition, &request.client),
-        acting: open.acting.as_ref().map(|mandate| portal::Acting {
-            principal: principal(reader.lang, &mandate.body.principal),
-            by: mandate.body.by.clone(),
-            until: mandate.row.expires_at,
+        acting: open.acting.as_ref().map(|acting| match acting {
+            Acting::Mandate(mandate) => portal::Acting {
+                principal: principal(reader.lang, &mandate.body.principal),
+                mandate: Some((mandate.body.by.clone(), mandate.row.expires_at)),
+            },
+            Acting::Office { siren, .. } => portal::Acting {
+                principal: company(reader.lang, siren),
+                mandate: None,
+            },
         }),
         child,
         errors,
@@ -527,4 +611,25 @@ fn to_login(open: &Open, edition: &Edition, other: bool) -> Response {
         query.append_pair(OTHER, "1");
     }
     pages::see_other(&format!("{}?{}", portal::path::LOGIN, query.finish()))
+}
+
+/// How often another identity may still be tried for the file that day.
+fn tries_left(tries: i64) -> u8 {
+    u8::try_from((TRIES - tries).max(0)).unwrap_or(0)
+}
+
+/// A person's login, as what vouches for their grant.
+fn behind(login: &Login) -> Behind {
+    Behind {
+        person: login.person,
+        pivot_digest: login.pivot_digest,
+        acr: login.acr,
+        auth_time: login.auth_time,
+        idp_iss: login.idp_iss.clone(),
+        by: None,
+    }
+}
+
+fn by_mandate(mandate: Mandate) -> Acting {
+    Acting::Mandate(Box::new(mandate))
 }

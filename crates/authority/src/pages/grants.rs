@@ -35,10 +35,10 @@ type Shared = State<Arc<Authority>>;
 
 /// `GET /autorisations`: Mes autorisations.
 pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Response, Error> {
-    let login = reader.logged_in()?.login()?;
+    let owner = authority.owner(&reader).await?;
     let now = authority.clock.now();
     let since = now.plus_ms(-KEPT_MS);
-    let rows = grant_list(&authority.db, &login.person, since).await?;
+    let rows = grant_list(&authority.db, &owner, since).await?;
     let edition = authority.published.edition();
     let history = authority.history(&rows, since).await?;
     let mut page = Grants::default();
@@ -173,7 +173,7 @@ pub(crate) async fn withdraw(
     body: Bytes,
 ) -> Result<Response, Error> {
     let mut posted = Form::parse(&body)?;
-    authority.check_form_origin(&headers, reader.logged_in()?, &mut posted)?;
+    authority.check_form_origin(&headers, reader.somebody()?, &mut posted)?;
     let row = authority.my_grant(&reader, &id).await?;
     authority.end_grant(&row.grant.id, WithdrawnBy::Person).await?;
     Ok(pages::see_other(&format!("{}/arretee", address(&row))))
@@ -229,10 +229,10 @@ impl Authority {
 
     /// A grant of the reader's own.
     pub(super) async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
-        let login = reader.logged_in()?.login()?;
+        let owner = self.owner(reader).await?;
         let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
         let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
-        match row.grant.person == login.person {
+        match row.grant.person == owner {
             true => Ok(row),
             false => Err(Error::NotFound),
         }

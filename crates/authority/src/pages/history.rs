@@ -403,12 +403,12 @@ impl<'a> Other<'a> {
 
 impl View {
     async fn of(authority: &Authority, reader: &Reader, query: Option<&str>) -> Result<Self, Error> {
-        let login = reader.logged_in()?.login()?;
+        let owner = authority.owner(reader).await?;
         let asked = Asked::parse(query)?;
         let until = authority.clock.now();
         let since = until.plus_ms(-KEPT_MS);
-        let grants = grant_list(&authority.db, &login.person, since).await?;
-        let collected = authority.whole_history(&login.person, &grants, since).await?;
+        let grants = grant_list(&authority.db, &owner, since).await?;
+        let collected = authority.whole_history(&owner, &grants, since).await?;
         let (mut elements, mut subjects) = (BTreeMap::new(), BTreeMap::new());
         for (n, row) in grants.iter().enumerate() {
             if row.grant.capacity != Capacity::SelfPerson
@@ -563,12 +563,16 @@ pub(super) fn on_behalf(
     match (capacity, subject) {
         (_, Some(GrantSubject::Entity { siren, mandate })) => by_mandate(company(lang, siren), mandate),
         (_, Some(GrantSubject::Helped { person, mandate })) => by_mandate(name_of(person), mandate),
+        (_, Some(GrantSubject::Run { siren, office })) => OnBehalf::Entity {
+            name: company(lang, siren),
+            by: office.name.clone(),
+        },
         (Capacity::SelfPerson, _) => OnBehalf::Yourself,
         (Capacity::Child, Some(GrantSubject::Child(child))) => OnBehalf::Child {
             given_name: child.given_names.first().cloned(),
         },
         (Capacity::Child, None) => OnBehalf::Child { given_name: None },
-        (Capacity::Entity, _) => OnBehalf::Entity { name: String::new() },
+        (Capacity::Entity, _) => OnBehalf::AboutYou(Capacity::Entity),
         (Capacity::Helper, _) => OnBehalf::Helper,
         (Capacity::Agent, _) => OnBehalf::Agent {
             motive: by.map_or_else(String::new, |by| by.motive.clone()),

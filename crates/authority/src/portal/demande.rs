@@ -36,15 +36,13 @@ pub struct Demande {
     pub errors: Vec<FormError>,
 }
 
-/// For whom somebody answers by a mandate.
+/// For whom somebody answers, where not for themselves.
 #[derive(Clone, Debug)]
 pub struct Acting {
     /// « l’entreprise de SIREN 552 100 554 », or a person's name.
     pub principal: String,
-    /// Who gave the mandate.
-    pub by: String,
-    /// When it ends.
-    pub until: unefois_core::Micros,
+    /// Who gave the mandate and when it ends; `None` for whoever runs the company.
+    pub mandate: Option<(String, unefois_core::Micros)>,
 }
 
 /// An administration or other body, from the directory.
@@ -277,6 +275,11 @@ pub enum DemandeOutcome {
     AgentExpired,
     /// The identity is not the file's.
     Mismatch {
+        /// How many tries remain for this file today.
+        tries_left: u8,
+    },
+    /// The company that the officer runs is not that of the file.
+    OtherCompany {
         /// How many tries remain for this file today.
         tries_left: u8,
     },

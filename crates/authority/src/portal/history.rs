@@ -119,10 +119,12 @@ pub enum OnBehalf {
         /// The first given name, where it is known.
         given_name: Option<String>,
     },
-    /// « pour l’entreprise … ».
+    /// « par Camille EXEMPLE pour l’entreprise … ».
     Entity {
         /// Its name.
         name: String,
+        /// Who runs it, and answered.
+        by: String,
     },
     /// « par votre aidant ».
     Helper,
@@ -393,8 +395,8 @@ impl OnBehalf {
                 Lang::En,
             ) => format!("for your child {name}"),
             (Self::Child { given_name: None }, _) => lang.t("pour votre enfant", "for your child").to_owned(),
-            (Self::Entity { name }, Lang::Fr) => format!("pour {name}"),
-            (Self::Entity { name }, Lang::En) => format!("for {name}"),
+            (Self::Entity { name, by }, Lang::Fr) => format!("par {by} pour {name}"),
+            (Self::Entity { name, by }, Lang::En) => format!("by {by} for {name}"),
             (Self::Helper, _) => lang
                 .t("par la personne qui vous aide", "by the person who helps you")
                 .to_owned(),

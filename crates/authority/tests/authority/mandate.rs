@@ -18,12 +18,12 @@ both_databases![
     a_helper_acts_within_the_perimeter_that_was_given,
 ];
 
-const URSSAF: &str = "urn:unefois:participant:90000002700012";
+pub(crate) const URSSAF: &str = "urn:unefois:participant:90000002700012";
 /// The company that the officer of these tests runs, and another.
-const SIREN: &str = "219200235";
-const OTHER: &str = "130025265";
+pub(crate) const SIREN: &str = "219200235";
+pub(crate) const OTHER: &str = "130025265";
 
-async fn kit(database: TestDatabase) -> Kit {
+pub(crate) async fn kit(database: TestDatabase) -> Kit {
     Kit::with(database, |document, config| {
         let pivot_keys = document["participants"][3]["pivot_keys"].clone();
         document["participants"].as_array_mut().unwrap().push(json!({
@@ -51,7 +51,7 @@ async fn kit(database: TestDatabase) -> Kit {
 }
 
 /// The officer's browser, logged in as the one who runs the company.
-async fn officer(kit: &Kit) -> Browser {
+pub(crate) async fn officer(kit: &Kit) -> Browser {
     *kit.pro.says.lock().unwrap() = Says::officer("dirigeant");
     let mut browser = kit.browser();
     let home = browser.follow("/pro/connexion?niveau=certified").await;
@@ -79,7 +79,7 @@ async fn taken_up(browser: &mut Browser, address: &str) {
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{}", taken.body);
 }
 
-fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
     let mut element = kit.element();
     merge(
         &mut element,
@@ -100,12 +100,12 @@ fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
     parameters
 }
 
-fn sealed(kit: &Kit, answer: &Answer) -> SealedSubject {
+pub(crate) fn sealed(kit: &Kit, answer: &Answer) -> SealedSubject {
     let plain = jwe::open_pivot(&[&*kit.pivot_key], answer.json["pivot_jwe"].as_str().unwrap()).unwrap();
     serde_json::from_slice(&plain).unwrap()
 }
 
-async fn refreshed(kit: &Kit, redeemed: &Answer) -> Answer {
+pub(crate) async fn refreshed(kit: &Kit, redeemed: &Answer) -> Answer {
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
         (

@@ -16,10 +16,10 @@ pub(crate) use history::{history, history_empty};
 use mandates::{invitation, mandates};
 use oppositions::{oppositions, oppositions_everything};
 use unefois_authority::portal::{
-    Accessibility, Already, Audience, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, Duration,
-    EndError, Ender, ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang, LegalGround,
-    LoggedOut, Login, LoginError, Missed, Office, Oppositions, Organisation, Pace, Page, Person, Privacy,
-    Provider, Publisher, SessionExpired, Site, Source, Stage, Term, Theme, Unit,
+    Accessibility, Acting, Already, Audience, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome,
+    Duration, EndError, Ender, ErrorPage, Failure, FormError, Frame, Grants, Help, Home, Keeping, Lang,
+    LegalGround, LoggedOut, Login, LoginError, Missed, Office, Oppositions, Organisation, Pace, Page, Person,
+    Privacy, Provider, Publisher, SessionExpired, Site, Source, Stage, Term, Theme, Unit,
 };
 use unefois_core::{LegalBasis, Micros};
 
@@ -52,10 +52,21 @@ fn officer(lang: Lang) -> Frame {
             office: Some(Office {
                 siret: "21920023500014".to_owned(),
                 unit: Some("Service des écoles".to_owned()),
+                is_run: false,
             }),
         }),
         ..frame(lang)
     }
+}
+
+/// Whoever runs a company.
+fn boss(lang: Lang) -> Frame {
+    let mut frame = officer(lang);
+    if let Some(office) = frame.person.as_mut().and_then(|person| person.office.as_mut()) {
+        office.is_run = true;
+        office.unit = None;
+    }
+    frame
 }
 
 fn nobody(lang: Lang) -> Frame {
@@ -134,6 +145,22 @@ fn unit(field: &str, label: &str, details: Option<&str>, required: bool) -> Unit
         also_about: None,
         required,
         ticked: false,
+    }
+}
+
+/// Whoever runs the company is asked.
+fn demande_of_a_company(lang: Lang) -> Demande {
+    Demande {
+        acting: Some(Acting {
+            principal: lang
+                .t(
+                    "l’entreprise de SIREN 219 200 235",
+                    "the company of SIREN 219 200 235",
+                )
+                .to_owned(),
+            mandate: None,
+        }),
+        ..demande(lang)
     }
 }
 
@@ -419,6 +446,22 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
                 &known,
                 &end(lang, DemandeOutcome::Mismatch { tries_left: 2 }),
             ),
+        ),
+        (
+            "demande-entreprise",
+            show(&site, &boss(lang), &demande_of_a_company(lang)),
+        ),
+        (
+            "demande-autre-entreprise",
+            show(
+                &site,
+                &boss(lang),
+                &end(lang, DemandeOutcome::OtherCompany { tries_left: 1 }),
+            ),
+        ),
+        (
+            "demande-sans-mandat",
+            show(&site, &known, &end(lang, DemandeOutcome::NoMandate)),
         ),
         ("autorisations", show(&site, &known, &grants(lang))),
         (

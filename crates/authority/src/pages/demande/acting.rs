@@ -2,15 +2,13 @@
 
 use axum::response::Response;
 use unefois_core::{Capacity, Reason};
-use unefois_store::authority::request::interaction_close;
 use unefois_store::authority::session::Login;
 
-use super::{Open, ended};
+use super::{Open, Refusal};
 use crate::Error;
-use crate::journal::Fact;
 use crate::mandate::{Mandate, Principal};
 use crate::oauth::Binding;
-use crate::pages::{Reader, words};
+use crate::pages::Reader;
 use crate::portal::DemandeOutcome;
 use crate::published::Edition;
 use crate::service::Authority;
@@ -48,25 +46,14 @@ impl Authority {
         if self.mandate_for(open, login).await?.is_some() {
             return Ok(None);
         }
-        let mut tx = self.db.begin().await?;
-        interaction_close(&mut tx, &open.id).await?;
-        tx.commit().await?;
-        let fact = Fact {
-            acr: Some(login.acr),
-            capacity: Some(open.request.capacity),
-            ..open.fact(edition, open.request.elements.first(), None)
+        let refusal = Refusal {
+            reason: Reason::NotEntitled,
+            acr: login.acr,
+            outcome: DemandeOutcome::NoMandate,
         };
-        self.count_refusal(Reason::NotEntitled);
-        self.journal.refused(Reason::NotEntitled, fact).await?;
-        let back = open.request.back(
-            &self.issuer,
-            &[
-                ("error", "access_denied"),
-                ("error_description", Reason::NotEntitled.as_str()),
-            ],
-        )?;
-        let asker = words::name(edition, reader.lang, &open.request.client);
-        let page = ended(self, reader, DemandeOutcome::NoMandate, Some((asker, back))).await?;
-        Ok(Some(page))
+        let tx = self.db.begin().await?;
+        self.refuse_answer(tx, reader, open, edition, refusal)
+            .await
+            .map(Some)
     }
 }
