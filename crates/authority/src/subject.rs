@@ -1,6 +1,7 @@
 //! Whom a grant is about, where that is not the person who gives it.
 
 use serde::{Deserialize, Serialize};
+use unefois_core::receipt::Representation;
 use unefois_core::{AuthorizationDetails, Capacity, Micros, Pivot, Reason, Siren, SubjectKind};
 use unefois_store::Tx;
 use unefois_store::authority::GrantId;
@@ -68,6 +69,25 @@ pub(crate) struct Office {
 }
 
 impl GrantSubject {
+    /// Who acts for whom, as the receipt says it.
+    pub(crate) fn representation(&self) -> Option<Representation> {
+        let by_mandate = |siren, mandate: &Mandated| Representation {
+            siren,
+            acted_by: mandate.to.clone(),
+            mandated_by: Some(mandate.by.clone()),
+        };
+        match self {
+            Self::Child(_) => None,
+            Self::Entity { siren, mandate } => Some(by_mandate(Some(*siren), mandate)),
+            Self::Helped { mandate, .. } => Some(by_mandate(None, mandate)),
+            Self::Run { siren, office } => Some(Representation {
+                siren: Some(*siren),
+                acted_by: office.name.clone(),
+                mandated_by: None,
+            }),
+        }
+    }
+
     /// The mandate that the person acts by, if any.
     pub(crate) const fn mandate(&self) -> Option<&Mandated> {
         match self {

@@ -10,7 +10,7 @@ use crate::authorization::{ModeKind, Use};
 use crate::directory::rfc3339;
 use crate::{
     Capacity, DatatypeRev, DemarcheId, DossierRef, HabilitationId, LegalBasis, Micros, ParticipantId, Period,
-    Sha256, UnitName,
+    Sha256, Siren, UnitName,
 };
 
 /// The header's `typ`.
@@ -18,7 +18,7 @@ pub const TYP: &str = "unefois-grant-receipt+jwt";
 /// The only form that is read.
 pub const SCHEMA: &str = "urn:unefois:grant-receipt:1";
 
-/// A receipt. It names no person: whoever holds it knows whose grant it is.
+/// A receipt. It names no person, save whoever acted for another: whoever holds it knows whose grant it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantReceipt {
@@ -32,6 +32,9 @@ pub struct GrantReceipt {
     pub pii_principal_id: String,
     /// In what capacity the person granted.
     pub capacity: Capacity,
+    /// Who acted for whom; `None` where the person acted for themselves or their child, or did not act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub representation: Option<Representation>,
     /// The authority.
     pub iss: String,
     /// When it was signed.
@@ -51,6 +54,20 @@ pub struct GrantReceipt {
     pub purposes: Vec<Purpose>,
     /// What has happened, in order.
     pub events: Vec<GrantEvent>,
+}
+
+/// Who acted for a company or for somebody they help, by the names that identity providers gave at that moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Representation {
+    /// The company; `None` for somebody who is helped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub siren: Option<Siren>,
+    /// Who acted.
+    pub acted_by: String,
+    /// Who had given the mandate: an officer of the company, or whoever is helped. `None` for whoever runs the company.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandated_by: Option<String>,
 }
 
 /// The words of the page on which the person chose.
@@ -185,6 +202,9 @@ pub enum InvalidReceipt {
     /// The text is not the one of its hash, or it is said to be unknown.
     #[error("the text of the notice is not the one of its hash, or is said to be unknown")]
     Notice,
+    /// It does not say for whom somebody acted, or says it of whoever acted for nobody.
+    #[error("the receipt says otherwise for whom somebody acted than in what capacity")]
+    Representation,
     /// A party is not identified, or events are not in order.
     #[error("the receipt names a party that it does not identify, or tells its events out of order")]
     Incomplete,
@@ -216,6 +236,17 @@ impl GrantReceipt {
         }
         if notice.is_some_and(|notice| notice.sha256 != Sha256::of(notice.text.as_bytes())) {
             return Err(InvalidReceipt::Notice);
+        }
+        let represented = self.representation.as_ref();
+        let fits = match self.capacity {
+            Capacity::Entity => represented.is_some_and(|by| by.siren.is_some()),
+            Capacity::Helper => represented.is_some_and(|by| by.siren.is_none() && by.mandated_by.is_some()),
+            Capacity::SelfPerson | Capacity::Child | Capacity::Agent | Capacity::Automatic => {
+                represented.is_none()
+            }
+        };
+        if !fits {
+            return Err(InvalidReceipt::Representation);
         }
         let known = |id: &ParticipantId| {
             self.party_identification
@@ -256,6 +287,7 @@ mod tests {
             record_id: "g".to_owned(),
             pii_principal_id: "p".to_owned(),
             capacity: Capacity::SelfPerson,
+            representation: None,
             iss: "https://autorite.example".to_owned(),
             issued_at: at,
             language: "fr".to_owned(),
@@ -312,6 +344,28 @@ mod tests {
             InvalidReceipt::Notice
         );
         for change in [
+            (|r| r.capacity = Capacity::Entity) as fn(&mut GrantReceipt),
+            |r| r.capacity = Capacity::Helper,
+            |r| r.representation = Some(by_mandate(None)),
+            |r| {
+                r.capacity = Capacity::Helper;
+                r.representation = Some(by_mandate(Some("130025265")));
+            },
+            |r| {
+                r.capacity = Capacity::Entity;
+                r.representation = Some(by_mandate(None));
+            },
+            |r| {
+                r.capacity = Capacity::Helper;
+                r.representation = Some(Representation {
+                    mandated_by: None,
+                    ..by_mandate(None)
+                });
+            },
+        ] {
+            assert_eq!(refused(change), InvalidReceipt::Representation);
+        }
+        for change in [
             (|r| r.purposes.clear()) as fn(&mut GrantReceipt),
             |r| r.events.clear(),
             |r| drop(r.party_identification.pop()),
@@ -325,6 +379,28 @@ mod tests {
             },
         ] {
             assert_eq!(refused(change), InvalidReceipt::Incomplete);
+        }
+    }
+
+    fn by_mandate(siren: Option<&str>) -> Representation {
+        Representation {
+            siren: siren.map(|siren| siren.parse().unwrap()),
+            acted_by: "Angela DUBOIS".to_owned(),
+            mandated_by: Some("Camille EXEMPLE".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_receipt_of_a_mandate_reads_back() {
+        for (capacity, siren) in [(Capacity::Entity, Some("130025265")), (Capacity::Helper, None)] {
+            let receipt = GrantReceipt {
+                capacity,
+                representation: Some(by_mandate(siren)),
+                ..receipt()
+            };
+            let text = serde_json::to_string(&receipt).unwrap();
+            assert_eq!(serde_json::from_str::<GrantReceipt>(&text).unwrap(), receipt);
+            assert_eq!(receipt.check(), Ok(()));
         }
     }
 

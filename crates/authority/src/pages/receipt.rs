@@ -25,6 +25,7 @@ use crate::pages::Reader;
 use crate::portal::Lang;
 use crate::published::Edition;
 use crate::service::Authority;
+use crate::subject::GrantSubject;
 
 /// `GET /autorisations/{id}/recu.json`: the receipt of a grant of the reader's own, as it stands: what is signed, and the same
 /// in clear.
@@ -47,6 +48,7 @@ pub(crate) async fn download(
 impl Authority {
     async fn receipt(&self, row: &GrantRow, lang: Lang) -> Result<GrantReceipt, Error> {
         let (edition, now, grant) = (self.published.edition(), self.clock.now(), &row.grant);
+        let subject = self.subject_of(&grant.id).await?;
         let notice = notice_read(&self.db, &grant.id).await?;
         let of_party = |id: ParticipantId, party_role| Party {
             party_id: id,
@@ -76,6 +78,7 @@ impl Authority {
             record_id: text_of(grant.id.as_bytes()),
             pii_principal_id: self.keys.pairwise(&grant.client, &grant.person),
             capacity: grant.capacity,
+            representation: subject.as_ref().and_then(GrantSubject::representation),
             iss: self.issuer.clone(),
             issued_at: now,
             language: lang.code().to_owned(),

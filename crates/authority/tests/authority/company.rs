@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use unefois_core::receipt::Representation;
 use unefois_core::{Acr, Capacity, Event, Reason, SealedSubject};
 
 use crate::both_databases;
@@ -183,6 +184,14 @@ async fn whoever_runs_a_company_answers_for_it_and_may_stop(database: TestDataba
     );
     assert!(second.get("/autorisations").await.body.contains(&grant));
     assert_eq!(second.get("/historique").await.status, StatusCode::OK);
+    let id = redeemed.json["grant_id"].as_str().unwrap();
+    let (receipt, _) = kit.receipt(&mut second, id).await;
+    let office = Representation {
+        siren: Some(SIREN.parse().unwrap()),
+        acted_by: "Camille EXEMPLE".to_owned(),
+        mandated_by: None,
+    };
+    assert_eq!(receipt.representation, Some(office));
     let stopped = second
         .post(&format!("{grant}/arreter"), &format!("csrf={}", detail.csrf()))
         .await;

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use unefois_core::receipt::Representation;
 use unefois_core::{Capacity, Clock as _, Event, Random, Reason, SealedSubject};
 use unefois_jose::jwe;
 use unefois_mesh::{SystemClock, SystemRandom};
@@ -194,7 +195,18 @@ async fn a_company_s_mandate_lets_a_person_answer_for_it(database: TestDatabase)
     assert!(matches!(sealed(&kit, &redeemed), SealedSubject::Entity(siren) if siren.as_str() == SIREN));
     assert_eq!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
 
-    // Both names stand in the history and in the receipt.
+    // Both names stand in the receipt and in the history.
+    let grant = redeemed.json["grant_id"].as_str().unwrap();
+    let (receipt, _) = kit.receipt(&mut angela, grant).await;
+    let both = Representation {
+        siren: Some(SIREN.parse().unwrap()),
+        acted_by: "Angela DUBOIS".to_owned(),
+        mandated_by: Some("Camille EXEMPLE".to_owned()),
+    };
+    assert_eq!(
+        (receipt.capacity, receipt.representation),
+        (Capacity::Entity, Some(both))
+    );
     let commune = kit.node(Which::Commune).await;
     let random: &dyn Random = &SystemRandom::new();
     let exchange = random.exchange_id(SystemClock.now());
@@ -322,6 +334,14 @@ async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabas
     assert!(
         matches!(sealed(&kit, &redeemed), SealedSubject::Person(person) if person.family_name == "DUBOIS")
     );
+    let grant = redeemed.json["grant_id"].as_str().unwrap();
+    let (receipt, _) = kit.receipt(&mut joel, grant).await;
+    let both = Representation {
+        siren: None,
+        acted_by: "Joël MERCIER".to_owned(),
+        mandated_by: Some("Angela DUBOIS".to_owned()),
+    };
+    assert_eq!(receipt.representation, Some(both));
     // Nobody is helped without having asked: whoever checks nobody is told so.
     set(&mut parameters, "subject_check", None);
     set(&mut parameters, "subject_unbound", Some("x".to_owned()));

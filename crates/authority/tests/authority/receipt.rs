@@ -19,7 +19,7 @@ both_databases![
 
 impl Kit {
     /// The receipt at this address: what is signed, and the same in clear.
-    async fn receipt(&self, browser: &mut Browser, grant: &str) -> (GrantReceipt, Value) {
+    pub(crate) async fn receipt(&self, browser: &mut Browser, grant: &str) -> (GrantReceipt, Value) {
         let page = browser.get(&format!("/autorisations/{grant}/recu.json")).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
         let file: Value = serde_json::from_str(&page.body).unwrap();

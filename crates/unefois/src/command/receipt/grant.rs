@@ -4,7 +4,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use unefois_core::authorization::ModeKind;
-use unefois_core::receipt::{Attribute, GrantReceipt, InvalidReceipt, PartyRole, PurposeState, TYP};
+use unefois_core::receipt::{
+    Attribute, GrantReceipt, InvalidReceipt, PartyRole, PurposeState, Representation, TYP,
+};
 use unefois_core::{Directory, ParticipantId, in_line};
 use unefois_jose::{PublicKey, VerifyingKey, jws, strict_json};
 use unefois_mesh::status::chain;
@@ -114,6 +116,9 @@ fn in_words(receipt: &GrantReceipt) -> String {
         in_line(&receipt.record_id),
         words::instant(receipt.issued_at)
     );
+    if let Some(by) = &receipt.representation {
+        text += &format!("  {}\n", represented(by));
+    }
     for party in &receipt.party_identification {
         let role = match party.party_role {
             PartyRole::PiiController => "demandeur",
@@ -194,6 +199,20 @@ fn in_words(receipt: &GrantReceipt) -> String {
     text
 }
 
+/// Who acted for whom, in words.
+fn represented(by: &Representation) -> String {
+    let whom = match (&by.siren, &by.mandated_by) {
+        (Some(siren), _) => format!("pour l'entreprise de SIREN {siren}"),
+        (None, Some(helped)) => format!("pour {}", in_line(helped)),
+        (None, None) => "pour un autre".to_owned(),
+    };
+    let acted = in_line(&by.acted_by);
+    match &by.mandated_by {
+        Some(mandator) => format!("a agi : {acted}, {whom}, par un mandat de {}", in_line(mandator)),
+        None => format!("a agi : {acted}, {whom}, en la dirigeant"),
+    }
+}
+
 /// An event in words; one of a later program's by its own.
 fn happened(event: &str) -> String {
     match event {
@@ -204,5 +223,36 @@ fn happened(event: &str) -> String {
         "withdrawn_by_narrowed" => "limité par la personne".to_owned(),
         "withdrawn_by_code_reuse" => "arrêté par sécurité".to_owned(),
         other => in_line(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_names_of_a_mandate_are_told() {
+        let told = |siren: Option<&str>, mandated_by: Option<&str>| {
+            represented(&Representation {
+                siren: siren.map(|siren| siren.parse().unwrap()),
+                acted_by: "Angela DUBOIS".to_owned(),
+                mandated_by: mandated_by.map(str::to_owned),
+            })
+        };
+        assert_eq!(
+            told(Some("130025265"), Some("Camille\nEXEMPLE")),
+            format!(
+                "a agi : Angela DUBOIS, pour l'entreprise de SIREN 130025265, par un mandat de {}",
+                in_line("Camille\nEXEMPLE")
+            )
+        );
+        assert_eq!(
+            told(None, Some("Joël MERCIER")),
+            "a agi : Angela DUBOIS, pour Joël MERCIER, par un mandat de Joël MERCIER"
+        );
+        assert_eq!(
+            told(Some("130025265"), None),
+            "a agi : Angela DUBOIS, pour l'entreprise de SIREN 130025265, en la dirigeant"
+        );
     }
 }
