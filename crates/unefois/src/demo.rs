@@ -27,6 +27,10 @@ const CATALOGUE: &[(&str, &str)] = &[
         include_str!("../../../catalogue/demarches/detection-fraude.yaml"),
     ),
     (
+        "demarches/marche-public.yaml",
+        include_str!("../../../catalogue/demarches/marche-public.yaml"),
+    ),
+    (
         "demarches/transport-scolaire.yaml",
         include_str!("../../../catalogue/demarches/transport-scolaire.yaml"),
     ),
@@ -95,6 +99,11 @@ const DGFIP_CASES: &[(&str, &str)] = &[
         include_str!("demo/cases/revenu_inconnu.yaml"),
     ),
 ];
+/// The case behind the node of the social contributions office.
+const URSSAF_CASE: (&str, &str) = (
+    "vigilance_delivree.yaml",
+    include_str!("demo/cases/vigilance_delivree.yaml"),
+);
 const MESR_CASES: &[(&str, &str)] = &[
     (
         "etudiant_dubois.yaml",

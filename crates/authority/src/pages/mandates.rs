@@ -228,8 +228,9 @@ impl Authority {
                     .collect()
             }
             Principal::Person(_) => {
-                let perimeters = self.perimeters.iter();
-                perimeters
+                let covering = self.perimeters.iter();
+                covering
+                    .filter(|(_, known)| !known.demarches.is_empty())
                     .map(|(word, known)| (word.clone(), words::text(lang, &known.label)))
                     .collect()
             }

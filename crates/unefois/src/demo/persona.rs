@@ -77,7 +77,7 @@ pub const OFFICERS: &[Officer] = &[
         is_certified: true,
         given_name: "Dominique",
         usual_name: "EXEMPLE",
-        siret: "90000002700012",
+        siret: "90000010000017",
         organizational_unit: "",
     },
 ];

@@ -41,6 +41,8 @@ pub const CNAF: &str = "urn:unefois:participant:18003506500010";
 pub const MESR: &str = "urn:unefois:participant:11004401300016";
 /// The producer of « revenu fiscal de référence », from a folder of cases.
 pub const DGFIP: &str = "urn:unefois:participant:13000495500014";
+/// The producer of « attestation de vigilance », about companies, from a folder of cases.
+pub const URSSAF: &str = "urn:unefois:participant:90000002700012";
 /// The commune that asks.
 pub const CLAMART: &str = "urn:unefois:participant:21920023500014";
 /// A consumer whose software is not ours.
@@ -88,6 +90,8 @@ pub struct Setting {
     pub issuers: [Option<String>; 3],
     /// Whether the tax authority takes part.
     pub has_dgfip: bool,
+    /// Whether the social contributions office takes part, at this port: no process of the demonstration serves it.
+    pub urssaf: Option<u16>,
     /// How long a producer releases on one answer of the authority, 200 to 60,000 ms.
     pub lease_ms: u32,
     /// Producers beside those of the demonstration.
@@ -102,6 +106,7 @@ impl Default for Setting {
         Self {
             issuers: [None, None, None],
             has_dgfip: true,
+            urssaf: None,
             lease_ms: 1_000,
             crowd: Crowd::default(),
             spares: false,
@@ -155,7 +160,7 @@ impl World {
             KeyKind::Pivot,
             None,
         )?;
-        let idps = maker.registrations(setting.issuers, ports.idp)?;
+        let idps = maker.registrations(setting.issuers.clone(), ports.idp)?;
 
         let mut cnaf = maker.producer(
             CNAF,
@@ -228,6 +233,12 @@ impl World {
         if setting.has_dgfip {
             participants.push(dgfip.row);
         }
+        if let Some(port) = setting.urssaf {
+            let name = ("Urssaf Caisse nationale", "National social contributions office");
+            let mut urssaf = maker.producer(URSSAF, "urssaf", name)?;
+            urssaf.row.mesh = vec![format!("localhost:{port}")];
+            participants.push(urssaf.row);
+        }
         participants.extend(maker.crowd(&setting.crowd)?);
         let document = DirectoryDocument {
             version: 1,
@@ -260,7 +271,7 @@ impl World {
                 name: "demonstration".to_owned(),
                 spki_sha256: auditor,
             }],
-            habilitations: maker.signed(habilitations(now, setting.has_dgfip)?, participants[0].id)?,
+            habilitations: maker.signed(habilitations(now, &setting)?, participants[0].id)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
             participants,
@@ -270,7 +281,11 @@ impl World {
         let directory_key = SigningKey::from_pkcs8(&directory_key_file, random.ring()).map_err(no_key)?;
         let signed = directory::sign(&document, &directory_key)
             .map_err(|e| Failure::new(Kind::Bug, "l'annuaire n'est pas signé").because(e))?;
-        for member in ["authority", "cnaf", "mesr", "dgfip", "clamart", "lyon", "auditor"] {
+        let urssaf = setting.urssaf.map(|_| "urssaf");
+        for member in ["authority", "cnaf", "mesr", "dgfip", "clamart", "lyon", "auditor"]
+            .into_iter()
+            .chain(urssaf)
+        {
             maker.file(&format!("{member}/directory.jws"), signed.as_bytes())?;
             maker.file(&format!("{member}/catalogue.bin"), catalogue.to_bytes())?;
         }
@@ -283,6 +298,10 @@ impl World {
         maker.file("ca/ca.crl", crl.as_bytes())?;
         for (name, text) in super::MESR_CASES {
             maker.file(&format!("mesr/cases/{name}"), text.as_bytes())?;
+        }
+        if let Some(folder) = urssaf {
+            let (name, text) = super::URSSAF_CASE;
+            maker.file(&format!("{folder}/cases/{name}"), text.as_bytes())?;
         }
         for (name, text) in super::DGFIP_CASES {
             maker.file(&format!("dgfip/cases/{name}"), text.as_bytes())?;
@@ -529,7 +548,7 @@ fn entitled(kind: IdpKind, registered: &Registered) -> IdentityProvider {
     }
 }
 
-fn habilitations(now: Micros, has_dgfip: bool) -> Result<Vec<Habilitation>, Failure> {
+fn habilitations(now: Micros, setting: &Setting) -> Result<Vec<Habilitation>, Failure> {
     let bounds = (
         now.plus_ms(-DAY_MS).to_rfc3339(),
         now.plus_ms(365 * DAY_MS).to_rfc3339(),
@@ -546,7 +565,7 @@ fn habilitations(now: Micros, has_dgfip: bool) -> Result<Vec<Habilitation>, Fail
             "datatypes": [{ "datatype": "mesr/statut-etudiant@1", "units": ["inscription", "etablissement"] }],
             "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
         }));
-        if has_dgfip {
+        if setting.has_dgfip {
             rows.push(serde_json::json!({
                 "id": format!("DEMO-{place}-rfr"), "consumer": consumer, "producer": DGFIP, "demarche": "cantine",
                 "datatypes": [{ "datatype": "dgfip/revenu-fiscal-de-reference@1", "units": ["revenu", "foyer"] }],
@@ -559,6 +578,15 @@ fn habilitations(now: Micros, has_dgfip: bool) -> Result<Vec<Habilitation>, Fail
         "datatypes": [{ "datatype": "cnaf/quotient-familial@1", "units": ["valeur"] }],
         "legal_bases": ["CRPA-L114-8-II"], "not_before": bounds.0, "not_after": bounds.1,
     }));
+    if setting.urssaf.is_some() {
+        rows.push(serde_json::json!({
+            "id": "DEMO-clamart-vigilance", "consumer": CLAMART, "producer": URSSAF, "demarche": "marche-public",
+            "datatypes": [{
+                "datatype": "urssaf/attestation-de-vigilance@1", "units": ["statut", "attestation"],
+            }],
+            "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
+        }));
+    }
     serde_json::from_value(rows.into())
         .map_err(|e| Failure::new(Kind::Bug, "une habilitation est mal écrite").because(e))
 }
@@ -570,6 +598,7 @@ fn quotas() -> Vec<Quota> {
             "cnaf/quotient-familial@1",
             "mesr/statut-etudiant@1",
             "dgfip/revenu-fiscal-de-reference@1",
+            "urssaf/attestation-de-vigilance@1",
         ] {
             if let (Ok(consumer), Ok(datatype)) = (consumer.parse(), datatype.parse()) {
                 rows.push(Quota {
