@@ -126,6 +126,21 @@ export class Commune {
     return { dossier, url, state, session };
   }
 
+  // Prepares a link for a file, to be followed on whatever device; its address, and the same drawn as a QR code.
+  async askByLink(dossier) {
+    const { url, state, qr_code: drawn } = await this.#call('RequestAuthorization', {
+      way: 'WAY_LINK',
+      demarche: 'cantine',
+      dossier_ref: dossier,
+      elements: ELEMENTS,
+      subject: 'SUBJECT_KIND_SELF',
+      capacity: 'CAPACITY_SELF',
+      binding: { form: { family_name: 'Dubois', first_given_name: 'Angela', birthdate: '1962-08-24' } },
+      redirect_uri: RETURN,
+    });
+    return { dossier, url, state, session: '', drawn };
+  }
+
   // Has an officer ask in Angela's place, who is not there; where to send the officer's browser.
   async askByOfficer(dossier, motive, identity = ANGELA) {
     this.#last += 1;

@@ -12,6 +12,7 @@ import * as errors from './stories/errors.js';
 import * as grant from './stories/grant.js';
 import * as keyboard from './stories/keyboard.js';
 import * as limitation from './stories/limitation.js';
+import * as link from './stories/link.js';
 import * as login from './stories/login.js';
 import * as noScript from './stories/no_script.js';
 import * as opposition from './stories/opposition.js';
@@ -25,7 +26,7 @@ import * as withdrawal from './stories/withdrawal.js';
 // a process a member, one of which its stories freeze, and leases long enough that what is under way is seen at leisure.
 const LANES = [
   { stories: [grant, withdrawal, refusal, tabs] },
-  { stories: [login, stepUp, noScript, keyboard, english, errors, agent, opposition] },
+  { stories: [login, stepUp, noScript, keyboard, english, errors, link, agent, opposition] },
   { stories: [partition, limitation], demo: ['--processes', '--lease-ms', `${partition.LEASE_MS}`] },
 ];
 
