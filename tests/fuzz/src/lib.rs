@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use unefois_authority::Published;
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{DirectoryDocument, Jwk};
-use unefois_core::{Micros, ParticipantId};
+use unefois_core::{Micros, ParticipantId, SignerRole};
 #[cfg(feature = "par")]
 use unefois_jose::directory;
-use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey, SystemRandom};
+use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey, SystemRandom, habilitation};
 #[cfg(feature = "par")]
 use unefois_mesh::DirectoryConfig;
 use zeroize::Zeroizing;
@@ -136,6 +136,7 @@ pub fn producer(catalogue: &Catalogue) -> ParticipantId {
 /// The directory of the small mesh.
 pub fn document(catalogue: &Catalogue) -> DirectoryDocument {
     let jwk = |key: &PublicKey| Jwk::from_sec1(key.point()).expect("a key");
+    let signs = |role| jwk(habilitation_key(role).verifying_key().public());
     let token = jwk(signing_key().verifying_key().public());
     let pivot = jwk(pivot_key().encryption_key().public());
     let producer = producer(catalogue).to_string();
@@ -155,23 +156,42 @@ pub fn document(catalogue: &Catalogue) -> DirectoryDocument {
         "next_update": now.plus_ms(86_400_000).to_rfc3339(), "expires": now.plus_ms(172_800_000).to_rfc3339(),
         "lease_ms": 1000, "catalogue_hash": catalogue.hash().to_string(),
         "participants": [
-            row(AUTHORITY, "0a", json!({})),
-            row(COMMUNE, "0b", json!({"redirect_uris": [REDIRECT], "kind": "collectivite"})),
-            row(&producer, "0c", json!({"pivot_keys": [pivot]})),
+            row(AUTHORITY, "0a", json!({"habilitation_keys": [signs(SignerRole::Authority)]})),
+            row(COMMUNE, "0b", json!({
+                "redirect_uris": [REDIRECT], "kind": "collectivite", "habilitation_keys": [signs(SignerRole::Consumer)],
+            })),
+            row(&producer, "0c", json!({"pivot_keys": [pivot], "habilitation_keys": [signs(SignerRole::Producer)]})),
         ],
         "authority": {
             "participant": AUTHORITY, "issuer": "https://autorite.example", "portal": "https://autorite.example",
             "token_keys": [token], "withdrawal_keys": [token],
             "identity_providers": [{"issuer": "https://fc.example", "acr": ["eidas1"]}],
         },
-        "habilitations": [{
+        "habilitations": [{"habilitation": {
             "id": "DP-1", "consumer": COMMUNE, "producer": producer, "demarche": "cantine",
             "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur", "composition"]}],
             "legal_bases": ["CRPA-L114-8-I"], "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
-        }],
+        }}],
         "quotas": [],
     });
-    serde_json::from_value(document).expect("a directory")
+    let mut document: DirectoryDocument = serde_json::from_value(document).expect("a directory");
+    for row in &mut document.habilitations {
+        for role in SignerRole::ALL {
+            let jws = habilitation::sign(&row.habilitation, role, &habilitation_key(role)).expect("a signature");
+            row.signatures.set(role, jws);
+        }
+    }
+    document
+}
+
+/// The key of habilitations of whoever signs in this capacity.
+fn habilitation_key(role: SignerRole) -> SigningKey {
+    let byte = match role {
+        SignerRole::Consumer => 11,
+        SignerRole::Producer => 12,
+        SignerRole::Authority => 13,
+    };
+    SigningKey::from_pkcs8(&pkcs8(byte), &rng()).expect("a key")
 }
 
 #[cfg(feature = "par")]
@@ -183,7 +203,7 @@ pub fn published() -> (tempfile::TempDir, Published) {
     let jws = directory::sign(&document(&catalogue), &key).expect("a directory in order");
     std::fs::write(&file, jws).expect("a file");
     std::fs::write(&bytes, catalogue.to_bytes()).expect("a file");
-    let config = DirectoryConfig { file, catalogue: bytes, key: key.thumbprint().to_string() };
+    let config = DirectoryConfig { file, catalogue: bytes, key: key.thumbprint().to_string(), next_key: None };
     (folder, Published::load(config).expect("an edition"))
 }
 
