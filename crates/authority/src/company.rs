@@ -12,8 +12,8 @@ use crate::published::Edition;
 use crate::service::Authority;
 use crate::subject::Office;
 
-/// How long an officer counts as certified after the last login that said so.
-const CERTIFIED_MS: i64 = 366 * 24 * 3_600_000;
+/// How long an officer counts as certified after the last login that said so: nobody tells when one is dismissed.
+const CERTIFIED_MS: i64 = 90 * 24 * 3_600_000;
 
 impl Authority {
     /// The account of a company, made where there is none. It is in no relation to an account of people: what names it is
@@ -64,7 +64,7 @@ impl Authority {
                 .await?)
     }
 
-    /// Whether an officer counts as certified: a login said so within a year, and none has said otherwise since.
+    /// Whether an officer counts as certified: a login said so within ninety days, and none has said otherwise since.
     pub(crate) async fn is_certified(&self, officer: &[u8; 16], now: Micros) -> Result<bool, Error> {
         Ok(officer_is_certified(&self.db, officer, now.plus_ms(-CERTIFIED_MS)).await?)
     }

@@ -2,17 +2,19 @@
 //! named, the démarches are listed, and each mandate ends: by itself, by either side, or with the officer's certificate.
 
 use serde::{Deserialize, Serialize};
-use unefois_core::{Capacity, DemarcheId, Event, Micros, Pivot, Reason, Sha256, Siren};
+use unefois_core::{
+    Acr, Capacity, DemarcheId, Event, Micros, OfficerAssurance, Pivot, Reason, Sha256, Siren,
+};
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::{
-    MandateRow, mandate_accept, mandate_end, mandate_find, mandate_insert, mandate_invited, mandates_given,
-    mandates_held,
+    MandateRow, mandate_accept, mandate_find, mandate_insert, mandate_invited, mandates_given, mandates_held,
 };
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::journal::Fact;
 use crate::oauth::draw_secret;
+use crate::published::Edition;
 use crate::service::Authority;
 use crate::subject::{GrantSubject, Mandated};
 
@@ -30,6 +32,8 @@ pub(crate) struct MandateBody {
     pub(crate) principal: Principal,
     /// The name of whoever gave it.
     pub(crate) by: String,
+    /// Which identity provider had named them.
+    pub(crate) idp_iss: String,
     /// The name of whoever took it up.
     pub(crate) to: Option<String>,
     /// For a company, démarches; for a person, perimeters of the configuration.
@@ -42,8 +46,13 @@ pub(crate) struct MandateBody {
 pub(crate) enum Principal {
     /// A company.
     Entity(Siren),
-    /// A person.
-    Person(Pivot),
+    /// A person, as they were logged in when they gave it: nobody may ask more in their name than they could.
+    Person {
+        /// Who they are.
+        person: Pivot,
+        /// How surely.
+        acr: Acr,
+    },
 }
 
 /// A mandate, opened.
@@ -66,7 +75,7 @@ impl Mandate {
                 siren: *siren,
                 mandate,
             },
-            Principal::Person(person) => GrantSubject::Helped {
+            Principal::Person { person, .. } => GrantSubject::Helped {
                 person: person.clone(),
                 mandate,
             },
@@ -76,7 +85,7 @@ impl Mandate {
     const fn capacity(&self) -> Capacity {
         match self.body.principal {
             Principal::Entity(_) => Capacity::Entity,
-            Principal::Person(_) => Capacity::Helper,
+            Principal::Person { .. } => Capacity::Helper,
         }
     }
 }
@@ -154,17 +163,15 @@ impl Authority {
         Ok(())
     }
 
-    /// Ends a mandate for either side; what is not theirs is not found.
+    /// Ends a mandate for either side, and with it all that rests on it; what is not theirs is not found.
     pub(crate) async fn end_mandate(&self, id: &[u8; 16], side: &[u8; 16]) -> Result<(), Error> {
         let row = mandate_find(&self.db, id).await?.ok_or(Error::NotFound)?;
         let theirs = row.mandator == *side || row.holder.is_some_and(|holder| holder.as_bytes() == side);
         if !theirs {
             return Err(Error::NotFound);
         }
-        let mut tx = self.db.begin().await?;
-        mandate_end(&mut tx, id, self.clock.now()).await?;
-        tx.commit().await?;
-        Ok(())
+        let stopped = self.revocation.end_mandate(*id, self.clock.now()).await?;
+        self.log_stopped(&stopped).await
     }
 
     /// The mandates that somebody gave.
@@ -179,44 +186,55 @@ impl Authority {
         rows.into_iter().map(|row| self.open_mandate(row)).collect()
     }
 
-    /// Whether whoever gave a mandate still may: an officer counts as certified for a year.
-    pub(crate) async fn mandate_is_supported(&self, mandate: &Mandate, now: Micros) -> Result<bool, Error> {
+    /// Whether whoever gave a mandate still may: named by a provider that may still say so, and, for a company, certified
+    /// to run it not long ago.
+    pub(crate) async fn mandate_is_supported(
+        &self,
+        edition: &Edition,
+        mandate: &Mandate,
+        now: Micros,
+    ) -> Result<bool, Error> {
+        let (directory, iss) = (&edition.directory, &mandate.body.idp_iss);
         Ok(match mandate.body.principal {
-            Principal::Entity(_) => self.is_certified(&mandate.row.mandator, now).await?,
-            Principal::Person(_) => true,
+            Principal::Entity(_) => {
+                directory.issuer_entitled_to_officers(iss, OfficerAssurance::Certified)
+                    && self.is_certified(&mandate.row.mandator, now).await?
+            }
+            Principal::Person { acr, .. } => directory.issuer_entitled(iss, acr),
         })
     }
 
-    /// Whether a mandate holds for a démarche: neither ended nor expired, the démarche within its perimeter as the
-    /// configuration has it now, and a company's officer still certified.
+    /// Whether a mandate holds for what needs this level in a démarche: neither ended nor expired, the démarche within its
+    /// perimeter as the configuration has it now, whoever gave it known that surely, and still somebody who may.
     pub(crate) async fn mandate_covers(
         &self,
+        edition: &Edition,
         mandate: &Mandate,
-        demarche: &DemarcheId,
+        (demarche, level): (&DemarcheId, Acr),
         now: Micros,
     ) -> Result<bool, Error> {
         let perimeter = &mandate.body.perimeter;
         let listed = match &mandate.body.principal {
             Principal::Entity(_) => perimeter.iter().any(|listed| listed == demarche.as_str()),
-            Principal::Person(_) => perimeter
-                .iter()
-                .filter_map(|name| self.perimeters.get(name))
-                .any(|known| known.demarches.contains(demarche)),
+            Principal::Person { acr, .. } => {
+                let known = perimeter.iter().filter_map(|name| self.perimeters.get(name));
+                *acr >= level && known.into_iter().any(|known| known.demarches.contains(demarche))
+            }
         };
-        Ok(listed && mandate.row.holds(now) && self.mandate_is_supported(mandate, now).await?)
+        Ok(listed && mandate.row.holds(now) && self.mandate_is_supported(edition, mandate, now).await?)
     }
 
-    /// Checks again that the mandate of a grant still lets this person act.
+    /// Checks again that the mandate of a grant still lets this person act, in a démarche, for what needs this level.
     pub(crate) async fn mandate_in_force(
         &self,
-        mandated: &Mandated,
-        holder: &PersonUid,
-        demarche: &DemarcheId,
+        edition: &Edition,
+        (mandated, holder): (&Mandated, &PersonUid),
+        matter: (&DemarcheId, Acr),
         now: Micros,
     ) -> Result<(), Error> {
         let over = Error::Details {
             path: "mandate".to_owned(),
-            what: "it has ended or expired, does not cover the démarche, or its officer is certified no more"
+            what: "it has ended or expired, does not cover the démarche, or whoever gave it may not any more"
                 .into(),
             reason: Reason::NotEntitled,
         };
@@ -224,8 +242,8 @@ impl Authority {
             return Err(over);
         };
         let mandate = self.open_mandate(row)?;
-        let covers =
-            mandate.row.holder == Some(*holder) && self.mandate_covers(&mandate, demarche, now).await?;
+        let covers = mandate.row.holder == Some(*holder)
+            && self.mandate_covers(edition, &mandate, matter, now).await?;
         covers.then_some(()).ok_or(over)
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use unefois_core::receipt::Representation;
-use unefois_core::{AuthorizationDetails, Capacity, Micros, Pivot, Reason, Siren, SubjectKind};
+use unefois_core::{Acr, AuthorizationDetails, Capacity, Micros, Pivot, Reason, Siren, SubjectKind};
 use unefois_store::Tx;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::Grant;
@@ -115,7 +115,8 @@ impl Authority {
     ) -> Result<(), Error> {
         let plain = Zeroizing::new(serde_json::to_vec(subject).map_err(|_| Error::Stored)?);
         let sealed = self.keys.seal(PURPOSE, id.as_bytes(), &plain, &*self.random);
-        Ok(grant_subject_insert(tx, id, &sealed).await?)
+        let mandate = subject.mandate().map(|mandate| &mandate.id);
+        Ok(grant_subject_insert(tx, id, &sealed, mandate).await?)
     }
 
     /// The subject of a grant; `None` where it is the person who gave it.
@@ -159,7 +160,10 @@ impl Authority {
             GrantSubject::Child(_) => {}
             GrantSubject::Run { office, .. } => self.office_in_force(edition, office, now).await?,
             GrantSubject::Entity { mandate, .. } | GrantSubject::Helped { mandate, .. } => {
-                self.mandate_in_force(mandate, &grant.person, &details.demarche, now)
+                let datatype = edition.catalogue.datatype(details.datatype());
+                let level = datatype.map_or(Acr::Eidas3, |datatype| datatype.sheet().assurance);
+                let matter = (&details.demarche, level);
+                self.mandate_in_force(edition, (mandate, &grant.person), matter, now)
                     .await?;
             }
         }

@@ -219,6 +219,8 @@ words! {
         Unrecorded = 5, "unrecorded";
         /// The person, who objected to all such fetches.
         Opposition = 6, "opposition";
+        /// Either side of the mandate that it rested on.
+        Mandate = 7, "mandate";
     }
 }
 

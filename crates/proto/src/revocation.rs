@@ -57,6 +57,7 @@ impl From<&OwnRecord> for pb::ConsumerRecord {
                     Some(WithdrawnBy::Narrowed) => pb::WithdrawnBy::Narrowed,
                     Some(WithdrawnBy::Unrecorded) => pb::WithdrawnBy::Unrecorded,
                     Some(WithdrawnBy::Opposition) => pb::WithdrawnBy::Opposition,
+                    Some(WithdrawnBy::Mandate) => pb::WithdrawnBy::Mandate,
                     None => pb::WithdrawnBy::Unspecified,
                 }
                 .into(),
@@ -159,6 +160,7 @@ const fn ended_by(by: pb::WithdrawnBy) -> Option<WithdrawnBy> {
         pb::WithdrawnBy::Narrowed => Some(WithdrawnBy::Narrowed),
         pb::WithdrawnBy::Unrecorded => Some(WithdrawnBy::Unrecorded),
         pb::WithdrawnBy::Opposition => Some(WithdrawnBy::Opposition),
+        pb::WithdrawnBy::Mandate => Some(WithdrawnBy::Mandate),
         pb::WithdrawnBy::Unspecified => None,
     }
 }

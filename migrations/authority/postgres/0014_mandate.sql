@@ -21,3 +21,6 @@ CREATE TABLE officer_certificate (
     certified_at BIGINT NOT NULL,
     ended_at BIGINT
 );
+-- What a grant under a mandate rests on: it ends with it.
+ALTER TABLE grant_subject ADD COLUMN mandate BYTEA REFERENCES mandate (id);
+CREATE INDEX grant_subject_mandate ON grant_subject (mandate);

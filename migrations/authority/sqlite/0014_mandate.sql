@@ -21,3 +21,6 @@ CREATE TABLE officer_certificate (
     certified_at INTEGER NOT NULL,
     ended_at INTEGER
 );
+-- What a grant under a mandate rests on: it ends with it.
+ALTER TABLE grant_subject ADD COLUMN mandate BLOB REFERENCES mandate (id);
+CREATE INDEX grant_subject_mandate ON grant_subject (mandate);

@@ -235,7 +235,8 @@ impl Authority {
                 | WithdrawnBy::Consumer
                 | WithdrawnBy::CodeReuse
                 | WithdrawnBy::Unrecorded
-                | WithdrawnBy::Opposition,
+                | WithdrawnBy::Opposition
+                | WithdrawnBy::Mandate,
             ) => Event::Withdrawn,
             None => return Ok(()),
         };

@@ -117,7 +117,10 @@ pub(crate) async fn show(
     if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
         return Ok(refused);
     }
-    open.acting = authority.mandate_for(&open, login).await?.map(by_mandate);
+    open.acting = authority
+        .mandate_for(&open, &edition, login)
+        .await?
+        .map(by_mandate);
     let child = open.request.about_child().then(ChildForm::default);
     form(
         &authority,
@@ -172,7 +175,10 @@ pub(crate) async fn decide(
             if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
                 return Ok(refused);
             }
-            authority.mandate_for(&open, login).await?.map(by_mandate)
+            authority
+                .mandate_for(&open, &edition, login)
+                .await?
+                .map(by_mandate)
         }
     };
     if !fetch {

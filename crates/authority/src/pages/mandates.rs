@@ -28,6 +28,8 @@ type Shared = State<Arc<Authority>>;
 struct Giver {
     id: [u8; 16],
     name: String,
+    /// Which identity provider named them.
+    idp_iss: String,
     principal: Principal,
 }
 
@@ -70,6 +72,7 @@ pub(crate) async fn give(
         body: MandateBody {
             principal: giver.principal,
             by: giver.name,
+            idp_iss: giver.idp_iss,
             to: None,
             perimeter,
         },
@@ -200,12 +203,17 @@ impl Authority {
                     Some(Giver {
                         id: *login.person.as_bytes(),
                         name: name_of(&pivot),
-                        principal: Principal::Person(pivot),
+                        idp_iss: login.idp_iss.clone(),
+                        principal: Principal::Person {
+                            person: pivot,
+                            acr: login.acr,
+                        },
                     })
                 }
-                Holder::Officer(login) if login.assurance == OfficerAssurance::Certified => Some(Giver {
+                Holder::Officer(login) if self.runs(login).await? => Some(Giver {
                     id: *login.officer.as_bytes(),
                     name: self.profile(login)?.name(),
+                    idp_iss: login.idp_iss.clone(),
                     principal: Principal::Entity(login.siret.siren()),
                 }),
                 Holder::Officer(_) => None,
@@ -227,7 +235,7 @@ impl Authority {
                     .map(|demarche| (demarche.id.to_string(), words::text(lang, &demarche.label)))
                     .collect()
             }
-            Principal::Person(_) => {
+            Principal::Person { .. } => {
                 let covering = self.perimeters.iter();
                 covering
                     .filter(|(_, known)| !known.demarches.is_empty())
@@ -243,7 +251,7 @@ impl Authority {
                 Ok(id) => words::demarche(edition, lang, &id),
                 Err(_) => word.clone(),
             },
-            Principal::Person(_) => {
+            Principal::Person { .. } => {
                 let known = self.perimeters.get(word);
                 known.map_or_else(|| word.clone(), |known| words::text(lang, &known.label))
             }
@@ -290,7 +298,7 @@ impl Authority {
             },
             (None, None) => MandateState::Expired,
             (None, Some(_)) if now >= row.expires_at => MandateState::Expired,
-            (None, Some(_)) => match self.mandate_is_supported(mandate, now).await? {
+            (None, Some(_)) => match self.mandate_is_supported(edition, mandate, now).await? {
                 true => MandateState::Current,
                 false => MandateState::Unsupported,
             },
@@ -315,7 +323,7 @@ impl Authority {
 pub(crate) fn principal(lang: Lang, of: &Principal) -> String {
     match of {
         Principal::Entity(siren) => company(lang, siren),
-        Principal::Person(pivot) => name_of(pivot),
+        Principal::Person { person, .. } => name_of(person),
     }
 }
 

@@ -53,7 +53,9 @@ fn ender(row: &GrantRow) -> Option<Ender> {
         return None;
     }
     Some(match last(row)?.by {
-        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::Opposition => Ender::Person,
+        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::Opposition | WithdrawnBy::Mandate => {
+            Ender::Person
+        }
         WithdrawnBy::Consumer => Ender::Asker,
         WithdrawnBy::CodeReuse => Ender::Security,
         WithdrawnBy::Unrecorded => Ender::Unrecorded,

@@ -2,6 +2,7 @@
 //! commits.
 
 use unefois_store::authority::GrantId;
+use unefois_store::authority::mandate::mandate_end;
 use unefois_store::authority::narrow::{Narrowing, narrow};
 use unefois_store::authority::opposition::{Opposition, oppose};
 use unefois_store::authority::order::order_record;
@@ -18,6 +19,8 @@ enum Change {
     Order(Withdrawal, String),
     /// What stands under an opposition, with it.
     Oppose(Opposition),
+    /// What rests on a mandate, with it.
+    EndMandate([u8; 16]),
 }
 
 impl Revocation {
@@ -53,6 +56,15 @@ impl Revocation {
         at: Micros,
     ) -> Result<Vec<Handle>, Error> {
         Ok(handles(self.change(Change::Oppose(opposition), at).await?))
+    }
+
+    /// Ends a mandate with the withdrawal of what rests on it; as [`Self::withdraw`].
+    pub(crate) async fn end_mandate(
+        self: &Arc<Self>,
+        mandate: [u8; 16],
+        at: Micros,
+    ) -> Result<Vec<Handle>, Error> {
+        Ok(handles(self.change(Change::EndMandate(mandate), at).await?))
     }
 
     /// Withdraws what is no single grant, for a reason, and announces it; when it returns, both are durable. As
@@ -102,6 +114,7 @@ impl Revocation {
                 order_record(&mut tx, self.epoch, withdrawal.clone(), reason, at).await?
             }
             Change::Oppose(opposition) => oppose(&mut tx, self.epoch, opposition, at).await?,
+            Change::EndMandate(id) => mandate_end(&mut tx, self.epoch, id, at).await?,
         };
         let Some((records, head)) = written else {
             drop(tx);

@@ -262,7 +262,7 @@ async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(dat
 }
 
 async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: TestDatabase) {
-    let kit = Kit::on(database).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
@@ -349,7 +349,7 @@ async fn a_grant_whose_code_came_twice_says_that_the_person_did_nothing(database
 }
 
 async fn a_proof_is_offered_to_take_home_once_its_entry_is_written(database: TestDatabase) {
-    let kit = Kit::on(database).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();

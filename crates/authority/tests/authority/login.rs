@@ -258,7 +258,7 @@ async fn answers_come_as_agreed_with_the_provider() {
 }
 
 /// The directory and the habilitation under which the commune may ask for the reference tax income.
-fn with_tax_income(document: &mut Value, _: &mut Value) {
+pub(crate) fn with_tax_income(document: &mut Value, _: &mut Value) {
     let pivot_keys = document["participants"][3]["pivot_keys"].clone();
     document["participants"][2]["pivot_keys"] = pivot_keys;
     document["habilitations"].as_array_mut().unwrap().push(json!({

@@ -10,7 +10,8 @@ use unefois_mesh::{SystemClock, SystemRandom};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, Kit, Which, Write, entity_check, form, merge, set, subject_check};
+use crate::kit::{Answer, COMMUNE, CROUS, Kit, Which, Write, entity_check, form, merge, set, subject_check};
+use crate::login::with_tax_income;
 use crate::provider::Says;
 
 both_databases![
@@ -26,6 +27,7 @@ pub(crate) const OTHER: &str = "130025265";
 
 pub(crate) async fn kit(database: TestDatabase) -> Kit {
     Kit::with(database, |document, config| {
+        with_tax_income(document, config);
         let pivot_keys = document["participants"][3]["pivot_keys"].clone();
         document["participants"].as_array_mut().unwrap().push(json!({
             "id": URSSAF, "name": {"fr": "Urssaf", "en": "Urssaf"}, "kind": "administration",
@@ -270,8 +272,11 @@ async fn a_mandate_that_ends_or_an_officer_who_is_none_any_more_gives_no_token(d
     let not_theirs = stranger.post(&end, &format!("csrf={csrf}")).await;
     assert_eq!(not_theirs.status, StatusCode::NOT_FOUND);
     assert_eq!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
+    // What rests on it is withdrawn with it, for tokens that are out as well.
     boss.post(&end, &format!("csrf={}", list.csrf())).await;
-    refused(&redeemed).await;
+    assert!(kit.events().await.contains(&Event::Withdrawn));
+    let answer = refreshed(&kit, &redeemed).await;
+    assert_eq!(answer.json["unefois_reason"], "GRANT_REVOKED", "{}", answer.json);
     not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
 
     // The provider certifies Camille no more: another mandate of hers gives nothing either, and says why.
@@ -342,6 +347,28 @@ async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabas
         mandated_by: Some("Angela DUBOIS".to_owned()),
     };
     assert_eq!(receipt.representation, Some(both));
+    // Angela was known at eidas1 when she gave it: nobody asks in her name for what needs more, however sure of them one is.
+    let mut element = kit.element();
+    merge(
+        &mut element,
+        json!({"datatypes": ["dgfip/revenu-fiscal-de-reference@1"], "locations": [CROUS], "habilitation": "DP-3",
+            "units": [{"unit": "revenu", "need": "required"}, {"unit": "foyer", "need": "optional"}]}),
+    );
+    let mut income = parameters.clone();
+    set(
+        &mut income,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
+    {
+        let mut says = kit.plus.says.lock().unwrap();
+        says.identity["family_name"] = "MERCIER".into();
+        says.identity["given_name_array"] = json!(["Joël"]);
+    }
+    let mut surely = kit.browser();
+    surely.follow("/fcp/connexion").await;
+    assert!(surely.get("/mandats").await.body.contains("Angela DUBOIS"));
+    not_mandated(&kit, &mut surely, &income).await;
     // Nobody is helped without having asked: whoever checks nobody is told so.
     set(&mut parameters, "subject_check", None);
     set(&mut parameters, "subject_unbound", Some("x".to_owned()));

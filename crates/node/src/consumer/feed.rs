@@ -211,7 +211,8 @@ impl Inner {
                         WithdrawnBy::Person
                         | WithdrawnBy::CodeReuse
                         | WithdrawnBy::Unrecorded
-                        | WithdrawnBy::Opposition,
+                        | WithdrawnBy::Opposition
+                        | WithdrawnBy::Mandate,
                     )
                     | None => ElementState::Withdrawn,
                 },

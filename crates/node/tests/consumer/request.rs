@@ -85,7 +85,11 @@ async fn what_is_not_allowed_is_refused_before_the_authority_is_called() {
             "elements[0].period",
         ),
         (
-            |m| m.subject = pb::SubjectKind::Entity.into(),
+            |m| {
+                m.subject = pb::SubjectKind::Entity.into();
+                let siren = pb::subject_binding::Binding::Siren("130025265".into());
+                m.binding = Some(pb::SubjectBinding { binding: Some(siren) });
+            },
             Reason::NotEntitled,
             "elements[0].subject.kind",
         ),

@@ -1,9 +1,11 @@
 //! Mandates: whom somebody lets act for a company, or for themselves.
 
-use unefois_core::{Micros, Sha256};
+use unefois_core::revocation::{Head, Record};
+use unefois_core::{Handle, Micros, Sha256, WithdrawnBy};
 
 use super::PersonUid;
 use super::person::uid_of;
+use super::revocation::{hold, mark};
 use crate::{Db, Error, Tx, on, read, to_array};
 
 /// The most mandates that one list holds.
@@ -171,15 +173,36 @@ pub async fn mandates_held(db: &Db, holder: &PersonUid) -> Result<Vec<MandateRow
     rows.into_iter().map(mandate).collect()
 }
 
-/// Ends a mandate; `false` if it had ended.
+/// Ends a mandate and withdraws all that stands of the grants that rest on it, in the caller's transaction. A mandate that
+/// had ended keeps its instant.
+///
+/// The records written and the head after them; `None` if this process does not hold the epoch, and then the caller rolls
+/// back.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub async fn mandate_end(tx: &mut Tx, id: &[u8; 16], now: Micros) -> Result<bool, Error> {
-    const SQL: &str =
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn mandate_end(
+    tx: &mut Tx,
+    epoch: u64,
+    id: &[u8; 16],
+    at: Micros,
+) -> Result<Option<(Vec<Record>, Head)>, Error> {
+    const END: &str =
         "UPDATE mandate SET ended_at = $2, invitation = NULL WHERE id = $1 AND ended_at IS NULL";
-    let rows = on!(tx, c => sqlx::query(SQL).bind(&id[..]).bind(now.get()).execute(c).await?.rows_affected());
-    Ok(rows == 1)
+    const STANDING: &str = "SELECT e.handle FROM grant_subject s JOIN grant_element e ON e.grant_id = s.grant_id \
+         WHERE s.mandate = $1 AND e.withdrawn_at IS NULL ORDER BY e.grant_id, e.position";
+    if !hold(tx, epoch).await? {
+        return Ok(None);
+    }
+    let id = &id[..];
+    on!(tx, c => sqlx::query(END).bind(id).bind(at.get()).execute(c).await?.rows_affected());
+    let standing = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(STANDING).bind(id).fetch_all(c).await?);
+    let handles = standing.into_iter().map(|handle| {
+        let handle = to_array(handle, "grant_element.handle").map(Handle::from_bytes)?;
+        Ok((handle, WithdrawnBy::Mandate))
+    });
+    let handles: Vec<_> = handles.collect::<Result<_, Error>>()?;
+    mark(tx, epoch, &handles, at).await
 }
 
 /// Notes what the last login said of an officer: certified, or not any more.

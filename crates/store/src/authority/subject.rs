@@ -3,14 +3,25 @@
 use super::GrantId;
 use crate::{Db, Error, Tx, on, read};
 
-/// Keeps the subject of a grant, sealed.
+/// Keeps the subject of a grant, sealed, and the mandate that the grant rests on, if any.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn grant_subject_insert(tx: &mut Tx, id: &GrantId, sealed: &[u8]) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO grant_subject (grant_id, sealed) VALUES ($1, $2)";
-    let id = &id.as_bytes()[..];
-    on!(tx, c => sqlx::query(SQL).bind(id).bind(sealed).execute(c).await?.rows_affected());
+pub async fn grant_subject_insert(
+    tx: &mut Tx,
+    id: &GrantId,
+    sealed: &[u8],
+    mandate: Option<&[u8; 16]>,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO grant_subject (grant_id, sealed, mandate) VALUES ($1, $2, $3)";
+    let (id, mandate) = (&id.as_bytes()[..], mandate.map(|mandate| &mandate[..]));
+    on!(tx, c => sqlx::query(SQL)
+        .bind(id)
+        .bind(sealed)
+        .bind(mandate)
+        .execute(c)
+        .await?
+        .rows_affected());
     Ok(())
 }
 

@@ -14,20 +14,26 @@ use crate::published::Edition;
 use crate::service::Authority;
 
 impl Authority {
-    /// The mandate by which this person may answer: of whom the file is about, for this démarche, in force.
-    pub(super) async fn mandate_for(&self, open: &Open, login: &Login) -> Result<Option<Mandate>, Error> {
+    /// The mandate by which this person may answer: of whom the file is about, for this démarche and all that it asks for,
+    /// in force.
+    pub(super) async fn mandate_for(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        login: &Login,
+    ) -> Result<Option<Mandate>, Error> {
         let (Binding::Check(check), Some(first)) = (&open.request.binding, open.request.elements.first())
         else {
             return Ok(None);
         };
-        let now = self.clock.now();
+        let (now, matter) = (self.clock.now(), (&first.demarche, open.request.level(edition)));
         for mandate in self.held_mandates(&login.person).await? {
             let of_the_file = match (&mandate.body.principal, open.request.capacity) {
                 (Principal::Entity(siren), Capacity::Entity) => check.is_entity(siren),
-                (Principal::Person(person), Capacity::Helper) => check.is(person),
-                (Principal::Entity(_) | Principal::Person(_), _) => false,
+                (Principal::Person { person, .. }, Capacity::Helper) => check.is(person),
+                (Principal::Entity(_) | Principal::Person { .. }, _) => false,
             };
-            if of_the_file && self.mandate_covers(&mandate, &first.demarche, now).await? {
+            if of_the_file && self.mandate_covers(edition, &mandate, matter, now).await? {
                 return Ok(Some(mandate));
             }
         }
@@ -43,7 +49,7 @@ impl Authority {
         edition: &Edition,
         login: &Login,
     ) -> Result<Option<Response>, Error> {
-        if self.mandate_for(open, login).await?.is_some() {
+        if self.mandate_for(open, edition, login).await?.is_some() {
             return Ok(None);
         }
         let refusal = Refusal {
