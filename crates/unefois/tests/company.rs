@@ -103,7 +103,7 @@ async fn a_company_s_certificate_is_fetched_under_a_mandate_and_no_more_once_it_
         .complete_authorization(complete)
         .await
         .unwrap_err();
-    assert!(format!("{refused:?}").contains("NOT_ENTITLED"), "{refused:?}");
+    assert!(format!("{refused:?}").contains("GRANT_REVOKED"), "{refused:?}");
     let page = opened(&mut asker, SIREN, "2026-MP-4").await;
     assert!(page.body.contains("Aucun mandat ne vous permet de répondre"));
     drop(urssaf);

@@ -262,7 +262,7 @@ async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(dat
 }
 
 async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: TestDatabase) {
-    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(2_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
