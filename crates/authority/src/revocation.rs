@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use unefois_core::effect::deadline_ms;
 use unefois_core::revocation::{Head, MAX_RECORDS, Record, SignedRecords, Withdrawal};
 use unefois_core::{Boot, Clock, Handle, Micros, ParticipantId, RevocationView, Sha256, WithdrawnBy};
-use unefois_jose::jws;
+use unefois_jose::{SigningKey, Thumbprint, jws};
 use unefois_store::authority::restored::mark;
 use unefois_store::authority::revocation as store;
 use unefois_store::{Db, Tx};
@@ -91,10 +91,10 @@ pub(crate) struct Revocation {
     longest_ms: AtomicU32,
     /// From when on nothing is left of what older epochs have answered.
     opens_at: Boot,
-    /// The last batch signed, which all readers that keep up need: its two heads and itself.
-    signed: Mutex<Option<(Head, Signed)>>,
-    /// The last snapshot signed, for all readers that come before the next record.
-    snapshot: tokio::sync::Mutex<Option<Signed>>,
+    /// The last batch signed, which all readers that keep up need: by which key, its two heads and itself.
+    signed: Mutex<Option<(Thumbprint, Head, Signed)>>,
+    /// The last snapshot signed, for all readers that come before the next record; by which key.
+    snapshot: tokio::sync::Mutex<Option<(Thumbprint, Signed)>>,
     head: tokio::sync::watch::Sender<Head>,
     /// When the last heartbeat that committed was sent.
     beat: Mutex<Option<Boot>>,

@@ -3,13 +3,15 @@
 use super::*;
 
 impl Revocation {
-    /// Everything that is kept, signed: what a reader starts from. It is signed once for each head, however many come.
+    /// Everything that is kept, signed: what a reader starts from. It is signed once for each head and key, however many come:
+    /// a reader that knows the next key alone would not believe what the one before has signed.
     pub(super) async fn snapshot(&self) -> Result<Signed, Error> {
         let mut signed = self.snapshot.lock().await;
+        let key = self.key();
         let message = {
             let mut state = self.state();
-            if let Some((head, text)) = &*signed
-                && *head == state.log.head()
+            if let Some((kid, (head, text))) = &*signed
+                && (kid, *head) == (key.thumbprint(), state.log.head())
             {
                 return Ok((*head, Arc::clone(text)));
             }
@@ -24,8 +26,8 @@ impl Revocation {
                 "more withdrawals within two hours than readers take at once"
             );
         }
-        let text = self.sign(&message)?;
-        *signed = Some((message.head, Arc::clone(&text)));
+        let text = sign(key, &message)?;
+        *signed = Some((*key.thumbprint(), (message.head, Arc::clone(&text))));
         Ok((message.head, text))
     }
 
@@ -34,32 +36,31 @@ impl Revocation {
     /// # Errors
     /// [`Error::Superseded`] for a reader so far behind that it needs a snapshot.
     pub(super) fn batch(&self, from: Head) -> Result<Option<Signed>, Error> {
+        let key = self.key();
         let message = {
             let state = self.state();
             if state.log.head() == from {
                 return Ok(None);
             }
             let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((first, (last, text))) = &*signed
-                && (*first, *last) == (from, state.log.head())
+            if let Some((kid, first, (last, text))) = &*signed
+                && (kid, *first, *last) == (key.thumbprint(), from, state.log.head())
             {
                 return Ok(Some((*last, Arc::clone(text))));
             }
             state.log.batch(from).ok_or(Error::Superseded)?
         };
-        let signed = (message.head, self.sign(&message)?);
-        let kept = Some((from, (signed.0, Arc::clone(&signed.1))));
+        let signed = (message.head, sign(key, &message)?);
+        let kept = Some((*key.thumbprint(), from, (signed.0, Arc::clone(&signed.1))));
         *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(Some(signed))
     }
 
-    fn sign(&self, message: &SignedRecords) -> Result<Arc<str>, Error> {
-        let key = self
-            .keys
+    /// The key that the directory lists first.
+    fn key(&self) -> &SigningKey {
+        self.keys
             .withdrawal
-            .first_or_present(self.in_force.withdrawal_kids());
-        let text = jws::sign_claims(key, TYP, message).map_err(Error::Key)?;
-        Ok(text.into())
+            .first_or_present(self.in_force.withdrawal_kids())
     }
 
     /// Whether what this key signs is dead everywhere.
@@ -129,4 +130,9 @@ impl Revocation {
             );
         }
     }
+}
+
+fn sign(key: &SigningKey, message: &SignedRecords) -> Result<Arc<str>, Error> {
+    let text = jws::sign_claims(key, TYP, message).map_err(Error::Key)?;
+    Ok(text.into())
 }

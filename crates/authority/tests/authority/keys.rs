@@ -8,15 +8,17 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use unefois_core::directory::Jwk;
 use unefois_core::{Event, Reason};
-use unefois_jose::SigningKey;
+use unefois_jose::{SigningKey, jws};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::kit::{Answer, Kit, form};
+use crate::withdrawal::{Tell, Watch, open};
 
 both_databases![
     the_directory_s_first_key_signs_tokens,
     a_signing_key_that_was_withdrawn_signs_nothing_more,
+    whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next,
 ];
 
 const WITHIN: Duration = Duration::from_secs(5);
@@ -99,6 +101,29 @@ async fn the_directory_s_first_key_signs_tokens(database: TestDatabase) {
         (last.event, last.reason),
         (Event::Refused, Some(Reason::KeyUnavailable))
     );
+    kit.stop().await;
+}
+
+/// A snapshot was signed under the key before, and no record has been made since.
+async fn whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next(database: TestDatabase) {
+    let mut kit = Kit::on(database).await;
+    Watch::open(&kit, open()).await.snapshot(&kit).await;
+    let next = jwk(&kit.next_token_key);
+    kit.publish(|document| document.authority.withdrawal_keys = vec![next]);
+    let key = kit.next_token_key.verifying_key();
+    let told = async {
+        loop {
+            let mut watch = Watch::open(&kit, open()).await;
+            let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
+                panic!("a snapshot comes first");
+            };
+            let typ = "unefois-withdrawals+jwt";
+            if jws::verify(&snapshot.jws, typ, 1 << 20, |_| Some(key.clone())).is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, told).await.expect("in time");
     kit.stop().await;
 }
 

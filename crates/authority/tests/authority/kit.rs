@@ -230,7 +230,7 @@ impl Kit {
             "tls": {"chain": file("tls.pem"), "key": file("tls.key"), "authorities": file("ca.pem"),
                 "crls": file("crl.pem")},
             "database": {"url": database.url()},
-            "keys": {"token": file("token"), "token_next": file("token.next"), "withdrawal": file("withdrawal"),
+            "keys": {"token": file("token"), "token_next": file("token.next"), "withdrawal": file("withdrawal"), "withdrawal_next": file("token.next"),
                 "subject": file("subject"), "storage": file("storage"), "node": file("node"), "pivot": [file("pivot")]},
             "ledger": {"signer": file("ledger")},
             "directory": {"file": file("directory.jws"), "catalogue": file("catalogue.json"),

@@ -14,7 +14,7 @@ use unefois_proto::pb::directory::v1 as directory;
 use unefois_proto::pb::directory::v1::directory_service_client::DirectoryServiceClient;
 use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServiceClient;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
-use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
+pub(crate) use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
 use unefois_proto::pb::revocation::v1::{
     Acknowledgement, Open, Ping, Pong, Position, WatchRequest, WatchResponse,
 };
