@@ -4,8 +4,10 @@
 pub mod database;
 
 use database::TestDatabase;
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use unefois_core::{ExchangeId, Micros, RevocationView, Sha256};
-use unefois_store::node::authorization::{Pending, pending_insert, pending_take};
+use unefois_store::node::authorization::{Pending, pending_find, pending_insert, pending_take};
 use unefois_store::node::feed::{feed_advance, feed_place};
 use unefois_store::node::grant::{
     After, ElementRow, ElementState, GrantRow, element_end, element_find, element_used, grant_elements,
@@ -29,7 +31,8 @@ both_databases![
     a_request_id_stands_for_its_first_request,
     acknowledgements_are_told_oldest_first_and_forgotten,
     pages_follow_one_another_without_gap,
-    a_sweep_takes_what_is_over_and_nothing_else
+    a_sweep_takes_what_is_over_and_nothing_else,
+    what_was_one_participant_s_is_still_its_own
 ];
 
 const TENANT: &str = "21920023500014";
@@ -87,7 +90,7 @@ async fn keep(db: &Db, n: u8, at: i64) {
 
 async fn a_state_is_taken_once(database: TestDatabase) {
     let db = open(&database).await;
-    assert_eq!(pending_take(&db, &[1; 32]).await.expect("reads"), None);
+    assert_eq!(pending_take(&db, TENANT, &[1; 32]).await.expect("reads"), None);
     let mut tx = db.begin().await.expect("a transaction");
     pending_insert(&mut tx, &pending(1, 5)).await.expect("kept");
     assert!(
@@ -98,7 +101,14 @@ async fn a_state_is_taken_once(database: TestDatabase) {
     let mut tx = db.begin().await.expect("a transaction");
     pending_insert(&mut tx, &pending(1, 5)).await.expect("kept");
     tx.commit().await.expect("a commit");
-    let (one, two) = tokio::join!(pending_take(&db, &[1; 32]), pending_take(&db, &[1; 32]));
+    assert_eq!(pending_take(&db, OTHER, &[1; 32]).await.expect("reads"), None);
+    assert_eq!(pending_find(&db, OTHER, &[1; 32]).await.expect("reads"), None);
+    let found = pending_find(&db, TENANT, &[1; 32]).await.expect("reads");
+    assert_eq!(found, Some(pending(1, 5)), "another tenant took nothing");
+    let (one, two) = tokio::join!(
+        pending_take(&db, TENANT, &[1; 32]),
+        pending_take(&db, TENANT, &[1; 32])
+    );
     let taken: Vec<_> = [one, two]
         .into_iter()
         .filter_map(|taken| taken.expect("reads"))
@@ -276,6 +286,7 @@ async fn the_end_of_a_grant_is_announced_twice(database: TestDatabase) {
 async fn a_request_id_stands_for_its_first_request(database: TestDatabase) {
     let db = open(&database).await;
     let row = |sealed: u8, at: i64| RequestRow {
+        tenant: TENANT.to_owned(),
         request_id: exchange(1),
         handle: [sealed; 32],
         attempts: 1,
@@ -294,6 +305,14 @@ async fn a_request_id_stands_for_its_first_request(database: TestDatabase) {
             }
         );
     }
+    // Another tenant's request of the same id is a first one: it does not show that there is another.
+    let other = RequestRow {
+        tenant: OTHER.to_owned(),
+        ..row(2, 40)
+    };
+    let mut tx = db.begin().await.expect("a transaction");
+    assert_eq!(request_begin(&mut tx, &other).await.expect("begun"), other);
+    tx.commit().await.expect("a commit");
     db.close().await;
 }
 
@@ -308,25 +327,36 @@ async fn acknowledgements_are_told_oldest_first_and_forgotten(database: TestData
         (OTHER, 9, 0),
         (TENANT, 3, 9),
     ] {
-        acknowledgement_insert(&mut tx, provider, &leaf(n), Micros::new(at))
+        acknowledgement_insert(&mut tx, TENANT, provider, &leaf(n), Micros::new(at))
             .await
             .expect("noted");
     }
     tx.commit().await.expect("a commit");
     assert_eq!(
-        acknowledgements(&db, TENANT, 2).await.expect("reads"),
+        acknowledgements(&db, TENANT, TENANT, 2).await.expect("reads"),
         [leaf(3), leaf(1)]
     );
     let mut tx = db.begin().await.expect("a transaction");
-    acknowledgements_delete(&mut tx, TENANT, &[leaf(3), leaf(9)])
+    // Another tenant's of the same entry is its own.
+    acknowledgement_insert(&mut tx, OTHER, TENANT, &leaf(3), Micros::new(1))
+        .await
+        .expect("noted");
+    acknowledgements_delete(&mut tx, TENANT, TENANT, &[leaf(3), leaf(9)])
         .await
         .expect("forgotten");
     tx.commit().await.expect("a commit");
     assert_eq!(
-        acknowledgements(&db, TENANT, 9).await.expect("reads"),
+        acknowledgements(&db, TENANT, TENANT, 9).await.expect("reads"),
         [leaf(1), leaf(2)]
     );
-    assert_eq!(acknowledgements(&db, OTHER, 9).await.expect("reads"), [leaf(9)]);
+    assert_eq!(
+        acknowledgements(&db, TENANT, OTHER, 9).await.expect("reads"),
+        [leaf(9)]
+    );
+    assert_eq!(
+        acknowledgements(&db, OTHER, TENANT, 9).await.expect("reads"),
+        [leaf(3)]
+    );
     db.close().await;
 }
 
@@ -371,6 +401,7 @@ async fn a_sweep_takes_what_is_over_and_nothing_else(database: TestDatabase) {
     pending_insert(&mut tx, &pending(2, 51)).await.expect("kept");
     for n in [1, 2] {
         let row = RequestRow {
+            tenant: TENANT.to_owned(),
             request_id: exchange(n),
             handle: [n; 32],
             attempts: 1,
@@ -386,12 +417,87 @@ async fn a_sweep_takes_what_is_over_and_nothing_else(database: TestDatabase) {
     };
     assert_eq!(consumer_sweep(&mut tx, before).await.expect("swept"), 3);
     tx.commit().await.expect("a commit");
-    assert!(pending_take(&db, &[1; 32]).await.expect("reads").is_none());
-    assert!(pending_take(&db, &[2; 32]).await.expect("reads").is_some());
+    assert!(
+        pending_take(&db, TENANT, &[1; 32])
+            .await
+            .expect("reads")
+            .is_none()
+    );
+    assert!(
+        pending_take(&db, TENANT, &[2; 32])
+            .await
+            .expect("reads")
+            .is_some()
+    );
     assert!(
         element_find(&db, &[16; 32]).await.expect("reads").is_none(),
         "its elements go with a grant"
     );
     assert!(element_find(&db, &[32; 32]).await.expect("reads").is_some());
+    db.close().await;
+}
+
+/// Opens `database` as a node left it that could serve one participant alone, with what `sql` puts there: `X` stands
+/// before each text of 32 hexadecimal digits that are bytes, `U` before each that is an id.
+async fn of_one_participant(database: &TestDatabase, sql: &str) {
+    let first = |all: &Migrator| {
+        let mut first = Migrator::with_migrations(all.iter().take(4).cloned().collect());
+        first.dangerous_set_table_name("migration_node");
+        first
+    };
+    let url = database.url();
+    if url.starts_with("sqlite:") {
+        let mut conn = SqliteConnection::connect(&format!("{url}?mode=rwc"))
+            .await
+            .expect("opens");
+        let all = first(&sqlx::migrate!("../../migrations/node/sqlite"));
+        all.run_direct(None, &mut conn, false).await.expect("migrated");
+        let sql = AssertSqlSafe(sql.replace("U'", "X'"));
+        sqlx::raw_sql(sql).execute(&mut conn).await.expect("written");
+        conn.close().await.expect("closed");
+    } else {
+        let mut conn = PgConnection::connect(url).await.expect("opens");
+        let all = first(&sqlx::migrate!("../../migrations/node/postgres"));
+        all.run_direct(None, &mut conn, false).await.expect("migrated");
+        let sql = AssertSqlSafe(sql.replace("U'", "'").replace("X'", "'\\x"));
+        sqlx::raw_sql(sql).execute(&mut conn).await.expect("written");
+        conn.close().await.expect("closed");
+    }
+}
+
+async fn what_was_one_participant_s_is_still_its_own(database: TestDatabase) {
+    let bytes = |n: u8| format!("{n:02x}").repeat(32);
+    let id = exchange(1).to_string().replace('-', "");
+    let sql = format!(
+        "INSERT INTO consumer_grant (mac, tenant, dossier, at, ends_at, sealed) \
+         VALUES (X'{one}', '{TENANT}', X'{one}', 10, 110, X'{one}'); \
+         INSERT INTO consumer_request (request_id, handle, attempts, at, sealed) \
+         VALUES (U'{id}', X'{one}', 2, 10, X'{one}'); \
+         INSERT INTO consumer_acknowledgement (provider, leaf, at) VALUES ('{OTHER}', X'{two}', 5);",
+        one = bytes(1),
+        two = bytes(2)
+    );
+    of_one_participant(&database, &sql).await;
+    let db = open(&database).await;
+    let again = RequestRow {
+        tenant: TENANT.to_owned(),
+        request_id: exchange(1),
+        handle: [1; 32],
+        attempts: 1,
+        at: Micros::new(20),
+        sealed: vec![9],
+    };
+    let mut tx = db.begin().await.expect("a transaction");
+    let stands = request_begin(&mut tx, &again).await.expect("begun");
+    tx.commit().await.expect("a commit");
+    let as_it_was = RequestRow {
+        attempts: 3,
+        at: Micros::new(10),
+        sealed: vec![1; 32],
+        ..again
+    };
+    assert_eq!(stands, as_it_was);
+    let told = acknowledgements(&db, TENANT, OTHER, 9).await.expect("reads");
+    assert_eq!(told, [Sha256::from_bytes([2; 32])]);
     db.close().await;
 }

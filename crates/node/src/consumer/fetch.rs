@@ -259,6 +259,7 @@ impl Inner {
             units: units.clone(),
         };
         let first = RequestRow {
+            tenant: self.tenant(),
             request_id,
             handle: name,
             attempts: 1,
@@ -375,7 +376,7 @@ impl Inner {
             Some(origin) => self.known_head(origin).await?,
             None => self.known_of(exchange).await?,
         };
-        let acknowledged = acknowledgements(&self.db, &provider, MAX_ACKNOWLEDGED).await?;
+        let acknowledged = acknowledgements(&self.db, &self.tenant(), &provider, MAX_ACKNOWLEDGED).await?;
         let own = self.own_head(exchange.claims.aud).await?;
         let message = message(exchange, token, known.as_ref(), &acknowledged, own);
         let mut request = tonic::Request::new(message);

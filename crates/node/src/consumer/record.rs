@@ -126,10 +126,10 @@ impl Inner {
         told: &[Sha256],
     ) -> Result<(), unefois_store::Error> {
         let now = self.clock.now();
-        let provider = exchange.claims.aud.siret().to_string();
+        let (tenant, provider) = (self.tenant(), exchange.claims.aud.siret().to_string());
         let mut tx = self.db.begin().await?;
-        acknowledgements_delete(&mut tx, &provider, told).await?;
-        acknowledgement_insert(&mut tx, &provider, &producer.leaf, now).await?;
+        acknowledgements_delete(&mut tx, &tenant, &provider, told).await?;
+        acknowledgement_insert(&mut tx, &tenant, &provider, &producer.leaf, now).await?;
         if element.details.mode.kind == ModeKind::Once {
             element_used(&mut tx, &element.row.handle, &exchange.core.request_id).await?;
         }

@@ -147,10 +147,8 @@ impl Inner {
     /// Withdraws a link: the authority forgets it, then this node does.
     pub(super) async fn withdraw_link(&self, state: &str) -> Result<(), Error> {
         let name = self.rest.name(Purpose::State, state.as_bytes());
-        let pending = pending_find(&self.db, &name).await?.ok_or(Error::State)?;
-        if pending.tenant != self.tenant() {
-            return Err(Error::State);
-        }
+        let pending = pending_find(&self.db, &self.tenant(), &name).await?;
+        let pending = pending.ok_or(Error::State)?;
         let body: PendingBody = self
             .rest
             .open(Purpose::State, &name, &pending.sealed)
@@ -159,7 +157,7 @@ impl Inner {
         let credential = self.authority.credential();
         let form = BTreeMap::from([("client_id", self.participant.to_string()), ("token", link)]);
         self.authority.send(&credential, "/as/revoke", &form).await?;
-        pending_take(&self.db, &name).await?;
+        pending_take(&self.db, &self.tenant(), &name).await?;
         Ok(())
     }
 
@@ -227,8 +225,9 @@ impl Inner {
         now: Micros,
     ) -> Result<PendingBody, Error> {
         let name = self.rest.name(Purpose::State, call.state.as_bytes());
-        let pending = pending_take(&self.db, &name).await?.ok_or(Error::State)?;
-        if pending.tenant != self.tenant() || pending.expires_at <= now {
+        let pending = pending_take(&self.db, &self.tenant(), &name).await?;
+        let pending = pending.ok_or(Error::State)?;
+        if pending.expires_at <= now {
             return Err(Error::State);
         }
         // After a link no session is expected: whose grant it is follows from the state, and whose data from the login.

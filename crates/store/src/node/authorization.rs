@@ -32,28 +32,31 @@ pub async fn pending_insert(tx: &mut Tx, pending: &Pending) -> Result<(), Error>
     Ok(())
 }
 
-/// The pushed request of `state`, left where it is.
+/// The tenant's pushed request of `state`, left where it is.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn pending_find(db: &Db, state: &Mac) -> Result<Option<Pending>, Error> {
-    const SQL: &str = "SELECT tenant, session, sealed, expires_at FROM consumer_pending WHERE state = $1";
+pub async fn pending_find(db: &Db, tenant: &str, state: &Mac) -> Result<Option<Pending>, Error> {
+    const SQL: &str = "SELECT tenant, session, sealed, expires_at FROM consumer_pending \
+         WHERE state = $1 AND tenant = $2";
     let row = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(&state[..]).fetch_optional(pool).await?
+        sqlx::query_as::<_, Row>(SQL).bind(&state[..]).bind(tenant).fetch_optional(pool).await?
     });
     row.map(|row| pending(*state, row)).transpose()
 }
 
-/// Takes the pushed request of `state` out, whatever its age: a state serves once, and of two that take it at once
-/// one gets it. Its expiry, tenant and session are the caller's to judge.
+/// Takes the tenant's pushed request of `state` out, whatever its age: a state serves once, and of two that take it at
+/// once one gets it. Another tenant's stays where it is. Its expiry and session are the caller's to judge.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn pending_take(db: &Db, state: &Mac) -> Result<Option<Pending>, Error> {
-    const SQL: &str =
-        "DELETE FROM consumer_pending WHERE state = $1 RETURNING tenant, session, sealed, expires_at";
+pub async fn pending_take(db: &Db, tenant: &str, state: &Mac) -> Result<Option<Pending>, Error> {
+    const SQL: &str = "DELETE FROM consumer_pending WHERE state = $1 AND tenant = $2 \
+         RETURNING tenant, session, sealed, expires_at";
     let mut tx = db.begin().await?;
-    let row = on!(&mut tx, c => sqlx::query_as::<_, Row>(SQL).bind(&state[..]).fetch_optional(c).await?);
+    let row = on!(&mut tx, c => {
+        sqlx::query_as::<_, Row>(SQL).bind(&state[..]).bind(tenant).fetch_optional(c).await?
+    });
     tx.commit().await?;
     row.map(|row| pending(*state, row)).transpose()
 }

@@ -8,7 +8,9 @@ use crate::{Db, Error, Tx, on, read, to_array};
 /// A request as it was first made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRow {
-    /// Its id.
+    /// Whose back-office asked.
+    pub tenant: String,
+    /// Its id, among that tenant's.
     pub request_id: ExchangeId,
     /// The handle it is under.
     pub handle: Mac,
@@ -20,21 +22,22 @@ pub struct RequestRow {
     pub sealed: Vec<u8>,
 }
 
-/// Begins an attempt of a request: the row as it stands, which is `first` unless the id was used before. One id, one
-/// row, over all replicas.
+/// Begins an attempt of a request: the row as it stands, which is `first` unless the tenant used the id before. One id
+/// of a tenant, one row, over all replicas.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
 pub async fn request_begin(tx: &mut Tx, first: &RequestRow) -> Result<RequestRow, Error> {
-    const SQL: &str = "INSERT INTO consumer_request (request_id, handle, attempts, at, sealed) \
-         VALUES ($1, $2, 1, $3, $4) \
-         ON CONFLICT (request_id) DO UPDATE SET attempts = consumer_request.attempts + 1 \
+    const SQL: &str = "INSERT INTO consumer_request (tenant, request_id, handle, attempts, at, sealed) \
+         VALUES ($1, $2, $3, 1, $4, $5) \
+         ON CONFLICT (tenant, request_id) DO UPDATE SET attempts = consumer_request.attempts + 1 \
          RETURNING handle, attempts, at, sealed";
     type Row = (Vec<u8>, i32, i64, Vec<u8>);
     let (handle, attempts, at, sealed) = on!(tx, c => sqlx::query_as::<_, Row>(SQL)
-        .bind(first.request_id.as_uuid()).bind(&first.handle[..]).bind(first.at.get()).bind(&first.sealed[..])
+        .bind(&first.tenant).bind(first.request_id.as_uuid()).bind(&first.handle[..]).bind(first.at.get()).bind(&first.sealed[..])
         .fetch_one(c).await?);
     Ok(RequestRow {
+        tenant: first.tenant.clone(),
         request_id: first.request_id,
         handle: to_array(handle, "consumer_request.handle")?,
         // An exchange of more attempts is nobody's; the count stays at its end.
@@ -44,44 +47,57 @@ pub async fn request_begin(tx: &mut Tx, first: &RequestRow) -> Result<RequestRow
     })
 }
 
-/// Notes an entry of `provider` (a SIRET) that was received and logged.
+/// Notes an entry of `provider` (a SIRET) that a tenant received and logged.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn acknowledgement_insert(
     tx: &mut Tx,
+    tenant: &str,
     provider: &str,
     leaf: &Sha256,
     at: Micros,
 ) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO consumer_acknowledgement (provider, leaf, at) VALUES ($1, $2, $3) \
-         ON CONFLICT DO NOTHING";
-    on!(tx, c => sqlx::query(SQL).bind(provider).bind(&leaf.as_bytes()[..]).bind(at.get()).execute(c).await.map(drop)?);
+    const SQL: &str = "INSERT INTO consumer_acknowledgement (tenant, provider, leaf, at) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    on!(tx, c => sqlx::query(SQL).bind(tenant).bind(provider).bind(&leaf.as_bytes()[..]).bind(at.get())
+        .execute(c).await.map(drop)?);
     Ok(())
 }
 
-/// The oldest entries that `provider` has yet to be told of, at most `limit`.
+/// The oldest entries of a tenant that `provider` has yet to be told of, at most `limit`.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn acknowledgements(db: &Db, provider: &str, limit: u16) -> Result<Vec<Sha256>, Error> {
-    const SQL: &str =
-        "SELECT leaf FROM consumer_acknowledgement WHERE provider = $1 ORDER BY at, leaf LIMIT $2";
+pub async fn acknowledgements(
+    db: &Db,
+    tenant: &str,
+    provider: &str,
+    limit: u16,
+) -> Result<Vec<Sha256>, Error> {
+    const SQL: &str = "SELECT leaf FROM consumer_acknowledgement WHERE tenant = $1 AND provider = $2 \
+         ORDER BY at, leaf LIMIT $3";
     let rows = read!(db, pool => sqlx::query_scalar::<_, Vec<u8>>(SQL)
-        .bind(provider).bind(i64::from(limit)).fetch_all(pool).await?);
+        .bind(tenant).bind(provider).bind(i64::from(limit)).fetch_all(pool).await?);
     rows.into_iter()
         .map(|leaf| to_array(leaf, "consumer_acknowledgement.leaf").map(Sha256::from_bytes))
         .collect()
 }
 
-/// Forgets entries that `provider` has been told of.
+/// Forgets entries of a tenant that `provider` has been told of.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn acknowledgements_delete(tx: &mut Tx, provider: &str, leaves: &[Sha256]) -> Result<(), Error> {
-    const SQL: &str = "DELETE FROM consumer_acknowledgement WHERE provider = $1 AND leaf = $2";
+pub async fn acknowledgements_delete(
+    tx: &mut Tx,
+    tenant: &str,
+    provider: &str,
+    leaves: &[Sha256],
+) -> Result<(), Error> {
+    const SQL: &str =
+        "DELETE FROM consumer_acknowledgement WHERE tenant = $1 AND provider = $2 AND leaf = $3";
     for leaf in leaves {
-        on!(tx, c => sqlx::query(SQL).bind(provider).bind(&leaf.as_bytes()[..]).execute(c).await.map(drop)?);
+        on!(tx, c => sqlx::query(SQL).bind(tenant).bind(provider).bind(&leaf.as_bytes()[..]).execute(c).await.map(drop)?);
     }
     Ok(())
 }
