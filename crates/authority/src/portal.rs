@@ -45,7 +45,7 @@ pub use grants::{
     NarrowPart, NarrowUnit, Withdraw, Withdrawn,
 };
 pub use history::{
-    Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, OnBehalf, OtherKind, OtherRow,
+    Choice, ExchangeResult, Filters, History, HistoryRow, MonthCount, Named, OnBehalf, OtherKind, OtherRow,
     ResultKind,
 };
 pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};

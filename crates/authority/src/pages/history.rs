@@ -25,8 +25,8 @@ use crate::history::{Collected, Exchange, FoundBy, Proved};
 use crate::oauth::{details_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Choice, Filters, History, HistoryRow, Lang, MonthCount, OnBehalf, OtherKind, OtherRow, ResultKind,
-    paris,
+    self, Choice, Filters, History, HistoryRow, Lang, MonthCount, Named, OnBehalf, OtherKind, OtherRow,
+    ResultKind, paris,
 };
 use crate::published::Edition;
 use crate::service::Authority;
@@ -55,6 +55,7 @@ pub(crate) async fn page(
             view.asked.query(&[("avant", &avant)])
         )
     });
+    let others = view.others(reader.lang);
     let names = |ids: &[ParticipantId]| {
         let names = ids.iter().map(|id| words::name(&view.edition, reader.lang, id));
         names.collect()
@@ -68,10 +69,8 @@ pub(crate) async fn page(
         unread: view.collected.unread,
         erased: view.collected.erased,
         rows: rows.collect(),
-        others: (view.others().take(PAGE))
-            .map(|other| other.row(&view.edition, reader.lang))
-            .collect(),
-        more_others: view.others().nth(PAGE).is_some(),
+        more_others: others.len() > PAGE,
+        others: others.into_iter().take(PAGE).collect(),
         months: months(
             view.lines()
                 .map(|line| (line.exchange.at, line.exchange.ended.kind())),
@@ -95,20 +94,9 @@ pub(crate) async fn csv(
     let mut text = String::from(
         "\u{feff}date;demandeur;source;information;demarche;dossier;fondement;pour_qui;resultat\r\n",
     );
-    for other in view.others() {
-        let row = other.row(&view.edition, lang);
-        let (what, whose) = (row.what.unwrap_or_default(), row.kind.words(lang));
-        let cells = [
-            &row.at.to_rfc3339(),
-            "",
-            &row.source,
-            &what,
-            "",
-            "",
-            "",
-            whose,
-            "",
-        ];
+    for other in view.others(lang) {
+        let [day, source, what, whose] = other.cells(lang);
+        let cells = [day, "", source, what, "", "", "", whose, ""];
         text.push_str(&cells.map(csv_cell).join(";"));
         text.push_str("\r\n");
     }
@@ -157,7 +145,7 @@ pub(crate) async fn json(
         "identities_unread": view.collected.unread,
         "erased": view.collected.erased,
         "exchanges": rows,
-        "others": view.others().map(|other| other.json()).collect::<Vec<_>>(),
+        "others": view.others(reader.lang).iter().map(OtherRow::json).collect::<Vec<_>>(),
     });
     let mut response = Json(body).into_response();
     disposition(&mut response, "historique.json");
@@ -351,56 +339,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// An exchange that is about somebody else, or may be: neither who asked, nor why, nor for whom, nor what became of it is
-/// this person's to know, and so no entry and no proof of it either.
-struct Other<'a> {
-    kind: OtherKind,
-    at: Micros,
-    provider: ParticipantId,
-    /// Where it is of the person's own household.
-    datatype: Option<&'a DatatypeRev>,
-}
-
-impl<'a> Other<'a> {
-    fn of(exchange: &'a Exchange) -> Option<Self> {
-        let entry = &exchange.last()?.entry;
-        let (kind, datatype) = match exchange.found {
-            FoundBy::Handle(_) | FoundBy::Subject => return None,
-            FoundBy::Beside => (OtherKind::Household, entry.datatype.as_ref()),
-            FoundBy::Near => (OtherKind::Near, None),
-        };
-        Some(Self {
-            kind,
-            at: exchange.at,
-            provider: entry.provider?,
-            datatype,
-        })
-    }
-
-    fn row(&self, edition: &Edition, lang: Lang) -> OtherRow {
-        OtherRow {
-            at: self.at,
-            source: words::name(edition, lang, &self.provider),
-            what: self
-                .datatype
-                .map(|datatype| words::datatype(edition, lang, datatype)),
-            kind: self.kind,
-        }
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "at": self.at.to_rfc3339(),
-            "provider": self.provider.to_string(),
-            "datatype": self.datatype.map(ToString::to_string),
-            "found_by": match self.kind {
-                OtherKind::Household => "household",
-                OtherKind::Near => "near",
-            },
-        })
-    }
-}
-
 impl View {
     async fn of(authority: &Authority, reader: &Reader, query: Option<&str>) -> Result<Self, Error> {
         let owner = authority.owner(reader).await?;
@@ -447,19 +385,45 @@ impl View {
             })
     }
 
-    /// Those of others that the filters on time and source let through, newest first; any other filter leaves none.
-    fn others(&self) -> impl Iterator<Item = Other<'_>> {
+    /// Those of others that the filters on time and source let through; any other filter leaves none.
+    fn others(&self, lang: Lang) -> Vec<OtherRow> {
         let asked = &self.asked;
         let (from, to) = asked.period().unwrap_or((None, None));
-        let none = asked.result.is_some() || asked.grant.is_some() || !asked.information.is_empty();
-        (self.collected.exchanges.iter())
-            .filter(move |_| !none)
-            .filter_map(Other::of)
-            .filter(move |other| {
-                from.is_none_or(|from| other.at >= from)
-                    && to.is_none_or(|to| other.at < to)
-                    && (asked.administration.is_empty() || other.provider.to_string() == asked.administration)
+        if asked.result.is_some() || asked.grant.is_some() || !asked.information.is_empty() {
+            return Vec::new();
+        }
+        let named = |id: String, words: String| Named { id, words };
+        let row = |(kind, exchange, provider, datatype): (_, &Exchange, _, Option<&DatatypeRev>)| {
+            let source = named(
+                ParticipantId::to_string(&provider),
+                words::name(&self.edition, lang, &provider),
+            );
+            let what = datatype.map(|rev| named(rev.to_string(), words::datatype(&self.edition, lang, rev)));
+            OtherRow::new(kind, exchange.at, source, what)
+        };
+        let mut rows: Vec<OtherRow> = (self.of_others())
+            .filter(|(_, exchange, provider, _)| {
+                from.is_none_or(|from| exchange.at >= from)
+                    && to.is_none_or(|to| exchange.at < to)
+                    && (asked.administration.is_empty() || provider.to_string() == asked.administration)
             })
+            .map(row)
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    /// The exchanges that are somebody else's, or may be, each with its source and the justificatif.
+    fn of_others(&self) -> impl Iterator<Item = (OtherKind, &Exchange, ParticipantId, Option<&DatatypeRev>)> {
+        self.collected.exchanges.iter().filter_map(|exchange| {
+            let kind = match exchange.found {
+                FoundBy::Handle(_) | FoundBy::Subject => return None,
+                FoundBy::Beside => OtherKind::Household,
+                FoundBy::Near => OtherKind::Near,
+            };
+            let entry = &exchange.last()?.entry;
+            Some((kind, exchange, entry.provider?, entry.datatype.as_ref()))
+        })
     }
 
     /// Those that the filters let through.
@@ -529,8 +493,7 @@ impl View {
             let id = line.datatype.id().to_string();
             information.insert(id, words::datatype(&self.edition, lang, line.datatype));
         }
-        for other in self.collected.exchanges.iter().filter_map(Other::of) {
-            let id = other.provider;
+        for (_, _, id, _) in self.of_others() {
             administrations.insert(id.to_string(), words::name(&self.edition, lang, &id));
         }
         let choices = |all: BTreeMap<String, String>, chosen: &str| {

@@ -1,3 +1,7 @@
+mod other;
+
+pub use other::{Named, OtherKind, OtherRow};
+
 use unefois_core::{Capacity, Micros, Month, Reason};
 
 use super::{Lang, LegalGround, page, paris};
@@ -21,7 +25,7 @@ pub struct History {
     pub erased: usize,
     /// Newest first.
     pub rows: Vec<HistoryRow>,
-    /// What is, or may be, somebody else's, newest first.
+    /// What is, or may be, somebody else's, the newest day first.
     pub others: Vec<OtherRow>,
     /// Whether there are more of those than shown.
     pub more_others: bool,
@@ -70,43 +74,6 @@ pub struct HistoryRow {
     pub report: String,
     /// Where the datum is corrected at its source.
     pub correct: Option<String>,
-}
-
-/// An exchange that is about somebody else, or may be: nothing else of it is told.
-#[derive(Clone, Debug)]
-pub struct OtherRow {
-    /// When.
-    pub at: Micros,
-    /// The name of the source that was asked.
-    pub source: String,
-    /// The justificatif, where it is of the person's household.
-    pub what: Option<String>,
-    /// What it has to do with the person.
-    pub kind: OtherKind,
-}
-
-/// What somebody else's exchange has to do with the person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherKind {
-    /// It names the person as a member of the household.
-    Household,
-    /// An officer or nobody asked, about a name near to the person's.
-    Near,
-}
-
-impl OtherKind {
-    pub(crate) const fn words(self, lang: Lang) -> &'static str {
-        match self {
-            Self::Household => lang.t(
-                "une information de votre foyer, pas à votre demande",
-                "a datum of your household, not at your request",
-            ),
-            Self::Near => lang.t(
-                "une demande à un nom proche du vôtre",
-                "a request under a name near to yours",
-            ),
-        }
-    }
 }
 
 /// In what capacity the person stands behind an exchange.

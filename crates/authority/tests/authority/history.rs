@@ -367,7 +367,7 @@ async fn i12_a_spouse_sees_the_household_s_row_without_the_other_s_data(database
     let others = json["others"].as_array().unwrap();
     assert_eq!(others.len(), 1, "{json}");
     let members: Vec<&String> = others[0].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["at", "datatype", "found_by", "provider"]);
+    assert_eq!(members, ["datatype", "day", "found_by", "provider"]);
     assert_eq!(
         (
             &others[0]["found_by"],
@@ -490,6 +490,26 @@ async fn i12_what_was_asked_under_a_near_name_is_told_without_its_details(databa
     let page = browser.get("/historique").await.body;
     assert!(page.contains("une demande à un nom proche du vôtre"), "{page}");
     assert!(!page.contains("Clamart"), "{page}");
+    // The day, and neither here nor there the instant.
+    let (_, around) = page.split_once(r#"id="autour""#).unwrap();
+    let (around, _) = around.split_once("</section>").unwrap();
+    let (_, time) = around.split_once("<time datetime=\"").unwrap();
+    let (day, rest) = time.split_once('"').unwrap();
+    let (words, _) = rest.split_once("</time>").unwrap();
+    assert_eq!((day.len(), words.contains(" h\u{a0}")), (10, false), "{around}");
+    for other in others {
+        assert_eq!(other["day"], day, "{other}");
+    }
+    let csv = browser.get("/historique.csv").await.body;
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    assert_eq!(rows.len(), 2, "{csv}");
+    for row in rows {
+        assert!(row.starts_with(&format!("\"{day}\";\"\";")), "{row}");
+        assert!(
+            row.ends_with(";\"\";\"\";\"\";\"\";\"une demande à un nom proche du vôtre\";\"\""),
+            "{row}"
+        );
+    }
     producer.stop().await;
     commune.stop().await;
     other.stop().await;

@@ -1,6 +1,6 @@
 use unefois_authority::portal::{
-    Choice, ExchangeResult, Filters, History, HistoryRow, Lang, LegalGround, MonthCount, OnBehalf, OtherKind,
-    OtherRow,
+    Choice, ExchangeResult, Filters, History, HistoryRow, Lang, LegalGround, MonthCount, Named, OnBehalf,
+    OtherKind, OtherRow,
 };
 use unefois_core::{Capacity, LegalBasis, Month, Reason};
 
@@ -23,6 +23,13 @@ fn row(lang: Lang, id: &str, when: &str, result: ExchangeResult) -> HistoryRow {
         receipt: Some(format!("/preuves/{id}.json")),
         report: "/aide#echange-inconnu".to_owned(),
         correct: Some("https://www.caf.example/contact".to_owned()),
+    }
+}
+
+fn named(id: &str, words: String) -> Named {
+    Named {
+        id: id.to_owned(),
+        words,
     }
 }
 
@@ -106,18 +113,18 @@ pub(crate) fn history(lang: Lang) -> History {
             },
         ],
         others: vec![
-            OtherRow {
-                at: at("2026-10-01T09:00:00Z"),
-                source: cnaf(lang),
-                what: Some(quotient(lang)),
-                kind: OtherKind::Household,
-            },
-            OtherRow {
-                at: at("2026-09-01T09:00:00Z"),
-                source: mesr(lang),
-                what: None,
-                kind: OtherKind::Near,
-            },
+            OtherRow::new(
+                OtherKind::Household,
+                at("2026-10-01T09:00:00Z"),
+                named("180035065", cnaf(lang)),
+                Some(named("cnaf/quotient-familial", quotient(lang))),
+            ),
+            OtherRow::new(
+                OtherKind::Near,
+                at("2026-09-01T09:00:00Z"),
+                named("110044013", mesr(lang)),
+                None,
+            ),
         ],
         more_others: true,
         months: vec![
