@@ -4,7 +4,8 @@ use axum::response::Response;
 use unefois_core::{Capacity, Reason};
 use unefois_store::authority::session::Login;
 
-use super::{Open, Refusal};
+use super::Open;
+use super::subject::Refusal;
 use crate::Error;
 use crate::mandate::{Mandate, Principal};
 use crate::oauth::Binding;

@@ -5,7 +5,8 @@ use unefois_core::{BirthDate, Gender, Micros, Pivot, Reason, SubjectKind, compar
 use unefois_store::authority::request::interaction_close;
 use unefois_store::authority::session::Login;
 
-use super::{Open, TRIES, ended, form};
+use super::subject::TRIES;
+use super::{Open, ended, form};
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;

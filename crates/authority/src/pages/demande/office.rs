@@ -4,7 +4,8 @@ use axum::response::Response;
 use unefois_core::{Capacity, OfficerAssurance, Reason};
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
-use super::{Acting, Open, Refusal, tries_left};
+use super::subject::{Refusal, tries_left};
+use super::{Acting, Open};
 use crate::Error;
 use crate::oauth::{Behind, Binding, ON_FILE};
 use crate::pages::{self, Reader};
