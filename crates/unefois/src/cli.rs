@@ -192,4 +192,25 @@ mod tests {
             assert_eq!(help_of(&args), help, "{line}");
         }
     }
+
+    /// One in 64 begins so, and must not be taken for an option.
+    #[test]
+    fn each_thumbprint_may_begin_with_a_hyphen() {
+        fn walk(command: &clap::Command, found: &mut usize) {
+            for arg in command.get_arguments() {
+                let pin = arg.get_id().as_str().contains("pin");
+                let named = arg.get_value_names().unwrap_or_default();
+                if pin || named.iter().any(|name| name == "THUMBPRINT") {
+                    let typed = format!("{} {}", command.get_name(), arg.get_id());
+                    assert_eq!(named, ["THUMBPRINT"], "{typed}");
+                    assert!(arg.is_allow_hyphen_values_set(), "{typed}");
+                    *found += 1;
+                }
+            }
+            command.get_subcommands().for_each(|sub| walk(sub, found));
+        }
+        let mut found = 0;
+        walk(&Cli::command(), &mut found);
+        assert!(found >= 11, "{found}");
+    }
 }

@@ -49,7 +49,7 @@ pub struct Producers {
     #[arg(long)]
     pub port: u16,
     /// Thumbprint of the key that signs the directory.
-    #[arg(long)]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pub pin: String,
 }
 

@@ -265,19 +265,4 @@ mod tests {
         let all = ["expires", "next_update"];
         assert_eq!(told("2050-01-01T00:00:00Z"), all);
     }
-
-    #[test]
-    fn a_thumbprint_that_begins_with_a_hyphen_is_read() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(subcommand)]
-            directory: DirectoryCommand,
-        }
-        let pin = "-KpZ8vYdL0yVb0m5mJ1pGk0n1T8f3Wq2rXc4sUe5hAo";
-        let line = <Line as clap::Parser>::try_parse_from(["directory", "show", "x", "--pin", pin]);
-        let DirectoryCommand::Show(show) = line.unwrap_or_else(|e| panic!("{e}")).directory else {
-            panic!("another command");
-        };
-        assert_eq!(show.pin.to_string(), pin);
-    }
 }

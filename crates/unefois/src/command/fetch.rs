@@ -41,7 +41,7 @@ pub struct Verify {
     /// A file that `fetch` wrote.
     file: PathBuf,
     /// Thumbprint of the key that signs directories.
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     pin: Thumbprint,
 }
 

@@ -50,13 +50,13 @@ enum What {
     Certificate {
         /// SHA-256 of the certificate in DER: 64 hexadecimal digits, as `cert show` prints them at « sha-256 », with or without
         /// colons; or base64url.
-        #[arg(allow_hyphen_values = true, value_parser = fingerprint)]
+        #[arg(value_name = "THUMBPRINT", allow_hyphen_values = true, value_parser = fingerprint)]
         x5t: String,
     },
     /// Every token signed by a key of the authority, also later: it is lost. Have the directory leave it out as well.
     SigningKey {
         /// Its thumbprint (RFC 7638).
-        #[arg(allow_hyphen_values = true, value_parser = digest)]
+        #[arg(value_name = "THUMBPRINT", allow_hyphen_values = true, value_parser = digest)]
         kid: String,
     },
     /// Every token and refresh token, after a restored backup, where producers that know withdrawals that it has lost will
