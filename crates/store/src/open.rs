@@ -149,6 +149,9 @@ impl Db {
             // What a failed statement carried stays out of the server's log, whatever that is set to.
             ("log_parameter_max_length_on_error", "0"),
             ("default_transaction_read_only", if write { "off" } else { "on" }),
+            // Each statement reads a few rows, and the server's estimate of some is high enough that it would compile
+            // them, at tens of milliseconds each time.
+            ("jit", "off"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(7)
