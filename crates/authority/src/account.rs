@@ -2,6 +2,7 @@
 //! rows lead to no person.
 
 use unefois_core::{OfficerAssurance, Pivot, Sha256};
+use unefois_store::Tx;
 use unefois_store::authority::mandate::officer_certified;
 use unefois_store::authority::officer::{OfficerSaid, officer_find, officer_put};
 use unefois_store::authority::person::{self as store, Kept, Said};
@@ -39,31 +40,7 @@ impl Authority {
             sub,
             pivot: &digest,
         };
-        let mut tx = self.db.begin().await?;
-        let uid = match store::identity_find(&mut tx, said).await? {
-            Some(uid) => uid,
-            None => {
-                store::pivot_lock(&mut tx, &digest).await?;
-                let same = match store::subject_known(&mut tx, iss, sub).await? {
-                    true => Vec::new(),
-                    false => store::pivot_find(&mut tx, &digest).await?,
-                };
-                let uid = match same.as_slice() {
-                    [only] => *only,
-                    [] | [_, _, ..] => {
-                        let uid = PersonUid::from_bytes(self.random.bytes());
-                        store::person_insert(&mut tx, &uid, now).await?;
-                        uid
-                    }
-                };
-                if !store::identity_insert(&mut tx, said, &uid, now).await? {
-                    // Two first logins at once: the other one has made the account.
-                    drop(tx);
-                    return Box::pin(self.account(iss, sub, pivot)).await;
-                }
-                uid
-            }
-        };
+        let (mut tx, uid) = self.account_said(said).await?;
         let plain = Zeroizing::new(serde_json::to_vec(pivot).map_err(|_| Error::Stored)?);
         let sealed = self.keys.seal(PURPOSE, uid.as_bytes(), &plain, &*self.random);
         let kept = Kept {
@@ -74,6 +51,34 @@ impl Authority {
         store::pivot_put(&mut tx, &uid, kept, now).await?;
         tx.commit().await?;
         Ok((uid, digest))
+    }
+
+    /// The account of whom a provider names, found, joined or made, in a transaction that is still open.
+    pub(crate) async fn account_said(&self, said: Said<'_>) -> Result<(Tx, PersonUid), Error> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if let Some(uid) = store::identity_find(&mut tx, said).await? {
+            return Ok((tx, uid));
+        }
+        store::pivot_lock(&mut tx, said.pivot).await?;
+        let same = match store::subject_known(&mut tx, said.iss, said.sub).await? {
+            true => Vec::new(),
+            false => store::pivot_find(&mut tx, said.pivot).await?,
+        };
+        let uid = match same.as_slice() {
+            [only] => *only,
+            [] | [_, _, ..] => {
+                let uid = PersonUid::from_bytes(self.random.bytes());
+                store::person_insert(&mut tx, &uid, now).await?;
+                uid
+            }
+        };
+        if !store::identity_insert(&mut tx, said, &uid, now).await? {
+            // Two first logins at once: the other one has made the account.
+            drop(tx);
+            return Box::pin(self.account_said(said)).await;
+        }
+        Ok((tx, uid))
     }
 
     /// The row of an officer whom a provider of professionals names `sub`, made where needed, with the profile sealed.

@@ -82,10 +82,11 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     // A row that cannot be logged stands in no other's way.
     let withdrawals = authority.log_missing_withdrawals().await;
     let filled = authority.fill_near_digests().await;
+    let mandates = authority.fill_mandates().await;
     authority.log_missing_oppositions().await?;
     authority.log_missing_orders().await?;
     Effects::log_missing(&authority.journal, &authority.published.edition()).await?;
-    filled.and(withdrawals)
+    filled.and(mandates).and(withdrawals)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use unefois_core::{Micros, OfficerAssurance, Reason, Sha256, Siren};
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::officer_is_certified;
-use unefois_store::authority::person::{Said, identity_find, identity_insert, person_insert};
+use unefois_store::authority::person::Said;
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
 use crate::Error;
@@ -19,24 +19,13 @@ impl Authority {
     /// The account of a company, made where there is none. It is in no relation to an account of people: what names it is
     /// no identity of a person's.
     pub(crate) async fn company(&self, siren: &Siren) -> Result<(PersonUid, Sha256), Error> {
-        let (now, digest) = (self.clock.now(), self.keys.company_digest(siren));
+        let digest = self.keys.company_digest(siren);
         let said = Said {
             iss: &self.issuer,
             sub: &digest.to_string(),
             pivot: &digest,
         };
-        let mut tx = self.db.begin().await?;
-        if let Some(uid) = identity_find(&mut tx, said).await? {
-            tx.commit().await?;
-            return Ok((uid, digest));
-        }
-        let uid = PersonUid::from_bytes(self.random.bytes());
-        person_insert(&mut tx, &uid, now).await?;
-        if !identity_insert(&mut tx, said, &uid, now).await? {
-            // Two officers at once: the other one has made the account.
-            drop(tx);
-            return Box::pin(self.company(siren)).await;
-        }
+        let (tx, uid) = self.account_said(said).await?;
         tx.commit().await?;
         Ok((uid, digest))
     }

@@ -1,13 +1,16 @@
 //! Mandates: a certified officer lets somebody act for a company, a person lets somebody act for them. Both sides are
 //! named, the démarches are listed, and each mandate ends: by itself, by either side, or with the officer's certificate.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use unefois_core::{
     Acr, Capacity, DemarcheId, Event, Micros, OfficerAssurance, Pivot, Reason, Sha256, Siren,
 };
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::{
-    MandateRow, mandate_accept, mandate_find, mandate_insert, mandate_invited, mandates_given, mandates_held,
+    MandateRow, mandate_accept, mandate_fill, mandate_find, mandate_insert, mandate_invited,
+    mandate_unfilled, mandates_given, mandates_held,
 };
 use zeroize::Zeroizing;
 
@@ -23,6 +26,8 @@ const PURPOSE: &str = "mandate";
 pub(crate) const LONGEST_MS: i64 = 366 * 24 * 3_600_000;
 /// How long an invitation waits to be taken up.
 const INVITED_MS: i64 = 7 * 24 * 3_600_000;
+/// Mandates filled in by one reading.
+const FILLED_AT_ONCE: u32 = 200;
 
 /// What a mandate says, kept sealed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -38,6 +43,10 @@ pub(crate) struct MandateBody {
     pub(crate) to: Option<String>,
     /// For a company, démarches; for a person, perimeters of the configuration.
     pub(crate) perimeter: Vec<String>,
+    /// For a person, the démarches of those perimeters when they gave it: none comes in later. `None` for a company, and of
+    /// one from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) demarches: Option<BTreeSet<DemarcheId>>,
 }
 
 /// For whom somebody acts by a mandate.
@@ -90,9 +99,21 @@ impl Mandate {
     }
 }
 
+/// Why somebody may not act by a mandate any more.
+pub(crate) fn mandate_over() -> Error {
+    Error::Details {
+        path: "mandate".to_owned(),
+        what: "it has ended or expired, does not cover the démarche, or whoever gave it may not any more"
+            .into(),
+        reason: Reason::NotEntitled,
+    }
+}
+
 /// A mandate to be given.
 pub(crate) struct NewMandate {
     pub(crate) mandator: [u8; 16],
+    /// The account that it is given for.
+    pub(crate) principal: PersonUid,
     pub(crate) body: MandateBody,
     pub(crate) expires_at: Micros,
 }
@@ -106,11 +127,14 @@ impl Authority {
         let row = MandateRow {
             id,
             mandator: new.mandator,
+            principal: Some(new.principal),
             holder: None,
             sealed: self.seal_mandate(&id, &new.body)?,
             issued_at: now,
             invited_until: now.plus_ms(INVITED_MS).min(new.expires_at),
+            asked_at: None,
             accepted_at: None,
+            accepted_logged_at: None,
             expires_at: new.expires_at,
             ended_at: None,
         };
@@ -155,7 +179,7 @@ impl Authority {
         };
         if let Err(error) = self.journal.write(Event::Mandated, fact).await {
             // What no entry records does not hold.
-            self.end_mandate(&mandate.row.id, holder.as_bytes())
+            self.end_mandate(&mandate.row.id, holder)
                 .await
                 .unwrap_or_else(|e| crate::pages::log(&e));
             return Err(error);
@@ -163,20 +187,26 @@ impl Authority {
         Ok(())
     }
 
-    /// Ends a mandate for either side, and with it all that rests on it; what is not theirs is not found.
-    pub(crate) async fn end_mandate(&self, id: &[u8; 16], side: &[u8; 16]) -> Result<(), Error> {
+    /// Ends a mandate for either side, whoever holds it or answers for whom it was given, and with it all that rests on it;
+    /// what is not theirs is not found.
+    pub(crate) async fn end_mandate(&self, id: &[u8; 16], side: &PersonUid) -> Result<(), Error> {
         let row = mandate_find(&self.db, id).await?.ok_or(Error::NotFound)?;
-        let theirs = row.mandator == *side || row.holder.is_some_and(|holder| holder.as_bytes() == side);
-        if !theirs {
+        if ![row.principal, row.holder].contains(&Some(*side)) {
             return Err(Error::NotFound);
         }
         let stopped = self.revocation.end_mandate(*id, self.clock.now()).await?;
         self.log_stopped(&stopped).await
     }
 
-    /// The mandates that somebody gave.
-    pub(crate) async fn given_mandates(&self, mandator: &[u8; 16]) -> Result<Vec<Mandate>, Error> {
-        let rows = mandates_given(&self.db, mandator).await?;
+    /// Whether a mandate was given for this account, so that whoever answers for that sees what rests on it.
+    pub(crate) async fn is_principal(&self, id: &[u8; 16], account: &PersonUid) -> Result<bool, Error> {
+        let row = mandate_find(&self.db, id).await?;
+        Ok(row.is_some_and(|row| row.principal == Some(*account)))
+    }
+
+    /// The mandates that were given for an account.
+    pub(crate) async fn given_mandates(&self, principal: &PersonUid) -> Result<Vec<Mandate>, Error> {
+        let rows = mandates_given(&self.db, principal).await?;
         rows.into_iter().map(|row| self.open_mandate(row)).collect()
     }
 
@@ -205,7 +235,8 @@ impl Authority {
     }
 
     /// Whether a mandate holds for what needs this level in a démarche: neither ended nor expired, the démarche within its
-    /// perimeter as the configuration has it now, whoever gave it known that surely, and still somebody who may.
+    /// perimeter, as it was given and as the configuration has it now, whoever gave it known that surely, and still somebody
+    /// who may.
     pub(crate) async fn mandate_covers(
         &self,
         edition: &Edition,
@@ -213,15 +244,59 @@ impl Authority {
         (demarche, level): (&DemarcheId, Acr),
         now: Micros,
     ) -> Result<bool, Error> {
-        let perimeter = &mandate.body.perimeter;
-        let listed = match &mandate.body.principal {
-            Principal::Entity(_) => perimeter.iter().any(|listed| listed == demarche.as_str()),
+        let body = &mandate.body;
+        let listed = match &body.principal {
+            Principal::Entity(_) => body.perimeter.iter().any(|listed| listed == demarche.as_str()),
             Principal::Person { acr, .. } => {
-                let known = perimeter.iter().filter_map(|name| self.perimeters.get(name));
-                *acr >= level && known.into_iter().any(|known| known.demarches.contains(demarche))
+                let given = body
+                    .demarches
+                    .as_ref()
+                    .is_some_and(|given| given.contains(demarche));
+                *acr >= level && given && self.demarches_of(&body.perimeter).contains(demarche)
             }
         };
         Ok(listed && mandate.row.holds(now) && self.mandate_is_supported(edition, mandate, now).await?)
+    }
+
+    /// The démarches of these perimeters of the configuration.
+    pub(crate) fn demarches_of(&self, perimeter: &[String]) -> BTreeSet<DemarcheId> {
+        let known = perimeter.iter().filter_map(|name| self.perimeters.get(name));
+        known.flat_map(|known| known.demarches.iter().cloned()).collect()
+    }
+
+    /// Fills in, of the mandates from before that was kept, for which account they are and which démarches they cover. One
+    /// that does not open stays as it is, and nobody's to act by.
+    pub(crate) async fn fill_mandates(&self) -> Result<(), Error> {
+        let (mut after, mut unread) = ([0; 16], 0_u32);
+        loop {
+            let some = mandate_unfilled(&self.db, &after, FILLED_AT_ONCE).await?;
+            let Some(last) = some.last() else { break };
+            after = last.id;
+            for row in some {
+                let Ok(Mandate { row, mut body }) = self.open_mandate(row) else {
+                    unread += 1;
+                    continue;
+                };
+                let principal = match &body.principal {
+                    Principal::Entity(siren) => self.company(siren).await?.0,
+                    Principal::Person { .. } => {
+                        body.demarches = Some(self.demarches_of(&body.perimeter));
+                        PersonUid::from_bytes(row.mandator)
+                    }
+                };
+                let sealed = self.seal_mandate(&row.id, &body)?;
+                let mut tx = self.db.begin().await?;
+                mandate_fill(&mut tx, &row, &principal, &sealed).await?;
+                tx.commit().await?;
+            }
+        }
+        if unread > 0 {
+            tracing::error!(
+                mandates = unread,
+                "kept mandates do not open: nobody acts by them"
+            );
+        }
+        Ok(())
     }
 
     /// Checks again that the mandate of a grant still lets this person act, in a démarche, for what needs this level.
@@ -232,19 +307,13 @@ impl Authority {
         matter: (&DemarcheId, Acr),
         now: Micros,
     ) -> Result<(), Error> {
-        let over = Error::Details {
-            path: "mandate".to_owned(),
-            what: "it has ended or expired, does not cover the démarche, or whoever gave it may not any more"
-                .into(),
-            reason: Reason::NotEntitled,
-        };
         let Some(row) = mandate_find(&self.db, &mandated.id).await? else {
-            return Err(over);
+            return Err(mandate_over());
         };
         let mandate = self.open_mandate(row)?;
         let covers = mandate.row.holder == Some(*holder)
             && self.mandate_covers(edition, &mandate, matter, now).await?;
-        covers.then_some(()).ok_or(over)
+        covers.then_some(()).ok_or_else(mandate_over)
     }
 
     fn seal_mandate(&self, id: &[u8; 16], body: &MandateBody) -> Result<Vec<u8>, Error> {

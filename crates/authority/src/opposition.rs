@@ -2,10 +2,9 @@
 //! from the same moment on for grants, tokens and producers.
 
 use serde_json::json;
-use unefois_core::{DemarcheId, Handle, Micros, ParticipantId};
+use unefois_core::{DemarcheId, Micros, ParticipantId};
 use unefois_mesh::status::chain;
 use unefois_store::authority::PersonUid;
-use unefois_store::authority::grant::grant_of_handle;
 use unefois_store::authority::opposition::{
     Opposition, Unlogged, opposition_lift, opposition_logged, opposition_renew, opposition_unlogged,
 };
@@ -49,19 +48,6 @@ impl Authority {
         self.log_stopped(&stopped).await?;
         self.log_oppositions(now.plus_ms(1), Some(&person)).await?;
         Ok(stopped.len())
-    }
-
-    /// Writes the entries of handles that were withdrawn together.
-    pub(crate) async fn log_stopped(&self, stopped: &[Handle]) -> Result<(), Error> {
-        let view = self.revocation.view();
-        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
-        for handle in stopped {
-            let row = grant_of_handle(&self.db, handle).await?.ok_or(Error::Stored)?;
-            let element = row.elements.iter().find(|element| element.handle == *handle);
-            self.log_withdrawal(&row.grant, element.ok_or(Error::Stored)?)
-                .await?;
-        }
-        Ok(())
     }
 
     /// Keeps a person's opposition for another [`MONTHS`] from now on.

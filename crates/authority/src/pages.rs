@@ -38,7 +38,7 @@ use crate::session::{Visit, idle_ms};
 /// The cookie that keeps the language chosen, after `__Host-`.
 const LANG_COOKIE: &str = "lang";
 /// The parameters of our pages, which the page in another language is asked with again; a code or a state is none.
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 13] = [
     "suite",
     "niveau",
     "erreur",
@@ -50,6 +50,7 @@ const PARAMETERS: [&str; 12] = [
     "resultat",
     "autorisation",
     "avant",
+    grants::MANDATE,
     oppositions::DONE,
 ];
 

@@ -51,7 +51,9 @@ pub use history::{
 pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
-pub use mandates::{MandateCard, MandateError, MandateForm, MandateInvitation, MandateState, Mandates};
+pub use mandates::{
+    MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation, MandateState, Mandates,
+};
 pub use names::siren;
 pub use oppositions::{Done, Oppositions, SCOPE, Scope, Standing};
 pub use term::{Duration, Keeping, Pace, Term};

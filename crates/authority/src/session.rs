@@ -11,6 +11,7 @@ use unefois_store::authority::session::{Holder, Login};
 
 use crate::Error;
 use crate::form::Form;
+use crate::pages::Reader;
 use crate::service::Authority;
 
 /// The session cookie's name, after `__Host-`.
@@ -161,6 +162,19 @@ impl Authority {
             true => Ok(()),
             false => Err(Error::Csrf),
         }
+    }
+
+    /// A form that somebody who is logged in sent from a page of ours, in this very session.
+    pub(crate) fn posted<'a>(
+        &self,
+        reader: &'a Reader,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(&'a Visit, Form), Error> {
+        let visit = reader.somebody()?;
+        let mut form = Form::parse(body)?;
+        self.check_form_origin(headers, visit, &mut form)?;
+        Ok((visit, form))
     }
 
     /// The token that forms of this session carry.

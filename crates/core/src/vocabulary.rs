@@ -221,6 +221,8 @@ words! {
         Opposition = 6, "opposition";
         /// Either side of the mandate that it rested on.
         Mandate = 7, "mandate";
+        /// Whoever answers for whom the mandate was given, this grant alone.
+        Mandator = 8, "mandator";
     }
 }
 

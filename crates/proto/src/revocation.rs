@@ -57,7 +57,8 @@ impl From<&OwnRecord> for pb::ConsumerRecord {
                     Some(WithdrawnBy::Narrowed) => pb::WithdrawnBy::Narrowed,
                     Some(WithdrawnBy::Unrecorded) => pb::WithdrawnBy::Unrecorded,
                     Some(WithdrawnBy::Opposition) => pb::WithdrawnBy::Opposition,
-                    Some(WithdrawnBy::Mandate) => pb::WithdrawnBy::Mandate,
+                    // Which side of the mandate is not the asker's to know.
+                    Some(WithdrawnBy::Mandate | WithdrawnBy::Mandator) => pb::WithdrawnBy::Mandate,
                     None => pb::WithdrawnBy::Unspecified,
                 }
                 .into(),

@@ -15,7 +15,8 @@ use unefois_mesh::Peer;
 use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{
-    Element, Grant, GrantRow, grant_at_head, refresh_find, withdrawal_logged, withdrawal_unlogged,
+    Element, Grant, GrantRow, grant_at_head, grant_of_handle, refresh_find, withdrawal_logged,
+    withdrawal_unlogged,
 };
 use unefois_store::authority::narrow::Narrowing;
 use unefois_store::authority::request::link_end;
@@ -144,6 +145,19 @@ impl Authority {
         Ok(())
     }
 
+    /// Writes the entries of handles that were withdrawn together.
+    pub(crate) async fn log_stopped(&self, stopped: &[Handle]) -> Result<(), Error> {
+        let view = self.revocation.view();
+        self.journal.ledger.observe(view).await.map_err(Error::Ledger)?;
+        for handle in stopped {
+            let row = grant_of_handle(&self.db, handle).await?.ok_or(Error::Stored)?;
+            let element = row.elements.iter().find(|element| element.handle == *handle);
+            self.log_withdrawal(&row.grant, element.ok_or(Error::Stored)?)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Puts narrower elements in the places of others, all at once: their handles are withdrawn, and the asker gets those
     /// that follow at its next refresh. How many: an element that has ended meanwhile stays as it is.
     pub(crate) async fn narrow(&self, id: &GrantId, narrowings: Vec<Narrowing>) -> Result<usize, Error> {
@@ -236,7 +250,8 @@ impl Authority {
                 | WithdrawnBy::CodeReuse
                 | WithdrawnBy::Unrecorded
                 | WithdrawnBy::Opposition
-                | WithdrawnBy::Mandate,
+                | WithdrawnBy::Mandate
+                | WithdrawnBy::Mandator,
             ) => Event::Withdrawn,
             None => return Ok(()),
         };

@@ -89,13 +89,10 @@ pub(crate) async fn show(
     };
     authority.check_again(&open, &edition).await?;
     let login = visit.login()?;
-    if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
-        return Ok(refused);
-    }
-    open.acting = authority
-        .mandate_for(&open, &edition, login)
-        .await?
-        .map(by_mandate);
+    open.acting = match authority.acts_as(&reader, &open, &edition, login).await? {
+        Ok(acting) => acting,
+        Err(page) => return Ok(page),
+    };
     let child = open.request.about_child().then(ChildForm::default);
     form(
         &authority,
@@ -146,14 +143,13 @@ pub(crate) async fn decide(
             Err(page) => return Ok(page),
         },
         None => {
-            let login = visit.login()?;
-            if let Some(refused) = authority.not_the_subject(&reader, &open, &edition, login).await? {
-                return Ok(refused);
-            }
-            authority
-                .mandate_for(&open, &edition, login)
+            match authority
+                .acts_as(&reader, &open, &edition, visit.login()?)
                 .await?
-                .map(by_mandate)
+            {
+                Ok(acting) => acting,
+                Err(page) => return Ok(page),
+            }
         }
     };
     if !fetch {
@@ -187,7 +183,6 @@ pub(crate) async fn decide(
                 siren: *siren,
                 office: office.clone(),
             }),
-            None if open.request.by_mandate() => return Err(Error::Stored),
             None => None,
         },
         true => match authority
@@ -213,7 +208,14 @@ pub(crate) async fn decide(
         words: authority.site.words(reader.lang, &page)?,
         subject,
     };
-    authority.grant(&open, &edition, behind, &posted, &given).await
+    let acr = behind.acr;
+    match authority.grant(&open, &edition, behind, &posted, &given).await {
+        // The mandate ended since it was looked for.
+        Err(Error::Details { .. }) if matches!(open.acting, Some(Acting::Mandate(_))) => {
+            authority.not_mandated(&reader, &open, &edition, acr).await
+        }
+        answered => answered,
+    }
 }
 
 /// `POST /demande/{id}/autre`: « Ce n'est pas vous ? ». The login ends, the request stays open in a fresh session.
@@ -337,8 +339,4 @@ fn to_login(open: &Open, edition: &Edition, other: bool) -> Response {
         query.append_pair(OTHER, "1");
     }
     pages::see_other(&format!("{}?{}", portal::path::LOGIN, query.finish()))
-}
-
-fn by_mandate(mandate: Mandate) -> Acting {
-    Acting::Mandate(Box::new(mandate))
 }

@@ -71,7 +71,7 @@ pub(crate) async fn proof(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
     let mut proofs = Vec::new();
     for element in &row.elements {
         let Some((effect, bytes)) = authority.effect(element).await? else {
@@ -129,7 +129,7 @@ impl Authority {
         Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
     }
 
-    /// A grant of the reader's own, as soon as what was withdrawn of it is `wanted`, or as it stands after `within`.
+    /// A grant that the reader sees, as soon as what was withdrawn of it is `wanted`, or as it stands after `within`.
     pub(super) async fn settled(
         &self,
         reader: &Reader,
@@ -139,7 +139,7 @@ impl Authority {
     ) -> Result<GrantRow, Error> {
         // Before the row is read, so that no proof is written in between.
         let mut proved = self.revocation.proved();
-        let row = self.my_grant(reader, id).await?;
+        let row = self.seen_grant(reader, id).await?;
         let Ok(_place) = self.waits.try_acquire() else {
             return Ok(row);
         };
@@ -150,7 +150,7 @@ impl Authority {
             loop {
                 // In time or not, the next round looks.
                 let _ = tokio::time::timeout(LOOK, proved.changed()).await;
-                let row = self.my_grant(reader, id).await?;
+                let row = self.seen_grant(reader, id).await?;
                 if wanted.is_met(&row) {
                     return Ok(row);
                 }
@@ -158,7 +158,7 @@ impl Authority {
         };
         match tokio::time::timeout(within, settled).await {
             Ok(row) => row,
-            Err(_) => self.my_grant(reader, id).await,
+            Err(_) => self.seen_grant(reader, id).await,
         }
     }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use unefois_core::authorization::ModeKind;
 use unefois_core::{AuthorizationDetails, Capacity, Handle, LegalBasis, Micros, WithdrawnBy};
-use unefois_store::authority::GrantId;
 use unefois_store::authority::grant::{Element, GrantRow, grant_at_head, grant_list};
+use unefois_store::authority::{GrantId, PersonUid};
 
 use super::effect::{WAIT, Wanted};
 use super::history::on_behalf;
@@ -31,17 +31,34 @@ pub(crate) const KEPT_MS: i64 = 36 * 30 * 24 * 3_600_000 + 16 * 24 * 3_600_000;
 /// How long a consent stands before its person is reminded of it, and how long what was asked without them is told first.
 const REMINDED_MS: i64 = 90 * 24 * 3_600_000;
 
+/// The parameter that names one mandate.
+pub(super) const MANDATE: &str = "mandat";
+
 type Shared = State<Arc<Authority>>;
 
 /// `GET /autorisations`: Mes autorisations.
-pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Response, Error> {
+///
+/// With `?mandat` those alone that rest on this mandate.
+pub(crate) async fn list(
+    State(authority): Shared,
+    reader: Reader,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
     let owner = authority.owner(&reader).await?;
+    let mandate = match Form::query(query.as_deref())?.take(MANDATE) {
+        Some(text) => Some(bytes_of(&text).ok_or(Error::NotFound)?),
+        None => None,
+    };
     let now = authority.clock.now();
     let since = now.plus_ms(-KEPT_MS);
-    let rows = grant_list(&authority.db, &owner, since).await?;
+    let mut rows = grant_list(&authority.db, &owner, since).await?;
+    rows.retain(|row| mandate.is_none() || row.mandate == mandate);
     let edition = authority.published.edition();
     let history = authority.history(&rows, since).await?;
-    let mut page = Grants::default();
+    let mut page = Grants {
+        by_mandate: mandate.is_some(),
+        ..Grants::default()
+    };
     for row in &rows {
         let details = details(row)?;
         let state = served(state(row, now), &history, row, &details, now);
@@ -68,7 +85,7 @@ pub(crate) async fn list(State(authority): Shared, reader: Reader) -> Result<Res
                 page.ended.push(card)
             }
             GrantState::Withdrawn {
-                by: Ender::Person | Ender::Security | Ender::Unrecorded,
+                by: Ender::Person | Ender::Mandator | Ender::Mandate | Ender::Security | Ender::Unrecorded,
                 ..
             } => page.stopped.push(card),
         }
@@ -83,7 +100,7 @@ pub(crate) async fn detail(
     reader: Reader,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
     let within = authority.within(&row, query.as_deref())?;
     let row = authority.settled(&reader, &id, within, Wanted::Proof).await?;
     let edition = authority.published.edition();
@@ -141,7 +158,7 @@ pub(crate) async fn ask(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
     if stop(&row, state(&row, authority.clock.now())).is_none() {
         return Ok(pages::see_other(&address(&row)));
     }
@@ -174,8 +191,12 @@ pub(crate) async fn withdraw(
 ) -> Result<Response, Error> {
     let mut posted = Form::parse(&body)?;
     authority.check_form_origin(&headers, reader.somebody()?, &mut posted)?;
-    let row = authority.my_grant(&reader, &id).await?;
-    authority.end_grant(&row.grant.id, WithdrawnBy::Person).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
+    let by = match row.grant.person == authority.owner(&reader).await? {
+        true => WithdrawnBy::Person,
+        false => WithdrawnBy::Mandator,
+    };
+    authority.end_grant(&row.grant.id, by).await?;
     Ok(pages::see_other(&format!("{}/arretee", address(&row))))
 }
 
@@ -190,7 +211,7 @@ pub(crate) async fn withdrawn(
     reader: Reader,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
     if !is_ended(&row) {
         return Ok(pages::see_other(&address(&row)));
     }
@@ -229,13 +250,27 @@ impl Authority {
 
     /// A grant of the reader's own.
     pub(super) async fn my_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
+        let (row, owner) = self.read_grant(reader, id).await?;
+        let own = row.grant.person == owner;
+        own.then_some(row).ok_or(Error::NotFound)
+    }
+
+    /// A grant that the reader sees and may stop: their own, or one that somebody gave by a mandate for them.
+    pub(super) async fn seen_grant(&self, reader: &Reader, id: &str) -> Result<GrantRow, Error> {
+        let (row, owner) = self.read_grant(reader, id).await?;
+        let seen = row.grant.person == owner
+            || match &row.mandate {
+                Some(mandate) => self.is_principal(mandate, &owner).await?,
+                None => false,
+            };
+        seen.then_some(row).ok_or(Error::NotFound)
+    }
+
+    async fn read_grant(&self, reader: &Reader, id: &str) -> Result<(GrantRow, PersonUid), Error> {
         let owner = self.owner(reader).await?;
         let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
         let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
-        match row.grant.person == owner {
-            true => Ok(row),
-            false => Err(Error::NotFound),
-        }
+        Ok((row, owner))
     }
 }
 
@@ -280,6 +315,11 @@ fn served(
         },
         (state, _) => state,
     }
+}
+
+/// Mes autorisations, those alone that rest on one mandate.
+pub(super) fn resting_on(mandate: &[u8; 16]) -> String {
+    format!("{}?{MANDATE}={}", portal::path::GRANTS, text_of(mandate))
 }
 
 pub(super) fn address(row: &GrantRow) -> String {

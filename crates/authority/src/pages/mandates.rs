@@ -4,29 +4,32 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::{DatatypeRev, DemarcheId, Micros, OfficerAssurance, Pivot, Siren, SubjectKind};
+use unefois_core::{DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Siren, SubjectKind};
+use unefois_store::authority::PersonUid;
+use unefois_store::authority::grant::{GrantRow, grant_list};
 use unefois_store::authority::session::Holder;
 
-use super::words;
+use super::grants::{KEPT_MS, resting_on};
+use super::{standing, words};
 use crate::Error;
 use crate::form::Form;
 use crate::mandate::{LONGEST_MS, Mandate, MandateBody, NewMandate, Principal};
 use crate::oauth::{bytes_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
-    self, Choice, Lang, MandateCard, MandateError, MandateForm, MandateInvitation, MandateState, Mandates,
-    paris,
+    self, Choice, GrantState, Lang, MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation,
+    MandateState, Mandates, paris,
 };
 use crate::published::Edition;
 use crate::service::Authority;
-
-const DAY_MS: i64 = 24 * 3_600_000;
 
 type Shared = State<Arc<Authority>>;
 
 /// Who gives a mandate: for whom, and under which name.
 struct Giver {
     id: [u8; 16],
+    /// The account that it is given for.
+    account: PersonUid,
     name: String,
     /// Which identity provider named them.
     idp_iss: String,
@@ -45,9 +48,7 @@ pub(crate) async fn give(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let visit = reader.somebody()?;
-    let mut posted = Form::parse(&body)?;
-    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let (_, posted) = authority.posted(&reader, &headers, &body)?;
     let giver = authority.giver(&reader).await?.ok_or(Error::NotFound)?;
     let edition = authority.published.edition();
     let now = authority.clock.now();
@@ -55,8 +56,9 @@ pub(crate) async fn give(
     let perimeter: Vec<String> = (choices.iter().map(|(word, _)| word.clone()))
         .filter(|word| posted.has(&field(word)))
         .collect();
-    let until = paris::day_begins(posted.text("fin")).map(|day| day.plus_ms(DAY_MS));
-    let until = until.filter(|until| *until > now && until.ms_since(now) <= LONGEST_MS + DAY_MS);
+    let until = paris::day_begins(posted.text("fin")).and_then(paris::day_ends);
+    let longest = paris::day_ends(now.plus_ms(LONGEST_MS)).ok_or(Error::Stored)?;
+    let until = until.filter(|until| *until > now && *until <= longest);
     let (Some(expires_at), false) = (until, perimeter.is_empty()) else {
         let mut errors = Vec::new();
         if perimeter.is_empty() {
@@ -67,14 +69,20 @@ pub(crate) async fn give(
         }
         return shown(&authority, &reader, Some((&posted, errors)), None).await;
     };
+    let demarches = match &giver.principal {
+        Principal::Entity(_) => None,
+        Principal::Person { .. } => Some(authority.demarches_of(&perimeter)),
+    };
     let new = NewMandate {
         mandator: giver.id,
+        principal: giver.account,
         body: MandateBody {
             principal: giver.principal,
             by: giver.name,
             idp_iss: giver.idp_iss,
             to: None,
             perimeter,
+            demarches,
         },
         expires_at,
     };
@@ -111,9 +119,7 @@ pub(crate) async fn take_up(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let visit = reader.somebody()?;
-    let mut posted = Form::parse(&body)?;
-    authority.check_form_origin(&headers, visit, &mut posted)?;
+    let (visit, _) = authority.posted(&reader, &headers, &body)?;
     let login = visit.login()?;
     let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
     authority
@@ -130,14 +136,9 @@ pub(crate) async fn end(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let visit = reader.somebody()?;
-    let mut posted = Form::parse(&body)?;
-    authority.check_form_origin(&headers, visit, &mut posted)?;
+    authority.posted(&reader, &headers, &body)?;
     let id = bytes_of(&id).ok_or(Error::NotFound)?;
-    let side = match visit.holder.as_ref().ok_or(Error::NotLoggedIn)? {
-        Holder::Person(login) => *login.person.as_bytes(),
-        Holder::Officer(login) => *login.officer.as_bytes(),
-    };
+    let side = authority.owner(&reader).await?;
     authority.end_mandate(&id, &side).await?;
     Ok(pages::see_other(portal::path::MANDATES))
 }
@@ -150,14 +151,20 @@ async fn shown(
 ) -> Result<Response, Error> {
     let visit = reader.somebody()?;
     let holder = visit.holder.as_ref().ok_or(Error::NotLoggedIn)?;
-    let (id, held) = match holder {
-        Holder::Person(login) => (
-            *login.person.as_bytes(),
-            authority.held_mandates(&login.person).await?,
-        ),
-        Holder::Officer(login) => (*login.officer.as_bytes(), Vec::new()),
+    let held = match holder {
+        Holder::Person(login) => authority.held_mandates(&login.person).await?,
+        Holder::Officer(_) => Vec::new(),
     };
-    let given = authority.given_mandates(&id).await?;
+    // An officer who is not certified, or not any more, answers for no company.
+    let (given, rows) = match authority.owner(reader).await {
+        Ok(owner) => {
+            let since = authority.clock.now().plus_ms(-KEPT_MS);
+            let rows = grant_list(&authority.db, &owner, since).await?;
+            (authority.given_mandates(&owner).await?, rows)
+        }
+        Err(Error::NotForOfficers) => (Vec::new(), Vec::new()),
+        Err(error) => return Err(error),
+    };
     let edition = authority.published.edition();
     let form = match authority.giver(reader).await? {
         None => None,
@@ -184,11 +191,11 @@ async fn shown(
     };
     for mandate in &given {
         page.given
-            .push(authority.card(&edition, reader.lang, mandate).await?);
+            .push(authority.card(&edition, reader.lang, mandate, &rows).await?);
     }
     for mandate in &held {
         page.held
-            .push(authority.card(&edition, reader.lang, mandate).await?);
+            .push(authority.card(&edition, reader.lang, mandate, &rows).await?);
     }
     pages::show(authority, reader, &page).await
 }
@@ -202,6 +209,7 @@ impl Authority {
                     let pivot = self.identity(&login.person, &login.pivot_digest).await?;
                     Some(Giver {
                         id: *login.person.as_bytes(),
+                        account: login.person,
                         name: name_of(&pivot),
                         idp_iss: login.idp_iss.clone(),
                         principal: Principal::Person {
@@ -212,6 +220,7 @@ impl Authority {
                 }
                 Holder::Officer(login) if self.runs(login).await? => Some(Giver {
                     id: *login.officer.as_bytes(),
+                    account: self.company(&login.siret.siren()).await?.0,
                     name: self.profile(login)?.name(),
                     idp_iss: login.idp_iss.clone(),
                     principal: Principal::Entity(login.siret.siren()),
@@ -268,7 +277,6 @@ impl Authority {
         errors: Vec<MandateError>,
     ) -> MandateForm {
         let now = self.clock.now();
-        let day = |at: Micros| at.to_rfc3339().chars().take(10).collect::<String>();
         let choices = self.mandate_choices(edition, lang, &giver.principal).into_iter();
         MandateForm {
             principal: principal(lang, &giver.principal),
@@ -281,15 +289,21 @@ impl Authority {
                 })
                 .collect(),
             until: posted.map_or_else(
-                || day(now.plus_ms(LONGEST_MS / 2)),
+                || paris::iso_day(now.plus_ms(LONGEST_MS / 2)),
                 |posted| posted.text("fin").to_owned(),
             ),
-            days: (day(now), day(now.plus_ms(LONGEST_MS))),
+            days: (paris::iso_day(now), paris::iso_day(now.plus_ms(LONGEST_MS))),
             errors,
         }
     }
 
-    async fn card(&self, edition: &Edition, lang: Lang, mandate: &Mandate) -> Result<MandateCard, Error> {
+    async fn card(
+        &self,
+        edition: &Edition,
+        lang: Lang,
+        mandate: &Mandate,
+        grants: &[GrantRow],
+    ) -> Result<MandateCard, Error> {
         let (row, body, now) = (&mandate.row, &mandate.body, self.clock.now());
         let state = match (row.ended_at, row.accepted_at) {
             (Some(at), _) => MandateState::Ended { at },
@@ -307,7 +321,20 @@ impl Authority {
             state,
             MandateState::Waiting { .. } | MandateState::Current | MandateState::Unsupported
         );
+        let resting: Vec<&GrantRow> = grants
+            .iter()
+            .filter(|grant| grant.mandate == Some(row.id))
+            .collect();
+        let current = resting
+            .iter()
+            .filter(|grant| standing::state(grant, now) == GrantState::Current);
+        let granted = (!resting.is_empty()).then(|| MandateGrants {
+            all: resting.len(),
+            current: current.count(),
+            href: resting_on(&row.id),
+        });
         Ok(MandateCard {
+            granted,
             by: body.by.clone(),
             to: body.to.clone(),
             principal: principal(lang, &body.principal),

@@ -27,14 +27,14 @@ use crate::published::Edition;
 use crate::service::Authority;
 use crate::subject::GrantSubject;
 
-/// `GET /autorisations/{id}/recu.json`: the receipt of a grant of the reader's own, as it stands: what is signed, and the same
+/// `GET /autorisations/{id}/recu.json`: the receipt of a grant that the reader sees, as it stands: what is signed, and the same
 /// in clear.
 pub(crate) async fn download(
     State(authority): State<Arc<Authority>>,
     Path(id): Path<String>,
     reader: Reader,
 ) -> Result<Response, Error> {
-    let row = authority.my_grant(&reader, &id).await?;
+    let row = authority.seen_grant(&reader, &id).await?;
     let receipt = authority.receipt(&row, reader.lang).await?;
     let edition = authority.published.edition();
     let listed = edition.directory.authority().withdrawal_keys.iter().map(Jwk::kid);

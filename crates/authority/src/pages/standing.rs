@@ -23,7 +23,9 @@ pub(super) fn withdrawal(row: &GrantRow) -> Option<Withdrawal> {
     Some(Withdrawal {
         act: match ender(row) {
             None => Act::Limit,
-            Some(Ender::Person | Ender::Security | Ender::Unrecorded) => Act::Stop,
+            Some(Ender::Person | Ender::Mandator | Ender::Mandate | Ender::Security | Ender::Unrecorded) => {
+                Act::Stop
+            }
             Some(Ender::Asker) => Act::GiveBack,
         },
         at: last.at,
@@ -53,9 +55,9 @@ fn ender(row: &GrantRow) -> Option<Ender> {
         return None;
     }
     Some(match last(row)?.by {
-        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::Opposition | WithdrawnBy::Mandate => {
-            Ender::Person
-        }
+        WithdrawnBy::Person | WithdrawnBy::Narrowed | WithdrawnBy::Opposition => Ender::Person,
+        WithdrawnBy::Mandator => Ender::Mandator,
+        WithdrawnBy::Mandate => Ender::Mandate,
         WithdrawnBy::Consumer => Ender::Asker,
         WithdrawnBy::CodeReuse => Ender::Security,
         WithdrawnBy::Unrecorded => Ender::Unrecorded,

@@ -13,6 +13,8 @@ pub struct Grants {
     pub stopped: Vec<GrantCard>,
     /// How many of them were lately asked for with the person absent, by an officer or automatically.
     pub unasked: usize,
+    /// Whether these are those of one mandate alone.
+    pub by_mandate: bool,
 }
 
 /// One grant in the list.
@@ -78,6 +80,10 @@ impl GrantState {
 pub enum Ender {
     /// The person stopped it.
     Person,
+    /// Whoever gave the mandate that it rested on stopped it, or another who answers for the same company.
+    Mandator,
+    /// The mandate that it rested on ended.
+    Mandate,
     /// The asker gave it back.
     Asker,
     /// The authority, since a code of it was used twice: it may have been stolen.
@@ -91,6 +97,11 @@ impl Ender {
     const fn tag(self, lang: Lang) -> &'static str {
         match self {
             Self::Person => lang.t("Arrêtée", "Stopped"),
+            Self::Mandator => lang.t(
+                "Arrêtée par qui a donné le mandat",
+                "Stopped by whoever gave the mandate",
+            ),
+            Self::Mandate => lang.t("Arrêtée avec le mandat", "Stopped with the mandate"),
             Self::Asker => lang.t("Rendue", "Given back"),
             Self::Security => lang.t("Arrêtée par sécurité", "Stopped for security"),
             Self::Unrecorded => lang.t("Annulée", "Cancelled"),
@@ -101,6 +112,14 @@ impl Ender {
     const fn why(self, lang: Lang) -> Option<&'static str> {
         match self {
             Self::Person => None,
+            Self::Mandator => Some(lang.t(
+                "Elle avait été donnée par un mandat : la personne qui l’a donné, ou qui dirige l’entreprise, l’a arrêtée.",
+                "It had been given by a mandate: whoever gave that, or runs the company, stopped it.",
+            )),
+            Self::Mandate => Some(lang.t(
+                "Elle avait été donnée par un mandat, qui a été arrêté.",
+                "It had been given by a mandate, which was ended.",
+            )),
             Self::Asker => Some(lang.t(
                 "L’administration l’a rendue.",
                 "The administration gave it back.",

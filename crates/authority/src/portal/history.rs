@@ -370,6 +370,12 @@ impl OnBehalf {
             (Self::Agent { motive }, Lang::Fr) => format!("par un agent (motif : {motive})"),
             (Self::Agent { motive }, Lang::En) => format!("by an officer (reason: {motive})"),
             (Self::Automatic, _) => lang.t("automatiquement", "automatically").to_owned(),
+            (Self::ByMandate { principal, by, to }, Lang::Fr) if principal == by => {
+                format!("par {to} pour {principal}, par son mandat")
+            }
+            (Self::ByMandate { principal, by, to }, Lang::En) if principal == by => {
+                format!("by {to} for {principal}, by their mandate")
+            }
             (Self::ByMandate { principal, by, to }, Lang::Fr) => {
                 format!("par {to} pour {principal}, mandat de {by}")
             }

@@ -32,8 +32,36 @@ pub struct MandateCard {
     pub until: Micros,
     /// Where it stands.
     pub state: MandateState,
+    /// What was granted by it; `None` where nothing was.
+    pub granted: Option<MandateGrants>,
     /// Where it is ended, as long as it can be.
     pub end: Option<String>,
+}
+
+/// What rests, or rested, on a mandate.
+#[derive(Clone, Debug)]
+pub struct MandateGrants {
+    /// How many grants there were.
+    pub all: usize,
+    /// How many of them are in force.
+    pub current: usize,
+    /// Where they are seen and stopped.
+    pub href: String,
+}
+
+impl MandateGrants {
+    fn words(&self, lang: Lang) -> String {
+        match (lang, self.all, self.current) {
+            (Lang::Fr, 1, 0) => "1 autorisation donnée ainsi, terminée".to_owned(),
+            (Lang::Fr, 1, _) => "1 autorisation donnée ainsi, en cours".to_owned(),
+            (Lang::Fr, all, current) => format!("{all} autorisations données ainsi, dont {current} en cours"),
+            (Lang::En, 1, 0) => "1 authorisation given by it, over".to_owned(),
+            (Lang::En, 1, _) => "1 authorisation given by it, in force".to_owned(),
+            (Lang::En, all, current) => {
+                format!("{all} authorisations given by it, {current} of them in force")
+            }
+        }
+    }
 }
 
 /// Where a mandate stands.

@@ -28,6 +28,7 @@ mod narrow;
 mod officer;
 mod operator;
 mod opposition;
+mod principal;
 mod provider;
 #[expect(dead_code, reason = "other tests use the other faults")]
 #[path = "../../../../tests/kit/proxy.rs"]

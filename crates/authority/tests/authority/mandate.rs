@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use unefois_authority::portal::paris;
 use unefois_core::receipt::Representation;
 use unefois_core::{Capacity, Clock as _, Event, Random, Reason, SealedSubject};
 use unefois_jose::jwe;
@@ -62,8 +63,9 @@ pub(crate) async fn officer(kit: &Kit) -> Browser {
     browser
 }
 
-fn today(kit: &Kit) -> String {
-    kit.clock.now().to_rfc3339().chars().take(10).collect()
+/// Today, as the field of a day holds it.
+pub(crate) fn today(kit: &Kit) -> String {
+    paris::iso_day(kit.clock.now())
 }
 
 /// Gives a mandate; the address at which it is taken up.
@@ -80,6 +82,12 @@ async fn taken_up(browser: &mut Browser, address: &str) {
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let taken = browser.post(address, &format!("csrf={}", page.csrf())).await;
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{}", taken.body);
+}
+
+/// Gives a mandate that another then holds.
+pub(crate) async fn mandated(giver: &mut Browser, holder: &mut Browser, word: &str, until: &str) {
+    let address = given(giver, word, until).await;
+    taken_up(holder, &address).await;
 }
 
 pub(crate) fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
@@ -120,7 +128,7 @@ pub(crate) async fn refreshed(kit: &Kit, redeemed: &Answer) -> Answer {
 }
 
 /// What the page says of a request that no mandate covers; it is recorded.
-async fn not_mandated(kit: &Kit, browser: &mut Browser, parameters: &[(&str, String)]) {
+pub(crate) async fn not_mandated(kit: &Kit, browser: &mut Browser, parameters: &[(&str, String)]) {
     let demande = kit.open(browser, parameters).await;
     assert!(
         demande

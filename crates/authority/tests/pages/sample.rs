@@ -537,6 +537,14 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
             show(&site, &known, &grant_withdrawn(lang, Ender::Security, false)),
         ),
         (
+            "autorisation-mandant-effectif",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Mandator, true)),
+        ),
+        (
+            "autorisation-mandat",
+            show(&site, &known, &grant_withdrawn(lang, Ender::Mandate, false)),
+        ),
+        (
             "autorisation-annulee-effectif",
             show(&site, &known, &grant_withdrawn(lang, Ender::Unrecorded, true)),
         ),

@@ -212,7 +212,8 @@ impl Inner {
                         | WithdrawnBy::CodeReuse
                         | WithdrawnBy::Unrecorded
                         | WithdrawnBy::Opposition
-                        | WithdrawnBy::Mandate,
+                        | WithdrawnBy::Mandate
+                        | WithdrawnBy::Mandator,
                     )
                     | None => ElementState::Withdrawn,
                 },

@@ -96,6 +96,8 @@ pub struct GrantRow {
     pub grant: Grant,
     /// Its elements.
     pub elements: Vec<Element>,
+    /// The mandate that it rests on.
+    pub mandate: Option<[u8; 16]>,
 }
 
 impl GrantRow {
@@ -339,10 +341,11 @@ macro_rules! select {
             "g.pivot_digest, g.subject_unbound, g.granted_at, g.ends_at, g.demarche, g.proactive, ",
             "g.motive, g.officer_uid, g.officer_iss, g.officer_assurance, ",
             "e.handle, e.details, e.left_out, e.withdrawn_at, e.withdrawn_by, e.withdrawn_epoch, e.withdrawn_seq, ",
-            "e.followed_by, f.effective_at, f.logged_at",
+            "e.followed_by, f.effective_at, f.logged_at, s.mandate",
             $($more,)+
             " FROM person_grant g JOIN grant_element e ON e.grant_id = g.id ",
             "LEFT JOIN revocation_effect f ON f.seq = e.withdrawn_seq ",
+            "LEFT JOIN grant_subject s ON s.grant_id = g.id ",
             $rest
         )
     };
@@ -378,6 +381,7 @@ struct Row {
     followed_by: Option<Vec<u8>>,
     effective_at: Option<i64>,
     logged_at: Option<i64>,
+    mandate: Option<Vec<u8>>,
 }
 
 impl Row {
@@ -455,13 +459,17 @@ impl Row {
 
 fn group(rows: Vec<Row>) -> Result<Vec<GrantRow>, Error> {
     let mut grants: Vec<GrantRow> = Vec::new();
-    for row in rows {
+    for mut row in rows {
+        let mandate = row.mandate.take();
         let (grant, element) = row.split()?;
         match grants.last_mut().filter(|last| last.grant.id == grant.id) {
             Some(last) => last.elements.push(element),
             None => grants.push(GrantRow {
                 grant,
                 elements: vec![element],
+                mandate: mandate
+                    .map(|id| to_array(id, "grant_subject.mandate"))
+                    .transpose()?,
             }),
         }
     }
@@ -547,11 +555,14 @@ pub async fn grant_names(db: &Db, client: &ParticipantId) -> Result<bool, Error>
     Ok(named > 0)
 }
 
-/// A person's grants given since `since`, newest first, 1,000 at most.
+/// The grants of an account given since `since`, its own and those that rest on a mandate given for it, newest first, 1,000
+/// elements at most.
 pub async fn grant_list(db: &Db, person: &PersonUid, since: Micros) -> Result<Vec<GrantRow>, Error> {
     const SQL: &str = select!(
         "",
-        "WHERE g.person_uid = $1 AND g.granted_at >= $2 ORDER BY g.granted_at DESC, g.id, e.position LIMIT 1000"
+        "WHERE g.id IN (SELECT id FROM person_grant WHERE person_uid = $1 \
+         UNION SELECT t.grant_id FROM mandate m JOIN grant_subject t ON t.mandate = m.id WHERE m.principal = $1) \
+         AND g.granted_at >= $2 ORDER BY g.granted_at DESC, g.id, e.position LIMIT 1000"
     );
     let person = &person.as_bytes()[..];
     let rows = read!(db, pool => {

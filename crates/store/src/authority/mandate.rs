@@ -18,6 +18,8 @@ pub struct MandateRow {
     pub id: [u8; 16],
     /// Who gave it: an officer or a person.
     pub mandator: [u8; 16],
+    /// The account that it is given for, a person's or a company's; `None` of one from before that was kept.
+    pub principal: Option<PersonUid>,
     /// Who took it up; `None` as long as nobody has.
     pub holder: Option<PersonUid>,
     /// For whom and for what, sealed.
@@ -26,8 +28,12 @@ pub struct MandateRow {
     pub issued_at: Micros,
     /// Until when it may be taken up.
     pub invited_until: Micros,
-    /// When it was taken up.
+    /// When its invitation was taken up.
+    pub asked_at: Option<Micros>,
+    /// Since when it is in force: its giver has accepted who took it up.
     pub accepted_at: Option<Micros>,
+    /// When the ledger held the entry of its beginning.
+    pub accepted_logged_at: Option<Micros>,
     /// When it ends by itself.
     pub expires_at: Micros,
     /// When either side ended it.
@@ -41,41 +47,49 @@ impl MandateRow {
     }
 }
 
-type Row = (
-    Vec<u8>,
-    Vec<u8>,
-    Option<Vec<u8>>,
-    Vec<u8>,
-    i64,
-    i64,
-    Option<i64>,
-    i64,
-    Option<i64>,
-);
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Vec<u8>,
+    mandator: Vec<u8>,
+    principal: Option<Vec<u8>>,
+    holder: Option<Vec<u8>>,
+    sealed: Vec<u8>,
+    issued_at: i64,
+    invited_until: i64,
+    asked_at: Option<i64>,
+    accepted_at: Option<i64>,
+    accepted_logged_at: Option<i64>,
+    expires_at: i64,
+    ended_at: Option<i64>,
+}
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, mandator, holder, sealed, issued_at, invited_until, accepted_at, expires_at, ended_at \
-             FROM mandate ",
+            "SELECT id, mandator, principal, holder, sealed, issued_at, invited_until, asked_at, accepted_at, \
+             accepted_logged_at, expires_at, ended_at FROM mandate ",
             $rest
         )
     };
 }
 
-fn mandate(row: Row) -> Result<MandateRow, Error> {
-    let (id, mandator, holder, sealed, issued_at, invited_until, accepted_at, expires_at, ended_at) = row;
-    Ok(MandateRow {
-        id: to_array(id, "mandate.id")?,
-        mandator: to_array(mandator, "mandate.mandator")?,
-        holder: holder.map(uid_of).transpose()?,
-        sealed,
-        issued_at: Micros::new(issued_at),
-        invited_until: Micros::new(invited_until),
-        accepted_at: accepted_at.map(Micros::new),
-        expires_at: Micros::new(expires_at),
-        ended_at: ended_at.map(Micros::new),
-    })
+impl Row {
+    fn read(self) -> Result<MandateRow, Error> {
+        Ok(MandateRow {
+            id: to_array(self.id, "mandate.id")?,
+            mandator: to_array(self.mandator, "mandate.mandator")?,
+            principal: self.principal.map(uid_of).transpose()?,
+            holder: self.holder.map(uid_of).transpose()?,
+            sealed: self.sealed,
+            issued_at: Micros::new(self.issued_at),
+            invited_until: Micros::new(self.invited_until),
+            asked_at: self.asked_at.map(Micros::new),
+            accepted_at: self.accepted_at.map(Micros::new),
+            accepted_logged_at: self.accepted_logged_at.map(Micros::new),
+            expires_at: Micros::new(self.expires_at),
+            ended_at: self.ended_at.map(Micros::new),
+        })
+    }
 }
 
 /// Writes a mandate that nobody has taken up, and the hash of what it is taken up with.
@@ -83,11 +97,14 @@ fn mandate(row: Row) -> Result<MandateRow, Error> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn mandate_insert(tx: &mut Tx, row: &MandateRow, invitation: &Sha256) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO mandate (id, mandator, invitation, sealed, issued_at, invited_until, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    const SQL: &str = "INSERT INTO mandate \
+         (id, mandator, principal, invitation, sealed, issued_at, invited_until, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let principal = row.principal.as_ref().map(|uid| &uid.as_bytes()[..]);
     on!(tx, c => sqlx::query(SQL)
         .bind(&row.id[..])
         .bind(&row.mandator[..])
+        .bind(principal)
         .bind(&invitation.as_bytes()[..])
         .bind(&row.sealed)
         .bind(row.issued_at.get())
@@ -110,7 +127,7 @@ pub async fn mandate_invited(db: &Db, invitation: &Sha256, now: Micros) -> Resul
     let row = read!(db, pool => {
         sqlx::query_as::<_, Row>(SQL).bind(invitation).bind(now.get()).fetch_optional(pool).await?
     });
-    row.map(mandate).transpose()
+    row.map(Row::read).transpose()
 }
 
 /// Gives an invited mandate its holder; `false` if it cannot be taken up any more: one holder counts.
@@ -145,19 +162,20 @@ pub async fn mandate_accept(
 pub async fn mandate_find(db: &Db, id: &[u8; 16]) -> Result<Option<MandateRow>, Error> {
     const SQL: &str = select!("WHERE id = $1");
     let row = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(&id[..]).fetch_optional(pool).await?);
-    row.map(mandate).transpose()
+    row.map(Row::read).transpose()
 }
 
-/// The mandates that somebody gave, newest first, 200 at most.
+/// The mandates that were given for an account, newest first, 200 at most.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn mandates_given(db: &Db, mandator: &[u8; 16]) -> Result<Vec<MandateRow>, Error> {
-    const SQL: &str = select!("WHERE mandator = $1 ORDER BY issued_at DESC, id LIMIT $2");
+pub async fn mandates_given(db: &Db, principal: &PersonUid) -> Result<Vec<MandateRow>, Error> {
+    const SQL: &str = select!("WHERE principal = $1 ORDER BY issued_at DESC, id LIMIT $2");
+    let principal = &principal.as_bytes()[..];
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(&mandator[..]).bind(MAX_LISTED).fetch_all(pool).await?
+        sqlx::query_as::<_, Row>(SQL).bind(principal).bind(MAX_LISTED).fetch_all(pool).await?
     });
-    rows.into_iter().map(mandate).collect()
+    rows.into_iter().map(Row::read).collect()
 }
 
 /// The mandates that a person took up, newest first, 200 at most.
@@ -170,7 +188,56 @@ pub async fn mandates_held(db: &Db, holder: &PersonUid) -> Result<Vec<MandateRow
     let rows = read!(db, pool => {
         sqlx::query_as::<_, Row>(SQL).bind(holder).bind(MAX_LISTED).fetch_all(pool).await?
     });
-    rows.into_iter().map(mandate).collect()
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// The mandates from before it was kept for whom they are, `limit` at most, in the order of their names, those after `after`
+/// alone.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn mandate_unfilled(db: &Db, after: &[u8; 16], limit: u32) -> Result<Vec<MandateRow>, Error> {
+    const SQL: &str = select!("WHERE principal IS NULL AND id > $1 ORDER BY id LIMIT $2");
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, Row>(SQL).bind(&after[..]).bind(i64::from(limit)).fetch_all(pool).await?
+    });
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Keeps for whom a mandate is, with what it says sealed anew; nothing where that has changed since it was read.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandate_fill(
+    tx: &mut Tx,
+    row: &MandateRow,
+    principal: &PersonUid,
+    sealed: &[u8],
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE mandate SET principal = $2, sealed = $3 \
+         WHERE id = $1 AND principal IS NULL AND sealed = $4";
+    let principal = &principal.as_bytes()[..];
+    on!(tx, c => sqlx::query(SQL)
+        .bind(&row.id[..])
+        .bind(principal)
+        .bind(sealed)
+        .bind(&row.sealed)
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// Holds a mandate that is in force until the transaction ends, so that what is written under it is either there when it
+/// ends, or refused; `false` where it is not in force.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandate_hold(tx: &mut Tx, id: &[u8; 16], now: Micros) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE mandate SET expires_at = expires_at \
+         WHERE id = $1 AND accepted_at IS NOT NULL AND ended_at IS NULL AND expires_at > $2";
+    let rows = on!(tx, c => sqlx::query(SQL).bind(&id[..]).bind(now.get()).execute(c).await?.rows_affected());
+    Ok(rows == 1)
 }
 
 /// Ends a mandate and withdraws all that stands of the grants that rest on it, in the caller's transaction. A mandate that

@@ -1,7 +1,7 @@
 //! Whoever answers for a company or for somebody they help: by a mandate that holds, or not at all.
 
 use axum::response::Response;
-use unefois_core::{Capacity, Reason};
+use unefois_core::{Acr, Capacity, Reason};
 use unefois_store::authority::session::Login;
 
 use super::Open;
@@ -48,19 +48,14 @@ impl Authority {
         reader: &Reader,
         open: &Open,
         edition: &Edition,
-        login: &Login,
-    ) -> Result<Option<Response>, Error> {
-        if self.mandate_for(open, edition, login).await?.is_some() {
-            return Ok(None);
-        }
+        acr: Acr,
+    ) -> Result<Response, Error> {
         let refusal = Refusal {
             reason: Reason::NotEntitled,
-            acr: login.acr,
+            acr,
             outcome: DemandeOutcome::NoMandate,
         };
         let tx = self.db.begin().await?;
-        self.refuse_answer(tx, reader, open, edition, refusal)
-            .await
-            .map(Some)
+        self.refuse_answer(tx, reader, open, edition, refusal).await
     }
 }

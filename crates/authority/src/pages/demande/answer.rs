@@ -3,6 +3,7 @@
 use axum::response::Response;
 use unefois_core::{Acr, Event, Sha256, UnitName};
 use unefois_store::authority::grant::{Code, code_insert, grant_insert};
+use unefois_store::authority::mandate::mandate_hold;
 use unefois_store::authority::notice::notice_insert;
 use unefois_store::authority::request::interaction_answer;
 use unefois_store::authority::session::Login;
@@ -11,6 +12,7 @@ use super::Open;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
+use crate::mandate::mandate_over;
 use crate::oauth::{Behind, Binding, CODE_MS, Draft, draw_secret};
 use crate::pages::{self, words};
 use crate::portal::Lang;
@@ -91,6 +93,11 @@ impl Authority {
         // One answer counts: whoever closes the request writes the grant.
         if !interaction_answer(&mut tx, &open.id, grant.granted_at).await? {
             return Err(Error::RequestUri);
+        }
+        if let Some(mandate) = given.and_then(|given| given.subject.as_ref()?.mandate()) {
+            // One that ends at this moment withdraws the grant, or comes first and there is none.
+            let held = mandate_hold(&mut tx, &mandate.id, grant.granted_at).await?;
+            held.then_some(()).ok_or_else(mandate_over)?;
         }
         grant_insert(&mut tx, grant, &draft.elements).await?;
         if let Some(given) = given {

@@ -6,7 +6,7 @@ use unefois_store::Tx;
 use unefois_store::authority::request::{interaction_close, subject_try};
 use unefois_store::authority::session::Login;
 
-use super::{Open, ended};
+use super::{Acting, Open, ended};
 use crate::Error;
 use crate::journal::Fact;
 use crate::oauth::Binding;
@@ -56,19 +56,34 @@ impl Authority {
         Ok((tries > TRIES || !right).then_some(tries))
     }
 
+    /// For whom a person may answer the request, `None` for themselves; the page that refuses them where they may not.
+    pub(super) async fn acts_as(
+        &self,
+        reader: &Reader,
+        open: &Open,
+        edition: &Edition,
+        login: &Login,
+    ) -> Result<Result<Option<Acting>, Response>, Error> {
+        if open.request.by_mandate() {
+            return match self.mandate_for(open, edition, login).await? {
+                Some(mandate) => Ok(Ok(Some(Acting::Mandate(Box::new(mandate))))),
+                None => self.not_mandated(reader, open, edition, login.acr).await.map(Err),
+            };
+        }
+        let refused = self.not_the_subject(reader, open, edition, login).await?;
+        Ok(refused.map_or(Ok(None), Err))
+    }
+
     /// The page that refuses whoever is not the person of the file; `None` for that person.
     ///
     /// A wrong identity counts once a login, and after three the file waits until the next day.
-    pub(super) async fn not_the_subject(
+    async fn not_the_subject(
         &self,
         reader: &Reader,
         open: &Open,
         edition: &Edition,
         login: &Login,
     ) -> Result<Option<Response>, Error> {
-        if open.request.by_mandate() {
-            return self.not_mandated(reader, open, edition, login).await;
-        }
         let check = match &open.request.binding {
             Binding::Check(check) => check,
             Binding::Unbound(_) => return Ok(None),

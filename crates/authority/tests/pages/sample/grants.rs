@@ -41,6 +41,7 @@ pub(super) fn grants_of_others(lang: Lang) -> Grants {
         ..card(lang, "c", GrantState::Current, 4)
     };
     Grants {
+        by_mandate: false,
         current: vec![by_officer, automatic, old],
         unasked: 2,
         ..Grants::default()
@@ -65,6 +66,7 @@ pub(super) fn grants(lang: Lang) -> Grants {
         ..card(lang, "b", GrantState::Current, 3)
     };
     Grants {
+        by_mandate: false,
         current: vec![card(lang, "a", GrantState::Current, 0), standing],
         ended: vec![
             card(
@@ -309,7 +311,9 @@ pub(super) fn grant_withdrawn(lang: Lang, by: Ender, effective: bool) -> GrantDe
         stop: None,
         progress: (!effective).then(|| Progress {
             act: match by {
-                Ender::Person | Ender::Security | Ender::Unrecorded => Act::Stop,
+                Ender::Person | Ender::Mandator | Ender::Mandate | Ender::Security | Ender::Unrecorded => {
+                    Act::Stop
+                }
                 Ender::Asker => Act::GiveBack,
             },
             proof: Some("/autorisations/a?attendre=oui#preuve".to_owned()),

@@ -1,5 +1,6 @@
 use unefois_authority::portal::{
-    Choice, Lang, MandateCard, MandateError, MandateForm, MandateInvitation, MandateState, Mandates,
+    Choice, Lang, MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation, MandateState,
+    Mandates,
 };
 
 use super::{at, words};
@@ -20,6 +21,11 @@ fn card(lang: Lang, state: MandateState) -> MandateCard {
         perimeter: words(&[lang.t("Candidature à un marché public", "Bid for a public contract")]),
         until: at("2027-03-31T21:59:59Z"),
         state,
+        granted: (state == MandateState::Current).then(|| MandateGrants {
+            all: 3,
+            current: 1,
+            href: "/autorisations?mandat=AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        }),
         end: (state == MandateState::Current).then(|| "/mandats/AAAAAAAAAAAAAAAAAAAAAA/fin".to_owned()),
     }
 }
