@@ -172,10 +172,11 @@ impl Authority {
     }
 
     /// Fills in, of the identities that were kept before it was, the digest that they share with whoever may be the same
-    /// person. One that does not open stays without: while its person objects to anything, what that covers is refused to
-    /// everybody, until their next login keeps the identity anew.
+    /// person. Until this was tried, what such a person objects to is refused to everybody. One that does not open is noted,
+    /// counted and tried again: its objections hold under the exact identity alone, whose digest needs no opening, until the
+    /// key is back or its person logs in again.
     pub(crate) async fn fill_near_digests(&self) -> Result<(), Error> {
-        let (mut last, mut unread) = (None, 0_u32);
+        let (mut last, mut unread, now) = (None, 0_u64, self.clock.now());
         loop {
             let after = last.as_ref().map(|(person, digest)| (person, digest));
             let some = store::pivot_unfilled(&self.db, after, FILLED_AT_ONCE).await?;
@@ -188,15 +189,20 @@ impl Authority {
                         let near = self.keys.near_digest(&pivot);
                         store::pivot_fill(&mut tx, &one.person, &one.digest, &near).await?;
                     }
-                    Err(_) => unread += 1,
+                    Err(_) => {
+                        store::pivot_unread(&mut tx, &one.person, &one.digest, now).await?;
+                        unread += 1;
+                    }
                 }
             }
             tx.commit().await?;
         }
+        self.identities_unread.record(unread, &[]);
         if unread > 0 {
             tracing::error!(
                 identities = unread,
-                "kept identities do not open: what their people object to is refused for everybody until they log in again"
+                "kept identities do not open: what their people object to holds under the exact identity alone; put the \
+                 storage key back that sealed them and start again, or wait until they log in"
             );
         }
         Ok(())

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use opentelemetry::metrics::Gauge;
 use tokio_util::task::TaskTracker;
 use unefois_core::{Clock, ParticipantId, Random};
 use unefois_jose::SystemRandom;
@@ -51,6 +52,8 @@ pub(crate) struct Authority {
     /// Of each person, the pages that ask administrations.
     pub(crate) histories: Limiter<PersonUid>,
     pub(crate) instruments: ExchangeInstruments,
+    /// Kept identities that do not open, as counted last.
+    pub(crate) identities_unread: Gauge<u64>,
 }
 
 impl Authority {

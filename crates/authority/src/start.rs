@@ -332,6 +332,7 @@ impl Prepared {
             peers: Limiter::new(PEER_RATE.0, PEER_RATE.1),
             histories: Limiter::new(HISTORY_RATE.0, HISTORY_RATE.1),
             instruments: ExchangeInstruments::new(),
+            identities_unread: metrics::meter().u64_gauge(metrics::IDENTITIES_UNREAD).build(),
         });
 
         let effects = Effects {

@@ -41,6 +41,8 @@ pub const TLS_HANDSHAKES: &str = "unefois.tls.handshakes";
 pub const CERTIFICATE_NOT_AFTER: &str = "unefois.certificate.not_after";
 /// How far the authority's clock is from ours, seconds.
 pub const CLOCK_OFFSET: &str = "unefois.clock.offset";
+/// Kept identities that do not open.
+pub const IDENTITIES_UNREAD: &str = "unefois.identities.unread";
 /// 1 where the process can serve, otherwise 0.
 pub const READY: &str = "unefois.ready";
 

@@ -15,7 +15,7 @@ both_databases![
     an_opposition_and_a_grant_at_once_leave_nothing_to_use,
     an_opposition_is_the_person_s_own_ends_and_is_prolonged_or_lifted,
     an_opposition_holds_under_another_spelling_of_its_person,
-    an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody
+    an_opposition_holds_for_everybody_until_its_identity_was_tried_and_then_for_its_own
 ];
 
 impl Kit {
@@ -101,7 +101,8 @@ async fn an_opposition_holds_under_another_spelling_of_its_person(database: Test
 }
 
 /// An identity kept by an older program is found by its exact form alone until the authority has read it.
-async fn an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody(database: TestDatabase) {
+async fn an_opposition_holds_for_everybody_until_its_identity_was_tried_and_then_for_its_own(
+    database: TestDatabase) {
     let kit = Kit::on(database).await;
     let stranger = json!({"family_name": "Mercier", "given_names": ["Marc"]});
     assert_eq!(kit.granted_to(stranger.clone()).await.status, StatusCode::OK);
@@ -120,17 +121,25 @@ async fn an_opposition_of_nobody_knows_whose_spelling_holds_for_everybody(databa
     let hers = kit.granted_to(json!({"given_names": ["Angela"]})).await;
     assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
 
-    // What cannot be read is kept anew at the next login of whoever it is.
+    // What cannot be read stops nobody else, and holds under the exact identity.
+    let stood = kit.granted_to(stranger.clone()).await;
+    assert_eq!(stood.status, StatusCode::OK, "{}", stood.json);
     kit.execute("UPDATE person_pivot SET near = NULL, sealed = digest")
         .await;
     let kit = kit.restart(|_, _| {}).await;
-    assert_eq!(
-        kit.granted_to(stranger.clone()).await.json["unefois_reason"],
-        "OPPOSITION"
-    );
+    let tried = async { while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), tried)
+        .await
+        .expect("in time");
+    let hers = kit.granted_unasked("UN-2").await;
+    assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
+    assert_eq!(kit.refresh(&stood).await.status, StatusCode::OK);
+
+    // It is kept anew at the next login of whoever it is.
     kit.logged_in().await;
-    let granted = kit.granted_to(stranger).await;
-    assert_eq!(granted.status, StatusCode::OK, "{}", granted.json);
+    let hers = kit.granted_to(json!({"given_names": ["Angela"]})).await;
+    assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
+    assert_eq!(kit.granted_to(stranger).await.status, StatusCode::OK);
     kit.stop().await;
 }
 

@@ -11,8 +11,10 @@ use super::revocation::{hold, mark};
 use super::{PersonUid, person, word};
 use crate::{Db, Error, Tx, on, read, to_array};
 
-/// Whether a proactive grant of `$person` to `$client` for `$demarche` meets an opposition at `$at`: of that person, or of
-/// anybody who may be the same one, otherwise written. Of an identity of which that is not known yet, it may be so.
+/// Whether a proactive grant of `$person` to `$client` for `$demarche` meets an opposition at `$at`: of that person, of
+/// anybody who ever had the very same identity, or of anybody who may be the same person, otherwise written. Of whoever
+/// objects under an identity that nobody has tried to read yet, it may be so; of one that does not open, its exact digest
+/// alone tells. A person whose own identity tells nothing falls under whatever anybody objects to.
 macro_rules! opposed {
     ($person:literal, $client:literal, $demarche:literal, $at:literal) => {
         concat!(
@@ -27,7 +29,10 @@ macro_rules! opposed {
             " OR o.person_uid IN (SELECT theirs.person_uid FROM person_pivot own JOIN person_pivot theirs ",
             "ON theirs.near = own.near WHERE own.person_uid = ",
             $person,
-            ") OR o.person_uid IN (SELECT person_uid FROM person_pivot WHERE near IS NULL) ",
+            ") OR o.person_uid IN (SELECT same.person_uid FROM person_pivot own JOIN person_identity same ",
+            "ON same.pivot_digest = own.digest WHERE own.person_uid = ",
+            $person,
+            ") OR o.person_uid IN (SELECT person_uid FROM person_pivot WHERE near IS NULL AND unread_at IS NULL) ",
             "OR EXISTS (SELECT 1 FROM person_pivot WHERE near IS NULL AND person_uid = ",
             $person,
             ")))"

@@ -112,7 +112,7 @@ pub struct Kept<'a> {
 pub async fn pivot_put(tx: &mut Tx, uid: &PersonUid, kept: Kept<'_>, at: Micros) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO person_pivot (person_uid, digest, near, sealed, seen_at) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (person_uid, digest) \
-         DO UPDATE SET near = excluded.near, sealed = excluded.sealed, seen_at = excluded.seen_at";
+         DO UPDATE SET near = excluded.near, sealed = excluded.sealed, seen_at = excluded.seen_at, unread_at = NULL";
     let (uid, digest, near) = (
         &uid.as_bytes()[..],
         &kept.digest.as_bytes()[..],
@@ -179,9 +179,21 @@ pub async fn pivot_unfilled(
 /// [`Error::Database`].
 pub async fn pivot_fill(tx: &mut Tx, uid: &PersonUid, digest: &Sha256, near: &Sha256) -> Result<(), Error> {
     const SQL: &str =
-        "UPDATE person_pivot SET near = $3 WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
+        "UPDATE person_pivot SET near = $3, unread_at = NULL WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
     let (uid, digest, near) = (&uid.as_bytes()[..], &digest.as_bytes()[..], &near.as_bytes()[..]);
     on!(tx, c => sqlx::query(SQL).bind(uid).bind(digest).bind(near).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Notes that an identity that lacks the digest of [`Kept::near`] does not open, unless that was noted before.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pivot_unread(tx: &mut Tx, uid: &PersonUid, digest: &Sha256, at: Micros) -> Result<(), Error> {
+    const SQL: &str = "UPDATE person_pivot SET unread_at = $3 \
+         WHERE person_uid = $1 AND digest = $2 AND near IS NULL AND unread_at IS NULL";
+    let (uid, digest) = (&uid.as_bytes()[..], &digest.as_bytes()[..]);
+    on!(tx, c => sqlx::query(SQL).bind(uid).bind(digest).bind(at.get()).execute(c).await?.rows_affected());
     Ok(())
 }
 

@@ -106,12 +106,13 @@ mod tests {
         names::RECONCILIATION_UNMATCHED,
         names::TLS_HANDSHAKES,
     ];
-    const GAUGES: [&str; 6] = [
+    const GAUGES: [&str; 7] = [
         names::LEDGER_COSIGNATURE_AGE,
         names::LEDGER_SIZE,
         names::LEDGER_QUEUE_LENGTH,
         names::CERTIFICATE_NOT_AFTER,
         names::CLOCK_OFFSET,
+        names::IDENTITIES_UNREAD,
         names::READY,
     ];
     const DURATIONS: [&str; 5] = [
