@@ -87,9 +87,9 @@ impl Judgement<'_> {
             Some(LinkProof::Attestation(proof)) => {
                 let shown = shown.ok_or_else(|| unproved("nothing was shown"))?;
                 let family = self.attested(proof, shown, (child, asker)).map_err(unproved)?;
-                // Less may have been typed than tells one child from another.
+                // Less may have been typed than tells one child from another; or more, which would choose one of several.
                 under_age(&family.child.birthdate)?;
-                let child = family.child.completes(child);
+                let child = family.child.attested();
                 Ok(Linked {
                     asked: SealedSubject::Person(child.clone()),
                     subject: SealedSubject::Child {

@@ -51,7 +51,12 @@ impl Scene {
         let folder = world.path("schools");
         std::fs::create_dir(&folder).expect("a folder");
         // Children of other families are at school too.
-        for (name, given) in [("exemple", "EMMA LOUISE"), ("autre", "Emma"), ("exemple", "Rose")] {
+        for (name, given) in [
+            ("exemple", "EMMA LOUISE"),
+            ("exemple", "HUGO"),
+            ("autre", "Emma"),
+            ("exemple", "Rose"),
+        ] {
             let case =
                 format!("params: {{nom: '{name}', prenom: '{given}'}}\nstatus: 200\npayload: '{SCHOOL}'\n");
             std::fs::write(folder.join(format!("{name}-{given}.yaml")), case).expect("a case");
@@ -124,6 +129,16 @@ fn child(family_name: &str, given_names: &[&str], birthdate: &str) -> Pivot {
         gender: Gender::Female,
         birthcountry: None,
         ..person(family_name)
+    }
+}
+
+/// As the family's attestation has a child: no sex, no place.
+fn attested(child: Pivot) -> Pivot {
+    Pivot {
+        gender: Gender::Unspecified,
+        birthplace: None,
+        birthcountry: None,
+        ..child
     }
 }
 
@@ -211,7 +226,7 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
     }
     // Nothing of it is in the history of a child.
     let ledger = &scene.node.foundation.ledger;
-    for key in [emma().canonical(), whole_emma().canonical()] {
+    for key in [emma(), whole_emma(), attested(emma()), attested(whole_emma())].map(|one| one.canonical()) {
         assert!(ledger.by_person(&key).await.expect("the index reads").is_empty());
     }
     // Another consumer shows what was not made for it: it has no right here, and the attestation names its audience.
@@ -237,9 +252,26 @@ async fn a_child_is_answered_for_only_with_the_proof_that_it_is_the_asker_s(data
         birthdate: "1980-04".parse::<BirthDate>().expect("a date"),
         gender: None,
     };
-    for key in [whole_emma().canonical(), other.form()] {
+    for key in [attested(whole_emma()).canonical(), other.form()] {
         let places = ledger.by_person(&key).await.expect("the index reads");
         assert_eq!(places.last(), Some(&last));
+    }
+
+    // A day that was typed chooses nobody among those of the attested year: it is neither asked about nor kept.
+    let typed = child("Exemple", &["Hugo", "Paul"], "2021-05-06");
+    let answer = scene
+        .caller
+        .fetch(scene.asking(typed.clone(), "EXEMPLE", &family))
+        .await;
+    answer.expect("the school knows a Hugo");
+    let last = scene.node.entries().await.len() as u64 - 1;
+    let places = async |one: Pivot| ledger.by_person(&one.canonical()).await.expect("the index reads");
+    assert_eq!(
+        places(attested(child("Exemple", &["Hugo"], "2021"))).await,
+        [last]
+    );
+    for kept in [typed.clone(), attested(typed)] {
+        assert!(places(kept).await.is_empty());
     }
     scene.node.stop().await;
 }
