@@ -663,8 +663,14 @@ mod tests {
         // Typed finer: of all who may be meant, one.
         assert!(named.agrees_with(&angela()));
         let kept = named.attested();
-        assert_eq!((kept.family_name.as_str(), &kept.given_names), ("Dubois", &names(&["ANGELA"])));
-        assert_eq!((kept.birthdate, kept.gender), ("1962".parse().unwrap(), Gender::Unspecified));
+        assert_eq!(
+            (kept.family_name.as_str(), &kept.given_names),
+            ("Dubois", &names(&["ANGELA"]))
+        );
+        assert_eq!(
+            (kept.birthdate, kept.gender),
+            ("1962".parse().unwrap(), Gender::Unspecified)
+        );
         assert_eq!((kept.birthplace, kept.birthcountry), (None, None));
     }
 

@@ -18,6 +18,8 @@ const MAX_AHEAD_S: i64 = 10;
 const LEEWAY_S: i64 = 5;
 /// Longest time between `iat` and `exp`, in seconds.
 const MAX_LIFETIME_S: i64 = 300;
+/// How long after it was signed a token is taken at most, in seconds.
+pub const USABLE_S: i64 = MAX_LIFETIME_S + LEEWAY_S;
 
 /// Signs an access token. The authority's whole duty of content: nothing is checked here but what [`verify`] would
 /// refuse anyway.

@@ -65,7 +65,7 @@ export async function run({ visitor, commune, world, browser, check }) {
       await logIn(other);
       await other.page.getByRole('button', { name: /^Lever l’opposition/ }).click();
       await other.page.waitForURL(/fait=levee/);
-      await other.reads('Votre opposition est levée. Ce qui avait été arrêté reste arrêté.', 'Aucune opposition.');
+      await other.reads('Votre opposition est levée. Ce qui avait été arrêté reste arrêté dans votre compte', 'Aucune opposition.');
       ensure(await commune.askWithNobody('2026-1034'), 'no grant came');
       await refused(commune.fetch(unused, QF), reasonOf, 'GRANT_REVOKED');
       other.behaved();

@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use unefois_core::{DemarcheId, LegalBasis, Micros, ParticipantId};
+use unefois_jose::access_token;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::opposition::{Opposition, opposition_list};
 
@@ -139,6 +140,7 @@ async fn show(
             .map(|one| card(&edition, lang, one, now))
             .collect(),
         months: MONTHS,
+        lapse_minutes: lapse_minutes(access_token::USABLE_S),
         until: Some(until(now)?),
         done,
         missing,
@@ -193,6 +195,11 @@ fn scopes(edition: &Edition) -> Vec<Scope> {
         }));
     }
     scopes
+}
+
+/// So many seconds in minutes, never shorter than they are.
+const fn lapse_minutes(seconds: i64) -> i64 {
+    (seconds + 59) / 60
 }
 
 /// Whether an opposition leaves nothing of `scope` to object to.

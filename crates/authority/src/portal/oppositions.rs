@@ -13,6 +13,8 @@ pub struct Oppositions {
     pub choices: Vec<Scope>,
     /// For how many months an opposition is kept.
     pub months: i32,
+    /// How many minutes after it no access serves any more that was given just before, under a name near to the person's.
+    pub lapse_minutes: i64,
     /// Until when one is kept that is made now.
     pub until: Option<Micros>,
     /// What was just done.

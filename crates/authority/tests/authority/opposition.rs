@@ -75,7 +75,24 @@ async fn an_opposition_holds_under_another_spelling_of_its_person(database: Test
     assert_eq!(before.status, StatusCode::OK, "{}", before.json);
     kit.provider.says.lock().unwrap().identity["birthdate"] = "1962-00-00".into();
     let mut browser = kit.logged_in().await;
-    object(&mut browser, "tout").await;
+    let done = object(&mut browser, "tout").await;
+    let page = browser.get(&done.location).await.body;
+    // What the page says of a name near to hers: no access that was given outlives its minutes, and none is given again.
+    let (said, _) = page
+        .split_once(" minutes après votre opposition")
+        .expect("the words");
+    let minutes: i64 = said
+        .rsplit(['\u{a0}', '\u{202f}', ' '])
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let token = kit.claims(before.json["access_token"].as_str().unwrap());
+    let lapsed = unefois_core::Clock::now(&unefois_mesh::SystemClock).secs() + minutes * 60;
+    assert!(
+        token.exp <= lapsed && unefois_jose::access_token::USABLE_S <= minutes * 60,
+        "{minutes} minutes"
+    );
     for spelling in &spellings {
         let refused = kit.granted_to(spelling.clone()).await;
         assert_eq!(refused.json["unefois_reason"], "OPPOSITION", "{spelling}");
@@ -102,7 +119,8 @@ async fn an_opposition_holds_under_another_spelling_of_its_person(database: Test
 
 /// An identity kept by an older program is found by its exact form alone until the authority has read it.
 async fn an_opposition_holds_for_everybody_until_its_identity_was_tried_and_then_for_its_own(
-    database: TestDatabase) {
+    database: TestDatabase,
+) {
     let kit = Kit::on(database).await;
     let stranger = json!({"family_name": "Mercier", "given_names": ["Marc"]});
     assert_eq!(kit.granted_to(stranger.clone()).await.status, StatusCode::OK);

@@ -178,8 +178,7 @@ pub async fn pivot_unfilled(
 /// # Errors
 /// [`Error::Database`].
 pub async fn pivot_fill(tx: &mut Tx, uid: &PersonUid, digest: &Sha256, near: &Sha256) -> Result<(), Error> {
-    const SQL: &str =
-        "UPDATE person_pivot SET near = $3, unread_at = NULL WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
+    const SQL: &str = "UPDATE person_pivot SET near = $3, unread_at = NULL WHERE person_uid = $1 AND digest = $2 AND near IS NULL";
     let (uid, digest, near) = (&uid.as_bytes()[..], &digest.as_bytes()[..], &near.as_bytes()[..]);
     on!(tx, c => sqlx::query(SQL).bind(uid).bind(digest).bind(near).execute(c).await?.rows_affected());
     Ok(())

@@ -34,6 +34,7 @@ pub(super) fn oppositions(lang: Lang) -> Oppositions {
             },
         ],
         months: 24,
+        lapse_minutes: 6,
         until: Some(at("2028-11-24T22:59:59Z")),
         done: None,
         missing: false,
