@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use unefois_core::Micros;
 use unefois_core::directory::Freshness;
 use unefois_ledger::{Ledger, Retention};
-use unefois_store::authority::{grant, opposition, request, session};
+use unefois_store::authority::{grant, mandate, opposition, request, session};
 
 use crate::Error;
+use crate::pages::grants::KEPT_MS;
 use crate::revocation::Effects;
 use crate::service::Authority;
 
@@ -19,6 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SESSION_KEPT_MS: i64 = 3_600_000;
 /// How long codes and refresh tokens are kept after their end, so that a reuse is seen.
 const TOKEN_KEPT_MS: i64 = 24 * 3_600_000;
+/// How long a mandate that was never in force is kept after its end.
+const UNUSED_KEPT_MS: i64 = 31 * 24 * 3_600_000;
 
 /// Does them until `shutdown`.
 pub(crate) async fn chores(authority: Arc<Authority>, shutdown: CancellationToken) {
@@ -78,12 +81,14 @@ async fn sweep(authority: &Authority) -> Result<(), Error> {
     request::request_sweep(&mut tx, now, now.secs().div_euclid(86_400)).await?;
     grant::token_sweep(&mut tx, now.plus_ms(-TOKEN_KEPT_MS)).await?;
     opposition::opposition_sweep(&mut tx, now).await?;
+    mandate::mandate_sweep(&mut tx, now.plus_ms(-KEPT_MS), now.plus_ms(-UNUSED_KEPT_MS)).await?;
     tx.commit().await?;
     // A row that cannot be logged stands in no other's way.
     let withdrawals = authority.log_missing_withdrawals().await;
     let filled = authority.fill_near_digests().await;
     let mandates = authority.fill_mandates().await;
     authority.log_missing_oppositions().await?;
+    authority.log_missing_mandates().await?;
     authority.log_missing_orders().await?;
     Effects::log_missing(&authority.journal, &authority.published.edition()).await?;
     filled.and(mandates).and(withdrawals)

@@ -64,6 +64,9 @@ pub enum Error {
     /// Too many identities were tried for one dossier today.
     #[error("too many identities were tried for this file today")]
     TooManyTries,
+    /// As many mandates are in force, or may be, as one account may have.
+    #[error("no more mandates than 50 given, and 50 held, at once")]
+    TooManyMandates,
     /// The page does not exist, or is not this person's.
     #[error("not found")]
     NotFound,
@@ -150,6 +153,7 @@ impl Error {
             | Self::Opposed
             | Self::OtherBody
             | Self::TooManyTries
+            | Self::TooManyMandates
             | Self::Csrf
             | Self::NotLoggedIn
             | Self::NotForOfficers
@@ -193,6 +197,7 @@ impl Error {
             | Self::Opposed
             | Self::OtherBody
             | Self::TooManyTries
+            | Self::TooManyMandates
             | Self::Csrf
             | Self::NotForOfficers
             | Self::LoginDeclined
@@ -239,6 +244,7 @@ impl Error {
             | Self::LoginAnswer(_)
             | Self::Provider(_)
             | Self::NoProvider
+            | Self::TooManyMandates
             | Self::NotFound
             | Self::NotLoggedIn
             | Self::NotForOfficers

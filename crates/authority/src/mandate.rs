@@ -4,19 +4,21 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use unefois_core::{
-    Acr, Capacity, DemarcheId, Event, Micros, OfficerAssurance, Pivot, Reason, Sha256, Siren,
+    Acr, BirthDate, Capacity, DemarcheId, Event, Micros, OfficerAssurance, Pivot, Reason, Sha256, Siren,
 };
+use unefois_mesh::status::chain;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::{
-    MandateRow, mandate_accept, mandate_fill, mandate_find, mandate_insert, mandate_invited,
-    mandate_unfilled, mandates_given, mandates_held,
+    MandateRow, mandate_accept, mandate_ask, mandate_fill, mandate_find, mandate_insert, mandate_invited,
+    mandate_logged, mandate_unfilled, mandate_unlogged, mandates_given, mandates_held, mandates_living,
 };
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::journal::Fact;
-use crate::oauth::draw_secret;
+use crate::oauth::{draw_secret, text_of};
 use crate::published::Edition;
 use crate::service::Authority;
 use crate::subject::{GrantSubject, Mandated};
@@ -24,8 +26,12 @@ use crate::subject::{GrantSubject, Mandated};
 const PURPOSE: &str = "mandate";
 /// The longest life of a mandate.
 pub(crate) const LONGEST_MS: i64 = 366 * 24 * 3_600_000;
-/// How long an invitation waits to be taken up.
+/// How long an invitation waits to be taken up, and whoever took it up to be accepted.
 const INVITED_MS: i64 = 7 * 24 * 3_600_000;
+/// The most mandates that an account may have given, and the most that it may hold, in force or not yet.
+const MOST: i64 = 50;
+/// How long whoever changes a mandate has to log it; later, somebody else does.
+const UNLOGGED_MS: i64 = 10_000;
 /// Mandates filled in by one reading.
 const FILLED_AT_ONCE: u32 = 200;
 
@@ -41,12 +47,27 @@ pub(crate) struct MandateBody {
     pub(crate) idp_iss: String,
     /// The name of whoever took it up.
     pub(crate) to: Option<String>,
+    /// What the giver is shown of them, before they may act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taker: Option<Taker>,
     /// For a company, démarches; for a person, perimeters of the configuration.
     pub(crate) perimeter: Vec<String>,
     /// For a person, the démarches of those perimeters when they gave it: none comes in later. `None` for a company, and of
     /// one from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) demarches: Option<BTreeSet<DemarcheId>>,
+}
+
+/// Whoever took a mandate up, as they were logged in.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Taker {
+    /// All first names and the birth name.
+    pub(crate) full_name: String,
+    pub(crate) birthdate: BirthDate,
+    pub(crate) acr: Acr,
+    /// Which identity provider named them.
+    pub(crate) idp_iss: String,
 }
 
 /// For whom somebody acts by a mandate.
@@ -90,13 +111,6 @@ impl Mandate {
             },
         }
     }
-
-    const fn capacity(&self) -> Capacity {
-        match self.body.principal {
-            Principal::Entity(_) => Capacity::Entity,
-            Principal::Person { .. } => Capacity::Helper,
-        }
-    }
 }
 
 /// Why somebody may not act by a mandate any more.
@@ -120,6 +134,9 @@ pub(crate) struct NewMandate {
 
 impl Authority {
     /// Writes a mandate; the secret that its holder takes it up with, within seven days.
+    ///
+    /// # Errors
+    /// [`Error::TooManyMandates`].
     pub(crate) async fn give_mandate(&self, new: NewMandate) -> Result<String, Error> {
         let now = self.clock.now();
         let secret = draw_secret(&*self.random);
@@ -139,6 +156,9 @@ impl Authority {
             ended_at: None,
         };
         let mut tx = self.db.begin().await?;
+        if mandates_living(&mut tx, &new.principal, now).await?.given >= MOST {
+            return Err(Error::TooManyMandates);
+        }
         mandate_insert(&mut tx, &row, &Sha256::of(secret.as_bytes())).await?;
         tx.commit().await?;
         Ok(secret)
@@ -151,40 +171,45 @@ impl Authority {
         self.open_mandate(row.ok_or(Error::NotFound)?)
     }
 
-    /// Takes an invited mandate up; one that cannot be recorded ends at once.
+    /// Takes an invited mandate up: it gives nothing until whoever answers for whom it was given has accepted who that is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where the invitation has served or is over, or is the person's own; [`Error::TooManyMandates`].
     pub(crate) async fn take_mandate_up(
         &self,
         secret: &str,
         holder: &PersonUid,
-        name: String,
+        (name, taker): (String, Taker),
     ) -> Result<(), Error> {
         let mut mandate = self.invited(secret).await?;
-        mandate.body.to = Some(name);
-        let sealed = self.seal_mandate(&mandate.row.id, &mandate.body)?;
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let taken = mandate_accept(&mut tx, &Sha256::of(secret.as_bytes()), holder, &sealed, now).await?;
-        tx.commit().await?;
-        if !taken {
+        if mandate.row.principal == Some(*holder) {
             return Err(Error::NotFound);
         }
-        let fact = Fact {
-            edition: &self.published.edition(),
-            client: None,
-            publisher: None,
-            details: None,
-            handle: None,
-            capacity: Some(mandate.capacity()),
-            acr: None,
-        };
-        if let Err(error) = self.journal.write(Event::Mandated, fact).await {
-            // What no entry records does not hold.
-            self.end_mandate(&mandate.row.id, holder)
-                .await
-                .unwrap_or_else(|e| crate::pages::log(&e));
-            return Err(error);
+        mandate.body.to = Some(name);
+        mandate.body.taker = Some(taker);
+        let sealed = self.seal_mandate(&mandate.row.id, &mandate.body)?;
+        let now = self.clock.now();
+        let until = now.plus_ms(INVITED_MS).min(mandate.row.expires_at);
+        let mut tx = self.db.begin().await?;
+        if mandates_living(&mut tx, holder, now).await?.held >= MOST {
+            return Err(Error::TooManyMandates);
         }
-        Ok(())
+        let hash = Sha256::of(secret.as_bytes());
+        let taken = mandate_ask(&mut tx, &hash, holder, &sealed, (now, until)).await?;
+        tx.commit().await?;
+        taken.then_some(()).ok_or(Error::NotFound)
+    }
+
+    /// Accepts who took a mandate up. It is in force once the ledger holds the entry, at once or within minutes.
+    pub(crate) async fn accept_mandate(&self, id: &[u8; 16], principal: &PersonUid) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let accepted = mandate_accept(&mut tx, id, principal, now).await?;
+        tx.commit().await?;
+        if !accepted {
+            return Err(Error::NotFound);
+        }
+        self.log_mandates(now.plus_ms(1), Some(id)).await
     }
 
     /// Ends a mandate for either side, whoever holds it or answers for whom it was given, and with it all that rests on it;
@@ -194,8 +219,60 @@ impl Authority {
         if ![row.principal, row.holder].contains(&Some(*side)) {
             return Err(Error::NotFound);
         }
-        let stopped = self.revocation.end_mandate(*id, self.clock.now()).await?;
-        self.log_stopped(&stopped).await
+        let now = self.clock.now();
+        let stopped = self.revocation.end_mandate(*id, now).await?;
+        self.log_stopped(&stopped).await?;
+        self.log_mandates(now.plus_ms(1), Some(id)).await
+    }
+
+    /// Writes the entries of mandates that began or ended and could not be logged in their time.
+    pub(crate) async fn log_missing_mandates(&self) -> Result<(), Error> {
+        self.log_mandates(self.clock.now().plus_ms(-UNLOGGED_MS), None)
+            .await
+    }
+
+    /// One that cannot be logged stands in no other's way: the next minute tries again.
+    async fn log_mandates(&self, before: Micros, one: Option<&[u8; 16]>) -> Result<(), Error> {
+        for row in mandate_unlogged(&self.db, before, one).await? {
+            if let Err(error) = self.log_mandate(row).await {
+                tracing::warn!(error = chain(&error), "the entry of a mandate is not written yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// Each entry commits to the mandate's name, which leads to nobody outside this database.
+    async fn log_mandate(&self, row: MandateRow) -> Result<(), Error> {
+        let Mandate { row, body } = self.open_mandate(row)?;
+        let fact = Fact {
+            edition: &self.published.edition(),
+            client: None,
+            publisher: None,
+            details: None,
+            handle: None,
+            capacity: Some(match body.principal {
+                Principal::Entity(_) => Capacity::Entity,
+                Principal::Person { .. } => Capacity::Helper,
+            }),
+            acr: None,
+        };
+        let begins = row.accepted_logged_at.is_none().then_some(("begins", false));
+        let ends = row.ended_at.map(|_| ("ends", true));
+        for (act, is_end) in begins.into_iter().chain(ends) {
+            let evidence = json!({
+                "act": act,
+                "mandate": text_of(&row.id),
+                "since_us": row.accepted_at.map(Micros::get),
+                "until_us": row.expires_at.get(),
+                "ended_us": row.ended_at.filter(|_| is_end).map(Micros::get),
+            });
+            let evidence = evidence.to_string().into_bytes();
+            self.journal.evidenced(Event::Mandated, fact, evidence).await?;
+            let mut tx = self.db.begin().await?;
+            mandate_logged(&mut tx, &row.id, is_end, self.clock.now()).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Whether a mandate was given for this account, so that whoever answers for that sees what rests on it.

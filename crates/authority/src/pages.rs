@@ -259,6 +259,7 @@ fn failure(authority: &Authority, lang: Lang, path: &str, method: &Method, error
                     Error::Recovering => Failure::Recovering,
                     Error::NotForOfficers => Failure::Officer,
                     Error::OtherBody => Failure::OtherBody,
+                    Error::TooManyMandates => Failure::TooManyMandates,
                     Error::RequestUri => Failure::Closed,
                     Error::Details { .. } => Failure::NoLonger,
                     Error::AcrUnknown => Failure::LoginUnknown,

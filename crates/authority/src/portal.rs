@@ -52,7 +52,8 @@ pub use home::{Already, Audience, Home, LoggedOut, Login, LoginError, Provider};
 pub use lang::Lang;
 pub use law::LegalGround;
 pub use mandates::{
-    MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation, MandateState, Mandates,
+    MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation, MandateState, MandateTaker,
+    Mandates,
 };
 pub use names::siren;
 pub use oppositions::{Done, Oppositions, SCOPE, Scope, Standing};

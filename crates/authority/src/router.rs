@@ -58,10 +58,12 @@ pub(crate) fn portal(authority: Arc<Authority>) -> Router {
         .route("/preuve/{id}", get(history::proof))
         .route("/preuve/{id}/recu.json", get(history::receipt))
         .route(portal::path::MANDATES, get(mandates::list).post(mandates::give))
+        .route("/mandats/invitation/{secret}", get(mandates::invited))
         .route(
-            "/mandats/invitation/{secret}",
+            portal::path::INVITATION,
             get(mandates::invitation).post(mandates::take_up),
         )
+        .route("/mandats/{id}/accepter", post(mandates::accept))
         .route("/mandats/{id}/fin", post(mandates::end))
         .route("/as/authorize", get(oauth::authorize))
         .route("/as/jwks", get(oauth::jwks))

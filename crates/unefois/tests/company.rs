@@ -47,15 +47,35 @@ async fn a_company_s_certificate_is_fetched_under_a_mandate_and_no_more_once_it_
     let mandates = logged_in(&mut boss, &at, "dominique").await;
     let invitation = given(&mut boss, &mandates).await;
     let mut asker = Asker::new(&world, Arc::clone(&script), Browser::default());
-    let at = format!(
-        "{portal}/fc/connexion?suite={}&niveau=eidas1",
-        invitation.replace('/', "%2F")
-    );
+    asker
+        .browser
+        .open(&format!("{portal}{invitation}"), "")
+        .await
+        .unwrap();
+    let at = format!("{portal}/fc/connexion?suite=%2Fmandats%2Finvitation&niveau=eidas1");
     let page = logged_in(&mut asker.browser, &at, "angela").await;
+    assert!(!page.body.contains("Dominique"), "{}", page.body);
     let csrf = page.hidden("csrf").unwrap();
+    asker
+        .browser
+        .submit(&page, "/mandats/invitation", &[("csrf", &csrf)], "")
+        .await
+        .unwrap();
+    let asked = boss.open(&format!("{portal}/mandats"), "").await.unwrap();
+    assert!(
+        asked.body.contains("Angela Claire Louise DUBOIS"),
+        "{}",
+        asked.body
+    );
+    let (before, _) = asked.body.split_once("/accepter\"").unwrap();
+    let accept = format!("/mandats/{}/accepter", before.rsplit('/').next().unwrap());
+    let csrf = asked.hidden("csrf").unwrap();
+    boss.submit(&asked, &accept, &[("csrf", &csrf)], "")
+        .await
+        .unwrap();
     let held = asker
         .browser
-        .submit(&page, &invitation, &[("csrf", &csrf)], "")
+        .open(&format!("{portal}/mandats"), "")
         .await
         .unwrap();
     assert!(held.body.contains("Dominique EXEMPLE"), "{}", held.body);

@@ -417,7 +417,11 @@ fn next(text: String) -> Result<String, Error> {
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'.');
     let own =
         text.starts_with('/') && !text.starts_with("//") && text.len() <= 128 && text.bytes().all(plain);
-    match own {
+    // What opens an invitation is kept nowhere in clear.
+    let secret = text
+        .strip_prefix(portal::path::INVITATION)
+        .is_some_and(|rest| !rest.is_empty());
+    match own && !secret {
         true => Ok(text),
         false => Err(Error::request("suite is not a page of this site")),
     }
@@ -479,9 +483,11 @@ mod tests {
             "",
             "/é",
             "/a\r\nb",
+            "/mandats/invitation/abc",
         ] {
             assert!(next(text.to_owned()).is_err(), "{text}");
         }
+        assert!(next("/mandats/invitation".to_owned()).is_ok());
         assert_eq!(next("/demande/abc_-".to_owned()).unwrap(), "/demande/abc_-");
     }
 }

@@ -4,7 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::{DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Siren, SubjectKind};
+use http::header::SET_COOKIE;
+use unefois_core::{Acr, DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Siren, SubjectKind};
+use unefois_mesh::web;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::{GrantRow, grant_list};
 use unefois_store::authority::session::Holder;
@@ -13,15 +15,20 @@ use super::grants::{KEPT_MS, resting_on};
 use super::{standing, words};
 use crate::Error;
 use crate::form::Form;
-use crate::mandate::{LONGEST_MS, Mandate, MandateBody, NewMandate, Principal};
+use crate::mandate::{LONGEST_MS, Mandate, MandateBody, NewMandate, Principal, Taker};
 use crate::oauth::{bytes_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
     self, Choice, GrantState, Lang, MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation,
-    MandateState, Mandates, paris,
+    MandateState, MandateTaker, Mandates, paris,
 };
 use crate::published::Edition;
 use crate::service::Authority;
+
+/// The cookie that keeps what opens an invitation, after `__Host-`.
+const INVITATION: &str = "invitation";
+/// Its length, 32 bytes in base64url.
+const SECRET_LEN: usize = 43;
 
 type Shared = State<Arc<Authority>>;
 
@@ -34,6 +41,13 @@ struct Giver {
     /// Which identity provider named them.
     idp_iss: String,
     principal: Principal,
+}
+
+/// On which side of a mandate the reader is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Given,
+    Held,
 }
 
 /// `GET /mandats`.
@@ -81,6 +95,7 @@ pub(crate) async fn give(
             by: giver.name,
             idp_iss: giver.idp_iss,
             to: None,
+            taker: None,
             perimeter,
             demarches,
         },
@@ -91,30 +106,39 @@ pub(crate) async fn give(
     shown(&authority, &reader, None, Some(link)).await
 }
 
-/// `GET /mandats/invitation/{secret}`: what one is invited to.
+/// `GET /mandats/invitation/{secret}`: keeps what opens the invitation in the browser alone, so that it goes through no
+/// login, and goes on.
+pub(crate) async fn invited(Path(secret): Path<String>) -> Result<Response, Error> {
+    let cookie = (secret.len() == SECRET_LEN).then(|| web::session_cookie(INVITATION, &secret));
+    let mut response = pages::see_other(portal::path::INVITATION);
+    response
+        .headers_mut()
+        .append(SET_COOKIE, cookie.flatten().ok_or(Error::NotFound)?);
+    Ok(response)
+}
+
+/// `GET /mandats/invitation`: what one is invited to; not by whom, which the giver's answer tells.
 pub(crate) async fn invitation(
     State(authority): Shared,
-    Path(secret): Path<String>,
+    headers: HeaderMap,
     reader: Reader,
 ) -> Result<Response, Error> {
     // Whoever is not logged in as a person comes back here once they are.
-    reader.logged_in()?;
-    let mandate = authority.invited(&secret).await?;
+    let login = reader.logged_in()?.login()?;
+    let mandate = authority.invited(secret(&headers)?).await?;
     let edition = authority.published.edition();
     let page = MandateInvitation {
-        by: mandate.body.by.clone(),
-        principal: principal(reader.lang, &mandate.body.principal),
+        company: matches!(mandate.body.principal, Principal::Entity(_)),
+        own: mandate.row.principal == Some(login.person),
         perimeter: authority.perimeter(&edition, reader.lang, &mandate.body),
         until: mandate.row.expires_at,
-        action: format!("/mandats/invitation/{secret}"),
     };
     pages::show(&authority, &reader, &page).await
 }
 
-/// `POST /mandats/invitation/{secret}`: takes it up.
+/// `POST /mandats/invitation`: takes it up.
 pub(crate) async fn take_up(
     State(authority): Shared,
-    Path(secret): Path<String>,
     reader: Reader,
     headers: HeaderMap,
     body: Bytes,
@@ -122,9 +146,35 @@ pub(crate) async fn take_up(
     let (visit, _) = authority.posted(&reader, &headers, &body)?;
     let login = visit.login()?;
     let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
+    let taker = Taker {
+        full_name: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
+        birthdate: pivot.birthdate,
+        acr: login.acr,
+        idp_iss: login.idp_iss.clone(),
+    };
+    let who = (name_of(&pivot), taker);
     authority
-        .take_mandate_up(&secret, &login.person, name_of(&pivot))
+        .take_mandate_up(secret(&headers)?, &login.person, who)
         .await?;
+    let mut response = pages::see_other(portal::path::MANDATES);
+    if let Some(gone) = web::no_session_cookie(INVITATION) {
+        response.headers_mut().append(SET_COOKIE, gone);
+    }
+    Ok(response)
+}
+
+/// `POST /mandats/{id}/accepter`: whoever answers for whom it was given accepts who took it up.
+pub(crate) async fn accept(
+    State(authority): Shared,
+    Path(id): Path<String>,
+    reader: Reader,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    authority.posted(&reader, &headers, &body)?;
+    let id = bytes_of(&id).ok_or(Error::NotFound)?;
+    let side = authority.owner(&reader).await?;
+    authority.accept_mandate(&id, &side).await?;
     Ok(pages::see_other(portal::path::MANDATES))
 }
 
@@ -190,12 +240,18 @@ async fn shown(
         ..Mandates::default()
     };
     for mandate in &given {
-        page.given
-            .push(authority.card(&edition, reader.lang, mandate, &rows).await?);
+        page.given.push(
+            authority
+                .card(&edition, reader.lang, mandate, Side::Given, &rows)
+                .await?,
+        );
     }
     for mandate in &held {
-        page.held
-            .push(authority.card(&edition, reader.lang, mandate, &rows).await?);
+        page.held.push(
+            authority
+                .card(&edition, reader.lang, mandate, Side::Held, &rows)
+                .await?,
+        );
     }
     pages::show(authority, reader, &page).await
 }
@@ -302,25 +358,45 @@ impl Authority {
         edition: &Edition,
         lang: Lang,
         mandate: &Mandate,
+        side: Side,
         grants: &[GrantRow],
     ) -> Result<MandateCard, Error> {
         let (row, body, now) = (&mandate.row, &mandate.body, self.clock.now());
         let state = match (row.ended_at, row.accepted_at) {
             (Some(at), _) => MandateState::Ended { at },
-            (None, None) if now < row.invited_until => MandateState::Waiting {
-                until: row.invited_until,
+            (None, _) if now >= row.expires_at => MandateState::Expired,
+            (None, None) if now >= row.invited_until => MandateState::Expired,
+            (None, None) => match row.holder {
+                None => MandateState::Waiting {
+                    until: row.invited_until,
+                },
+                Some(_) => MandateState::Asked {
+                    until: row.invited_until,
+                },
             },
-            (None, None) => MandateState::Expired,
-            (None, Some(_)) if now >= row.expires_at => MandateState::Expired,
+            (None, Some(_)) if row.accepted_logged_at.is_none() => MandateState::Recording,
             (None, Some(_)) => match self.mandate_is_supported(edition, mandate, now).await? {
                 true => MandateState::Current,
                 false => MandateState::Unsupported,
             },
         };
-        let ends = matches!(
-            state,
-            MandateState::Waiting { .. } | MandateState::Current | MandateState::Unsupported
-        );
+        let ends = match state {
+            MandateState::Waiting { .. }
+            | MandateState::Asked { .. }
+            | MandateState::Recording
+            | MandateState::Current
+            | MandateState::Unsupported => true,
+            MandateState::Ended { .. } | MandateState::Expired => false,
+        };
+        let asks = matches!(state, MandateState::Asked { .. }) && side == Side::Given;
+        let taker = body.taker.as_ref().filter(|_| asks).map(|taker| MandateTaker {
+            name: taker.full_name.clone(),
+            birthdate: taker.birthdate,
+            provider: self.provider_label(&taker.idp_iss),
+            surely: taker.acr > Acr::Eidas1,
+        });
+        // Whoever has the link alone knows neither for whom it is nor from whom.
+        let known = side == Side::Given || row.accepted_at.is_some();
         let resting: Vec<&GrantRow> = grants
             .iter()
             .filter(|grant| grant.mandate == Some(row.id))
@@ -335,14 +411,34 @@ impl Authority {
         });
         Ok(MandateCard {
             granted,
-            by: body.by.clone(),
+            by: known.then(|| body.by.clone()),
             to: body.to.clone(),
-            principal: principal(lang, &body.principal),
+            principal: match known {
+                true => principal(lang, &body.principal),
+                false => unknown(lang, &body.principal).to_owned(),
+            },
             perimeter: self.perimeter(edition, lang, body),
             until: row.expires_at,
             state,
+            accept: taker
+                .is_some()
+                .then(|| format!("/mandats/{}/accepter", text_of(&row.id))),
+            taker,
             end: ends.then(|| format!("/mandats/{}/fin", text_of(&row.id))),
         })
+    }
+}
+
+/// What opens the invitation, as the browser keeps it.
+fn secret(headers: &HeaderMap) -> Result<&str, Error> {
+    web::session(headers, INVITATION).ok_or(Error::NotFound)
+}
+
+/// For whom, as somebody is told who does not know.
+const fn unknown(lang: Lang, of: &Principal) -> &'static str {
+    match of {
+        Principal::Entity(_) => lang.t("Une entreprise", "A company"),
+        Principal::Person { .. } => lang.t("Une personne", "A person"),
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Failure {
     Officer,
     /// 403: the officer is not of the body that asks, or logged in too long ago.
     OtherBody,
+    /// 403: fifty mandates are given, or held.
+    TooManyMandates,
     /// 400: the request was answered, or its time has passed.
     Closed,
     /// The request was allowed when it was prepared, and is not any more.
@@ -47,7 +49,11 @@ impl Failure {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest | Self::Closed | Self::NoLonger => 400,
-            Self::Forbidden | Self::Officer | Self::OtherBody | Self::LoginUnknown => 403,
+            Self::Forbidden
+            | Self::Officer
+            | Self::OtherBody
+            | Self::TooManyMandates
+            | Self::LoginUnknown => 403,
             Self::NotFound => 404,
             Self::TooMany => 429,
             Self::Internal => 500,
@@ -87,6 +93,7 @@ impl Failure {
                 "Vous ne pouvez pas demander pour cette administration",
                 "You cannot ask for this administration",
             ),
+            Self::TooManyMandates => lang.t("Trop de mandats à la fois", "Too many mandates at once"),
             Self::Closed => lang.t(
                 "Cette demande n’est plus ouverte",
                 "This request is no longer open",
@@ -136,6 +143,10 @@ impl Failure {
                 "Votre identité professionnelle n’est pas celle d’un agent de l’administration qui demande, ou votre connexion date de plus de 12 heures. Rien n’a été récupéré ; ce refus est inscrit au registre.",
                 "Your professional identity is not that of an officer of the administration that asks, or you logged in more than 12 hours ago. Nothing was fetched; this refusal is in the ledger.",
             ),
+            Self::TooManyMandates => lang.t(
+                "Cinquante mandats donnés, ou cinquante reçus, sont déjà en cours ou en attente : c’est le plus que ce service permet. Rien n’a été enregistré.",
+                "Fifty mandates given, or fifty received, are in force or waiting already: that is the most that this service allows. Nothing was recorded.",
+            ),
             Self::Closed => lang.t(
                 "Vous y avez déjà répondu, ou son délai est passé. Le même lien ne sert qu’une fois.",
                 "You have already answered it, or its time has passed. The same link serves only once.",
@@ -160,6 +171,10 @@ impl Failure {
             Self::OtherBody => lang.t(
                 "Depuis l’accueil, déconnectez-vous. Puis recommencez depuis le dossier, avec votre compte d’agent de cette administration.",
                 "On the home page, log out. Then start again from the file, with your account as an officer of that administration.",
+            ),
+            Self::TooManyMandates => lang.t(
+                "Sur la page Mandats, arrêtez ceux qui ne servent plus, puis recommencez.",
+                "On the page Mandates, end those that are of no more use, then start again.",
             ),
             Self::Closed => lang.t(
                 "Voyez dans votre dossier si la réponse y est. Sinon, recommencez depuis le dossier : une nouvelle demande sera préparée.",

@@ -1,6 +1,6 @@
-use unefois_core::Micros;
+use unefois_core::{BirthDate, Micros};
 
-use super::{Choice, Lang, page};
+use super::{Choice, Lang, page, paris};
 
 /// Mandats: what somebody lets others do, and what others let them do.
 #[derive(Clone, Debug, Default)]
@@ -20,10 +20,14 @@ pub struct Mandates {
 /// One mandate.
 #[derive(Clone, Debug)]
 pub struct MandateCard {
-    /// Who gave it.
-    pub by: String,
+    /// Who gave it; `None` for whoever has its link alone.
+    pub by: Option<String>,
     /// Who took it up.
     pub to: Option<String>,
+    /// Who asks to act by it, for its giver to accept.
+    pub taker: Option<MandateTaker>,
+    /// Where that is accepted.
+    pub accept: Option<String>,
     /// For whom: « l’entreprise de SIREN 552 100 554 », a person's name.
     pub principal: String,
     /// For what, in words.
@@ -36,6 +40,33 @@ pub struct MandateCard {
     pub granted: Option<MandateGrants>,
     /// Where it is ended, as long as it can be.
     pub end: Option<String>,
+}
+
+/// Whoever took a mandate up, as its giver has to recognise them.
+#[derive(Clone, Debug)]
+pub struct MandateTaker {
+    /// All first names and the birth name.
+    pub name: String,
+    /// As much of the birth date as is known.
+    pub birthdate: BirthDate,
+    /// The identity provider's name.
+    pub provider: String,
+    /// Whether the identity was checked beyond the lowest level.
+    pub surely: bool,
+}
+
+impl MandateTaker {
+    fn words(&self, lang: Lang) -> String {
+        let born = paris::birth_day(self.birthdate, lang);
+        let surely = match self.surely {
+            true => lang.t("identité vérifiée", "identity checked"),
+            false => lang.t("identité déclarée", "identity stated"),
+        };
+        match lang {
+            Lang::Fr => format!("né·e le {born}, {surely} par {}", self.provider),
+            Lang::En => format!("born {born}, {surely} by {}", self.provider),
+        }
+    }
 }
 
 /// What rests, or rested, on a mandate.
@@ -72,6 +103,13 @@ pub enum MandateState {
         /// Until when somebody may.
         until: Micros,
     },
+    /// Somebody has taken it up, and its giver has not accepted them.
+    Asked {
+        /// Until when that may be done.
+        until: Micros,
+    },
+    /// It was accepted, and the ledger does not hold that yet.
+    Recording,
     /// It is in force.
     Current,
     /// Either side ended it.
@@ -90,6 +128,15 @@ impl MandateState {
         match (self, lang) {
             (Self::Waiting { until }, Lang::Fr) => format!("Pas encore accepté : le lien vaut jusqu’au {}.", lang.day(&until)),
             (Self::Waiting { until }, Lang::En) => format!("Not taken up yet: the link is good until {}.", lang.day(&until)),
+            (Self::Asked { until }, Lang::Fr) => {
+                format!("En attente, jusqu’au {}, de l’accord de qui donne le mandat : il ne permet rien encore.", lang.day(&until))
+            }
+            (Self::Asked { until }, Lang::En) => {
+                format!("Waiting until {} for whoever gives the mandate to agree: it allows nothing yet.", lang.day(&until))
+            }
+            (Self::Recording, _) => lang
+                .t("En cours d’enregistrement : il ne permet rien encore.", "Being recorded: it allows nothing yet.")
+                .to_owned(),
             (Self::Current, _) => lang.t("En cours.", "In force.").to_owned(),
             (Self::Ended { at }, Lang::Fr) => format!("Arrêté le {}.", lang.day(&at)),
             (Self::Ended { at }, Lang::En) => format!("Ended on {}.", lang.day(&at)),
@@ -157,19 +204,17 @@ impl MandateForm {
     }
 }
 
-/// An invitation to act by a mandate, before it is taken up.
+/// An invitation to act by a mandate, before it is taken up: who gives it is told once they have accepted who took it up.
 #[derive(Clone, Debug)]
 pub struct MandateInvitation {
-    /// Who gives it.
-    pub by: String,
-    /// For whom.
-    pub principal: String,
+    /// Whether it is for a company, or for a person.
+    pub company: bool,
+    /// Whether the reader gave it themselves.
+    pub own: bool,
     /// For what.
     pub perimeter: Vec<String>,
     /// Until when.
     pub until: Micros,
-    /// Where the answer posts.
-    pub action: String,
 }
 
 page!(Mandates, "mandates.html", Mandates);

@@ -14,6 +14,8 @@ pub const HISTORY: &str = "/historique";
 pub const OPPOSITIONS: &str = "/oppositions";
 /// Mandats.
 pub const MANDATES: &str = "/mandats";
+/// The mandate that one is invited to take up.
+pub const INVITATION: &str = "/mandats/invitation";
 /// Données personnelles.
 pub const PRIVACY: &str = "/donnees-personnelles";
 /// Accessibilité.

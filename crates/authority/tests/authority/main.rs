@@ -19,6 +19,7 @@ mod failover;
 mod feed;
 mod grant;
 mod history;
+mod invitation;
 mod keys;
 mod kit;
 mod link;

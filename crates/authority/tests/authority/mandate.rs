@@ -21,6 +21,8 @@ both_databases![
     a_helper_acts_within_the_perimeter_that_was_given,
 ];
 
+/// Where an invitation is taken up, once its link was opened.
+pub(crate) const INVITATION: &str = "/mandats/invitation";
 pub(crate) const URSSAF: &str = "urn:unefois:participant:90000002700012";
 /// The company that the officer of these tests runs, and another.
 pub(crate) const SIREN: &str = "219200235";
@@ -69,7 +71,7 @@ pub(crate) fn today(kit: &Kit) -> String {
 }
 
 /// Gives a mandate; the address at which it is taken up.
-async fn given(browser: &mut Browser, word: &str, until: &str) -> String {
+pub(crate) async fn given(browser: &mut Browser, word: &str, until: &str) -> String {
     let page = browser.get("/mandats").await;
     let posted = format!("csrf={}&p.{word}=1&fin={until}", page.csrf());
     let shown = browser.post("/mandats", &posted).await;
@@ -77,17 +79,35 @@ async fn given(browser: &mut Browser, word: &str, until: &str) -> String {
     format!("/mandats/invitation/{}", rest.split('<').next().unwrap())
 }
 
-async fn taken_up(browser: &mut Browser, address: &str) {
-    let page = browser.get(address).await;
+/// Takes a mandate up; the page that says to what.
+pub(crate) async fn taken_up(browser: &mut Browser, address: &str) -> String {
+    let page = browser.follow(address).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
-    let taken = browser.post(address, &format!("csrf={}", page.csrf())).await;
-    assert_eq!(taken.status, StatusCode::SEE_OTHER, "{}", taken.body);
+    let taken = browser.post(INVITATION, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(taken.location, "/mandats", "{}", taken.body);
+    page.body
+}
+
+/// Accepts whoever took a mandate up.
+pub(crate) async fn accepted(giver: &mut Browser) {
+    let page = giver.get("/mandats").await;
+    let address = accepting(&page.body).expect("somebody who asks");
+    let accepted = giver.post(&address, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(accepted.status, StatusCode::SEE_OTHER, "{}", accepted.body);
+}
+
+/// Where the first of those who ask is accepted.
+pub(crate) fn accepting(page: &str) -> Option<String> {
+    let (before, _) = page.split_once("/accepter\"")?;
+    let (_, id) = before.rsplit_once('/')?;
+    Some(format!("/mandats/{id}/accepter"))
 }
 
 /// Gives a mandate that another then holds.
 pub(crate) async fn mandated(giver: &mut Browser, holder: &mut Browser, word: &str, until: &str) {
     let address = given(giver, word, until).await;
     taken_up(holder, &address).await;
+    accepted(giver).await;
 }
 
 pub(crate) fn for_company(kit: &Kit, siren: &str) -> Vec<(&'static str, String)> {
@@ -175,16 +195,25 @@ async fn a_company_s_mandate_lets_a_person_answer_for_it(database: TestDatabase)
     }
     let address = given(&mut boss, "marche-public", &today(&kit)).await;
     // An officer is no person: the company's mandate is a person's to take up.
-    assert_ne!(boss.get(&address).await.status, StatusCode::OK);
+    boss.get(&address).await;
+    assert!(boss.get(INVITATION).await.location.starts_with("/connexion"));
 
     let mut angela = kit.browser();
-    let anybody = angela.get(&address).await;
-    assert!(anybody.location.starts_with("/connexion"), "{}", anybody.status);
     angela.follow("/fc/connexion").await;
     not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
-    taken_up(&mut angela, &address).await;
+    let page = taken_up(&mut angela, &address).await;
+    assert!(
+        page.contains("répondre pour une entreprise") && !page.contains("EXEMPLE"),
+        "{page}"
+    );
+    not_mandated(&kit, &mut angela, &for_company(&kit, SIREN)).await;
+    accepted(&mut boss).await;
     assert_eq!(kit.events().await.last(), Some(&Event::Mandated));
-    assert_eq!(angela.get(&address).await.status, StatusCode::NOT_FOUND, "once");
+    assert_eq!(
+        angela.follow(&address).await.status,
+        StatusCode::NOT_FOUND,
+        "once"
+    );
     let list = angela.get("/mandats").await.body;
     assert!(
         list.contains("Camille EXEMPLE") && list.contains("Angela DUBOIS"),
@@ -252,8 +281,7 @@ async fn a_mandate_that_ends_or_an_officer_who_is_none_any_more_gives_no_token(d
     let mut angela = kit.browser();
     angela.follow("/fc/connexion").await;
     let granted = async |boss: &mut Browser, angela: &mut Browser| {
-        let address = given(boss, "marche-public", &today(&kit)).await;
-        taken_up(angela, &address).await;
+        mandated(boss, angela, "marche-public", &today(&kit)).await;
         let code = kit.grant(angela, &for_company(&kit, SIREN), "").await;
         kit.redeem(&code).await
     };
@@ -329,9 +357,11 @@ async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabas
     set(&mut parameters, "capacity", Some("helper".to_owned()));
     not_mandated(&kit, &mut joel, &parameters).await;
     taken_up(&mut joel, &housing).await;
+    accepted(&mut angela).await;
     // Beyond its perimeter.
     not_mandated(&kit, &mut joel, &parameters).await;
     taken_up(&mut joel, &school).await;
+    accepted(&mut angela).await;
     let mut another = parameters.clone();
     set(
         &mut another,

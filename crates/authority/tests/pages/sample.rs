@@ -567,7 +567,11 @@ pub(crate) fn all(lang: Lang) -> Vec<(&'static str, String)> {
         ),
         ("historique", show(&site, &known, &history(lang))),
         ("mandats", show(&site, &known, &mandates(lang))),
-        ("mandat-invitation", show(&site, &known, &invitation(lang))),
+        ("mandat-invitation", show(&site, &known, &invitation(lang, false))),
+        (
+            "mandat-invitation-soi",
+            show(&site, &known, &invitation(lang, true)),
+        ),
         ("historique-vide", show(&site, &known, &history_empty(lang))),
         (
             "donnees-personnelles",

@@ -26,7 +26,7 @@ pub struct MandateRow {
     pub sealed: Vec<u8>,
     /// When it was given.
     pub issued_at: Micros,
-    /// Until when it may be taken up.
+    /// Until when it may be taken up, or accepted once it was.
     pub invited_until: Micros,
     /// When its invitation was taken up.
     pub asked_at: Option<Micros>,
@@ -41,9 +41,9 @@ pub struct MandateRow {
 }
 
 impl MandateRow {
-    /// Whether it is in force at `now`.
+    /// Whether it is in force at `now`: what no entry of the ledger records is not.
     pub fn holds(&self, now: Micros) -> bool {
-        self.accepted_at.is_some() && self.ended_at.is_none() && now < self.expires_at
+        self.accepted_logged_at.is_some() && self.ended_at.is_none() && now < self.expires_at
     }
 }
 
@@ -130,29 +130,150 @@ pub async fn mandate_invited(db: &Db, invitation: &Sha256, now: Micros) -> Resul
     row.map(Row::read).transpose()
 }
 
-/// Gives an invited mandate its holder; `false` if it cannot be taken up any more: one holder counts.
+/// Gives an invited mandate to whoever takes it up, until its giver has accepted them or `until` is over; `false` if it
+/// cannot be taken up any more: one holder counts, and an invitation serves once.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn mandate_accept(
+pub async fn mandate_ask(
     tx: &mut Tx,
     invitation: &Sha256,
     holder: &PersonUid,
     sealed: &[u8],
-    now: Micros,
+    (now, until): (Micros, Micros),
 ) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE mandate SET holder = $2, sealed = $3, accepted_at = $4, invitation = NULL \
-         WHERE invitation = $1 AND holder IS NULL AND ended_at IS NULL AND invited_until > $4";
+    const SQL: &str = "UPDATE mandate SET holder = $2, sealed = $3, asked_at = $4, invited_until = $5, \
+         invitation = NULL WHERE invitation = $1 AND holder IS NULL AND ended_at IS NULL AND invited_until > $4";
     let (invitation, holder) = (&invitation.as_bytes()[..], &holder.as_bytes()[..]);
     let rows = on!(tx, c => sqlx::query(SQL)
         .bind(invitation)
         .bind(holder)
         .bind(sealed)
         .bind(now.get())
+        .bind(until.get())
         .execute(c)
         .await?
         .rows_affected());
     Ok(rows == 1)
+}
+
+/// Puts in force, for the account that it was given for, a mandate that somebody has taken up; `false` where nobody has,
+/// or it is over.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandate_accept(
+    tx: &mut Tx,
+    id: &[u8; 16],
+    principal: &PersonUid,
+    now: Micros,
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE mandate SET accepted_at = $3 WHERE id = $1 AND principal = $2 AND holder IS NOT NULL \
+         AND accepted_at IS NULL AND ended_at IS NULL AND invited_until > $3 AND expires_at > $3";
+    let principal = &principal.as_bytes()[..];
+    let rows = on!(tx, c => sqlx::query(SQL)
+        .bind(&id[..])
+        .bind(principal)
+        .bind(now.get())
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(rows == 1)
+}
+
+/// How many mandates an account has given and holds that are in force or may still be, once nobody else may change that
+/// before the transaction ends.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandates_living(tx: &mut Tx, account: &PersonUid, now: Micros) -> Result<Living, Error> {
+    const HOLD: &str = "UPDATE person SET created_at = created_at WHERE uid = $1";
+    macro_rules! living {
+        ($side:literal) => {
+            concat!(
+                "SELECT COUNT(*) FROM mandate WHERE ",
+                $side,
+                " = $1 AND ended_at IS NULL AND expires_at > $2 AND (accepted_at IS NOT NULL OR invited_until > $2)"
+            )
+        };
+    }
+    const GIVEN: &str = living!("principal");
+    const HELD: &str = living!("holder");
+    let uid = &account.as_bytes()[..];
+    on!(tx, c => sqlx::query(HOLD).bind(uid).execute(c).await?.rows_affected());
+    Ok(Living {
+        given: on!(tx, c => sqlx::query_scalar(GIVEN).bind(uid).bind(now.get()).fetch_one(c).await?),
+        held: on!(tx, c => sqlx::query_scalar(HELD).bind(uid).bind(now.get()).fetch_one(c).await?),
+    })
+}
+
+/// How many mandates of an account are in force or may still be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Living {
+    /// Those given for it.
+    pub given: i64,
+    /// Those that it took up.
+    pub held: i64,
+}
+
+/// The mandates whose beginning or end before `before` the ledger does not hold yet, one or all, 100 at most.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn mandate_unlogged(
+    db: &Db,
+    before: Micros,
+    one: Option<&[u8; 16]>,
+) -> Result<Vec<MandateRow>, Error> {
+    const SQL: &str = select!(
+        "WHERE accepted_at IS NOT NULL \
+         AND (accepted_logged_at IS NULL OR (ended_at IS NOT NULL AND ended_logged_at IS NULL)) \
+         AND COALESCE(ended_at, accepted_at) < $1 AND ($2 IS NULL OR id = $2) ORDER BY accepted_at LIMIT 100"
+    );
+    let one = one.map(|id| &id[..]);
+    let rows = read!(db, pool => {
+        sqlx::query_as::<_, Row>(SQL).bind(before.get()).bind(one).fetch_all(pool).await?
+    });
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Notes that the ledger holds the entry of a mandate's beginning, or of its end.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandate_logged(tx: &mut Tx, id: &[u8; 16], is_end: bool, at: Micros) -> Result<(), Error> {
+    const BEGINNING: &str =
+        "UPDATE mandate SET accepted_logged_at = $2 WHERE id = $1 AND accepted_logged_at IS NULL";
+    const END: &str = "UPDATE mandate SET ended_logged_at = $2 WHERE id = $1 AND ended_logged_at IS NULL";
+    let sql = if is_end { END } else { BEGINNING };
+    on!(tx, c => sqlx::query(sql).bind(&id[..]).bind(at.get()).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Deletes mandates that were over before `before`, and those that were never in force and over before `unused_before`,
+/// once the ledger holds what was to be told of them. The grants that rested on one keep who had acted by it.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn mandate_sweep(tx: &mut Tx, before: Micros, unused_before: Micros) -> Result<u64, Error> {
+    macro_rules! over {
+        ($head:literal) => {
+            concat!(
+                $head,
+                "CASE WHEN accepted_at IS NULL THEN COALESCE(ended_at, invited_until) < $2 ",
+                "ELSE COALESCE(ended_at, expires_at) < $1 AND accepted_logged_at IS NOT NULL ",
+                "AND (ended_at IS NULL OR ended_logged_at IS NOT NULL) END"
+            )
+        };
+    }
+    const LOOSE: &str = concat!(
+        over!("UPDATE grant_subject SET mandate = NULL WHERE mandate IN (SELECT id FROM mandate WHERE "),
+        ")"
+    );
+    const DELETE: &str = over!("DELETE FROM mandate WHERE ");
+    let (before, unused) = (before.get(), unused_before.get());
+    on!(tx, c => sqlx::query(LOOSE).bind(before).bind(unused).execute(c).await?.rows_affected());
+    Ok(on!(tx, c => sqlx::query(DELETE).bind(before).bind(unused).execute(c).await?.rows_affected()))
 }
 
 /// A mandate by its name.
@@ -235,7 +356,7 @@ pub async fn mandate_fill(
 /// [`Error::Database`].
 pub async fn mandate_hold(tx: &mut Tx, id: &[u8; 16], now: Micros) -> Result<bool, Error> {
     const SQL: &str = "UPDATE mandate SET expires_at = expires_at \
-         WHERE id = $1 AND accepted_at IS NOT NULL AND ended_at IS NULL AND expires_at > $2";
+         WHERE id = $1 AND accepted_logged_at IS NOT NULL AND ended_at IS NULL AND expires_at > $2";
     let rows = on!(tx, c => sqlx::query(SQL).bind(&id[..]).bind(now.get()).execute(c).await?.rows_affected());
     Ok(rows == 1)
 }

@@ -1,6 +1,6 @@
 use unefois_authority::portal::{
     Choice, Lang, MandateCard, MandateError, MandateForm, MandateGrants, MandateInvitation, MandateState,
-    Mandates,
+    MandateTaker, Mandates,
 };
 
 use super::{at, words};
@@ -15,8 +15,10 @@ fn company(lang: Lang) -> String {
 
 fn card(lang: Lang, state: MandateState) -> MandateCard {
     MandateCard {
-        by: "Camille EXEMPLE".to_owned(),
+        by: Some("Camille EXEMPLE".to_owned()),
         to: Some("Angela DUBOIS".to_owned()),
+        taker: None,
+        accept: None,
         principal: company(lang),
         perimeter: words(&[lang.t("Candidature à un marché public", "Bid for a public contract")]),
         until: at("2027-03-31T21:59:59Z"),
@@ -48,6 +50,23 @@ pub(crate) fn mandates(lang: Lang) -> Mandates {
                     },
                 )
             },
+            MandateCard {
+                taker: Some(MandateTaker {
+                    name: "Angela Claire Louise DUBOIS".to_owned(),
+                    birthdate: "1962-08-24".parse().unwrap(),
+                    provider: "FranceConnect".to_owned(),
+                    surely: false,
+                }),
+                accept: Some("/mandats/AAAAAAAAAAAAAAAAAAAAAg/accepter".to_owned()),
+                end: Some("/mandats/AAAAAAAAAAAAAAAAAAAAAg/fin".to_owned()),
+                ..card(
+                    lang,
+                    MandateState::Asked {
+                        until: at("2026-12-01T10:00:00Z"),
+                    },
+                )
+            },
+            card(lang, MandateState::Recording),
             card(lang, MandateState::Current),
             card(
                 lang,
@@ -57,6 +76,16 @@ pub(crate) fn mandates(lang: Lang) -> Mandates {
             ),
         ],
         held: vec![
+            MandateCard {
+                by: None,
+                principal: lang.t("Une personne", "A person").to_owned(),
+                ..card(
+                    lang,
+                    MandateState::Asked {
+                        until: at("2026-12-01T10:00:00Z"),
+                    },
+                )
+            },
             card(lang, MandateState::Expired),
             card(lang, MandateState::Unsupported),
         ],
@@ -78,12 +107,11 @@ pub(crate) fn mandates(lang: Lang) -> Mandates {
     }
 }
 
-pub(crate) fn invitation(lang: Lang) -> MandateInvitation {
+pub(crate) fn invitation(lang: Lang, own: bool) -> MandateInvitation {
     MandateInvitation {
-        by: "Camille EXEMPLE".to_owned(),
-        principal: company(lang),
+        company: !own,
+        own,
         perimeter: words(&[lang.t("Candidature à un marché public", "Bid for a public contract")]),
         until: at("2027-03-31T21:59:59Z"),
-        action: "/mandats/invitation/x".to_owned(),
     }
 }
