@@ -5,6 +5,7 @@
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod log;
+mod mandate;
 mod opposition;
 
 use database::TestDatabase;
