@@ -53,7 +53,7 @@ pub(crate) fn mandates(lang: Lang) -> Mandates {
             MandateCard {
                 taker: Some(MandateTaker {
                     name: "Angela Claire Louise DUBOIS".to_owned(),
-                    birthdate: "1962-08-24".parse().unwrap(),
+                    birthdate: "1962-08-24".parse().expect("a day"),
                     provider: "FranceConnect".to_owned(),
                     surely: false,
                 }),
