@@ -63,12 +63,21 @@ pub(crate) enum FoundBy {
     Subject,
     /// By the person's identity: it is about somebody else, and names them beside it.
     Beside,
-    /// By less than the person's identity: an officer or nobody asked about somebody who may be them, otherwise written, or
-    /// a namesake of the same year.
+    /// By what namesakes share: an officer or nobody asked about somebody who may be them, otherwise written, or a namesake
+    /// of the same year; or anybody did, about an identity that does not tell namesakes apart.
     Near,
 }
 
 impl FoundBy {
+    /// Whose it is: the person's own, a member of their household's, or perhaps a namesake's.
+    const fn whose(self) -> u8 {
+        match self {
+            Self::Handle(_) | Self::Subject => 0,
+            Self::Beside => 1,
+            Self::Near => 2,
+        }
+    }
+
     /// The less, the more is known of why the entry concerns the person.
     const fn rank(self) -> u8 {
         match self {

@@ -31,26 +31,27 @@ impl Exchange {
 }
 
 /// Brings the entries of both ends together, by exchange and by whom it asked, newest first: an id that a log gives to another
-/// exchange of its own says nothing about this one. Whoever is `unheard`, wholly or in part, may hold
-/// more.
-pub(crate) fn pair(entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Exchange> {
-    let mut by_exchange: BTreeMap<(ExchangeId, Option<ParticipantId>), Vec<Proved>> = BTreeMap::new();
+/// exchange of its own says nothing about this one. Nor does an id under which a consumer asks about two people: what is
+/// known to concern the person is one exchange, what may be another's is told apart. Whoever is `unheard`, wholly or in
+/// part, may hold more.
+pub(crate) fn pair(mut entries: Vec<Proved>, unheard: &[ParticipantId]) -> Vec<Exchange> {
+    // The same entry may have been found twice, by a handle and by the identity.
+    entries.sort_by(|a, b| {
+        let key = |proved: &Proved| proved.found.rank();
+        (&a.origin, &a.bytes, key(a)).cmp(&(&b.origin, &b.bytes, key(b)))
+    });
+    entries.dedup_by(|a, b| a.bytes == b.bytes && a.origin == b.origin);
+    let mut by_exchange: BTreeMap<_, Vec<Proved>> = BTreeMap::new();
     for proved in entries {
         if let Some(id) = proved.entry.exchange_id {
-            let of = (id, proved.entry.provider);
+            let of = (id, proved.entry.provider, proved.found.whose());
             by_exchange.entry(of).or_default().push(proved);
         }
     }
     let mut exchanges: Vec<Exchange> = by_exchange
         .into_iter()
-        .filter_map(|((id, provider), mut entries)| {
-            // The same entry may have been found twice, by a handle and by the identity.
-            let order = |proved: &Proved| (proved.entry.attempt, proved.entry.at, proved.receipt.index());
-            entries.sort_by(|a, b| {
-                let same = || (&a.origin, a.found.rank()).cmp(&(&b.origin, b.found.rank()));
-                order(a).cmp(&order(b)).then_with(same)
-            });
-            entries.dedup_by(|a, b| a.bytes == b.bytes && a.origin == b.origin);
+        .filter_map(|((id, provider, _), mut entries)| {
+            entries.sort_by_key(|proved| (proved.entry.attempt, proved.entry.at, proved.receipt.index()));
             let at = entries.iter().map(|proved| proved.entry.at).max()?;
             let found = entries
                 .iter()
@@ -224,6 +225,26 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn an_id_under_which_two_people_are_asked_about_tells_neither_of_the_other() {
+        let refused = proved(PRODUCER, Event::Refused, 1, Some(Reason::SourceTimeout), 1);
+        let entry = |found, of: &Proved| Proved { found, ..of.clone() };
+        let released = proved(PRODUCER, Event::Released, 2, None, 1);
+        let exchanges = pair(
+            vec![
+                entry(FoundBy::Near, &refused),
+                entry(FoundBy::Near, &released),
+                entry(FoundBy::Subject, &refused),
+            ],
+            &[],
+        );
+        let told: Vec<_> = exchanges
+            .iter()
+            .map(|one| (one.found, one.at.get(), one.producer.len()))
+            .collect();
+        assert_eq!(told, [(FoundBy::Near, 2, 1), (FoundBy::Subject, 1, 1)]);
     }
 
     #[test]
