@@ -1,7 +1,7 @@
 //! Accounts: the one of a person, whatever provider names them, with the identities kept sealed; and officers, whose
 //! rows lead to no person.
 
-use unefois_core::{OfficerAssurance, Pivot, Sha256};
+use unefois_core::{OfficerAssurance, Pivot, Sha256, SubjectForm};
 use unefois_store::Tx;
 use unefois_store::authority::mandate::officer_certified;
 use unefois_store::authority::officer::{OfficerSaid, officer_find, officer_put};
@@ -19,6 +19,15 @@ const OFFICER: &str = "officer";
 /// Identities filled in by one transaction.
 const FILLED_AT_ONCE: u32 = 200;
 
+/// Whom an identity names.
+#[derive(Clone, Copy)]
+pub(crate) enum Names {
+    /// One person, or one company.
+    One,
+    /// Whoever of some namesakes: it lacks what tells them apart.
+    Namesakes,
+}
+
 impl Authority {
     /// The account of the person whom a provider of people names `sub`, made or joined where needed, and the digest of
     /// the identity given.
@@ -26,7 +35,8 @@ impl Authority {
     /// A subject of the provider with one identity leads to one account for good. A new subject joins the account to
     /// which providers of people ever led with exactly this identity, if there is exactly one; otherwise it gets an
     /// account of its own. So does a subject that comes back with another identity, rectified or not its own: a desk may
-    /// join the two.
+    /// join the two. An identity that namesakes may share joins one subject of each provider, which tells its own people
+    /// apart, and nothing that a file said.
     pub(crate) async fn account(
         &self,
         iss: &str,
@@ -40,7 +50,11 @@ impl Authority {
             sub,
             pivot: &digest,
         };
-        let (mut tx, uid) = self.account_said(said).await?;
+        let names = match pivot.subject_form() {
+            SubjectForm::Exact(_) => Names::One,
+            SubjectForm::Shared(_) => Names::Namesakes,
+        };
+        let (mut tx, uid) = self.account_said(said, names).await?;
         let plain = Zeroizing::new(serde_json::to_vec(pivot).map_err(|_| Error::Stored)?);
         let sealed = self.keys.seal(PURPOSE, uid.as_bytes(), &plain, &*self.random);
         let kept = Kept {
@@ -54,16 +68,19 @@ impl Authority {
     }
 
     /// The account of whom a provider names, found, joined or made, in a transaction that is still open.
-    pub(crate) async fn account_said(&self, said: Said<'_>) -> Result<(Tx, PersonUid), Error> {
+    pub(crate) async fn account_said(&self, said: Said<'_>, names: Names) -> Result<(Tx, PersonUid), Error> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(uid) = store::identity_find(&mut tx, said).await? {
             return Ok((tx, uid));
         }
         store::pivot_lock(&mut tx, said.pivot).await?;
-        let same = match store::subject_known(&mut tx, said.iss, said.sub).await? {
-            true => Vec::new(),
-            false => store::pivot_find(&mut tx, said.pivot).await?,
+        let known = store::subject_known(&mut tx, said.iss, said.sub).await?;
+        let same = match names {
+            _ if known => Vec::new(),
+            Names::One => store::pivot_find(&mut tx, said.pivot).await?,
+            Names::Namesakes if said.iss == self.issuer => Vec::new(),
+            Names::Namesakes => store::pivot_find_shared(&mut tx, said, &self.issuer).await?,
         };
         let uid = match same.as_slice() {
             [only] => *only,
@@ -76,7 +93,7 @@ impl Authority {
         if !store::identity_insert(&mut tx, said, &uid, now).await? {
             // Two first logins at once: the other one has made the account.
             drop(tx);
-            return Box::pin(self.account_said(said)).await;
+            return Box::pin(self.account_said(said, names)).await;
         }
         Ok((tx, uid))
     }
@@ -140,10 +157,15 @@ impl Authority {
     }
 
     /// The account of the person whom a consumer's file names, made where there is none: a later login that gives exactly
-    /// this identity joins it. Where several accounts have this identity, it is of none of them; what any of them objects
-    /// to holds all the same.
+    /// this identity joins it. Where several accounts have this identity, or namesakes may share it, it is of none of them;
+    /// what any of them objects to holds all the same.
     pub(crate) async fn account_on_file(&self, pivot: &Pivot) -> Result<(PersonUid, Sha256), Error> {
-        let sub = self.keys.identity_digest(pivot).to_string();
+        let digest = self.keys.identity_digest(pivot);
+        let sub = match pivot.subject_form() {
+            SubjectForm::Exact(_) => digest.to_string(),
+            // A name of its own: what was once joined is not found by it.
+            SubjectForm::Shared(_) => format!("{digest} shared"),
+        };
         self.account(&self.issuer, &sub, pivot).await
     }
 

@@ -7,6 +7,7 @@ use unefois_store::authority::person::Said;
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
 use crate::Error;
+use crate::account::Names;
 use crate::pages::Reader;
 use crate::published::Edition;
 use crate::service::Authority;
@@ -25,7 +26,7 @@ impl Authority {
             sub: &digest.to_string(),
             pivot: &digest,
         };
-        let (tx, uid) = self.account_said(said).await?;
+        let (tx, uid) = self.account_said(said, Names::One).await?;
         tx.commit().await?;
         Ok((uid, digest))
     }

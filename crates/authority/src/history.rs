@@ -17,11 +17,13 @@ use unefois_core::commitment::{Field, GrantSecret};
 use unefois_core::{Boot, Entry, Handle, LegalBasis, Micros, ParticipantId};
 use unefois_mesh::{status, target};
 use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::pb::ledger::v1::PersonHistoryPart;
 use unefois_proto::pb::ledger::v1::ledger_service_client::LedgerServiceClient;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::GrantRow;
 use unefois_tlog::{Hash, Receipt, VerifierKey};
 
+use self::person::Identities;
 use crate::Error;
 use crate::published::Edition;
 use crate::service::Authority;
@@ -98,6 +100,10 @@ pub(crate) struct Collected {
     pub(crate) silent: Vec<ParticipantId>,
     /// Those that hold more, later entries than one reading takes.
     pub(crate) incomplete: Vec<ParticipantId>,
+    /// Those of which what may be a namesake's was not read, or not to its end.
+    pub(crate) near_incomplete: Vec<ParticipantId>,
+    /// Whether namesakes may share one of the person's identities: nothing is known to be theirs by it.
+    pub(crate) shared: bool,
     /// How many of the person's identities could not be read: what concerns them under those is missing.
     pub(crate) unread: usize,
     /// How many proved entries nothing attributes to the person any more: what opened them was destroyed.
@@ -109,7 +115,7 @@ pub(crate) struct Collected {
 impl Authority {
     /// Asks every administration that may hold an entry under these grants, all at once, each within its deadline.
     pub(crate) async fn history(&self, grants: &[GrantRow], since: Micros) -> Result<Collected, Error> {
-        self.collected(grants, &BTreeMap::new(), since).await
+        self.collected(grants, &Identities::default(), since).await
     }
 
     /// As [`history`](Self::history), and asks every producer for what concerns the person under anybody's grant (I12).
@@ -123,26 +129,28 @@ impl Authority {
             return Err(Error::TooManyRequests);
         }
         let edition = self.published.edition();
-        let (identities, unread) = self.sealed_identities(&edition, person).await?;
-        if unread > 0 {
+        let identities = self.sealed_identities(&edition, person).await?;
+        if identities.unread > 0 {
             tracing::error!(
-                identities = unread,
+                identities = identities.unread,
                 "a person's identities do not open: a history lacks what is theirs"
             );
         }
-        let collected = self.collected(grants, &identities, since).await?;
-        Ok(Collected { unread, ..collected })
+        self.collected(grants, &identities, since).await
     }
 
     async fn collected(
         &self,
         grants: &[GrantRow],
-        identities: &BTreeMap<ParticipantId, Vec<String>>,
+        identities: &Identities,
         since: Micros,
     ) -> Result<Collected, Error> {
         let edition = self.published.edition();
-        let mut asked: BTreeMap<ParticipantId, Vec<Handle>> =
-            identities.keys().map(|keeper| (*keeper, Vec::new())).collect();
+        let mut asked: BTreeMap<ParticipantId, Vec<Handle>> = identities
+            .sealed
+            .keys()
+            .map(|keeper| (*keeper, Vec::new()))
+            .collect();
         for row in grants {
             // A publisher keeps the logs of the bodies that it hosts.
             let consumer = row.grant.act_client.unwrap_or(row.grant.client);
@@ -158,23 +166,28 @@ impl Authority {
         }
         let held = self.held(grants, since).await?;
         let answers = asked.iter().map(|(keeper, handles)| {
-            let sealed = identities.get(keeper).map_or(&[][..], Vec::as_slice);
+            let sealed = identities.sealed.get(keeper).map_or(&[][..], Vec::as_slice);
             let (edition, held) = (&edition, &held);
             async move {
                 let share = Share::new(self.clock.boottime());
+                let about = |part| self.ask_about(edition, *keeper, (sealed, part), since, &share);
                 let by_handle = self.ask(edition, *keeper, (handles, held), since, &share);
-                join(by_handle, self.ask_about(edition, *keeper, sealed, since, &share)).await
+                let (by_handle, theirs) = join(by_handle, about(PersonHistoryPart::Theirs)).await;
+                // Of what is left: namesakes crowd out nothing that is the person's own.
+                (by_handle, theirs, about(PersonHistoryPart::Near).await)
             }
         });
         let answers = join_all(answers).await;
         let mut collected = Collected {
             asked: asked.len(),
+            unread: identities.unread,
+            shared: identities.shared,
             ..Collected::default()
         };
         let mut entries = Vec::new();
-        for (keeper, (by_handle, about)) in asked.keys().zip(answers) {
+        for (keeper, (by_handle, theirs, near)) in asked.keys().zip(answers) {
             let (mut complete, mut silent) = (true, false);
-            for answer in [by_handle, about] {
+            for answer in [by_handle, theirs] {
                 match answer {
                     Ok(answer) => {
                         entries.extend(answer.found);
@@ -193,7 +206,22 @@ impl Authority {
                 tracing::warn!(peer = %keeper, "a history too long to be read to its end");
                 collected.incomplete.push(*keeper);
             }
+            match near {
+                Ok(answer) => {
+                    entries.extend(answer.found);
+                    if !answer.complete {
+                        collected.near_incomplete.push(*keeper);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(peer = %keeper, error = error.to_string(), "nothing of namesakes from this participant");
+                    collected.near_incomplete.push(*keeper);
+                }
+            }
         }
+        collected
+            .near_incomplete
+            .retain(|keeper| !collected.silent.contains(keeper));
         let unheard = [collected.silent.as_slice(), &collected.incomplete].concat();
         collected.exchanges = pair(entries, &unheard);
         Ok(collected)

@@ -56,8 +56,8 @@ pub use id::{
 };
 pub use period::Period;
 pub use person::{
-    BirthDate, Cog, Gender, InvalidPivot, NamedPerson, Pivot, SealedSubject, check_form, compare_key,
-    entity_form, given_names_match,
+    BirthDate, Cog, Gender, InvalidPivot, NamedPerson, Pivot, SealedSubject, SubjectForm, check_form,
+    compare_key, entity_form, given_names_match,
 };
 pub use random::Random;
 pub use reason::{Reason, Side, UnknownReason};

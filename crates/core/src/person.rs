@@ -52,6 +52,16 @@ pub enum SealedSubject {
     Entity(Siren),
 }
 
+/// Under what exchanges about somebody are found: made by [`Pivot::subject_form`] alone, so that nobody is shown a
+/// namesake's as their own. Its bytes are the input of a keyed hash, never stored.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SubjectForm {
+    /// It names one person: whatever is found under it is theirs.
+    Exact(Vec<u8>),
+    /// Namesakes may share it, since the identity lacks what tells them apart: whatever is found under it may be another's.
+    Shared(Vec<u8>),
+}
+
 /// An attribute of an identity is not what its kind allows; the value is never shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} of the identity is invalid")]
@@ -322,6 +332,20 @@ impl Pivot {
         self.birthdate.day().is_some() && place && self.gender != Gender::Unspecified
     }
 
+    /// [`Pivot::canonical`], by whether it names one person: born in a commune of France, the whole date and the sex known.
+    /// Registers abroad tell no place, so that of two born in one country on one day nothing tells which is meant.
+    pub fn subject_form(&self) -> SubjectForm {
+        let france = self.birthcountry.as_ref().is_some_and(Cog::is_france);
+        let exact = france
+            && self.birthplace.is_some()
+            && self.birthdate.day().is_some()
+            && self.gender != Gender::Unspecified;
+        match exact {
+            true => SubjectForm::Exact(self.canonical()),
+            false => SubjectForm::Shared(self.canonical()),
+        }
+    }
+
     /// The bytes that name this person at one node or authority, whatever the spelling: birth name, first names, birth
     /// date, sex, place where born in France, country. They are the input of a keyed hash, never stored.
     pub fn canonical(&self) -> Vec<u8> {
@@ -506,7 +530,7 @@ macro_rules! hidden_in_debug {
         }
     )* };
 }
-hidden_in_debug!(Pivot, SealedSubject, NamedPerson, BirthDate, Cog);
+hidden_in_debug!(Pivot, SealedSubject, SubjectForm, NamedPerson, BirthDate, Cog);
 
 #[cfg(test)]
 mod tests {
@@ -717,6 +741,27 @@ mod tests {
             ..angela()
         };
         assert!(abroad.is_whole());
+    }
+
+    #[test]
+    fn only_a_whole_birth_in_a_commune_of_france_names_one_person() {
+        let changed = |change: fn(&mut Pivot)| {
+            let mut pivot = angela();
+            change(&mut pivot);
+            pivot.subject_form()
+        };
+        let shared: [fn(&mut Pivot); 6] = [
+            |p| p.birthplace = None,
+            |p| p.birthcountry = None,
+            |p| p.birthcountry = Some("99352".parse().unwrap()),
+            |p| p.birthdate = "1962-08".parse().unwrap(),
+            |p| p.birthdate = "1962".parse().unwrap(),
+            |p| p.gender = Gender::Unspecified,
+        ];
+        for change in shared {
+            assert!(matches!(changed(change), SubjectForm::Shared(_)));
+        }
+        assert!(changed(|_| {}) == SubjectForm::Exact(angela().canonical()));
     }
 
     #[test]

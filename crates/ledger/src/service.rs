@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
-use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason, Sha256};
+use unefois_core::{Entry, Handle, Micros, ParticipantId, Reason, Sha256, SubjectForm};
 use unefois_mesh::status::{self, Refusal};
 use unefois_mesh::{Peer, PeerId};
 use unefois_proto::pb::ledger::v1 as pb;
@@ -61,8 +61,8 @@ pub type Identities = Arc<dyn Fn(&str) -> Option<Identity> + Send + Sync>;
 /// Under what one identity stands in the index of persons.
 #[derive(Clone)]
 pub struct Identity {
-    /// Where the person is the subject.
-    pub subject: Vec<u8>,
+    /// Where the person is the subject, or somebody who shares all that is known of them.
+    pub subject: SubjectForm,
     /// Where the person is named beside another subject.
     pub beside: Vec<Vec<u8>>,
     /// Where somebody is the subject who may be the person, otherwise written.

@@ -51,6 +51,35 @@ pub fn identities(message: &pb::PersonHistoryRequest) -> Result<&[String], Inval
     check.finish(Some(message.identities.as_slice()))
 }
 
+/// Which of the entries about a person are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonPart {
+    /// All of them.
+    All,
+    /// Those that are known to concern the person.
+    Theirs,
+    /// Those that may be a namesake's.
+    Near,
+}
+
+/// The part that a question about one person asks for.
+///
+/// # Errors
+/// One that is not known here.
+pub fn person_part(message: &pb::PersonHistoryRequest) -> Result<PersonPart, InvalidMessage> {
+    let mut check = Check::default();
+    let part = match pb::PersonHistoryPart::try_from(message.part) {
+        Ok(pb::PersonHistoryPart::Unspecified) => Some(PersonPart::All),
+        Ok(pb::PersonHistoryPart::Theirs) => Some(PersonPart::Theirs),
+        Ok(pb::PersonHistoryPart::Near) => Some(PersonPart::Near),
+        Err(_) => {
+            check.wrong("part", format_args!("a part of a history"));
+            None
+        }
+    };
+    check.finish(part)
+}
+
 /// A checked question of how many people entries concern.
 #[derive(Clone, Debug)]
 pub struct CountPersonsCall {

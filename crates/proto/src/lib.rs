@@ -17,8 +17,8 @@ pub use backoffice::{
 pub use exchange::{FetchCall, LinkAttestation};
 pub use invalid::{InvalidMessage, Violation};
 pub use ledger::{
-    CountPersonsCall, MAX_ROWS, ProofCall, SearchCall, SearchPage, WatchCall, handles, identities,
-    reading_purpose,
+    CountPersonsCall, MAX_ROWS, PersonPart, ProofCall, SearchCall, SearchPage, WatchCall, handles,
+    identities, person_part, reading_purpose,
 };
 pub use revocation::{MAX_CONSUMER_RECORDS, OwnRecord, OwnRecords};
 

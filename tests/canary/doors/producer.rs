@@ -175,7 +175,7 @@ pub(crate) async fn malformed(
     told.status("CountPersons", ledger.count_persons(request).await);
     let request = PersonHistoryRequest {
         identities: vec![canary("an identity that was not sealed")],
-        since_us: 0,
+        ..Default::default()
     };
     told.status("PersonHistory", ledger.person_history(request).await);
     let request = DiscloseRequest {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use unefois_core::{Micros, ParticipantId, Pivot, SealedSubject, SubjectKind};
+use unefois_core::{Micros, ParticipantId, Pivot, SealedSubject, SubjectForm, SubjectKind};
 use unefois_proto::pb::ledger::v1 as pb;
 use unefois_store::authority::PersonUid;
 
@@ -19,12 +19,12 @@ const SEALED: usize = 16;
 
 impl Authority {
     /// Every identity that the person has or had, sealed to each producer that answers about people: in each form in which
-    /// it may have got it, with no more than its datatypes need. And how many of those identities do not open.
+    /// it may have got it, with no more than its datatypes need.
     pub(super) async fn sealed_identities(
         &self,
         edition: &Edition,
         person: &PersonUid,
-    ) -> Result<(BTreeMap<ParticipantId, Vec<String>>, usize), Error> {
+    ) -> Result<Identities, Error> {
         let (identities, unread) = self.identities(person, IDENTITIES).await?;
         let mut forms: BTreeMap<ParticipantId, Vec<Pivot>> = BTreeMap::new();
         for datatype in edition.catalogue.datatypes() {
@@ -51,15 +51,20 @@ impl Authority {
             let seal = |form| seal_subject(edition, &producer, &form, &self.rng);
             sealed.insert(producer, forms.map(seal).collect::<Result<_, _>>()?);
         }
-        Ok((sealed, unread))
+        let shared = |identity: &Pivot| matches!(identity.subject_form(), SubjectForm::Shared(_));
+        Ok(Identities {
+            shared: identities.iter().any(shared),
+            sealed,
+            unread,
+        })
     }
 
-    /// Asks one producer for what it holds about the person of these sealed identities.
+    /// Asks one producer for a part of what it holds about the person of these sealed identities.
     pub(super) async fn ask_about(
         &self,
         edition: &Edition,
         producer: ParticipantId,
-        sealed: &[String],
+        (sealed, part): (&[String], pb::PersonHistoryPart),
         since: Micros,
         share: &Share,
     ) -> Result<Answer, NoAnswer> {
@@ -75,6 +80,7 @@ impl Authority {
                 let question = pb::PersonHistoryRequest {
                     identities: some.to_vec(),
                     since_us: from.get(),
+                    part: part.into(),
                 };
                 let Some(within) = share.left(self.clock.boottime()) else {
                     break;
@@ -92,6 +98,17 @@ impl Authority {
         }
         Ok(answer)
     }
+}
+
+/// A person's identities, as producers are asked about them.
+#[derive(Default)]
+pub(super) struct Identities {
+    /// Sealed, by producer.
+    pub(super) sealed: BTreeMap<ParticipantId, Vec<String>>,
+    /// How many do not open.
+    pub(super) unread: usize,
+    /// Whether namesakes may share one of them.
+    pub(super) shared: bool,
 }
 
 /// Judges one entry found by an identity: an exchange that this producer answered, proved in a log of its own. That it is

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::{Micros, OfficerAssurance, UnitName};
+use unefois_core::{Micros, OfficerAssurance, SubjectForm, UnitName};
 use unefois_store::authority::grant::ByOfficer;
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
@@ -54,6 +54,7 @@ pub(crate) async fn show(
         dossier: first.dossier_ref.to_string(),
         person: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
         birthdate: portal::paris::birth_day(pivot.birthdate, reader.lang),
+        shared: matches!(pivot.subject_form(), SubjectForm::Shared(_)),
         motive: request.motive.clone().ok_or(Error::Stored)?,
         sources: words::sources(&edition, reader.lang, &request.elements, &|_| false),
         terms: words::terms(&edition, reader.lang, &request.elements, end),
@@ -171,7 +172,8 @@ impl Authority {
             && now.ms_since(Micros::from_secs(auth_time)) <= OFFICER_MS
     }
 
-    /// The grant is the person's, whoever asked: they see it as soon as they log in, and may stop it.
+    /// The grant is the person's, whoever asked: they see it as soon as they log in, and may stop it. Where namesakes may
+    /// share the identity, no login leads to it.
     async fn grant_by_officer(
         &self,
         open: &Open,

@@ -18,6 +18,8 @@ pub struct AgentDemande {
     pub person: String,
     /// The date of birth that the file says, in words.
     pub birthdate: String,
+    /// Whether namesakes may share the identity: nobody's account leads to the request then.
+    pub shared: bool,
     /// Why the officer asks.
     pub motive: String,
     /// What is asked, by where it comes from; never empty.

@@ -19,6 +19,10 @@ pub struct History {
     pub silent: Vec<String>,
     /// The names of those that hold later entries than could be read: what follows is missing below.
     pub incomplete: Vec<String>,
+    /// The names of those of which what may be a namesake's is missing below, or some of it.
+    pub near_incomplete: Vec<String>,
+    /// Whether namesakes may share an identity of the person's.
+    pub shared: bool,
     /// How many of the person's identities could not be read.
     pub unread: usize,
     /// How many entries can no longer be attributed to anybody.
@@ -481,6 +485,11 @@ impl History {
     fn blank(&self) -> bool {
         let filtered = self.filters.active() || self.filters.invalid_period;
         self.asked == 0 && self.rows.is_empty() && self.others.is_empty() && !filtered
+    }
+
+    /// Whether there is anything to say of what may be others'.
+    fn around(&self) -> bool {
+        self.shared || !self.others.is_empty() || !self.near_incomplete.is_empty()
     }
 
     /// The rows by month, in their order.

@@ -1,7 +1,7 @@
 //! One person, one account, whatever provider names them.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -13,6 +13,7 @@ both_databases![
     an_identity_joins_the_one_account_that_has_it,
     a_subject_with_another_identity_is_another_account_until_a_desk_joins_them,
     first_logins_at_one_moment_make_one_account,
+    namesakes_of_a_birth_abroad_share_no_account,
 ];
 
 /// A world where personas log in without a browser.
@@ -27,9 +28,14 @@ async fn with_personas(database: TestDatabase) -> Kit {
 async fn subject_of(kit: &Kit, provider: &str, sub: &str, given_name: &str) -> String {
     let acr = if provider == "fcp" { "eidas2" } else { "eidas1" };
     let persona = json!({"provider": provider, "sub": sub, "acr": acr, "pivot": {
-        "family_name": "DUBOIS", "given_names": [given_name], "birthdate": "1962-08-24", "gender": "female"}});
+        "family_name": "DUBOIS", "given_names": [given_name], "birthdate": "1962-08-24", "gender": "female",
+        "birthplace": "75107", "birthcountry": "99100"}});
+    subject_with(kit, &persona, given_name).await
+}
+
+async fn subject_with(kit: &Kit, persona: &Value, given_name: &str) -> String {
     let mut browser = kit.browser();
-    let entered = browser.post_json("/demo/persona", &persona).await;
+    let entered = browser.post_json("/demo/persona", persona).await;
     assert_eq!(entered.status, StatusCode::NO_CONTENT, "{}", entered.body);
     let mut parameters = kit.parameters();
     set(
@@ -88,6 +94,30 @@ async fn an_identity_joins_the_one_account_that_has_it(database: TestDatabase) {
         third != changed && third != other,
         "a conflict is settled at a desk"
     );
+    kit.stop().await;
+}
+
+/// Two people born abroad on one day under one name: a provider that names both tells them apart, and nothing else does.
+async fn namesakes_of_a_birth_abroad_share_no_account(database: TestDatabase) {
+    let kit = with_personas(database).await;
+    let born_abroad = async |provider: &str, sub: &str| {
+        let acr = if provider == "fcp" { "eidas2" } else { "eidas1" };
+        let persona = json!({"provider": provider, "sub": sub, "acr": acr, "pivot": {
+            "family_name": "DUBOIS", "given_names": ["Angela"], "birthdate": "1962-08-24", "gender": "female",
+            "birthcountry": "99352"}});
+        subject_with(&kit, &persona, "Angela").await
+    };
+    let one = born_abroad("fc", "one").await;
+    assert_eq!(
+        born_abroad("fcp", "one-plus").await,
+        one,
+        "one person, one account"
+    );
+    let two = born_abroad("fc", "two").await;
+    assert_ne!(two, one);
+    let plus = born_abroad("fcp", "two-plus").await;
+    assert!(plus != one && plus != two, "nothing tells whose it is");
+    assert_eq!(born_abroad("fc", "one").await, one);
     kit.stop().await;
 }
 

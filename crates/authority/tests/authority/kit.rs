@@ -37,7 +37,7 @@ use crate::browser::Browser;
 use crate::database::TestDatabase;
 use crate::provider::{CLIENT, IdentityProvider, SECRET, Says, Sends};
 use crate::signers::Signers;
-use ledgers::{Endless, Nobody, Slow};
+use ledgers::{Crowded, Endless, Nobody, Slow};
 pub(crate) use pki::ring;
 use pki::{Ca, Pem, jwk, signing_key};
 
@@ -365,6 +365,12 @@ impl Kit {
             Answering(Endless),
         )
         .await
+    }
+
+    /// Another producer that holds more of namesakes than can be read.
+    pub(crate) async fn crowded_producer(&self) -> Served {
+        let row = &self.document.participants[4];
+        Served::start(self, &self.other, row, Answering(Crowded)).await
     }
 
     /// The producer, with a history that nobody waits for to its end; how many questions it was asked.

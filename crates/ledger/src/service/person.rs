@@ -6,17 +6,17 @@
 use std::sync::{Mutex, PoisonError};
 
 use tonic::Status;
-use unefois_core::{Boot, Micros, Reason};
+use unefois_core::{Boot, Micros, Reason, SubjectForm};
 use unefois_mesh::{Peer, PeerId, status};
-use unefois_proto::identities;
 use unefois_proto::pb::ledger::v1 as pb;
+use unefois_proto::{PersonPart, identities, person_part};
 use unefois_store::index::{Index, Mac, alias};
 
 use super::{LedgerService, MAX_HISTORY, invalid, malformed, not_entitled, refusal};
 use crate::query::Query;
 
-/// How many such questions are answered in a minute.
-const A_MINUTE: u32 = 1_200;
+/// How many such questions are answered in a minute: a history asks two.
+const A_MINUTE: u32 = 2_400;
 const MINUTE_US: i64 = 60_000_000;
 /// For how long one entry stands for the questions that follow it.
 const RECORDED_EVERY_MS: i64 = 3_600_000;
@@ -77,6 +77,7 @@ impl LedgerService {
                 "too many histories are asked for",
             ));
         }
+        let part = person_part(&message).map_err(malformed)?;
         let (mut keys, mut beside, mut subjects) = (Vec::<(Mac, Found)>::new(), Vec::new(), Vec::new());
         for (n, sealed) in sealed.iter().enumerate() {
             let Some(identity) = (self.lent.identities)(sealed) else {
@@ -88,10 +89,18 @@ impl LedgerService {
             let key = |person: &Vec<u8>| log.node_key().person_key(person);
             keys.push((alias(key(&identity.near)), Found::Near));
             beside.extend(identity.beside.iter().map(|person| (key(person), Found::Beside)));
-            subjects.push((key(&identity.subject), Found::Subject));
+            match &identity.subject {
+                SubjectForm::Exact(person) => subjects.push((key(person), Found::Subject)),
+                SubjectForm::Shared(person) => keys.push((key(person), Found::Near)),
+            }
         }
         // Of an entry that is found in several ways, the one that says most is told: the last.
-        keys.extend(beside.into_iter().chain(subjects));
+        let theirs = beside.into_iter().chain(subjects);
+        match part {
+            PersonPart::All => keys.extend(theirs),
+            PersonPart::Theirs => keys = theirs.collect(),
+            PersonPart::Near => {}
+        }
         self.person_recorded(peer).await?;
         let unread = |e| refusal("identities", &e);
         let found = self

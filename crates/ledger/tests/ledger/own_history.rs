@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use unefois_core::{Event, Micros, Reason};
+use unefois_core::{Event, Micros, Reason, SubjectForm};
 use unefois_ledger::{Draft, Identity, Ledger, LedgerService, Lent};
 use unefois_mesh::{PeerId, status::reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
-use unefois_proto::pb::ledger::v1::{PersonHistoryRequest, PersonHistoryResponse};
+use unefois_proto::pb::ledger::v1::{PersonHistoryPart, PersonHistoryRequest, PersonHistoryResponse};
 use unefois_tlog::{Hash, Receipt};
 
 use crate::both_databases;
@@ -16,6 +16,7 @@ use crate::service::{assert_not_entitled, auditor, authority, from, lent};
 
 both_databases![
     i12_a_person_finds_every_entry_about_them_in_every_log,
+    what_namesakes_share_is_near_and_crowds_nothing_out,
     i6_only_the_authority_asks_about_a_person_and_it_is_recorded_once_an_hour,
 ];
 
@@ -25,7 +26,10 @@ fn opens(auditor: Lent) -> Lent {
         identities: Arc::new(|sealed| {
             let name = sealed.strip_prefix("sealed ")?;
             Some(Identity {
-                subject: name.as_bytes().to_vec(),
+                subject: match name.starts_with("shared") {
+                    true => SubjectForm::Shared(name.as_bytes().to_vec()),
+                    false => SubjectForm::Exact(name.as_bytes().to_vec()),
+                },
                 beside: vec![format!("beside {name}").into_bytes()],
                 near: format!("near {name}").into_bytes(),
             })
@@ -37,7 +41,7 @@ fn opens(auditor: Lent) -> Lent {
 fn about(names: &[&str]) -> PersonHistoryRequest {
     PersonHistoryRequest {
         identities: names.iter().map(|name| format!("sealed {name}")).collect(),
-        since_us: 0,
+        ..PersonHistoryRequest::default()
     }
 }
 
@@ -106,6 +110,47 @@ async fn i12_a_person_finds_every_entry_about_them_in_every_log(database: TestDa
     assert_eq!(ask(&service, about(&["nobody"])).await.entries, []);
 }
 
+/// Whoever shares all that is known of them with namesakes is told of nothing as theirs.
+async fn what_namesakes_share_is_near_and_crowds_nothing_out(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let ledger = scene.open(1).await;
+    write(&scene, &ledger, &["shared anna"]).await;
+    let part = async |service: &LedgerService, name: &str, part: PersonHistoryPart| {
+        let request = PersonHistoryRequest {
+            part: part.into(),
+            ..about(&[name])
+        };
+        let answer = ask(service, request).await;
+        let told = answer.entries.iter().map(|entry| (entry.near, entry.beside));
+        (told.collect::<Vec<_>>(), answer.truncated)
+    };
+    let service = LedgerService::new(vec![ledger.clone()], authority(), opens(lent()));
+    let near = (vec![(true, false)], false);
+    assert_eq!(
+        part(&service, "shared anna", PersonHistoryPart::Unspecified).await,
+        near
+    );
+    assert_eq!(part(&service, "shared anna", PersonHistoryPart::Near).await, near);
+    assert_eq!(
+        part(&service, "shared anna", PersonHistoryPart::Theirs).await,
+        (vec![], false)
+    );
+
+    // More than an answer holds of namesakes, before the one that is hers.
+    let crowd = (0..1_001).map(|_| write(&scene, &ledger, &["anne", "near anna"]));
+    futures_util::future::join_all(crowd).await;
+    write(&scene, &ledger, &["anna", "near anna"]).await;
+    let (told, truncated) = part(&service, "anna", PersonHistoryPart::Unspecified).await;
+    assert_eq!((told.contains(&(false, false)), truncated), (false, true));
+    assert_eq!(
+        part(&service, "anna", PersonHistoryPart::Theirs).await,
+        (vec![(false, false)], false)
+    );
+    let (told, truncated) = part(&service, "anna", PersonHistoryPart::Near).await;
+    assert_eq!((told, truncated), (vec![(true, false); 1_000], true));
+    ledger.close().await;
+}
+
 async fn i6_only_the_authority_asks_about_a_person_and_it_is_recorded_once_an_hour(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let ledger = scene.open(1).await;
@@ -119,7 +164,11 @@ async fn i6_only_the_authority_asks_about_a_person_and_it_is_recorded_once_an_ho
         about(&[&"x".repeat(5_000)]),
         PersonHistoryRequest {
             identities: vec!["opened".to_owned()],
-            since_us: 0,
+            ..PersonHistoryRequest::default()
+        },
+        PersonHistoryRequest {
+            part: 3,
+            ..about(&["anna"])
         },
     ];
     for request in malformed {
@@ -158,7 +207,7 @@ async fn i6_only_the_authority_asks_about_a_person_and_it_is_recorded_once_an_ho
 
     // A minute has room for so many and no more.
     let mut refused = None;
-    for _ in 0..1_300 {
+    for _ in 0..2_500 {
         let peer = PeerId::Participant(authority());
         if let Err(status) = service.person_history(from(peer, about(&["anna"]))).await {
             refused = Some(status);

@@ -92,7 +92,7 @@ impl Producer {
             SealedSubject::Person(person) => {
                 let person = person.checked().ok()?;
                 Some(Identity {
-                    subject: person.canonical(),
+                    subject: person.subject_form(),
                     beside: person.named_forms(),
                     near: person.near_form(),
                 })

@@ -64,6 +64,25 @@ pub async fn pivot_find(tx: &mut Tx, digest: &Sha256) -> Result<Vec<PersonUid>, 
     uids.into_iter().map(uid_of).collect()
 }
 
+/// The accounts, two at most, to which a provider of people ever led with this identity, which namesakes may share: none
+/// once the very provider named another subject with it, and none of what `own`, the authority, read in files.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn pivot_find_shared(tx: &mut Tx, said: Said<'_>, own: &str) -> Result<Vec<PersonUid>, Error> {
+    const SQL: &str = "SELECT DISTINCT person_uid FROM person_identity \
+         WHERE pivot_digest = $1 AND people AND iss <> $3 AND NOT EXISTS \
+         (SELECT 1 FROM person_identity WHERE pivot_digest = $1 AND people AND iss = $2) LIMIT 2";
+    let digest = &said.pivot.as_bytes()[..];
+    let uids = on!(tx, c => sqlx::query_scalar::<_, Vec<u8>>(SQL)
+        .bind(digest)
+        .bind(said.iss)
+        .bind(own)
+        .fetch_all(c)
+        .await?);
+    uids.into_iter().map(uid_of).collect()
+}
+
 /// Makes an account.
 pub async fn person_insert(tx: &mut Tx, uid: &PersonUid, at: Micros) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO person (uid, created_at) VALUES ($1, $2)";

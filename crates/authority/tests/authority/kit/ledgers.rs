@@ -191,7 +191,7 @@ impl Kit {
             let json = jwe::open_pivot(&[&key], sealed).ok()?;
             match serde_json::from_slice(&json).ok()? {
                 SealedSubject::Person(person) => Some(unefois_ledger::Identity {
-                    subject: person.canonical(),
+                    subject: person.subject_form(),
                     beside: person.named_forms(),
                     near: person.near_form(),
                 }),
@@ -216,6 +216,22 @@ impl Answers for Endless {
         Ok(pb::HistoryResponse {
             entries: Vec::new(),
             truncated: true,
+        })
+    }
+}
+
+/// A ledger that holds nothing about anybody, and of namesakes more than can be read.
+pub(super) struct Crowded;
+
+#[async_trait]
+impl Answers for Crowded {
+    async fn person_history(
+        &self,
+        asked: pb::PersonHistoryRequest,
+    ) -> Result<pb::PersonHistoryResponse, Status> {
+        Ok(pb::PersonHistoryResponse {
+            entries: Vec::new(),
+            truncated: asked.part() != pb::PersonHistoryPart::Theirs,
         })
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn agent(lang: Lang) -> AgentDemande {
         birthdate: lang
             .t("24\u{a0}août\u{a0}1962", "24\u{a0}August\u{a0}1962")
             .to_owned(),
+        shared: false,
         motive: lang
             .t("demande reçue au guichet", "request received at the desk")
             .to_owned(),

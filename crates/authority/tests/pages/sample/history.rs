@@ -127,6 +127,8 @@ pub(crate) fn history(lang: Lang) -> History {
             ),
         ],
         more_others: true,
+        near_incomplete: vec![mesr(lang)],
+        shared: true,
         months: vec![
             month(11, [1, 1, 0, 1, 0]),
             month(10, [0, 0, 0, 1, 0]),
@@ -160,6 +162,8 @@ pub(crate) fn history_empty(lang: Lang) -> History {
         rows: Vec::new(),
         others: Vec::new(),
         more_others: false,
+        near_incomplete: Vec::new(),
+        shared: false,
         months: Vec::new(),
         filters: Filters {
             from: "2026-12-01".to_owned(),
