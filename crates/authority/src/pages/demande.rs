@@ -293,9 +293,7 @@ fn page(
         action: open.address.clone(),
         other_person: format!("{}/autre", open.address),
         asker: words::organisation(edition, reader.lang, &request.client),
-        publisher: request.publisher.map(|id| portal::Publisher {
-            name: words::name(edition, reader.lang, &id),
-        }),
+        publisher: words::publisher(edition, reader.lang, request.publisher),
         demarche: words::demarche(edition, reader.lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
         sources: words::sources(edition, reader.lang, &request.elements, &|field| {

@@ -68,6 +68,7 @@ pub(crate) async fn list(
         page.unasked += usize::from(lately && absent);
         let card = GrantCard {
             asker: words::name(&edition, reader.lang, &row.grant.client),
+            publisher: words::publisher(&edition, reader.lang, row.grant.act_client),
             demarche: words::demarche(&edition, reader.lang, &first.demarche),
             dossier: first.dossier_ref.to_string(),
             what: labels(&edition, &reader, &details),
@@ -114,6 +115,7 @@ pub(crate) async fn detail(
     let refresh = format!("{}?{WAIT}=oui", address(row));
     let page = GrantDetail {
         asker: words::organisation(&edition, lang, &row.grant.client),
+        publisher: words::publisher(&edition, lang, row.grant.act_client),
         demarche: words::demarche(&edition, lang, &first.demarche),
         dossier: first.dossier_ref.to_string(),
         granted_at: row.grant.granted_at,

@@ -9,7 +9,7 @@ use unefois_core::{
 };
 
 use crate::history::Exchange;
-use crate::portal::{self, Duration, Keeping, Lang, LegalGround, Organisation, Pace, Term};
+use crate::portal::{self, Duration, Keeping, Lang, LegalGround, Organisation, Pace, Publisher, Term};
 use crate::published::Edition;
 
 /// One text of two.
@@ -32,6 +32,13 @@ pub(crate) fn organisation(edition: &Edition, lang: Lang, id: &ParticipantId) ->
         siren: id.siren(),
         card: row.and_then(|row| row.public_url.clone()),
     }
+}
+
+/// Who runs the asker's software.
+pub(crate) fn publisher(edition: &Edition, lang: Lang, id: Option<ParticipantId>) -> Option<Publisher> {
+    id.map(|id| Publisher {
+        name: name(edition, lang, &id),
+    })
 }
 
 /// How to reach a participant's data protection officer.

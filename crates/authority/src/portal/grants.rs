@@ -1,6 +1,8 @@
 use unefois_core::Micros;
 
-use super::{Duration, EffectProof, Lang, LegalGround, OnBehalf, Organisation, Progress, Term, page};
+use super::{
+    Duration, EffectProof, Lang, LegalGround, OnBehalf, Organisation, Progress, Publisher, Term, page,
+};
 
 /// Mes autorisations.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Grants {
 pub struct GrantCard {
     /// The asker's name.
     pub asker: String,
+    /// Who runs the asker's software, where it is another.
+    pub publisher: Option<Publisher>,
     /// The démarche, in words.
     pub demarche: String,
     /// The file's reference.
@@ -143,6 +147,8 @@ impl Ender {
 pub struct GrantDetail {
     /// Who may fetch.
     pub asker: Organisation,
+    /// Who runs the asker's software, where it is another.
+    pub publisher: Option<Publisher>,
     /// The démarche, in words.
     pub demarche: String,
     /// The file's reference.

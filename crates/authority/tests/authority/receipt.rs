@@ -83,6 +83,13 @@ async fn a_receipt_says_what_was_granted_and_shown_and_what_happened(database: T
         page.body.contains(&format!("/autorisations/{grant}/recu.json")),
         "the page leads to it"
     );
+    let list = browser.get("/autorisations").await;
+    for page in [&page.body, &list.body] {
+        let (_, hosted) = page.split_once("Logiciel hébergé par").unwrap();
+        assert!(page.contains("airie de Clamart"), "{page}");
+        let name = hosted.split_once("</bdi>").unwrap().0;
+        assert!(name.ends_with("<bdi>CROUS de Versailles"), "{name}");
+    }
     let (receipt, file) = kit.receipt(&mut browser, grant).await;
     assert_eq!(
         (receipt.record_id.as_str(), receipt.pii_principal_id),

@@ -86,6 +86,14 @@ fn words(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|t| (*t).to_owned()).collect()
 }
 
+fn publisher(lang: Lang) -> Option<Publisher> {
+    Some(Publisher {
+        name: lang
+            .t("Éditeur de démonstration", "Demonstration publisher")
+            .to_owned(),
+    })
+}
+
 pub(crate) fn clamart(lang: Lang) -> Organisation {
     Organisation {
         name: lang.t("Mairie de Clamart", "Clamart Town Council").to_owned(),
@@ -248,11 +256,7 @@ pub(crate) fn demande(lang: Lang) -> Demande {
 /// A child's page, come back with errors.
 fn demande_child(lang: Lang) -> Demande {
     Demande {
-        publisher: Some(Publisher {
-            name: lang
-                .t("Éditeur de démonstration", "Demonstration publisher")
-                .to_owned(),
-        }),
+        publisher: publisher(lang),
         sources: vec![Source {
             name: lang
                 .t("Ministère de l’Éducation nationale", "Ministry of Education")

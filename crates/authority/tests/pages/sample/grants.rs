@@ -4,11 +4,12 @@ use unefois_authority::portal::{
     Stage, Term, Withdraw, Withdrawn,
 };
 
-use super::{DPO, at, canteen, clamart, cnaf, mesr, quotient, request, student, words};
+use super::{DPO, at, canteen, clamart, cnaf, mesr, publisher, quotient, request, student, words};
 
 fn card(lang: Lang, id: &str, state: GrantState, exchanges: u32) -> GrantCard {
     GrantCard {
         asker: clamart(lang).name,
+        publisher: None,
         demarche: canteen(lang),
         dossier: "2026-0412".to_owned(),
         what: vec![quotient(lang), student(lang)],
@@ -51,6 +52,7 @@ pub(super) fn grants_of_others(lang: Lang) -> Grants {
 pub(super) fn grants(lang: Lang) -> Grants {
     let standing = GrantCard {
         asker: lang.t("CROUS de Lille", "CROUS of Lille").to_owned(),
+        publisher: publisher(lang),
         demarche: lang
             .t("Bourse sur critères sociaux", "Needs-based grant")
             .to_owned(),
@@ -105,6 +107,7 @@ pub(super) fn grants(lang: Lang) -> Grants {
 pub(super) fn grant(lang: Lang) -> GrantDetail {
     GrantDetail {
         asker: clamart(lang),
+        publisher: publisher(lang),
         demarche: canteen(lang),
         dossier: "2026-0412".to_owned(),
         granted_at: at("2026-11-24T13:05:12Z"),
