@@ -261,7 +261,7 @@ impl Prepared {
             let followed = Arc::clone(&published);
             let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
             let participant = config.authority.participant;
-            let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, in_use).await;
+            let inquiry = Inquiry::begin(ledger.clone(), connector.clone(), participant, None, in_use).await;
             Ok::<_, StartError>((ledger, inquiry))
         };
         let epoch = async {
@@ -354,6 +354,7 @@ impl Prepared {
         tasks.spawn(recovery.run(shutdown.clone()));
         tasks.spawn(chores(Arc::clone(&authority), shutdown.clone()));
         let (edition, auditors) = (Arc::clone(&published), Arc::clone(&published));
+        let delegations = Arc::clone(&published);
         let lent = Lent {
             directory_version: Arc::new(move || edition.edition().directory.version()),
             auditor: Arc::new(move |key| {
@@ -361,6 +362,9 @@ impl Prepared {
                 edition.directory.auditor(key).map(|auditor| auditor.name.clone())
             }),
             identities: Arc::new(|_| None),
+            acts_for: Arc::new(move |publisher, tenant| {
+                delegations.edition().directory.acts_for(publisher, tenant)
+            }),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };

@@ -39,6 +39,7 @@ pub struct Inquiry {
     ledger: Ledger,
     connector: Connector,
     participant: ParticipantId,
+    publisher: Option<ParticipantId>,
     directory: DirectoryInUse,
     answered: Mutex<BTreeSet<ParticipantId>>,
 }
@@ -52,18 +53,21 @@ impl fmt::Debug for Inquiry {
 }
 
 impl Inquiry {
-    /// Asks every peer of `directory` once, on behalf of `participant`, whose log is `ledger`. Peers that do not answer
-    /// in 2 s do not hold the start up: [`Inquiry::run`] goes on asking them.
+    /// Asks every peer of `directory` once, on behalf of `participant`, whose log is `ledger`, and which `publisher` hosts
+    /// where the connector's credential is not its own. Peers that do not answer in 2 s do not hold the start up:
+    /// [`Inquiry::run`] goes on asking them.
     pub async fn begin(
         ledger: Ledger,
         connector: Connector,
         participant: ParticipantId,
+        publisher: Option<ParticipantId>,
         directory: DirectoryInUse,
     ) -> Self {
         let inquiry = Self {
             ledger,
             connector,
             participant,
+            publisher,
             directory,
             answered: Mutex::default(),
         };
@@ -94,7 +98,8 @@ impl Inquiry {
         let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let others = directory.document().participants.iter();
         others
-            .filter(|row| row.id != self.participant && !answered.contains(&row.id))
+            .filter(|row| row.id != self.participant && Some(row.id) != self.publisher)
+            .filter(|row| !answered.contains(&row.id))
             .map(|row| {
                 let addresses = row.mesh.iter().filter_map(|address| {
                     let authority = address.parse().ok()?;
@@ -159,8 +164,18 @@ impl Inquiry {
     async fn question(&self, target: &Target) -> Result<Vec<String>, Status> {
         let channel = self.connector.channel(target, ANSWERS_WITHIN);
         let mut client = LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let answer = client.list_held_heads(ListHeldHeadsRequest {}).await?;
-        Ok(answer.into_inner().checkpoints)
+        let hosted = self.publisher.map(|_| self.participant.to_string());
+        let asked = ListHeldHeadsRequest {
+            participant: hosted.clone().unwrap_or_default(),
+        };
+        let answer = client.list_held_heads(asked).await?.into_inner();
+        // A peer that knows of no other logs than the caller's has said nothing of these.
+        match hosted.is_none_or(|hosted| hosted == answer.participant) {
+            true => Ok(answer.checkpoints),
+            false => Err(Status::unimplemented(
+                "the peer tells of the caller's own logs alone",
+            )),
+        }
     }
 
     async fn shown(&self, directory: &Directory, text: &str, peer: ParticipantId) -> Result<(), Error> {

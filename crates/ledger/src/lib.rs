@@ -62,6 +62,6 @@ pub use publish::{Published, Publisher};
 pub use query::Query;
 pub use receipt::{DurableReceipt, Head, Release};
 pub use retention::{Counts, Retention};
-pub use service::{AuditorNames, Identities, Identity, LedgerService, Lent};
+pub use service::{AuditorNames, Delegations, Identities, Identity, LedgerService, Lent};
 pub use stored::StoredLog;
 pub use witness::{AskConfig, Cosigned, Registry, WitnessConfig};

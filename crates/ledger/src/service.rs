@@ -76,6 +76,9 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// Whether the directory in use lets the first act for the second: itself, or a body that it hosts.
+pub type Delegations = Arc<dyn Fn(&ParticipantId, &ParticipantId) -> bool + Send + Sync>;
+
 /// What the process lends the service.
 #[derive(Clone)]
 pub struct Lent {
@@ -85,6 +88,8 @@ pub struct Lent {
     pub auditor: AuditorNames,
     /// Opens the identities that the authority asks about.
     pub identities: Identities,
+    /// Who may ask for the heads held of another's logs.
+    pub acts_for: Delegations,
     /// Holds the watches; its owner joins it after `shutdown`.
     pub tasks: TaskTracker,
     /// Ends the watches.
@@ -278,18 +283,37 @@ impl ledger_service_server::LedgerService for LedgerService {
         let PeerId::Participant(caller) = Peer::of(&request)?.id else {
             return Err(not_entitled("heads are held of participants' logs"));
         };
-        let Some(first) = self.logs.first() else {
-            return Ok(Response::new(pb::ListHeldHeadsResponse::default()));
+        let named = request.into_inner().participant;
+        let owner = match named.is_empty() {
+            true => caller,
+            false => {
+                (named.parse()).map_err(|_| invalid("participant", "urn:unefois:participant: and a SIRET"))?
+            }
         };
-        let (db, caller) = (&first.inner().db, caller.to_string());
+        if !(self.lent.acts_for)(&caller, &owner) {
+            return Err(not_entitled(
+                "the directory does not let the caller act for this participant",
+            ));
+        }
+        let participant = owner.to_string();
+        let Some(first) = self.logs.first() else {
+            return Ok(Response::new(pb::ListHeldHeadsResponse {
+                checkpoints: Vec::new(),
+                participant,
+            }));
+        };
+        let db = &first.inner().db;
         // What was seen at an exchange, and what was cosigned: either may be the later.
         let held = async {
-            let mut held = peer_heads_of(db, &caller, MAX_HEADS / 2).await?;
-            held.extend(witness_heads_of(db, &caller, MAX_HEADS / 2).await?);
+            let mut held = peer_heads_of(db, &participant, MAX_HEADS / 2).await?;
+            held.extend(witness_heads_of(db, &participant, MAX_HEADS / 2).await?);
             Ok::<_, unefois_store::Error>(held)
         };
         let checkpoints = held.await.map_err(|e| refusal("", &e.into()))?;
-        Ok(Response::new(pb::ListHeldHeadsResponse { checkpoints }))
+        Ok(Response::new(pb::ListHeldHeadsResponse {
+            checkpoints,
+            participant,
+        }))
     }
 
     async fn count_persons(

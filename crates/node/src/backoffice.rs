@@ -1,6 +1,6 @@
 //! What a consuming node offers to the information systems of its own house.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,10 +8,12 @@ use std::sync::Arc;
 use axum::Router;
 use futures_util::{Stream, StreamExt as _};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use unefois_core::commitment::AnswerForm;
-use unefois_core::{Clock, Micros, ParticipantId};
-use unefois_mesh::{Identity, Limits, Listener, Peer, PeerGate, PeerId, PeerRefusal, Trust, status};
+use unefois_core::{Clock, Micros, ParticipantId, Reason};
+use unefois_mesh::{Identity, Limits, Listener, Peer, PeerGate, PeerRefusal, Trust, status};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::pb::backoffice::v1::backoffice_service_server::{
     BackofficeService, BackofficeServiceServer,
@@ -21,21 +23,51 @@ use unefois_store::node::grant::ElementState;
 use unefois_store::node::notice::NoticeKind;
 
 use crate::consumer::verify::ReceivedAnswer;
-use crate::consumer::{Asked, Consumer, Error, GrantChange, HeldElement, HeldGrant};
+use crate::consumer::{Asked, Consumer, ConsumerConfig, Error, GrantChange, HeldElement, HeldGrant};
 use crate::producer::deadline;
 
-/// `BackofficeService`. Whoever reaches it is the house: the Unix socket's mode, or a certificate of the participant
-/// itself, has let it in.
+/// A door of the service, and in whose name whoever comes in asks: the credential alone says it, and nothing in a message.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// A Unix socket is one participant's: its mode has let the caller in.
+    Socket(Consumer),
+    /// Mutual TLS: each participant's certificates are its own.
+    Certificates(Arc<BTreeMap<ParticipantId, Consumer>>),
+}
+
+impl Door {
+    /// The consumer of the caller: what a call does, it does to this one.
+    fn consumer_of<T>(&self, request: &Request<T>) -> Result<&Consumer, Status> {
+        let consumer = match self {
+            Self::Socket(consumer) => consumer,
+            Self::Certificates(consumers) => {
+                let participant = Peer::of(request)?.id.participant();
+                let own = participant.and_then(|participant| consumers.get(&participant));
+                own.ok_or_else(|| {
+                    status::refused(
+                        Reason::NotEntitled,
+                        "this node does not serve the certificate's participant",
+                    )
+                })?
+            }
+        };
+        consumer.admitted().map_err(|e| told(&e))?;
+        Ok(consumer)
+    }
+}
+
+/// `BackofficeService`. Whoever reaches it is the house of a participant that the node serves: the mode of that one's Unix
+/// socket, or a certificate of that participant itself, has let it in.
 #[derive(Clone, Debug)]
 pub struct Backoffice {
-    consumer: Consumer,
+    door: Door,
     clock: Arc<dyn Clock>,
 }
 
 impl Backoffice {
-    /// The service over a consumer.
-    pub const fn new(consumer: Consumer, clock: Arc<dyn Clock>) -> Self {
-        Self { consumer, clock }
+    /// The service behind a door.
+    pub const fn new(door: Door, clock: Arc<dyn Clock>) -> Self {
+        Self { door, clock }
     }
 
     /// The router to serve on [`Listener::unix`] and [`house`].
@@ -44,25 +76,82 @@ impl Backoffice {
     }
 }
 
-/// Mutual TLS inside the house: certificates that name this very participant, which the directory need not list.
+/// Mutual TLS inside the house: certificates that name one of these very participants, which the directory need not list.
 ///
 /// # Errors
 /// The address cannot be bound.
 pub async fn house(
     address: SocketAddr,
-    participant: ParticipantId,
+    participants: BTreeSet<ParticipantId>,
     identity: &Arc<Identity>,
     trust: &Arc<Trust>,
     clock: &Arc<dyn Clock>,
     limits: Limits,
 ) -> Result<Listener, unefois_mesh::Error> {
-    let gate: PeerGate = Arc::new(
-        move |peer: &Peer| match peer.id == PeerId::Participant(participant) {
-            true => Ok(()),
-            false => Err(PeerRefusal::OtherParticipant),
-        },
-    );
+    let gate: PeerGate =
+        Arc::new(
+            move |peer: &Peer| match peer.id.participant().filter(|id| participants.contains(id)) {
+                Some(_) => Ok(()),
+                None => Err(PeerRefusal::OtherParticipant),
+            },
+        );
     Listener::mesh(address, identity, trust, gate, clock, limits).await
+}
+
+/// The doors of the service, open, with nobody behind them yet.
+#[derive(Debug, Default)]
+pub(crate) struct House {
+    socket: Option<Listener>,
+    mesh: Option<Listener>,
+}
+
+impl House {
+    /// Opens the doors that are configured, the second to those `served`.
+    pub(crate) async fn open(
+        config: &ConsumerConfig,
+        served: BTreeSet<ParticipantId>,
+        (identity, trust): (&Arc<Identity>, &Arc<Trust>),
+        clock: &Arc<dyn Clock>,
+        limits: &Limits,
+    ) -> Result<Self, unefois_mesh::Error> {
+        let socket = (config.socket.as_ref()).map(|path| Listener::unix(path, limits.clone()));
+        let mesh = match config.listen {
+            Some(address) => Some(house(address, served, identity, trust, clock, limits.clone()).await?),
+            None => None,
+        };
+        Ok(Self {
+            socket: socket.transpose()?,
+            mesh,
+        })
+    }
+
+    /// Where the service listens over mutual TLS.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.mesh.as_ref().and_then(Listener::local_addr)
+    }
+
+    /// Serves until `shutdown`: the socket for the node's own participant, certificates for each that it serves.
+    pub(crate) fn spawn(
+        self,
+        own: &Consumer,
+        hosted: &[Consumer],
+        clock: &Arc<dyn Clock>,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        let all = std::iter::once(own).chain(hosted);
+        let all = all.map(|consumer| (consumer.participant(), consumer.clone()));
+        let doors = [
+            (self.socket, Door::Socket(own.clone())),
+            (self.mesh, Door::Certificates(Arc::new(all.collect()))),
+        ];
+        for (listener, door) in doors {
+            let router = Backoffice::new(door, Arc::clone(clock)).router();
+            if let Some(listener) = listener {
+                tasks.spawn(listener.serve(router, shutdown.clone()));
+            }
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -71,13 +160,10 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::RequestAuthorizationRequest>,
     ) -> Result<Response<pb::RequestAuthorizationResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let call = AuthorizationCall::try_from(request.into_inner()).map_err(Error::Malformed);
         let call = call.map_err(|e| told(&e))?;
-        let requested = self
-            .consumer
-            .request_authorization(call)
-            .await
-            .map_err(|e| told(&e))?;
+        let requested = consumer.request_authorization(call).await.map_err(|e| told(&e))?;
         Ok(Response::new(match requested {
             Asked::Where(requested) => pb::RequestAuthorizationResponse {
                 url: requested.url,
@@ -97,8 +183,9 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::WithdrawLinkRequest>,
     ) -> Result<Response<pb::WithdrawLinkResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let state = request.into_inner().state;
-        self.consumer.withdraw_link(&state).await.map_err(|e| told(&e))?;
+        consumer.withdraw_link(&state).await.map_err(|e| told(&e))?;
         Ok(Response::new(pb::WithdrawLinkResponse {}))
     }
 
@@ -106,10 +193,10 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::CompleteAuthorizationRequest>,
     ) -> Result<Response<pb::CompleteAuthorizationResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let call = CompletionCall::try_from(request.into_inner()).map_err(Error::Malformed);
         let call = call.map_err(|e| told(&e))?;
-        let grant = self
-            .consumer
+        let grant = consumer
             .complete_authorization(call)
             .await
             .map_err(|e| told(&e))?;
@@ -119,10 +206,11 @@ impl BackofficeService for Backoffice {
     }
 
     async fn fetch(&self, request: Request<pb::FetchRequest>) -> Result<Response<pb::FetchResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let within = deadline(request.metadata());
         let call = HandleCall::try_from(request.into_inner()).map_err(Error::Malformed);
         let call = call.map_err(|e| told(&e))?;
-        let answer = self.consumer.fetch(call, within).await.map_err(|e| told(&e))?;
+        let answer = consumer.fetch(call, within).await.map_err(|e| told(&e))?;
         Ok(Response::new(handed_on(&answer)))
     }
 
@@ -130,9 +218,10 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::ListGrantsRequest>,
     ) -> Result<Response<pb::ListGrantsResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let call = GrantsCall::try_from(request.into_inner()).map_err(Error::Malformed);
         let call = call.map_err(|e| told(&e))?;
-        let page = self.consumer.grants(&call).await.map_err(|e| told(&e))?;
+        let page = consumer.grants(&call).await.map_err(|e| told(&e))?;
         Ok(Response::new(pb::ListGrantsResponse {
             grants: page.grants.into_iter().map(|grant| self.grant(grant)).collect(),
             next_page_token: page.next.unwrap_or_default(),
@@ -143,8 +232,9 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::GiveBackRequest>,
     ) -> Result<Response<pb::GiveBackResponse>, Status> {
+        let consumer = self.door.consumer_of(&request)?;
         let grant_id = request.into_inner().grant_id;
-        self.consumer.give_back(&grant_id).await.map_err(|e| told(&e))?;
+        consumer.give_back(&grant_id).await.map_err(|e| told(&e))?;
         Ok(Response::new(pb::GiveBackResponse {}))
     }
 
@@ -154,9 +244,10 @@ impl BackofficeService for Backoffice {
         &self,
         request: Request<pb::WatchGrantsRequest>,
     ) -> Result<Response<Self::WatchGrantsStream>, Status> {
+        let consumer = self.door.consumer_of(&request)?.clone();
         let cursor = request.into_inner().cursor;
         let cursor = (!cursor.is_empty()).then_some(cursor);
-        let changes = self.consumer.watch_grants(cursor.as_deref()).await;
+        let changes = consumer.watch_grants(cursor.as_deref()).await;
         let changes = ReceiverStream::new(changes.map_err(|e| told(&e))?);
         let backoffice = self.clone();
         let told = changes.map(move |change| match change {

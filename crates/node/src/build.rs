@@ -1,36 +1,38 @@
-use std::collections::BTreeMap;
+mod means;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use unefois_core::decision::Operator;
-use unefois_core::{Clock, DatatypeRev, Directory, RevocationView};
-use unefois_jose::{DecryptionKey, SigningKey};
+use unefois_core::{Clock, DatatypeRev, Directory, ParticipantId};
+use unefois_jose::SigningKey;
 use unefois_ledger::{
     Cosigned, DirectoryInUse, Inquiry, Keys, Ledger, LedgerService, Lent, Public, PublicError, Registry,
 };
 use unefois_mesh::{
-    Connector, DirectoryFollower, Identity, Limits, Listener, SystemRandom, Trust, with_reflection,
+    Connector, DirectoryFollower, Identity, Listener, SystemRandom, Trust, status, with_reflection,
 };
 use unefois_proto::pb::exchange::v1::exchange_service_server::{self, ExchangeServiceServer};
 use unefois_proto::pb::ledger::v1::ledger_service_server::{self, LedgerServiceServer};
 use unefois_store::{Component, Db};
 
-use crate::backoffice::{self, Backoffice};
+use crate::backoffice::House;
 use crate::chores::chores;
-use crate::config::{self, Config, KeyFileError, Produce, ProducerConfig};
+use crate::config::{self, Config, KeyFileError, ProducerConfig};
 use crate::consumer::{self, Consumer, ConsumerConfig, RestKeys};
-use crate::lease::{Guard, Keeper, Lease};
-use crate::producer::source::Source;
-use crate::producer::source::http::{HttpConfigError, HttpSource};
-use crate::producer::source::sandbox::{FolderError, Sandbox};
-use crate::producer::{self, Parts, Producer};
+use crate::lease::Keeper;
+use crate::producer::source::http::HttpConfigError;
+use crate::producer::source::sandbox::FolderError;
+use crate::producer::{self, Producer};
+use crate::tenant;
+use means::{Means, producer, seals};
 
 /// How often the health services look at whether the node may answer.
 const LOOK: Duration = Duration::from_millis(250);
@@ -83,6 +85,23 @@ pub enum StartError {
         #[source]
         source: HttpConfigError,
     },
+    /// A tenant cannot be told from another.
+    #[error("the configuration of the tenant {tenant} is wrong: {what}")]
+    Tenant {
+        /// Which.
+        tenant: ParticipantId,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A tenant's log.
+    #[error("the ledger of the tenant {tenant} cannot be opened")]
+    TenantLog {
+        /// Which.
+        tenant: ParticipantId,
+        /// Why.
+        #[source]
+        source: Box<StartError>,
+    },
     /// The configuration contradicts itself or the catalogue.
     #[error("the configuration of {datatype} is wrong: {what}")]
     Produce {
@@ -118,13 +137,15 @@ pub struct Foundation {
 #[derive(Debug)]
 pub struct Node {
     foundation: Foundation,
-    inquiry: Inquiry,
+    /// One for each log.
+    inquiries: Vec<Inquiry>,
     public: Public,
     listener: Listener,
     producer: Option<(Producer, Keeper)>,
     consumer: Option<Consumer>,
-    /// The doors of the back-office service.
-    house: Vec<Listener>,
+    /// Those of the bodies that it hosts.
+    hosted: Vec<Consumer>,
+    house: House,
 }
 
 /// Opens the ledger of a node to write to it: whoever wrote it before writes nothing more. `db` is the open `database`.
@@ -154,6 +175,7 @@ impl Node {
     /// [`StartError`] names what is wrong.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let Surroundings { clock, random } = surroundings;
+        tenant::check(&config)?;
         let identity = Arc::new(Identity::load(config.tls.chain, config.tls.key)?);
         let trust = Arc::new(Trust::load(config.tls.authorities, config.tls.crls)?);
         let directory = Arc::new(DirectoryFollower::load(config.directory)?);
@@ -196,26 +218,32 @@ impl Node {
             None => None,
         };
         let (rest, house) = match &config.consumer {
-            Some(consume) => (
-                Some(RestKeys::load(&consume.rest_key)?),
-                doors(
-                    consume,
-                    config.node.participant,
-                    (&identity, &trust),
-                    &clock,
-                    &config.limits,
+            Some(consume) => {
+                let hosted = config.tenants.iter().map(|tenant| tenant.participant);
+                let served = std::iter::once(config.node.participant).chain(hosted).collect();
+                let mesh = (&identity, &trust);
+                (
+                    Some(RestKeys::load(&consume.rest_key)?),
+                    House::open(consume, served, mesh, &clock, &config.limits).await?,
                 )
-                .await?,
-            ),
-            None => (None, Vec::new()),
+            }
+            None => (None, House::default()),
         };
 
         let db = Db::open(&config.database.url, Component::Node).await?;
         let ledger = ledger(&config.ledger, &config.database, &db, &clock, &random).await?;
+        let whose = (&clock, &random);
+        let logs = tenant::logs(&config.tenants, &config.ledger, &config.database, &db, whose).await?;
         let followed = Arc::clone(&directory);
         let in_use: DirectoryInUse = Arc::new(move || followed.edition().directory.clone());
-        let inquiry =
-            Inquiry::begin(ledger.clone(), connector.clone(), config.node.participant, in_use).await;
+        let own = config.node.participant;
+        let asking = std::iter::once((own, None, &ledger));
+        let asking = asking.chain(logs.iter().map(|(tenant, log)| (*tenant, Some(own), log)));
+        let inquiries = join_all(asking.map(|(owner, publisher, log)| {
+            let in_use = Arc::clone(&in_use);
+            Inquiry::begin(log.clone(), connector.clone(), owner, publisher, in_use)
+        }))
+        .await;
         let editions = Arc::clone(&directory);
         let surroundings = unefois_ledger::Surroundings {
             connector: &connector,
@@ -236,13 +264,24 @@ impl Node {
         let consumer = config.consumer.zip(rest);
         let consumer =
             consumer.map(|(consume, rest)| consumer_of(&consume, rest, config.node.participant, &foundation));
+        let hosted = consumer.iter().flat_map(|consumer| {
+            let hosting = |(tenant, log): &(_, Ledger)| consumer.hosting(*tenant, log.clone());
+            logs.iter().map(hosting)
+        });
+        let hosted: Vec<Consumer> = hosted.collect();
+        for tenant in &hosted {
+            if let Err(error) = tenant.admitted() {
+                tracing::warn!(tenant = %tenant.participant(), error = status::chain(&error), "a tenant is not served");
+            }
+        }
         Ok(Self {
             foundation,
-            inquiry,
+            inquiries,
             public,
             listener,
             producer,
             consumer,
+            hosted,
             house,
         })
     }
@@ -290,12 +329,17 @@ impl Node {
         self.consumer.as_ref()
     }
 
-    /// Where the back-office service listens over mutual TLS, with the port that the system chose.
-    pub fn house_address(&self) -> Option<SocketAddr> {
-        self.house.iter().find_map(Listener::local_addr)
+    /// The consumers of the bodies that it hosts.
+    pub fn hosted(&self) -> &[Consumer] {
+        &self.hosted
     }
 
-    /// The same node, with [its guard removed](Guard::remove): for runs of faults, which no configuration can ask for.
+    /// Where the back-office service listens over mutual TLS, with the port that the system chose.
+    pub fn house_address(&self) -> Option<SocketAddr> {
+        self.house.address()
+    }
+
+    /// The same node, with [its guard removed](crate::lease::Guard::remove): for runs of faults, which no configuration can ask for.
     #[doc(hidden)]
     pub fn without_guard(self) -> Self {
         if let Some((_, keeper)) = &self.producer {
@@ -313,13 +357,16 @@ impl Node {
     pub async fn serve_with(self, more: Router, shutdown: CancellationToken) {
         let Self {
             foundation,
-            inquiry,
+            inquiries,
             public,
             listener,
             producer,
             consumer,
+            hosted,
             house,
         } = self;
+        let mut logs = vec![foundation.ledger.clone()];
+        logs.extend(hosted.iter().map(|tenant| tenant.ledger().clone()));
         let (tasks, background) = (TaskTracker::new(), CancellationToken::new());
         let follower = Arc::clone(&foundation.directory);
         tasks.spawn(follower.follow(
@@ -327,7 +374,9 @@ impl Node {
             Arc::clone(&foundation.trust),
             background.clone(),
         ));
-        tasks.spawn(inquiry.run(background.clone()));
+        for inquiry in inquiries {
+            tasks.spawn(inquiry.run(background.clone()));
+        }
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut names = vec![ledger_service_server::SERVICE_NAME];
         names.extend(
@@ -339,6 +388,7 @@ impl Node {
         let authority = foundation.directory.edition().directory.authority().participant;
         let directory = Arc::clone(&foundation.directory);
         let auditors = Arc::clone(&foundation.directory);
+        let delegations = Arc::clone(&foundation.directory);
         let lent = Lent {
             directory_version: Arc::new(move || directory.edition().directory.version()),
             auditor: Arc::new(move |key| {
@@ -352,20 +402,25 @@ impl Node {
                 }
                 None => Arc::new(|_| None),
             },
+            acts_for: Arc::new(move |publisher, tenant| {
+                delegations.edition().directory.acts_for(publisher, tenant)
+            }),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };
-        let logs = LedgerService::new(vec![foundation.ledger.clone()], authority, lent);
-        routes = routes.add_service(LedgerServiceServer::new(logs));
-        tasks.spawn(chores(foundation.clone(), consumer.clone(), background.clone()));
+        let service = LedgerService::new(logs.clone(), authority, lent);
+        routes = routes.add_service(LedgerServiceServer::new(service));
+        tasks.spawn(chores(
+            foundation.clone(),
+            logs.clone(),
+            consumer.clone(),
+            background.clone(),
+        ));
         let more = more.merge(public.mesh_router());
         public.spawn(&tasks, &background);
         if let Some(consumer) = &consumer {
-            tasks.spawn(consumer.clone().follow(background.clone()));
-            let backoffice = Backoffice::new(consumer.clone(), Arc::clone(&foundation.clock)).router();
-            for door in house {
-                tasks.spawn(door.serve(backoffice.clone(), shutdown.clone()));
-            }
+            tasks.spawn(consumer.clone().follow(hosted.clone(), background.clone()));
+            house.spawn(consumer, &hosted, &foundation.clock, &tasks, &shutdown);
         }
         let mut serving = None;
         if let Some((producer, keeper)) = producer {
@@ -392,7 +447,9 @@ impl Node {
         background.cancel();
         tasks.close();
         tasks.wait().await;
-        foundation.ledger.close().await;
+        for log in logs {
+            log.close().await;
+        }
         foundation.db.close().await;
     }
 }
@@ -402,7 +459,7 @@ impl Node {
 fn listed(
     ledger: &config::LedgerKeys,
     producer: Option<&ProducerConfig>,
-    participant: unefois_core::ParticipantId,
+    participant: ParticipantId,
     directory: &Directory,
     random: &SystemRandom,
 ) -> Result<(), StartError> {
@@ -430,105 +487,10 @@ fn listed(
     Ok(())
 }
 
-/// The keys that may sign attestations, the present one first.
-fn seals(config: &ProducerConfig, random: &SystemRandom) -> Result<Vec<SigningKey>, KeyFileError> {
-    let files = std::iter::once(&config.seal).chain(&config.seal_next);
-    files.map(|path| config::signing_key(path, random)).collect()
-}
-
-/// What a producer answers with.
-struct Means {
-    sources: BTreeMap<DatatypeRev, Arc<dyn Source>>,
-    seals: Vec<SigningKey>,
-    pivot_keys: Vec<DecryptionKey>,
-    operator: Operator,
-}
-
-impl Means {
-    fn open(
-        config: ProducerConfig,
-        participant: unefois_core::ParticipantId,
-        directory: &DirectoryFollower,
-        random: &SystemRandom,
-    ) -> Result<Self, StartError> {
-        let (mut sources, seals) = (BTreeMap::new(), seals(&config, random)?);
-        for produce in config.produce {
-            let datatype = produce.datatype.clone();
-            let edition = directory.edition();
-            let operated = edition
-                .catalogue
-                .datatype(&datatype)
-                .is_some_and(|d| *d.operator() == participant);
-            if !operated {
-                let what = "the catalogue has no such datatype of this participant";
-                return Err(StartError::Produce { datatype, what });
-            }
-            if sources.insert(datatype.clone(), source(produce)?).is_some() {
-                return Err(StartError::Produce {
-                    datatype,
-                    what: "it is given twice",
-                });
-            }
-        }
-        let kids = config.habilitation_keys.iter().map(ToString::to_string);
-        Ok(Self {
-            sources,
-            operator: Operator {
-                participant,
-                habilitation_keys: kids.collect(),
-            },
-            seals,
-            pivot_keys: config
-                .pivot
-                .iter()
-                .map(|path| config::decryption_key(path))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-fn producer(means: Means, foundation: &Foundation) -> (Producer, Keeper) {
-    let Foundation {
-        directory,
-        ledger,
-        db,
-        connector,
-        clock,
-        random,
-        ..
-    } = foundation;
-    let head = ledger.head();
-    let floor: RevocationView = head.view;
-    let lease = Arc::new(Lease::new(Arc::clone(clock), floor, head.size > 0));
-    let guard = Arc::new(Guard::new(Arc::clone(&lease)));
-    let producer = Producer::new(Parts {
-        operator: means.operator,
-        directory: Arc::clone(directory),
-        ledger: ledger.clone(),
-        db: db.clone(),
-        lease: Arc::clone(&lease),
-        guard: Arc::clone(&guard),
-        sources: means.sources,
-        seals: means.seals,
-        pivot_keys: means.pivot_keys,
-        clock: Arc::clone(clock),
-        random: random.clone(),
-    });
-    let keeper = Keeper {
-        lease,
-        guard,
-        ledger: ledger.clone(),
-        directory: Arc::clone(directory),
-        connector: connector.clone(),
-        random: Arc::new(random.clone()),
-    };
-    (producer, keeper)
-}
-
 fn consumer_of(
     config: &ConsumerConfig,
     rest: RestKeys,
-    participant: unefois_core::ParticipantId,
+    participant: ParticipantId,
     foundation: &Foundation,
 ) -> Consumer {
     Consumer::new(consumer::Parts {
@@ -543,46 +505,6 @@ fn consumer_of(
         clock: Arc::clone(&foundation.clock),
         random: foundation.random.clone(),
     })
-}
-
-/// The doors of the back-office service that are configured.
-async fn doors(
-    config: &ConsumerConfig,
-    participant: unefois_core::ParticipantId,
-    (identity, trust): (&Arc<Identity>, &Arc<Trust>),
-    clock: &Arc<dyn Clock>,
-    limits: &Limits,
-) -> Result<Vec<Listener>, unefois_mesh::Error> {
-    let mut doors = Vec::new();
-    if let Some(path) = &config.socket {
-        doors.push(Listener::unix(path, limits.clone())?);
-    }
-    if let Some(address) = config.listen {
-        doors.push(backoffice::house(address, participant, identity, trust, clock, limits.clone()).await?);
-    }
-    Ok(doors)
-}
-
-fn source(produce: Produce) -> Result<Arc<dyn Source>, StartError> {
-    let Produce {
-        datatype,
-        sandbox,
-        http,
-        parameters,
-        layout,
-    } = produce;
-    match (sandbox, http) {
-        (Some(folder), None) => Sandbox::open(&folder, parameters, layout)
-            .map(|sandbox| Arc::new(sandbox) as Arc<dyn Source>)
-            .map_err(|source| StartError::Sandbox { datatype, source }),
-        (None, Some(config)) => HttpSource::open(&config, parameters, layout)
-            .map(|http| Arc::new(http) as Arc<dyn Source>)
-            .map_err(|source| StartError::Http { datatype, source }),
-        (None, None) | (Some(_), Some(_)) => Err(StartError::Produce {
-            datatype,
-            what: "it needs one source, sandbox or http",
-        }),
-    }
 }
 
 /// Tells the health service, for the whole and for each datatype, whether an answer can be given at this moment.

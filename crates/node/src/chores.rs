@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use unefois_ledger::Retention;
+use unefois_ledger::{Ledger, Retention};
 
 use crate::build::Foundation;
 use crate::consumer::Consumer;
 
-/// What is due each hour: the tally, and forgetting claims that nobody can meet any more and what a consumer holds in
+/// What is due each hour: the tally of each of `logs`, which are all that the process writes, and forgetting claims that nobody can meet any more and what a consumer holds in
 /// vain; and, once a month, destroying what is past its time.
-pub(crate) async fn chores(foundation: Foundation, consumer: Option<Consumer>, shutdown: CancellationToken) {
+pub(crate) async fn chores(
+    foundation: Foundation,
+    logs: Vec<Ledger>,
+    consumer: Option<Consumer>,
+    shutdown: CancellationToken,
+) {
     const MINUTE: Duration = Duration::from_secs(60);
     let Foundation {
         ledger,
@@ -20,6 +25,7 @@ pub(crate) async fn chores(foundation: Foundation, consumer: Option<Consumer>, s
     } = foundation;
     let hour = || clock.now().secs().div_euclid(3_600);
     let mut last = hour();
+    let mut tallied: Vec<(Ledger, i64)> = logs.into_iter().map(|log| (log, last)).collect();
     let mut retention = Retention::new(ledger.clone());
     let mut every = tokio::time::interval(MINUTE);
     loop {
@@ -37,23 +43,26 @@ pub(crate) async fn chores(foundation: Foundation, consumer: Option<Consumer>, s
                 "what is past its time is not destroyed"
             );
         }
+        for (log, last) in tallied.iter_mut().filter(|(_, last)| *last != hour()) {
+            match log.tally(now).await {
+                Ok(_) => *last = hour(),
+                Err(error) => tracing::error!(
+                    log = %log.origin(),
+                    error = unefois_mesh::status::chain(&error),
+                    "the hourly tally is not written"
+                ),
+            }
+        }
+        // What is past its time goes whether the counts are written or not.
         if hour() == last {
             continue;
         }
-        let done = async {
-            // What is past its time goes whether the counts are written or not.
-            let tallied = ledger.tally(now).await;
-            ledger.purge(now).await?;
-            tallied
-        };
-        match done.await {
+        match ledger.purge(now).await {
             Ok(_) => last = hour(),
-            Err(error) => {
-                tracing::error!(
-                    error = unefois_mesh::status::chain(&error),
-                    "the hourly tally is not written"
-                );
-            }
+            Err(error) => tracing::error!(
+                error = unefois_mesh::status::chain(&error),
+                "claims that nobody can meet any more are not forgotten"
+            ),
         }
         if let Some(consumer) = &consumer
             && let Err(error) = consumer.sweep().await

@@ -16,6 +16,7 @@ use crate::consumer::ConsumerConfig;
 use crate::producer::source::http::HttpConfig;
 use crate::producer::source::parameters::Parameters;
 use crate::producer::source::reply::Layout;
+use crate::tenant::TenantConfig;
 
 /// The configuration of a node's process. Paths are as the process's working directory has them; unknown keys are
 /// refused.
@@ -49,6 +50,9 @@ pub struct Config {
     /// What it fetches for; absent for a node that only produces.
     #[serde(default)]
     pub consumer: Option<ConsumerConfig>,
+    /// The bodies that it hosts as their publisher.
+    #[serde(default, rename = "tenant")]
+    pub tenants: Vec<TenantConfig>,
 }
 
 /// `[node]`.
@@ -92,14 +96,14 @@ pub struct Database {
     pub synchronous_standby: bool,
 }
 
-/// `[ledger]`.
+/// `[ledger]`: the participant's own, and what those of the bodies that it hosts have in common with it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerKeys {
     /// File of the ledger's signing key, in C2SP text (`PRIVATE+KEY+…`); its name is the log's origin.
     pub signer: PathBuf,
-    /// 32 secret bytes behind the erasable indexes and the payload MACs, shared by the participant's replicas and never
-    /// rotated while a claim lives.
+    /// 32 secret bytes behind the erasable indexes and the payload MACs, shared by all that the node serves, and
+    /// by its replicas, and never rotated while a claim lives.
     pub node_key: PathBuf,
     /// File outside the database, and outside its backups, that remembers the last published head; without one, only
     /// peers would notice that the database is an old copy.

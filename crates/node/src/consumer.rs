@@ -5,6 +5,9 @@
 //! - I7: an answer of a log that does not continue what was seen of it is refused, and the two heads are the evidence.
 //! - I9: an expired directory asks for nothing and believes nothing.
 //!
+//! A node serves its own participant, and the bodies that it hosts as their publisher: one [`Consumer`] each, which sees
+//! its own grants alone. They share the database, the credential and the connections; each has a log of its own.
+//!
 //! One grant: [`Consumer::request_authorization`] checks and pushes the request; the browser comes back;
 //! [`Consumer::complete_authorization`] trades its code for handles. One Fetch: [`Consumer::fetch`] mints a token, calls
 //! the producer, turns its `Answer` into a [`VerifiedAnswer`](verify::VerifiedAnswer) and, with the receipt of the entry
@@ -33,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use unefois_core::decision::Requester;
 use unefois_core::{Clock, Handle, ParticipantId};
 use unefois_ledger::Ledger;
 use unefois_mesh::{Connector, DirectoryFollower, Identity, SystemRandom};
@@ -88,32 +92,35 @@ pub struct Parts {
     pub random: SystemRandom,
 }
 
-/// The consumer's part of a node. Clones share everything.
+/// The consumer's part of a node, for one participant. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Consumer {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     participant: ParticipantId,
-    directory: Arc<DirectoryFollower>,
+    /// Whose credential is shown for it, where it is a body that this node hosts.
+    publisher: Option<ParticipantId>,
     ledger: Ledger,
+    watches: Arc<Semaphore>,
+    // What follows is shared by all that the node serves.
+    directory: Arc<DirectoryFollower>,
     db: Db,
-    rest: RestKeys,
+    rest: Arc<RestKeys>,
     config: FetchConfig,
     clock: Arc<dyn Clock>,
     random: SystemRandom,
-    authority: AuthorityClient,
+    authority: Arc<AuthorityClient>,
     connector: Connector,
-    feed: Feed,
-    /// A notice was given to the back-office.
+    feed: Arc<Feed>,
+    /// A notice was given to a back-office.
     noted: tokio::sync::watch::Sender<()>,
-    watches: Arc<Semaphore>,
-    endpoints: Endpoints,
-    budget: RetryBudget,
-    tokens: TokenCache,
-    quotas: Quotas,
+    endpoints: Arc<Endpoints>,
+    budget: Arc<RetryBudget>,
+    tokens: Arc<TokenCache>,
+    quotas: Arc<Quotas>,
     exchanges: Exchanges,
     closing: CancellationToken,
     /// Exchanges go on, and are recorded, when their callers have left.
@@ -121,9 +128,40 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whose grants these are. A node serves one participant.
+    /// Whose grants these are.
     fn tenant(&self) -> String {
         self.participant.siret().to_string()
+    }
+
+    /// Who asks, as the authority and producers are told.
+    const fn requester(&self) -> Requester {
+        Requester {
+            consumer: self.participant,
+            publisher: self.publisher,
+        }
+    }
+
+    /// Whether the directory in use lets this node serve the participant, and lists the log that is written for it.
+    fn admitted(&self) -> Result<(), Error> {
+        let Some(publisher) = &self.publisher else {
+            return Ok(());
+        };
+        let edition = self.directory.edition();
+        if !edition.directory.acts_for(publisher, &self.participant) {
+            return Err(Error::NotHosted(
+                "it does not name this node's participant as its publisher",
+            ));
+        }
+        let log = edition.directory.log(self.ledger.origin().as_str());
+        let listed = log.is_some_and(|(row, log)| {
+            row.id == self.participant && log.vkey == self.ledger.verifier().to_string()
+        });
+        match listed {
+            true => Ok(()),
+            false => Err(Error::NotHosted(
+                "it does not list the log that this node writes for it",
+            )),
+        }
     }
 }
 
@@ -138,27 +176,62 @@ impl Consumer {
         Self {
             inner: Arc::new(Inner {
                 participant: parts.participant,
-                directory: parts.directory,
+                publisher: None,
                 ledger: parts.ledger,
+                watches: Arc::new(Semaphore::new(WATCHES)),
+                directory: parts.directory,
                 db: parts.db,
-                rest: parts.rest,
-                budget: RetryBudget::new(parts.config.retry_budget),
+                rest: Arc::new(parts.rest),
+                budget: Arc::new(RetryBudget::new(parts.config.retry_budget)),
                 config: parts.config,
                 clock: parts.clock,
                 random: parts.random,
-                authority,
+                authority: Arc::new(authority),
                 connector: parts.connector.clone(),
-                feed: Feed::default(),
+                feed: Arc::default(),
                 noted: tokio::sync::watch::Sender::new(()),
-                watches: Arc::new(Semaphore::new(WATCHES)),
-                endpoints: Endpoints::new(parts.connector),
-                tokens: TokenCache::default(),
-                quotas: Quotas::default(),
+                endpoints: Arc::new(Endpoints::new(parts.connector)),
+                tokens: Arc::default(),
+                quotas: Arc::default(),
                 exchanges: Exchanges::new(Direction::In),
                 closing: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         }
+    }
+
+    /// The consumer of `tenant`, a body that this consumer's participant hosts as its publisher: it writes `ledger`, and
+    /// shows this one's credential.
+    #[must_use]
+    pub fn hosting(&self, tenant: ParticipantId, ledger: Ledger) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                participant: tenant,
+                publisher: Some(self.inner.participant),
+                ledger,
+                watches: Arc::new(Semaphore::new(WATCHES)),
+                ..Inner::clone(&self.inner)
+            }),
+        }
+    }
+
+    /// Whom it serves.
+    pub fn participant(&self) -> ParticipantId {
+        self.inner.participant
+    }
+
+    /// The log that it writes.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// Whether the directory in use lets this node serve the participant: always itself; a body that it hosts where that
+    /// body's row names it as a publisher and lists the log that it writes for it.
+    ///
+    /// # Errors
+    /// [`Error::NotHosted`]; then nothing is to be asked or told in the participant's name.
+    pub fn admitted(&self) -> Result<(), Error> {
+        self.inner.admitted()
     }
 
     /// Asks the authority for a grant; a browser is sent to the address that this returns, or nobody is asked and this is

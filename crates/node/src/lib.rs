@@ -1,4 +1,5 @@
-//! A participant's node: it answers from its own sources, and fetches for its own systems.
+//! A participant's node: it answers from its own sources, and fetches for its own systems and, where it is a publisher,
+//! for those of the bodies that it hosts.
 //!
 //! - I1, I4, I8: see [`producer`].
 //! - I3: nothing is released without a fresh withdrawal [`lease`]: asked when the release is recorded, and again by the
@@ -16,7 +17,9 @@ mod error;
 pub mod lease;
 pub mod metrics;
 pub mod producer;
+mod tenant;
 
 pub use build::{Foundation, Node, StartError, Surroundings, ledger};
 pub use config::Config;
 pub use error::Error;
+pub use tenant::TenantConfig;

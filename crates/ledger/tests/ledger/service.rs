@@ -33,6 +33,7 @@ pub(crate) fn lent() -> Lent {
         directory_version: Arc::new(|| 7),
         auditor: Arc::new(|_| None),
         identities: Arc::new(|_| None),
+        acts_for: Arc::new(|publisher, tenant| publisher == tenant),
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
     }

@@ -1,13 +1,16 @@
 //! What a witness cosigns, what it refuses, and that it never cosigns two histories (I7).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
+use unefois_core::Reason;
 use unefois_ledger::{Ledger, LedgerService, Public, PublicError, Seen, WitnessConfig};
 use unefois_mesh::PeerId;
+use unefois_mesh::status::reason_of;
 use unefois_proto::pb::ledger::v1::ListHeldHeadsRequest;
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_store::{Component, Db};
@@ -20,7 +23,7 @@ use crate::proxy::{Fault, Proxy};
 use crate::raw::Raw;
 use crate::registry::{EXPIRES_MS, Lent};
 use crate::scene::{Scene, consumer, key_name, producer, stranger, verifier};
-use crate::service::{from, lent};
+use crate::service::{assert_not_entitled, from, lent};
 use crate::tiles::{Answer, append, send};
 
 both_databases![
@@ -33,6 +36,7 @@ both_databases![
     a_head_shown_again_is_cosigned_again_without_a_write,
     a_process_without_a_key_cosigns_nothing,
     i7_a_head_cosigned_is_told_to_its_participant_alone,
+    i7_a_head_is_told_to_whom_the_directory_lets_ask_for_its_participant,
 ];
 
 const ORIGIN: &str = "urn:unefois:participant:18003506500010/9";
@@ -358,10 +362,49 @@ async fn i7_a_head_cosigned_is_told_to_its_participant_alone(database: TestDatab
         (producer(), vec![request.checkpoint.to_string()]),
         (consumer(), Vec::new()),
     ] {
-        let asked = from(PeerId::Participant(participant), ListHeldHeadsRequest {});
+        let asked = from(PeerId::Participant(participant), ListHeldHeadsRequest::default());
         let held = service.list_held_heads(asked).await.unwrap().into_inner();
         assert_eq!(held.checkpoints, told, "{participant}");
     }
+}
+
+/// A publisher asks for the bodies that it hosts, and nobody for others; whose logs they are is said.
+async fn i7_a_head_is_told_to_whom_the_directory_lets_ask_for_its_participant(database: TestDatabase) {
+    let stand = Stand::new(database).await;
+    let request = stand.log.request(0, 0, 5);
+    cosigned(&add(&stand.witness().await, &request).await, &request);
+    let delegated = |yes: bool| unefois_ledger::Lent {
+        acts_for: Arc::new(move |by, owner| {
+            by == owner || (yes && (*by, *owner) == (consumer(), producer()))
+        }),
+        ..lent()
+    };
+    let ask = async |yes, caller, participant: &str| {
+        let service = LedgerService::new(vec![stand.ledger.clone()], stranger(), delegated(yes));
+        let asked = ListHeldHeadsRequest {
+            participant: participant.to_owned(),
+        };
+        let asked = from(PeerId::Participant(caller), asked);
+        service
+            .list_held_heads(asked)
+            .await
+            .map(tonic::Response::into_inner)
+    };
+    let hosted = producer().to_string();
+    assert_not_entitled(ask(false, consumer(), &hosted).await);
+    assert_not_entitled(ask(true, stranger(), &hosted).await);
+    let malformed = ask(true, consumer(), "13000495500014").await.unwrap_err();
+    assert_eq!(reason_of(&malformed), Some(Reason::InvalidRequest));
+    let own = ask(true, consumer(), "").await.unwrap();
+    assert_eq!(
+        (own.checkpoints, own.participant),
+        (Vec::new(), consumer().to_string())
+    );
+    let told = ask(true, consumer(), &hosted).await.unwrap();
+    assert_eq!(
+        (told.checkpoints, told.participant),
+        (vec![request.checkpoint.to_string()], hosted)
+    );
 }
 
 async fn a_process_without_a_key_cosigns_nothing(database: TestDatabase) {

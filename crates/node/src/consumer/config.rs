@@ -7,12 +7,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct ConsumerConfig {
     /// 32 secret bytes (raw, hexadecimal or base64) behind what is stored at rest: grants, refresh tokens, requests.
-    /// Shared by the participant's replicas; never rotated while a grant lives.
+    /// Shared by all that the node serves, and by its replicas; never rotated while a grant lives.
     pub rest_key: PathBuf,
-    /// The Unix socket of the back-office service, open to the node's user and group.
+    /// The Unix socket of the node's own participant's back-office, open to the node's user and group.
     #[serde(default)]
     pub socket: Option<PathBuf>,
-    /// The address of the back-office service over mutual TLS, for certificates of this very participant.
+    /// The address of the back-office service over mutual TLS, for certificates of this very participant, and of each body
+    /// that the node hosts.
     #[serde(default)]
     pub listen: Option<std::net::SocketAddr>,
     /// How a Fetch spends its time.

@@ -12,6 +12,9 @@ use unefois_mesh::{Connector, Credential, Target};
 const EJECTED_MS: i64 = 500;
 const MAX_EJECTED_MS: i64 = 30_000;
 
+/// Whose log, and who holds a head of it.
+pub(super) type Witness = (ParticipantId, ParticipantId);
+
 /// One replica.
 type Key = (ParticipantId, String);
 
@@ -20,8 +23,8 @@ type Key = (ParticipantId, String);
 pub(super) struct Endpoints {
     connector: Connector,
     known: Mutex<HashMap<Key, Endpoint>>,
-    /// Size of this node's own log that each participant said it holds.
-    witnesses: Mutex<HashMap<ParticipantId, u64>>,
+    /// Size of each log of this node's that each participant said it holds.
+    witnesses: Mutex<HashMap<Witness, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,14 +114,14 @@ impl Endpoints {
         }
     }
 
-    /// Notes the size of our own log that a participant holds.
-    pub(super) fn holds(&self, witness: ParticipantId, size: u64) {
+    /// Notes the size of a log of ours that a participant holds.
+    pub(super) fn holds(&self, witness: Witness, size: u64) {
         let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
         witnesses.insert(witness, size);
     }
 
-    /// The size of our own log that a participant said it holds.
-    pub(super) fn held_by(&self, witness: ParticipantId) -> Option<u64> {
+    /// The size of a log of ours that a participant said it holds.
+    pub(super) fn held_by(&self, witness: Witness) -> Option<u64> {
         let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
         witnesses.get(&witness).copied()
     }

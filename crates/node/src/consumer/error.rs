@@ -23,6 +23,9 @@ pub enum Error {
         /// What it should be.
         what: &'static str,
     },
+    /// The directory does not let this node serve the participant, which it is to host.
+    #[error("the directory does not let this node serve this participant: {0}")]
+    NotHosted(&'static str),
     /// Directory, catalogue, habilitation or démarche do not allow the request; found before anybody was asked.
     #[error("the request is not allowed: {0}")]
     Decision(#[source] decision::Refusal),
@@ -132,6 +135,7 @@ impl Error {
                 Reason::InvalidRequest
             }
             Self::Unknown { .. } => Reason::InvalidRequest,
+            Self::NotHosted(_) => Reason::NotEntitled,
             Self::Decision(refusal) => refusal.reason,
             Self::NotServed(_) => Reason::NotImplemented,
             Self::Declined => Reason::UnitNotGranted,
@@ -174,6 +178,7 @@ impl Error {
             Self::ProducerRefused(theirs) => theirs.retry_after,
             Self::Malformed(_)
             | Self::Field { .. }
+            | Self::NotHosted(_)
             | Self::Decision(_)
             | Self::NotServed(_)
             | Self::State
@@ -214,7 +219,8 @@ impl Error {
                 refusal.correlation_id.clone_from(&theirs.correlation_id);
                 refusal.fields.clone_from(&theirs.fields);
             }
-            Self::NotServed(_)
+            Self::NotHosted(_)
+            | Self::NotServed(_)
             | Self::Declined
             | Self::Ended(_)
             | Self::Over(_)

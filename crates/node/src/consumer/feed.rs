@@ -1,5 +1,5 @@
-//! What the authority says of this node's own grants: one stream, opened again whenever it ends, from the place where it
-//! ended.
+//! What the authority says of this node's own grants, and of those of the bodies that it hosts: one stream, opened again
+//! whenever it ends, from the place where it ended.
 //!
 //! Without it nothing is released that should not be: producers refuse. It lets a back-office know at once, drops what
 //! the node holds in vain, and drops an answer that is on its way.
@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use unefois_core::revocation::{Record, Withdrawal};
-use unefois_core::{AccessTokenClaims, Boot, ParticipantId, Random, RevocationView, WithdrawnBy};
+use unefois_core::{AccessTokenClaims, Boot, Handle, ParticipantId, Random, RevocationView, WithdrawnBy};
 use unefois_mesh::status;
 use unefois_proto::OwnRecords;
 use unefois_proto::pb::revocation::v1 as pb;
@@ -21,7 +21,7 @@ use unefois_proto::pb::revocation::v1::revocation_service_client::RevocationServ
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Told;
 use unefois_store::node::feed::{feed_advance, feed_place};
-use unefois_store::node::grant::ElementState;
+use unefois_store::node::grant::{ElementState, element_find, grant_find};
 
 use super::notice::Ended;
 use super::rest::Purpose;
@@ -75,25 +75,26 @@ impl Feed {
 }
 
 impl Consumer {
-    /// Keeps the stream of withdrawals, and gives the notices that fall due by the clock, until `shutdown`.
-    pub async fn follow(self, shutdown: CancellationToken) {
+    /// Keeps the stream of withdrawals, and gives the notices that fall due by the clock, for this participant and for
+    /// those `hosted`, until `shutdown`.
+    pub async fn follow(self, hosted: Vec<Self>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.inner.keep_feed() => {}
+            () = self.inner.keep_feed(&hosted) => {}
             () = self.inner.give_notices() => {}
         }
     }
 }
 
 impl Inner {
-    async fn keep_feed(&self) {
+    async fn keep_feed(&self, hosted: &[Consumer]) {
         let mut reopen = tokio::time::interval(REOPEN);
         reopen.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = false;
         loop {
             reopen.tick().await;
             // Once for each time that it worked, so that an authority that is away fills no log.
-            if let Err(error) = self.stream(&mut told).await
+            if let Err(error) = self.stream(hosted, &mut told).await
                 && !std::mem::replace(&mut told, true)
             {
                 tracing::warn!(
@@ -105,7 +106,7 @@ impl Inner {
     }
 
     /// One stream, until it ends.
-    async fn stream(&self, told: &mut bool) -> Result<(), Status> {
+    async fn stream(&self, hosted: &[Consumer], told: &mut bool) -> Result<(), Status> {
         let target = self.directory.authority();
         let target =
             target.ok_or_else(|| Status::unavailable("the directory names no address of the authority"))?;
@@ -151,7 +152,7 @@ impl Inner {
                     let records = OwnRecords::try_from(records)
                         .map_err(|error| Status::invalid_argument(error.to_string()))?;
                     follows(place, records.after, records.reached)?;
-                    self.apply(&authority, &records)
+                    self.apply(hosted, &authority, &records)
                         .await
                         .map_err(|error| Status::internal(status::chain(&error)))?;
                     *told = false;
@@ -192,7 +193,12 @@ impl Inner {
     }
 
     /// Ends what the records withdraw, with the place that they lead to: both or neither.
-    async fn apply(&self, authority: &ParticipantId, records: &OwnRecords) -> Result<(), Error> {
+    async fn apply(
+        &self,
+        hosted: &[Consumer],
+        authority: &ParticipantId,
+        records: &OwnRecords,
+    ) -> Result<(), Error> {
         let now = self.clock.boottime();
         let mut ended = Vec::new();
         for own in &records.records {
@@ -223,7 +229,7 @@ impl Inner {
         self.end(ended, Some((authority, records.reached))).await?;
         for own in &records.records {
             if let (Withdrawal::Grant(handle), Some(WithdrawnBy::Narrowed)) = (&own.record.withdrawal, own.by)
-                && let Err(error) = self.learn_follower(handle).await
+                && let Err(error) = self.learn_follower_of(hosted, handle).await
             {
                 // The next call under the old handle asks again.
                 tracing::warn!(
@@ -233,6 +239,25 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Learns what follows a narrowed element, in the name of whoever holds it; nothing where nobody does.
+    async fn learn_follower_of(&self, hosted: &[Consumer], handle: &Handle) -> Result<(), Error> {
+        let name = self.rest.name(Purpose::Handle, handle.as_bytes());
+        let Some(element) = element_find(&self.db, &name).await? else {
+            return Ok(());
+        };
+        let Some(grant) = grant_find(&self.db, &element.grant).await? else {
+            return Ok(());
+        };
+        let all = std::iter::once(self).chain(hosted.iter().map(|consumer| &*consumer.inner));
+        match all.into_iter().find(|one| one.tenant() == grant.tenant) {
+            Some(holder) => {
+                holder.admitted()?;
+                holder.learn_follower(handle).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn advance(

@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use unefois_core::authorization::ModeKind;
 use unefois_core::catalogue::LinkProof;
 use unefois_core::commitment::AnswerForm;
-use unefois_core::decision::{self, Requester};
+use unefois_core::decision;
 use unefois_core::{
     Boot, ExchangeId, FetchCore, Micros, Outcome, Random, Reason, Sha256, SubjectKind, UnitName,
 };
@@ -215,10 +215,7 @@ impl Inner {
     /// What the directory and the catalogue forbid, found before anybody is called.
     fn may_ask(&self, element: &Element, edition: &Edition, now: Micros) -> Result<(), Error> {
         let ground = edition.ground(now).map_err(Error::Decision)?;
-        let requester = Requester {
-            consumer: self.participant,
-            publisher: None,
-        };
+        let requester = self.requester();
         let operator = element.details.operator();
         let entitled = ground.habilitated(&requester, &element.details);
         let datatype = entitled.map_err(Error::Decision)?.datatype();

@@ -253,6 +253,7 @@ impl Inner {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.admitted()?;
             let page = notices(&self.db, &self.tenant(), after, PAGE).await?;
             for given in &page {
                 after = given.seq;

@@ -9,7 +9,7 @@ use ring::hmac;
 use serde_json::json;
 use unefois_core::authorization::{Action, DetailsType, Mode, ModeKind, Subject, UnitRequest, Use};
 use unefois_core::catalogue::{Datatype, Demarche};
-use unefois_core::decision::{self, Requester, authorizable, may_rest_on};
+use unefois_core::decision::{self, authorizable, may_rest_on};
 use unefois_core::directory::ParticipantKind;
 use unefois_core::{
     AuthorizationDetails, DatatypeRev, Habilitation, Handle, LegalBasis, Micros, ParticipantId, Pivot,
@@ -277,11 +277,7 @@ impl Inner {
             .enumerate()
             .map(one)
             .collect::<Result<_, _>>()?;
-        let requester = Requester {
-            consumer: self.participant,
-            publisher: None,
-        };
-        authorizable(&ground, &requester, call.way, &elements).map_err(|refusal| {
+        authorizable(&ground, &self.requester(), call.way, &elements).map_err(|refusal| {
             Error::Decision(decision::Refusal {
                 field: refusal.field.replacen("authorization_details", "elements", 1),
                 ..refusal

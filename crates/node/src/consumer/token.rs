@@ -214,6 +214,9 @@ impl Inner {
         if *client != self.participant {
             return Err(Error::AuthorityAnswer("the token's client"));
         }
+        if token.claims().act_client != self.publisher {
+            return Err(Error::AuthorityAnswer("the token's publisher"));
+        }
         if !token.names_pivot(pivot_jwe) {
             return Err(Error::AuthorityAnswer("the token's pivot"));
         }

@@ -50,7 +50,7 @@ impl Inner {
     pub(super) async fn own_head(&self, witness: ParticipantId) -> Result<OwnHead, Error> {
         let head = self.ledger.head();
         let checkpoint = head.checkpoint.as_str().to_owned();
-        let held = self.endpoints.held_by(witness);
+        let held = self.endpoints.held_by((self.participant, witness));
         let Some(from) = held.filter(|from| *from > 0 && *from < head.size) else {
             return Ok(OwnHead {
                 checkpoint,
@@ -76,7 +76,7 @@ impl Inner {
             return;
         };
         match self.ledger.seen(&signed, &witness.to_string()).await {
-            Ok(Seen::Continued) => self.endpoints.holds(witness, held.size),
+            Ok(Seen::Continued) => self.endpoints.holds((self.participant, witness), held.size),
             Ok(Seen::Contradicted) => {}
             Err(error) => tracing::warn!(
                 %witness,

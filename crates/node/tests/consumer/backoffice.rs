@@ -1,5 +1,6 @@
 //! The service that the house's own systems call: who gets in, and what they get.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::{Channel, Endpoint};
 use unefois_core::Reason;
 use unefois_mesh::{Connector, Identity, Limits, Listener, Peer, Target, status};
-use unefois_node::backoffice::{self, Backoffice};
+use unefois_node::backoffice::{self, Backoffice, Door};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
 
@@ -45,7 +46,8 @@ async fn the_socket_serves_a_whole_exchange() {
     let mode = std::fs::metadata(&path).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let router = Backoffice::new(house.consumer.clone(), Arc::clone(&world.clock)).router();
+    let door = Door::Socket(house.consumer.clone());
+    let router = Backoffice::new(door, Arc::clone(&world.clock)).router();
     tasks.spawn(listener.serve(router, shutdown.clone()));
     let mut client = over_socket(path).await;
 
@@ -107,7 +109,7 @@ async fn the_house_s_door_opens_to_the_participant_itself_alone() {
     let at = "127.0.0.1:0".parse().expect("an address");
     let listener = backoffice::house(
         at,
-        consumer_id(),
+        BTreeSet::from([consumer_id()]),
         &house.identity,
         &house.trust,
         &world.clock,
@@ -124,7 +126,9 @@ async fn the_house_s_door_opens_to_the_participant_itself_alone() {
             .expect("an address"),
     };
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let router = Backoffice::new(house.consumer.clone(), Arc::clone(&world.clock)).router();
+    let served = BTreeMap::from([(consumer_id(), house.consumer.clone())]);
+    let door = Door::Certificates(Arc::new(served));
+    let router = Backoffice::new(door, Arc::clone(&world.clock)).router();
     tasks.spawn(listener.serve(router, shutdown.clone()));
     let listed = |pem: &Pem| {
         let gate = Arc::new(|_: &Peer| Ok(()));

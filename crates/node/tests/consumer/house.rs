@@ -51,6 +51,8 @@ impl Clock for TestClock {
 
 pub(crate) struct House {
     pub(crate) consumer: Consumer,
+    /// Of the bodies that it hosts.
+    pub(crate) hosted: Vec<Consumer>,
     pub(crate) announcer: Announcer,
     /// The consumer's.
     pub(crate) clock: Arc<TestClock>,
@@ -103,9 +105,29 @@ impl House {
         Self::about("EXEMPLE", world, database, producer, change).await
     }
 
+    /// As [`House::new`], which hosts these bodies besides.
+    pub(crate) async fn hosting(
+        tenants: &[ParticipantId],
+        world: &Arc<World>,
+        database: TestDatabase,
+        producer: Vec<String>,
+    ) -> Self {
+        Self::open(("EXEMPLE", tenants), world, database, producer, |_| {}).await
+    }
+
     /// As [`House::new`], about another person.
     pub(crate) async fn about(
         person: &'static str,
+        world: &Arc<World>,
+        database: TestDatabase,
+        producer: Vec<String>,
+        change: impl FnOnce(&mut DirectoryDocument),
+    ) -> Self {
+        Self::open((person, &[]), world, database, producer, change).await
+    }
+
+    async fn open(
+        (person, tenants): (&'static str, &[ParticipantId]),
         world: &Arc<World>,
         database: TestDatabase,
         producer: Vec<String>,
@@ -145,18 +167,16 @@ impl House {
         let db = Db::open(database.url(), Component::Node)
             .await
             .expect("a database");
-        let keys = Keys {
-            signer: log_key(&format!("{}/1", consumer_id())),
-            node_key: NodeKey::new(&[3; 32]),
+        let log = async |owner: ParticipantId| {
+            let keys = Keys {
+                signer: log_key(&format!("{owner}/1")),
+                node_key: NodeKey::new(&[3; 32]),
+            };
+            let (clock, random) = (Arc::clone(&world.clock), Arc::new(world.random.clone()));
+            let ledger = Ledger::open(db.clone(), keys, Safeguards::default(), clock, random);
+            ledger.await.expect("a ledger")
         };
-        let ledger = Ledger::open(
-            db.clone(),
-            keys,
-            Safeguards::default(),
-            Arc::clone(&world.clock),
-            Arc::new(world.random.clone()),
-        );
-        let ledger = ledger.await.expect("a ledger");
+        let ledger = log(consumer_id()).await;
         let clock = Arc::new(TestClock::default());
         let parts = Parts {
             participant: consumer_id(),
@@ -171,9 +191,14 @@ impl House {
             random: world.random.clone(),
         };
         let consumer = Consumer::new(parts);
-        tasks.spawn(consumer.clone().follow(shutdown.clone()));
+        let mut hosted = Vec::new();
+        for tenant in tenants {
+            hosted.push(consumer.hosting(*tenant, log(*tenant).await));
+        }
+        tasks.spawn(consumer.clone().follow(hosted.clone(), shutdown.clone()));
         Self {
             consumer,
+            hosted,
             announcer,
             clock,
             directory: follower,
@@ -204,7 +229,9 @@ impl House {
             clock: Arc::<TestClock>::clone(&self.clock),
             random: self.random.clone(),
         });
-        self.tasks.spawn(consumer.clone().follow(self.shutdown.clone()));
+        let following = consumer.clone();
+        self.tasks
+            .spawn(following.follow(Vec::new(), self.shutdown.clone()));
         consumer
     }
 
@@ -255,6 +282,9 @@ impl House {
         self.tasks.close();
         self.tasks.wait().await;
         self.ledger.close().await;
+        for tenant in &self.hosted {
+            tenant.ledger().close().await;
+        }
         self.db.close().await;
     }
 }

@@ -22,6 +22,7 @@ mod request;
 #[path = "../../../../tests/kit/signers.rs"]
 pub mod signers;
 mod standing;
+mod tenants;
 mod verify;
 #[path = "../support/world.rs"]
 #[expect(dead_code, unused_imports, reason = "the producer's tests use all of it")]

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use unefois_core::authorization::Need;
-use unefois_core::{AccessTokenClaims, AuthorizationDetails, Cnf, Handle, Micros, Random, Sha256};
+use unefois_core::{
+    AccessTokenClaims, AuthorizationDetails, Cnf, Handle, Micros, ParticipantId, Random, Sha256,
+};
 use unefois_mesh::{Identity, Limits, Listener, Peer, Trust};
 use unefois_proto::pb::revocation::v1::revocation_service_server::RevocationServiceServer;
 
@@ -43,6 +45,8 @@ struct Inner {
     refusal: Mutex<Option<(u16, Value)>>,
     calls: Mutex<Vec<&'static str>>,
     given_back: Mutex<Vec<String>>,
+    /// In whose name tokens are minted instead of the certificate's.
+    publisher: Mutex<Option<Option<ParticipantId>>>,
     /// The handle that follows one that was narrowed.
     followers: Mutex<HashMap<Handle, Handle>>,
 }
@@ -67,6 +71,7 @@ impl Oauth {
             refusal: Mutex::default(),
             calls: Mutex::default(),
             given_back: Mutex::default(),
+            publisher: Mutex::default(),
             followers: Mutex::default(),
         }));
         let trust = Arc::new(Trust::from_pem(&world.ca.cert, &world.ca.crl).expect("trust"));
@@ -122,6 +127,11 @@ impl Oauth {
         granted.insert(next, (claims, pivot_jwe));
         self.0.followers.lock().expect("a lock").insert(old, next);
         next
+    }
+
+    /// Names this publisher, or none, in each token from now on; `None`: the one whose certificate it is.
+    pub(crate) fn mint_for(&self, publisher: Option<Option<ParticipantId>>) {
+        *self.0.publisher.lock().expect("a lock") = publisher;
     }
 
     /// Changes what a token answer says from now on.
@@ -186,6 +196,13 @@ async fn par(State(oauth): State<Oauth>, _: Peer, body: Bytes) -> Response {
     (StatusCode::CREATED, body.to_string()).into_response()
 }
 
+/// The participant whose certificate it is, where it is not the client itself.
+fn publisher(peer: &Peer, client: &str) -> Option<ParticipantId> {
+    peer.id
+        .participant()
+        .filter(|holder| holder.to_string() != client)
+}
+
 async fn token(State(oauth): State<Oauth>, peer: Peer, body: Bytes) -> Response {
     let form = match oauth.called("token", &body) {
         Ok(form) => form,
@@ -234,6 +251,9 @@ async fn token(State(oauth): State<Oauth>, peer: Peer, body: Bytes) -> Response 
                 let mut grant = oauth.0.world.grant(oauth.0.person, &["montant"]);
                 element.gh = Some(grant.claims.gh);
                 grant.claims.authorization_details = [element.clone()];
+                grant.claims.client_id = form["client_id"].parse().expect("a participant");
+                let said = *oauth.0.publisher.lock().expect("a lock");
+                grant.claims.act_client = said.unwrap_or_else(|| publisher(&peer, &form["client_id"]));
                 let mut granted = oauth.0.granted.lock().expect("a lock");
                 granted.insert(grant.claims.gh, (grant.claims, grant.pivot_jwe));
             }

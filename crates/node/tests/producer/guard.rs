@@ -75,6 +75,7 @@ impl Commune {
             directory_version: Arc::new(|| 1),
             auditor: Arc::new(|_| None),
             identities: Arc::new(|_| None),
+            acts_for: Arc::new(|publisher, tenant| publisher == tenant),
             tasks: TaskTracker::new(),
             shutdown: stop.clone(),
         };

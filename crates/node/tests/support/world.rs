@@ -399,6 +399,7 @@ impl World {
                 }],
             }),
             consumer: None,
+            tenants: Vec::new(),
         }
     }
 

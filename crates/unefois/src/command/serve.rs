@@ -12,6 +12,7 @@ use unefois_authority::{Prepared, Running};
 use unefois_core::{Clock, ParticipantId};
 use unefois_ledger::{Cosigned, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_node::consumer::Consumer;
 use unefois_node::{Foundation, Node, Surroundings};
 
 use super::runtime;
@@ -185,12 +186,39 @@ fn node_checks(node: &Node) -> Vec<Check> {
             )
         }),
     ];
+    let hosted = node.hosted().to_vec();
+    if !hosted.is_empty() {
+        checks.push(Check::advice("tenants", move || tenants(&hosted)));
+    }
     if let Some(producer) = node.producer().cloned() {
         checks.push(Check::new("lease", move || {
             holds(producer.ready(), "nothing may be released at this moment")
         }));
     }
     checks
+}
+
+/// Whether each body that the node hosts is served; the others are, where one is not.
+fn tenants(hosted: &[Consumer]) -> Result<(), Cow<'static, str>> {
+    let missing = |tenant: &Consumer| -> Option<Cow<'static, str>> {
+        if let Err(error) = tenant.admitted() {
+            return Some(error.to_string().into());
+        }
+        let log = tenant.ledger();
+        if let Err(why) = log.writable() {
+            return Some(not_written(why, &log.awaited()));
+        }
+        log.anchored().err().map(Cow::from)
+    };
+    let missing = hosted
+        .iter()
+        .filter_map(|tenant| Some((tenant.participant(), missing(tenant)?)));
+    let missing: Vec<String> = missing.map(|(tenant, why)| format!("{tenant}: {why}")).collect();
+    match missing.len().saturating_sub(NAMED) {
+        _ if missing.is_empty() => Ok(()),
+        0 => Err(missing.join("; ").into()),
+        more => Err(format!("{}; and {more} more", missing[..NAMED].join("; ")).into()),
+    }
 }
 
 fn ledger_check(ledger: &Ledger) -> Check {

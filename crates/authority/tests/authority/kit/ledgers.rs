@@ -86,6 +86,7 @@ impl Node {
                 directory_version: Arc::new(|| 1),
                 auditor: Arc::new(|_| None),
                 identities: kit.identities(),
+                acts_for: Arc::new(|publisher, tenant| publisher == tenant),
                 tasks: TaskTracker::new(),
                 shutdown: CancellationToken::new(),
             },
