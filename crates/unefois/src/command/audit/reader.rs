@@ -106,6 +106,26 @@ impl Session {
         &self.edition
     }
 
+    /// Where the directory says that the logs of a participant are read: at its own addresses, and at those of the
+    /// publishers that host it.
+    fn places(&self, participant: &ParticipantId) -> Vec<(ParticipantId, &String)> {
+        let directory = &self.edition.directory;
+        let row = directory.participant(participant);
+        let publishers = row.into_iter().flat_map(|row| &row.publishers);
+        let keepers = row
+            .into_iter()
+            .chain(publishers.filter_map(|id| directory.participant(id)));
+        keepers
+            .flat_map(|keeper| keeper.mesh.iter().map(|address| (keeper.id, address)))
+            .collect()
+    }
+
+    /// Whether a participant has a log that can be read.
+    pub fn reads(&self, participant: &ParticipantId) -> bool {
+        let row = self.edition.directory.participant(participant);
+        row.is_some_and(|row| !row.logs.is_empty()) && !self.places(participant).is_empty()
+    }
+
     /// Every log of `participant`.
     ///
     /// # Errors
@@ -121,15 +141,15 @@ impl Session {
             Failure::new(Kind::Data, "l'annuaire nomme mal ce participant").because(e)
         };
         let row = self.edition.directory.participant(participant);
-        let row = row.filter(|row| !row.logs.is_empty() && !row.mesh.is_empty());
-        let row = row.ok_or_else(unknown)?;
-        let target = |address: &String| {
+        let row = row.filter(|_| self.reads(participant)).ok_or_else(unknown)?;
+        let target = |(peer, address): (ParticipantId, &String)| {
             Ok(Target {
-                peer: *participant,
+                peer,
                 authority: address.parse().map_err(|e| malformed(&e))?,
             })
         };
-        let targets: Vec<Target> = row.mesh.iter().map(target).collect::<Result<_, Failure>>()?;
+        let places = self.places(participant).into_iter();
+        let targets: Vec<Target> = places.map(target).collect::<Result<_, Failure>>()?;
         let log = |log: &unefois_core::directory::LogRow| {
             Ok(Log {
                 participant: *participant,

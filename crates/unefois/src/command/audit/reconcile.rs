@@ -166,8 +166,7 @@ async fn compare(asked: &Reconcile, heads: &mut Heads, console: Console) -> Resu
             exchanges: one.exchanges_with(&other),
             unread,
         };
-        let row = session.edition().directory.participant(&other);
-        if asked.all && row.is_none_or(|row| row.mesh.is_empty() || row.logs.is_empty()) {
+        if asked.all && !session.reads(&other) {
             compared.uncompared.push(uncompared(None));
             continue;
         }
