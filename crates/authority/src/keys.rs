@@ -131,6 +131,12 @@ impl Keys {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.subject, &message))
     }
 
+    /// A mandate's name for one producer: HMAC(K, "m1" ‖ SIREN ‖ mandate). Two producers cannot join on it.
+    pub(crate) fn mandate_at(&self, producer: &ParticipantId, mandate: &[u8; 16]) -> String {
+        let message = [b"m1", producer.siren().as_str().as_bytes(), &mandate[..]].concat();
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.subject, &message))
+    }
+
     /// The digest under which an identity is found again.
     pub(crate) fn identity_digest(&self, pivot: &Pivot) -> Sha256 {
         self.identity_of(&pivot.canonical())

@@ -67,6 +67,10 @@ pub struct AccessTokenClaims {
     pub authorization_details: [AuthorizationDetails; 1],
     /// In what capacity the person stands behind it.
     pub capacity: Capacity,
+    /// The mandate that the person acts by, as this producer alone knows it: 32 bytes, base64url. Two producers cannot join
+    /// on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<String>,
     /// SHA-256 of the pivot JWE's text, base64url.
     pub pivot_hash: String,
     /// The month's commitment secret of this handle.

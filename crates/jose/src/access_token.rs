@@ -144,8 +144,9 @@ fn lifetime(claims: &AccessTokenClaims) -> Result<(), Error> {
     }
 }
 
-/// The two hashes that a token binds: of the certificate and of the pivot.
+/// The two hashes that a token binds: of the certificate and of the pivot. A mandate has the form of one.
 fn bound_hashes(claims: &AccessTokenClaims) -> Result<(Sha256, Sha256), Error> {
     let hash = |text: &str| base64url::decode_array(text).map(Sha256::from_bytes);
+    claims.mandate.as_deref().map(hash).transpose()?;
     Ok((hash(&claims.cnf.x5t_s256)?, hash(&claims.pivot_hash)?))
 }

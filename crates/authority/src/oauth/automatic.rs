@@ -77,6 +77,7 @@ impl Authority {
         let (person, pivot_digest) = self.account_on_file(&pivot).await?;
 
         let behind = Behind {
+            latest: None,
             person,
             pivot_digest,
             acr: ON_FILE,

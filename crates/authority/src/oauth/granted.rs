@@ -1,5 +1,5 @@
-use unefois_core::authorization::{Need, UnitRequest};
-use unefois_core::{Acr, AuthorizationDetails, Event, Handle, Sha256, UnitName, WithdrawnBy};
+use unefois_core::authorization::{ModeKind, Need, UnitRequest};
+use unefois_core::{Acr, AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
 use unefois_store::authority::grant::{ByOfficer, Element, Grant};
 use unefois_store::authority::{GrantId, PersonUid};
 
@@ -22,6 +22,8 @@ pub(crate) struct Behind {
     pub(crate) idp_iss: String,
     /// The officer who asks in the person's place.
     pub(crate) by: Option<ByOfficer>,
+    /// When what the person acts by ends, and with it the grant.
+    pub(crate) latest: Option<Micros>,
 }
 
 /// A grant that is not written yet.
@@ -86,7 +88,12 @@ impl Authority {
         behind: Behind,
     ) -> Result<Option<Draft>, Error> {
         let now = self.clock.now();
-        let ticked = ticked(&request.elements, ticks, &mut || Handle::draw(now, &*self.random));
+        let mut ticked = ticked(&request.elements, ticks, &mut || Handle::draw(now, &*self.random));
+        for Granted { details, .. } in &mut ticked {
+            if details.mode.kind == ModeKind::Standing {
+                details.mode.until = details.mode.until.into_iter().chain(behind.latest).min();
+            }
+        }
         if ticked.is_empty() {
             return Ok(None);
         }
@@ -110,7 +117,10 @@ impl Authority {
             proactive: request.is_proactive(),
             by: behind.by,
             granted_at: now,
-            ends_at: ends_at(&granted, now),
+            ends_at: behind
+                .latest
+                .into_iter()
+                .fold(ends_at(&granted, now), Micros::min),
         };
         Ok(Some(Draft {
             grant,

@@ -97,7 +97,10 @@ impl Authority {
 
         let sheet = habilitated.datatype().sheet();
         let asker = || self.identity(&row.grant.person, &row.grant.pivot_digest);
-        let subject = match self.subject_at_mint(edition, &row.grant, &details, now).await? {
+        let about = self.subject_at_mint(edition, &row.grant, &details, now).await?;
+        let mandate = about.as_ref().and_then(GrantSubject::mandate);
+        let mandate = mandate.map(|mandate| self.keys.mandate_at(details.operator(), &mandate.id));
+        let subject = match about {
             None => SealedSubject::Person(needed(sheet, asker().await?)),
             Some(GrantSubject::Child(child)) => SealedSubject::Child {
                 child: needed(sheet, child),
@@ -137,6 +140,7 @@ impl Authority {
             gh: handle,
             authorization_details: [details.clone()],
             capacity,
+            mandate,
             pivot_hash: base64url(Sha256::of(pivot_jwe.as_bytes()).as_bytes()),
             gs: self.journal.secret(&handle, now).await?,
             rvk,

@@ -194,6 +194,7 @@ impl Authority {
         let pivot = self.sealed_subject(subject_jwe)?;
         let (person, pivot_digest) = self.account_on_file(&pivot).await?;
         let behind = Behind {
+            latest: None,
             person,
             pivot_digest,
             acr: ON_FILE,

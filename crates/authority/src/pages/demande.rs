@@ -12,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
-use unefois_core::{LegalBasis, Siren};
+use unefois_core::{LegalBasis, Micros, Siren};
 use unefois_mesh::web;
 use unefois_store::authority::session::Holder;
 
@@ -122,7 +122,7 @@ pub(crate) async fn decide(
     };
     let edition = authority.published.edition();
     let officer = open.officer(&reader);
-    let behind = match officer {
+    let mut behind = match officer {
         Some(officer) => authority.answers_for_company(&open, &edition, officer).await?,
         None => behind(authority.decider(&reader, &open, &edition)?.login()?),
     };
@@ -152,6 +152,7 @@ pub(crate) async fn decide(
             }
         }
     };
+    behind.latest = open.latest();
     if !fetch {
         return authority.decline(&open, &edition, Some(behind.acr)).await;
     }
@@ -289,6 +290,7 @@ fn page(
     let request = &open.request;
     let first = request.elements.first().ok_or(Error::Stored)?;
     let end = ends_at(&request.elements, authority.clock.now());
+    let end = open.latest().into_iter().fold(end, Micros::min);
     Ok(portal::Demande {
         action: open.address.clone(),
         other_person: format!("{}/autre", open.address),

@@ -19,6 +19,8 @@ both_databases![
     a_company_s_mandate_lets_a_person_answer_for_it,
     a_mandate_that_ends_or_an_officer_who_is_none_any_more_gives_no_token,
     a_helper_acts_within_the_perimeter_that_was_given,
+    what_stands_ends_with_the_mandate_s_last_day,
+    a_demarche_that_comes_into_a_perimeter_later_is_not_given,
 ];
 
 /// Where an invitation is taken up, once its link was opened.
@@ -370,10 +372,29 @@ async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabas
     );
     not_mandated(&kit, &mut joel, &another).await;
 
-    let code = kit.grant(&mut joel, &parameters, "").await;
+    let elements = json!([kit.element(), kit.student()]).to_string();
+    let mut two = parameters.clone();
+    set(&mut two, "authorization_details", Some(elements));
+    let code = kit.grant(&mut joel, &two, "").await;
     let redeemed = kit.redeem(&code).await;
     let claims = kit.claims(redeemed.json["access_token"].as_str().unwrap());
     assert_eq!(claims.capacity, Capacity::Helper);
+    // A producer knows the mandate again; two producers cannot tell that theirs is the same.
+    let refresh = (
+        "refresh_token",
+        redeemed.json["refresh_token"].as_str().unwrap().to_owned(),
+    );
+    let again = async |operator: String| {
+        let grant = ("grant_type", "refresh_token".to_owned());
+        let asked = form(&[grant, refresh.clone(), ("resource", operator)]);
+        let answer = kit.call(Method::POST, "/as/token", &asked).await;
+        kit.claims(answer.json["access_token"].as_str().unwrap())
+    };
+    let same = again(claims.aud.to_string()).await;
+    let other = again(kit.student()["locations"][0].as_str().unwrap().to_owned()).await;
+    assert!(claims.mandate.is_some() && other.mandate.is_some() && other.aud != claims.aud);
+    assert_eq!(same.mandate, claims.mandate);
+    assert_ne!(other.mandate, claims.mandate);
     assert!(
         matches!(sealed(&kit, &redeemed), SealedSubject::Person(person) if person.family_name == "DUBOIS")
     );
@@ -412,5 +433,78 @@ async fn a_helper_acts_within_the_perimeter_that_was_given(database: TestDatabas
     set(&mut parameters, "subject_unbound", Some("x".to_owned()));
     let refused = kit.call(Method::POST, "/as/par", &form(&parameters)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    kit.stop().await;
+}
+
+async fn what_stands_ends_with_the_mandate_s_last_day(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        says.identity["family_name"] = "MERCIER".into();
+    }
+    let mut joel = kit.browser();
+    joel.follow("/fc/connexion").await;
+    mandated(&mut angela, &mut joel, "ecole", &today(&kit)).await;
+    let mut element = kit.element();
+    element["mode"] = json!({"kind": "standing", "max_count": 12, "min_interval_s": 2_419_200});
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "capacity", Some("helper".to_owned()));
+    set(
+        &mut parameters,
+        "authorization_details",
+        Some(json!([element]).to_string()),
+    );
+    let code = kit.grant(&mut joel, &parameters, "").await;
+    let redeemed = kit.redeem(&code).await;
+    let id = redeemed.json["grant_id"].as_str().unwrap();
+    let end = paris::day_ends(kit.clock.now()).unwrap();
+    let shown = kit.call(Method::GET, &format!("/as/grants/{id}"), "").await;
+    assert_eq!(shown.json["ends_at_us"], end.get(), "{}", shown.json);
+
+    kit.clock.pass(end.ms_since(kit.clock.now()) - 20_000);
+    let last = refreshed(&kit, &redeemed).await;
+    let life = last.json["expires_in"].as_i64().unwrap();
+    assert!((1..=21).contains(&life), "{life} s, no longer than the mandate");
+    kit.clock.pass(21_000);
+    let after = refreshed(&kit, &redeemed).await;
+    assert_eq!(after.json["error"], "invalid_grant", "{}", after.json);
+    kit.stop().await;
+}
+
+async fn a_demarche_that_comes_into_a_perimeter_later_is_not_given(database: TestDatabase) {
+    let mut kit = kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        says.identity["family_name"] = "MERCIER".into();
+    }
+    let mut joel = kit.browser();
+    joel.follow("/fc/connexion").await;
+    mandated(&mut angela, &mut joel, "logement", &today(&kit)).await;
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "capacity", Some("helper".to_owned()));
+    kit = kit
+        .restart(|config, _| {
+            config["perimeters"]["logement"]["demarches"] = json!(["bourse", "cantine"]);
+        })
+        .await;
+    not_mandated(&kit, &mut joel, &parameters).await;
+    // One that is given now covers it, until the configuration takes it out.
+    mandated(&mut angela, &mut joel, "logement", &today(&kit)).await;
+    let code = kit.grant(&mut joel, &parameters, "").await;
+    let redeemed = kit.redeem(&code).await;
+    kit = kit
+        .restart(|config, _| {
+            config["perimeters"]["logement"]["demarches"] = json!(["bourse"]);
+        })
+        .await;
+    not_mandated(&kit, &mut joel, &parameters).await;
+    let answer = refreshed(&kit, &redeemed).await;
+    assert_eq!(answer.json["unefois_reason"], "NOT_ENTITLED", "{}", answer.json);
     kit.stop().await;
 }

@@ -163,6 +163,7 @@ fn what_would_be_refused_is_not_signed() {
         (with("exp", NOW_S + 301), Error::Lifetime),
         (with("exp", NOW_S), Error::Lifetime),
         (with("pivot_hash", "x"), Error::Malformed),
+        (with("mandate", "x"), Error::Malformed),
     ] {
         let changed: AccessTokenClaims = serde_json::from_value(changed).unwrap();
         assert_eq!(sign(&key, &changed), Err(refusal));
@@ -180,4 +181,11 @@ fn a_good_token_shows_its_claims_and_what_it_is_bound_to() {
     assert!(token.names_pivot(PIVOT));
     assert!(!token.names_pivot("a.b.c.d.f"));
     assert_eq!(format!("{token:?}"), "VerifiedToken(…)");
+    let by_mandate = AccessTokenClaims {
+        mandate: Some(minted.pivot_hash.clone()),
+        ..minted
+    };
+    let token = sign(&key, &by_mandate).unwrap();
+    let read = check_at(&key, &token, Micros::from_secs(NOW_S)).unwrap();
+    assert_eq!(read.claims(), &by_mandate);
 }

@@ -92,6 +92,7 @@ impl World {
             gh: handle,
             authorization_details: [details],
             capacity: Capacity::SelfPerson,
+            mandate: None,
             pivot_hash: x5t(&Sha256::of(pivot_jwe.as_bytes())),
             gs: GrantSecret::draw(random),
             rvk: RevocationView { epoch: 1, seq: 0 },

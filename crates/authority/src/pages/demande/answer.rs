@@ -119,6 +119,7 @@ impl Authority {
 /// A person's login, as what vouches for their grant.
 pub(super) fn behind(login: &Login) -> Behind {
     Behind {
+        latest: None,
         person: login.person,
         pivot_digest: login.pivot_digest,
         acr: login.acr,

@@ -59,6 +59,7 @@ impl Authority {
         }
         let (person, pivot_digest) = self.company(&officer.siret.siren()).await?;
         Ok(Behind {
+            latest: None,
             person,
             acr: ON_FILE,
             auth_time: officer.auth_time,

@@ -1,6 +1,6 @@
 //! A request that is open in a browser's session: whose it is, and whether it may still be put before somebody.
 
-use unefois_core::{AuthorizationDetails, Capacity, Handle, Way};
+use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Way};
 use unefois_store::authority::request::interaction_find;
 
 use super::Acting;
@@ -84,6 +84,14 @@ impl Authority {
 }
 
 impl Open {
+    /// When the mandate ends that the reader answers by.
+    pub(super) fn latest(&self) -> Option<Micros> {
+        match &self.acting {
+            Some(Acting::Mandate(mandate)) => Some(mandate.row.expires_at),
+            Some(Acting::Office { .. }) | None => None,
+        }
+    }
+
     pub(in crate::pages) fn fact<'a>(
         &self,
         edition: &'a Edition,
