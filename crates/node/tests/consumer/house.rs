@@ -56,8 +56,8 @@ pub(crate) struct House {
     pub(crate) announcer: Announcer,
     /// The consumer's.
     pub(crate) clock: Arc<TestClock>,
-    directory: Arc<DirectoryFollower>,
-    connector: Connector,
+    pub(crate) directory: Arc<DirectoryFollower>,
+    pub(crate) connector: Connector,
     random: SystemRandom,
     pub(crate) ledger: Ledger,
     pub(crate) db: Db,

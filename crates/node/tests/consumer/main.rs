@@ -18,6 +18,7 @@ mod link;
 mod oauth;
 #[path = "../support/pki.rs"]
 mod pki;
+mod publisher;
 mod request;
 #[path = "../../../../tests/kit/signers.rs"]
 pub mod signers;

@@ -1,188 +1,42 @@
 //! A publisher's node that hosts several bodies: what one of them may learn of another, which is nothing, and what each
 //! gets in its own name.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use unefois_core::directory::{DirectoryDocument, KeyStatus, LogRow, Quota, TlsKey};
+use unefois_core::commitment::NodeKey;
+use unefois_core::directory::DirectoryDocument;
 use unefois_core::{Entry, Event, Handle, ParticipantId, Reason, WithdrawnBy};
-use unefois_ledger::Ledger;
 use unefois_ledger::verify::verify_database;
-use unefois_mesh::status::Refusal;
-use unefois_mesh::{Connector, Identity, Limits, Peer, Target, status};
-use unefois_node::backoffice::{self, Backoffice, Door};
-use unefois_node::consumer::{Asked, Consumer, ConsumerConfig, Error, FetchConfig, HeldGrant};
+use unefois_ledger::{DirectoryInUse, Inquiry, Keys, Ledger, Safeguards, Standing};
+use unefois_mesh::status::{self, Refusal};
+use unefois_node::consumer::{ConsumerConfig, Error, FetchConfig};
 use unefois_node::{Config, Node, StartError, Surroundings, TenantConfig};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
-use unefois_proto::{AuthorizationCall, CompletionCall, HandleCall};
+use unefois_proto::{AuthorizationCall, HandleCall};
 use unefois_store::node::notice::NoticeKind;
+use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::forge::log_key;
-use crate::house::{House, arranged, asking, coming_back, page};
-use crate::signers::unsigned;
-use crate::world::{Running, WAIT, World, case, consumer_id, producer_id, stranger_id};
+use crate::house::{asking, coming_back, page};
+use crate::publisher::{Doors, asked, asking_as, granted, hosting, published, tenant};
+use crate::world::{WAIT, World, consumer_id, producer_id, stranger_id};
 
 both_databases![
     i6_what_is_a_tenant_s_is_unknown_to_another,
     a_tenant_that_the_directory_does_not_delegate_is_refused_and_the_others_go_on,
     what_ends_or_narrows_is_told_to_its_tenant,
-    i7_each_tenant_s_log_verifies_alone
+    a_delegation_that_ends_ends_what_is_under_way_and_one_that_comes_is_enough,
+    i7_each_tenant_s_log_verifies_alone,
+    i7_a_tenant_s_log_that_went_back_is_told_to_its_publisher
 ];
 
-const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"membres":[{"nom":"EXEMPLE"}]}}"#;
 const UNKNOWN: &str = "nobody-s-state-nor-grant-nor-cursor-of-this-node";
-
-fn tenant(n: usize) -> ParticipantId {
-    let ids = ["21690123100011", "11004401300016", "13000495500014"];
-    format!("urn:unefois:participant:{}", ids[n])
-        .parse()
-        .expect("a participant")
-}
-
-fn right(n: usize) -> String {
-    format!("DP-T{n}")
-}
-
-/// Three bodies that may ask what the commune may; the commune is the publisher of the first two.
-fn hosted(d: &mut DirectoryDocument) {
-    arranged(d);
-    let row = |d: &DirectoryDocument, id| {
-        d.participants
-            .iter()
-            .find(|row| row.id == id)
-            .expect("a row")
-            .clone()
-    };
-    let (commune, habilitation) = (row(d, consumer_id()), d.habilitations[0].habilitation.clone());
-    for n in 0..3 {
-        let key = log_key(&format!("{}/1", tenant(n)));
-        let mut body = commune.clone();
-        body.id = tenant(n);
-        body.tls = vec![TlsKey {
-            spki_sha256: unefois_core::Sha256::of(tenant(n).to_string().as_bytes()),
-            status: KeyStatus::Current,
-        }];
-        body.habilitation_keys = Vec::new();
-        body.logs = vec![LogRow {
-            origin: key.verifier().name().as_str().to_owned(),
-            vkey: key.verifier().to_string(),
-        }];
-        body.publishers = if n < 2 { vec![consumer_id()] } else { Vec::new() };
-        d.participants.push(body);
-        let mut right_of = habilitation.clone();
-        right_of.id = right(n).parse().expect("a number");
-        right_of.consumer = tenant(n);
-        d.habilitations.push(unsigned(right_of));
-        d.quotas.push(Quota {
-            consumer: tenant(n),
-            datatype: "cnaf/revenu@1".parse().expect("a datatype"),
-            per_minute: 10_000,
-        });
-    }
-}
-
-/// The producer's node, and the publisher's that hosts all three.
-async fn hosting(database: TestDatabase, producers: &TestDatabase) -> (Arc<World>, Running, House) {
-    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
-    let (_, jws) = world.change(hosted);
-    std::fs::write(world.path("directory.jws"), jws).expect("a file");
-    let node = world.node(producers.url()).await;
-    let world = Arc::new(world);
-    let address = vec![node.target.authority.to_string()];
-    let tenants = [tenant(0), tenant(1), tenant(2)];
-    let house = House::hosting(&tenants, &world, database, address).await;
-    (world, node, house)
-}
-
-fn asking_as(n: usize) -> pb::RequestAuthorizationRequest {
-    pb::RequestAuthorizationRequest {
-        habilitation: right(n),
-        ..asking()
-    }
-}
-
-/// Asks as this tenant, and comes back at once.
-async fn granted(house: &House, n: usize) -> HeldGrant {
-    asked(house, n).await.expect("a grant")
-}
-
-async fn asked(house: &House, n: usize) -> Result<HeldGrant, Error> {
-    let call = AuthorizationCall::try_from(asking_as(n)).expect("a sound message");
-    let asked = house.hosted[n].request_authorization(call).await.expect("pushed");
-    let Asked::Where(requested) = asked else {
-        unreachable!("somebody is asked")
-    };
-    let call = CompletionCall::try_from(coming_back(&requested.state)).expect("a sound message");
-    house.hosted[n].complete_authorization(call).await
-}
-
-/// The publisher's door, and clients of it with certificates.
-struct Doors {
-    world: Arc<World>,
-    target: Target,
-    trust: Arc<unefois_mesh::Trust>,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Doors {
-    async fn open(world: &Arc<World>, house: &House) -> Self {
-        let all = house.hosted.iter().chain([&house.consumer]);
-        let served: BTreeMap<ParticipantId, Consumer> =
-            all.map(|one| (one.participant(), one.clone())).collect();
-        let listener = backoffice::house(
-            "127.0.0.1:0".parse().expect("an address"),
-            BTreeSet::from_iter(served.keys().copied()),
-            &house.identity,
-            &house.trust,
-            &world.clock,
-            Limits::default(),
-        );
-        let listener = listener.await.expect("a socket");
-        let address = listener.local_addr().expect("an address").to_string();
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let door = Door::Certificates(Arc::new(served));
-        let router = Backoffice::new(door, Arc::clone(&world.clock)).router();
-        tasks.spawn(listener.serve(router, shutdown.clone()));
-        Self {
-            world: Arc::clone(world),
-            target: Target {
-                peer: consumer_id(),
-                authority: address.parse().expect("an address"),
-            },
-            trust: Arc::clone(&house.trust),
-            shutdown,
-            tasks,
-        }
-    }
-
-    /// A back-office with a certificate of this participant, whose key no directory lists.
-    fn client(&self, participant: ParticipantId) -> BackofficeServiceClient<Channel> {
-        let identity = Arc::new(Identity::new(self.world.ca.issue(&participant).credential()));
-        let gate = Arc::new(|_: &Peer| Ok(()));
-        let connector = Connector::new(
-            Arc::clone(&self.trust),
-            gate,
-            identity,
-            Arc::clone(&self.world.clock),
-        );
-        BackofficeServiceClient::new(connector.channel(&self.target, Duration::from_secs(5)))
-    }
-
-    async fn close(self) {
-        self.shutdown.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
 
 /// All that a caller is told by a refusal, save what names this one refusal.
 fn told(refused: &Status) -> (Code, String, Option<Refusal>) {
@@ -485,6 +339,90 @@ async fn i7_each_tenant_s_log_verifies_alone(database: TestDatabase) {
         [],
         "the publisher's own log says nothing of them"
     );
+    house.stop().await;
+    node.stop().await;
+}
+
+fn publishers(d: &mut DirectoryDocument, n: usize, publishers: Vec<ParticipantId>) {
+    let row = d.participants.iter_mut().find(|row| row.id == tenant(n));
+    row.expect("a row").publishers = publishers;
+}
+
+async fn a_delegation_that_ends_ends_what_is_under_way_and_one_that_comes_is_enough(database: TestDatabase) {
+    let producers = TestDatabase::sqlite();
+    let (world, node, house) = hosting(database, &producers).await;
+    let doors = Doors::open(&world, &house).await;
+    let mut watch = house.hosted[0].watch_grants(None).await.expect("a watch");
+    let handles = [
+        granted(&house, 0).await.elements[0].handle.to_string(),
+        granted(&house, 1).await.elements[0].handle.to_string(),
+    ];
+    published(&world, &house, |d| {
+        publishers(d, 0, Vec::new());
+        publishers(d, 2, vec![consumer_id()]);
+    });
+    let ended = tokio::time::timeout(WAIT, watch.recv()).await.expect("in time");
+    assert!(matches!(ended, Some(Err(Error::NotHosted(_)))), "{ended:?}");
+    let mut clients = [0, 1, 2].map(|n| doors.client(tenant(n)));
+    let refusal = clients[0]
+        .fetch(fetch(&handles[0], ""))
+        .await
+        .expect_err("no longer delegated");
+    assert_eq!(status::reason_of(&refusal), Some(Reason::NotEntitled));
+    clients[1]
+        .fetch(fetch(&handles[1], ""))
+        .await
+        .expect("the others go on");
+    let list = clients[2].list_grants(pb::ListGrantsRequest::default()).await;
+    list.expect("served from now on");
+    // What the authority says meanwhile is kept for whoever is named again.
+    house
+        .announcer
+        .end(handles[0].parse().expect("a handle"), WithdrawnBy::Person);
+    published(&world, &house, |d| publishers(d, 0, vec![consumer_id()]));
+    let change = first_change(&mut clients[0], "").await.expect("a change");
+    assert_eq!(change.change(), pb::GrantChange::Withdrawn);
+    drop(clients);
+    doors.close().await;
+    house.stop().await;
+    node.stop().await;
+}
+
+async fn i7_a_tenant_s_log_that_went_back_is_told_to_its_publisher(database: TestDatabase) {
+    let producers = TestDatabase::sqlite();
+    let (world, node, house) = hosting(database, &producers).await;
+    // The second call shows the producer the head after the first.
+    for _ in 0..2 {
+        let handle = granted(&house, 0).await.elements[0].handle.to_string();
+        let call = HandleCall::try_from(fetch(&handle, "")).expect("a sound message");
+        house.hosted[0]
+            .fetch(call, Duration::from_secs(5))
+            .await
+            .expect("a document");
+    }
+    let lost = TestDatabase::sqlite();
+    let db = Db::open(lost.url(), Component::Node).await.expect("a database");
+    let keys = Keys {
+        signer: log_key(&format!("{}/1", tenant(0))),
+        node_key: NodeKey::new(&[3; 32]),
+    };
+    let (clock, random) = (Arc::clone(&world.clock), Arc::new(world.random.clone()));
+    let log = Ledger::open(db.clone(), keys, Safeguards::default(), clock, random)
+        .await
+        .expect("a log");
+    let follower = Arc::clone(&house.directory);
+    let in_use: DirectoryInUse = Arc::new(move || follower.edition().directory.clone());
+    let ask = async |owner, publisher| {
+        let connector = house.connector.clone();
+        Inquiry::begin(log.clone(), connector, owner, publisher, Arc::clone(&in_use)).await;
+        log.standing()
+    };
+    // Of the publisher's own logs peers hold nothing, and of one that has not named it they tell nothing.
+    assert_eq!(ask(consumer_id(), None).await, Standing::Open);
+    assert_eq!(ask(tenant(2), Some(consumer_id())).await, Standing::Open);
+    assert_eq!(ask(tenant(0), Some(consumer_id())).await, Standing::RolledBack);
+    log.close().await;
+    db.close().await;
     house.stop().await;
     node.stop().await;
 }
