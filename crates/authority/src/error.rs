@@ -30,6 +30,9 @@ pub enum Error {
     /// The code, refresh token or PKCE verifier is unknown, used, expired or another client's; one text for all.
     #[error("the code or token is not valid")]
     Grant,
+    /// No grant of this number is the client's: it is unknown, or another's; one text for both.
+    #[error("the grant is not known")]
+    NoSuchGrant,
     /// The person stopped the grant, or it has ended.
     #[error("the grant has been stopped or has ended")]
     GrantRevoked,
@@ -88,6 +91,9 @@ pub enum Error {
     /// The identity provider's answer is not acceptable.
     #[error("the identity provider's answer is not acceptable")]
     LoginAnswer(#[source] unefois_jose::Error),
+    /// The identity provider does not take the code: it is another login's, used or expired.
+    #[error("the identity provider does not take the code")]
+    LoginCode(#[source] crate::login::HttpError),
     /// The level of assurance is absent, unknown, or not for this provider to assert (I10).
     #[error("the level of assurance is unknown or not for this provider to assert")]
     AcrUnknown,
@@ -160,10 +166,12 @@ impl Error {
             | Self::LoginState
             | Self::LoginDeclined
             | Self::LoginAnswer(_)
+            | Self::LoginCode(_)
             | Self::AcrUnknown
             | Self::AcrTooLow
             | Self::Identity(_)
             | Self::NoProvider
+            | Self::NoSuchGrant
             | Self::NotFound => "access_denied",
             Self::Provider(_)
             | Self::TooManyRequests
@@ -202,9 +210,10 @@ impl Error {
             | Self::NotForOfficers
             | Self::LoginDeclined
             | Self::LoginAnswer(_)
+            | Self::LoginCode(_)
             | Self::AcrUnknown
             | Self::AcrTooLow => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::NoProvider => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchGrant | Self::NoProvider => StatusCode::NOT_FOUND,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Provider(_) => StatusCode::BAD_GATEWAY,
             Self::DirectoryStale | Self::Superseded | Self::Recovering | Self::Ledger(_) | Self::Key(_) => {
@@ -227,7 +236,9 @@ impl Error {
             | Self::Identity(_)
             | Self::Csrf => Some(Reason::InvalidRequest),
             Self::Client => Some(Reason::NotEntitled),
-            Self::Grant => Some(Reason::TokenInvalid),
+            Self::Grant | Self::NoSuchGrant | Self::LoginAnswer(_) | Self::LoginCode(_) => {
+                Some(Reason::TokenInvalid)
+            }
             Self::GrantRevoked => Some(Reason::GrantRevoked),
             Self::Details { reason, .. } => Some(*reason),
             Self::NotImplemented(_) => Some(Reason::NotImplemented),
@@ -241,7 +252,6 @@ impl Error {
             Self::Ledger(_) => Some(Reason::LedgerUnavailable),
             Self::Key(_) => Some(Reason::KeyUnavailable),
             Self::LoginDeclined
-            | Self::LoginAnswer(_)
             | Self::Provider(_)
             | Self::NoProvider
             | Self::TooManyMandates
@@ -251,6 +261,14 @@ impl Error {
             | Self::Store(_)
             | Self::Page(_)
             | Self::Stored => None,
+        }
+    }
+
+    /// The reason that an entry tells; `None` where nothing was refused, or no entry can be written.
+    pub(crate) const fn recorded(&self) -> Option<Reason> {
+        match self {
+            Self::Ledger(_) => None,
+            other => other.reason(),
         }
     }
 
@@ -266,6 +284,7 @@ impl Error {
                 | Self::Superseded
                 | Self::Provider(_)
                 | Self::LoginAnswer(_)
+                | Self::LoginCode(_)
         )
     }
 }

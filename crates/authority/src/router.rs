@@ -7,7 +7,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use unefois_mesh::web;
+use http::StatusCode;
+use unefois_mesh::{Peer, web};
 
 use crate::form::MAX_BYTES;
 use crate::pages::{
@@ -108,14 +109,18 @@ pub(crate) fn mesh(authority: Arc<Authority>) -> Router {
         .with_state(authority)
 }
 
-/// Renders errors as OAuth does, and logs our own.
-async fn oauth_errors(State(_): State<Arc<Authority>>, request: Request, next: Next) -> Response {
+/// Renders errors as OAuth does, logs our own, and counts what was too large to be read.
+async fn oauth_errors(State(authority): State<Arc<Authority>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned();
     let mut response = next.run(request).await;
-    match response.extensions_mut().remove::<Arc<Error>>() {
-        Some(error) => {
+    match (response.extensions_mut().remove::<Arc<Error>>(), peer) {
+        (Some(error), _) => {
             pages::log(&error);
             oauth::error_response(&error)
         }
-        None => response,
+        (None, Some(peer)) if response.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            oauth::error_response(&authority.turned_away(&peer, Error::TooLarge))
+        }
+        (None, _) => response,
     }
 }

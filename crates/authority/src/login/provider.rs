@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
@@ -166,7 +167,11 @@ impl Provider {
         let metadata = self.metadata().await?;
         let form = self.token_form(returning);
         let answer = self.http.post_form(&metadata.token_endpoint, form).await;
-        let answer = answer.map_err(Error::Provider)?;
+        // RFC 6749, 5.2: 400 is for a code that is not this client's to use, 401 for a client that is not known.
+        let answer = answer.map_err(|error| match error {
+            HttpError::Status(StatusCode::BAD_REQUEST) => Error::LoginCode(error),
+            other => Error::Provider(other),
+        })?;
         let tokens: TokenAnswer =
             strict_json::from_slice(&answer.body).map_err(|e| Error::LoginAnswer(e.into()))?;
         if !tokens.token_type.eq_ignore_ascii_case("bearer") {

@@ -152,6 +152,10 @@ pub(crate) async fn come_back(
     match done {
         Ok(after) => Ok(after.set_cookie(pages::see_other(&answer.attempt.next))),
         Err(error) => {
+            let attempt = &answer.attempt;
+            let error = authority
+                .refused_login(&attempt.session_hash, &attempt.next, error)
+                .await?;
             pages::log(&error);
             Ok(back_to_choice(&error, &answer.attempt.next, answer.wanted))
         }
@@ -183,12 +187,12 @@ async fn answer(authority: &Authority, name: &str, visit: &Visit, mut form: Form
     tx.commit().await?;
     let attempt = attempt.ok_or(Error::LoginState)?;
     let late = authority.clock.now().ms_since(attempt.created_at) > LOGIN_MS;
-    if attempt.session_hash != visit.hash || attempt.issuer != name || late {
-        return Err(Error::LoginState);
-    }
+    let mine = attempt.session_hash == visit.hash && attempt.issuer == name && !late;
     let provider = authority.provider(name).ok_or(Error::NotFound)?;
-    if !provider.answers_as(form.take("iss").as_deref()).await? {
-        return Err(Error::LoginState);
+    if !mine || !provider.answers_as(form.take("iss").as_deref()).await? {
+        return Err(authority
+            .refused_login(&attempt.session_hash, &attempt.next, Error::LoginState)
+            .await?);
     }
     let code = match (form.take("error"), form.take("code")) {
         (None, Some(code)) if code.len() <= 4_096 => Some(code),

@@ -66,7 +66,7 @@ impl Client {
 impl Authority {
     /// Records that a known client's call was refused, then hands the error on; what is our own fault is no refusal.
     pub(super) async fn refused(&self, client: &Client, edition: &Edition, error: Error) -> Error {
-        let Some(reason) = error.reason().filter(|_| !matches!(error, Error::Ledger(_))) else {
+        let Some(reason) = error.recorded() else {
             return error;
         };
         self.count_refusal(reason);
@@ -106,7 +106,18 @@ impl Authority {
     pub(super) fn admit_peer(&self, peer: &Peer) -> Result<(), Error> {
         match self.peers.admit(peer.id.clone(), self.clock.boottime()) {
             true => Ok(()),
-            false => Err(Error::TooManyRequests),
+            false => Err(self.turned_away(peer, Error::TooManyRequests)),
         }
+    }
+
+    /// Counts a call that is refused before it is read, so that it has no entry: the hourly `tally` says how many (I8).
+    pub(crate) fn turned_away(&self, peer: &Peer, error: Error) -> Error {
+        if let Some(reason) = error.reason() {
+            self.count_refusal(reason);
+            self.journal
+                .ledger
+                .turned_away(Some(&peer.id.to_string()), reason);
+        }
+        error
     }
 }

@@ -9,7 +9,9 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 use unefois_core::authorization::{Mode, ModeKind, Need};
-use unefois_core::{AuthorizationDetails, Event, Handle, Micros, Sha256, UnitName, WithdrawnBy};
+use unefois_core::{
+    AuthorizationDetails, Event, Handle, Micros, ParticipantId, Sha256, UnitName, WithdrawnBy,
+};
 use unefois_jose::{SigningKey, Thumbprint, access_token};
 use unefois_mesh::Peer;
 use unefois_mesh::status::chain;
@@ -27,6 +29,7 @@ use super::no_store;
 use crate::Error;
 use crate::form::Form;
 use crate::journal::Fact;
+use crate::published::Edition;
 use crate::service::Authority;
 
 /// How long whoever withdraws has to log it; later, somebody else does. A ledger's write ends in 2 s.
@@ -117,13 +120,20 @@ impl Authority {
     async fn own_grant(&self, peer: &Peer, id: &str) -> Result<GrantRow, Error> {
         self.admit_peer(peer)?;
         let edition = self.published.edition();
-        let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NotFound)?;
-        let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NotFound)?;
-        let mut form = Form::default();
-        let holder = Client::authenticate(peer, &mut form, &edition)?.id;
-        let publisher = (holder != row.grant.client).then_some(holder);
-        let may = edition.directory.acts_for(&holder, &row.grant.client) && publisher == row.grant.act_client;
-        may.then_some(row).ok_or(Error::NotFound)
+        let holder = Client::authenticate(peer, &mut Form::default(), &edition)?;
+        match self.grant_of(&holder.id, id, &edition).await {
+            Ok(row) => Ok(row),
+            // The entry names who asked, and nothing of the grant.
+            Err(error) => Err(self.refused(&holder, &edition, error).await),
+        }
+    }
+
+    async fn grant_of(&self, holder: &ParticipantId, id: &str, edition: &Edition) -> Result<GrantRow, Error> {
+        let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NoSuchGrant)?;
+        let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NoSuchGrant)?;
+        let publisher = (*holder != row.grant.client).then_some(*holder);
+        let may = edition.directory.acts_for(holder, &row.grant.client) && publisher == row.grant.act_client;
+        may.then_some(row).ok_or(Error::NoSuchGrant)
     }
 
     /// Ends every element of a grant that still stands: the record is announced, the entry `withdrawn` durable, when

@@ -14,7 +14,6 @@ use super::demande::{Open, ended, leading_back};
 use super::words;
 use crate::Error;
 use crate::form::Form;
-use crate::journal::Fact;
 use crate::oauth::{Behind, Binding, ON_FILE, ends_at, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{self, AgentDemande, DemandeOutcome, field};
@@ -134,16 +133,7 @@ impl Authority {
         if of_the_asker && known {
             return self.check_again(open, edition).await;
         }
-        let error = Error::OtherBody;
-        if let Some(reason) = error.reason() {
-            self.count_refusal(reason);
-            let fact = Fact {
-                capacity: Some(request.capacity),
-                ..open.fact(edition, request.elements.first(), None)
-            };
-            self.journal.refused(reason, fact).await?;
-        }
-        Err(error)
+        Err(self.refused_reader(open, edition, Error::OtherBody).await?)
     }
 
     /// Whether tokens may still be minted under what an officer asked for.
@@ -186,10 +176,10 @@ impl Authority {
             return Err(Error::Stored);
         };
         if request.level(edition) > ON_FILE {
-            return Err(Error::AcrTooLow);
+            return Err(self.refused_reader(open, edition, Error::AcrTooLow).await?);
         }
         if !edition.directory.issuer_entitled(&self.issuer, ON_FILE) {
-            return Err(Error::AcrUnknown);
+            return Err(self.refused_reader(open, edition, Error::AcrUnknown).await?);
         }
         let pivot = self.sealed_subject(subject_jwe)?;
         let (person, pivot_digest) = self.account_on_file(&pivot).await?;

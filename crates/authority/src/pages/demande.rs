@@ -62,7 +62,7 @@ pub(crate) async fn show(
         match authority.answers_for_company(&open, &edition, officer).await {
             Ok(_) => {}
             Err(Error::NotForOfficers) => return Ok(to_certified_login(&open)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(authority.refused_reader(&open, &edition, error).await?),
         }
         authority.check_again(&open, &edition).await?;
         open.acting = match authority.office(&reader, &open, &edition, officer).await? {
@@ -85,7 +85,7 @@ pub(crate) async fn show(
         Err(Error::NotLoggedIn | Error::AcrTooLow | Error::NotForOfficers) => {
             return Ok(to_login(&open, &edition, false));
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(authority.refused_reader(&open, &edition, error).await?),
     };
     authority.check_again(&open, &edition).await?;
     let login = visit.login()?;
@@ -122,9 +122,15 @@ pub(crate) async fn decide(
     };
     let edition = authority.published.edition();
     let officer = open.officer(&reader);
-    let mut behind = match officer {
-        Some(officer) => authority.answers_for_company(&open, &edition, officer).await?,
-        None => behind(authority.decider(&reader, &open, &edition)?.login()?),
+    let answering = match officer {
+        Some(officer) => authority.answers_for_company(&open, &edition, officer).await,
+        None => authority
+            .decider(&reader, &open, &edition)
+            .and_then(|visit| visit.login().map(behind)),
+    };
+    let mut behind = match answering {
+        Ok(behind) => behind,
+        Err(error) => return Err(authority.refused_reader(&open, &edition, error).await?),
     };
     let fetch = match posted.take(field::CHOICE).as_deref() {
         Some(field::FETCH) => true,

@@ -63,7 +63,12 @@ impl Kit {
     }
 
     async fn last_refusal(&self) -> Option<Reason> {
-        self.entries().await.pop().expect("an entry").reason
+        let last = self.entries().await.pop().expect("an entry");
+        assert_eq!(
+            (last.event, last.requester),
+            (Event::Refused, Some(COMMUNE.parse().unwrap()))
+        );
+        last.reason
     }
 }
 

@@ -3,11 +3,11 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use unefois_core::{Event, Reason};
+use unefois_core::{Clock as _, Event, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, CROUS, Kit, VERIFIER, form, merge, redeem, set, subject_check};
+use crate::kit::{Answer, COMMUNE, CROUS, Kit, Publisher, VERIFIER, form, merge, redeem, set, subject_check};
 use crate::provider::{Says, angela};
 
 both_databases![
@@ -18,12 +18,20 @@ both_databases![
     a_code_used_again_is_recorded_and_its_grant_dies,
     a_participant_that_speaks_for_another_is_recorded,
     a_sibling_s_identity_is_refused_and_recorded,
+    a_grant_of_another_is_refused_and_recorded,
+    i8_what_is_too_large_to_be_read_is_counted_in_the_tally,
     an_access_token_is_not_taken_back_alone
 ];
 
 impl Kit {
     /// That the last call was refused with this error for this reason, and that its one entry says so.
-    async fn assert_refused(&self, before: usize, answer: &Answer, expected: (&str, Reason), what: &str) {
+    pub(crate) async fn assert_refused(
+        &self,
+        before: usize,
+        answer: &Answer,
+        expected: (&str, Reason),
+        what: &str,
+    ) {
         assert!(answer.status.is_client_error(), "{what}: {}", answer.json);
         let told = |member: &str| answer.json[member].as_str().unwrap_or_default().to_owned();
         assert_eq!(
@@ -35,7 +43,7 @@ impl Kit {
         self.assert_recorded(before, COMMUNE, expected.1, what).await;
     }
 
-    async fn assert_recorded(&self, before: usize, client: &str, reason: Reason, what: &str) {
+    pub(crate) async fn assert_recorded(&self, before: usize, client: &str, reason: Reason, what: &str) {
         let entries = self.entries().await;
         assert_eq!(entries.len(), before + 1, "{what}: one entry");
         let last = entries.last().unwrap();
@@ -541,5 +549,53 @@ async fn an_access_token_is_not_taken_back_alone(database: TestDatabase) {
         json!([]),
         "nothing of it stands"
     );
+    kit.stop().await;
+}
+
+/// Whoever asks for a grant that is another's, or nobody's, hears the same, and is named.
+async fn a_grant_of_another_is_refused_and_recorded(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let code = kit.grant(&mut kit.browser(), &kit.parameters(), "").await;
+    let granted = kit.redeem(&code).await;
+    let another_s = granted.json["grant_id"].as_str().unwrap();
+    let mut texts = Vec::new();
+    for id in [another_s, "AAAAAAAAAAAAAAAAAAAAAA", "x"] {
+        for method in [Method::GET, Method::DELETE] {
+            let what = format!("{method} {id}");
+            let before = kit.entries().await.len();
+            let path = format!("/as/grants/{id}");
+            let answer = kit.call_as_publisher(Publisher::Crous, method, &path, "").await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{what}");
+            kit.assert_recorded(before, CROUS, Reason::TokenInvalid, &what)
+                .await;
+            texts.push(answer.json.to_string());
+        }
+    }
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    let own = kit
+        .call(Method::GET, &format!("/as/grants/{another_s}"), "")
+        .await;
+    assert_eq!(own.status, StatusCode::OK, "nothing was withdrawn");
+    kit.stop().await;
+}
+
+/// It was not read, so that no entry could say what it was; the next tally says whose it was, and how many there were.
+async fn i8_what_is_too_large_to_be_read_is_counted_in_the_tally(database: TestDatabase) {
+    let kit = Kit::on(database).await;
+    let before = kit.entries().await.len();
+    let huge = format!("client_id={COMMUNE}&state={}", "x".repeat(70_000));
+    for path in ["/as/par", "/as/token", "/as/revoke"] {
+        let answer = kit.call(Method::POST, path, &huge).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        assert_eq!(answer.json["error"], "invalid_request", "{path}: {}", answer.json);
+    }
+    assert_eq!(kit.entries().await.len(), before, "no entry of its own");
+    let ledger = kit.running.ledger();
+    let tally = ledger.tally(kit.clock.now()).await.unwrap();
+    let evidence = ledger.evidence(tally.index()).await.unwrap().unwrap();
+    let text = String::from_utf8(evidence.body).unwrap();
+    let counted = format!("turned_away {COMMUNE} INVALID_REQUEST 3\n");
+    assert!(text.contains(&counted), "{text}");
     kit.stop().await;
 }

@@ -277,8 +277,12 @@ async fn a_sibling_is_not_the_file_s_child(database: TestDatabase) {
         }
         let last = kit.entries().await.pop().unwrap();
         assert_eq!(
-            (last.reason, last.capacity),
-            (Some(Reason::SubjectMismatch), Some(Capacity::Child))
+            (last.event, last.reason, last.capacity),
+            (
+                Event::Refused,
+                Some(Reason::SubjectMismatch),
+                Some(Capacity::Child)
+            )
         );
     }
     // Even the right child waits until tomorrow.
@@ -322,9 +326,10 @@ async fn a_parent_s_right_ends_at_majority_at_the_mint_too(database: TestDatabas
     kit.clock.pass(1_800_000);
     let refused = kit.call(Method::POST, "/as/token", &refresh(1)).await;
     assert_eq!(refused.json["unefois_reason"], "LEGAL_BLOCK", "{}", refused.json);
+    let last = kit.entries().await.pop().unwrap();
     assert_eq!(
-        kit.entries().await.last().unwrap().reason,
-        Some(Reason::LegalBlock)
+        (last.event, last.reason),
+        (Event::Refused, Some(Reason::LegalBlock))
     );
     let own = kit.call(Method::POST, "/as/token", &refresh(0)).await;
     assert_eq!(

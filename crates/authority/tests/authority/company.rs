@@ -10,7 +10,7 @@ use unefois_core::{Acr, Capacity, Event, Reason, SealedSubject};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, Kit};
+use crate::kit::{Answer, COMMUNE, Kit};
 use crate::mandate::{OTHER, SIREN, URSSAF, for_company, kit, officer, refreshed, sealed};
 use crate::provider::Says;
 
@@ -22,7 +22,10 @@ both_databases![
 
 async fn last_refusal(kit: &Kit) -> Option<Reason> {
     let last = kit.entries().await.pop().expect("an entry");
-    assert_eq!(last.event, Event::Refused);
+    assert_eq!(
+        (last.event, last.requester),
+        (Event::Refused, Some(COMMUNE.parse().unwrap()))
+    );
     last.reason
 }
 

@@ -494,9 +494,14 @@ async fn a_friend_cannot_authorise_under_my_dossier(database: TestDatabase) {
             "{}",
             demande.page.body
         );
+        let last = kit.entries().await.pop().unwrap();
         assert_eq!(
-            kit.entries().await.last().unwrap().reason,
-            Some(Reason::SubjectMismatch),
+            (last.event, last.reason, last.requester),
+            (
+                Event::Refused,
+                Some(Reason::SubjectMismatch),
+                Some(COMMUNE.parse().unwrap())
+            ),
             "{left}"
         );
     }

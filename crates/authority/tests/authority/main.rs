@@ -24,6 +24,7 @@ mod keys;
 mod kit;
 mod link;
 mod login;
+mod login_refused;
 mod mandate;
 mod narrow;
 mod officer;

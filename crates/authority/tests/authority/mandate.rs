@@ -162,8 +162,12 @@ pub(crate) async fn not_mandated(kit: &Kit, browser: &mut Browser, parameters: &
     );
     let last = kit.entries().await.pop().unwrap();
     assert_eq!(
-        (last.event, last.reason),
-        (Event::Refused, Some(Reason::NotEntitled))
+        (last.event, last.reason, last.requester),
+        (
+            Event::Refused,
+            Some(Reason::NotEntitled),
+            Some(COMMUNE.parse().unwrap())
+        )
     );
 }
 

@@ -188,13 +188,14 @@ async fn a_publisher_uses_nothing_that_another_obtained(database: TestDatabase) 
     let code: Vec<_> = code.into_iter().filter(|p| p.0 != "client_id").collect();
 
     let (first, second) = (Publisher::Crous, Publisher::Cnaf);
+    let invalid = ("invalid_grant", Reason::TokenInvalid);
+    let before = kit.entries().await.len();
     let stolen = call(second, Method::POST, "/as/token", &code).await;
-    assert_eq!(stolen.json["error"], "invalid_grant", "{}", stolen.json);
+    kit.assert_refused(before, &stolen, invalid, "another publisher")
+        .await;
     let own = kit.call(Method::POST, "/as/token", &form(&code)).await;
-    assert_eq!(
-        own.json["error"], "invalid_grant",
-        "the client itself did not ask"
-    );
+    kit.assert_refused(before + 1, &own, invalid, "the client itself did not ask")
+        .await;
     let given = call(first, Method::POST, "/as/token", &code).await;
     assert_eq!(given.status, StatusCode::OK, "{}", given.json);
 
@@ -203,12 +204,17 @@ async fn a_publisher_uses_nothing_that_another_obtained(database: TestDatabase) 
         ("grant_type", "refresh_token".to_owned()),
         ("refresh_token", text("refresh_token")),
     ];
+    let before = kit.entries().await.len();
     let stolen = call(second, Method::POST, "/as/token", &refresh).await;
-    assert_eq!(stolen.json["error"], "invalid_grant", "{}", stolen.json);
+    kit.assert_refused(before, &stolen, invalid, "another publisher")
+        .await;
     let path = format!("/as/grants/{}", text("grant_id"));
     for method in [Method::GET, Method::DELETE] {
+        let before = kit.entries().await.len();
         let answer = call(second, method, &path, &[]).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        kit.assert_recorded(before, &kit.cnaf, Reason::TokenInvalid, &path)
+            .await;
     }
     let token = [("token", text("refresh_token"))];
     assert_eq!(
@@ -375,13 +381,18 @@ async fn a_code_needs_its_verifier_and_its_address() {
                 },
             )
             .finish();
+        let before = kit.entries().await.len();
         let answer = kit.call(Method::POST, "/as/token", &spoiled).await;
-        assert_eq!(answer.json["error"], "invalid_grant", "{name}");
+        let expected = ("invalid_grant", Reason::TokenInvalid);
+        kit.assert_refused(before, &answer, expected, name).await;
     }
+    let before = kit.entries().await.len();
     let other = kit
         .call(Method::POST, "/as/token", "grant_type=password&username=a")
         .await;
-    assert_eq!(other.json["error"], "unsupported_grant_type");
+    let expected = ("unsupported_grant_type", Reason::InvalidRequest);
+    kit.assert_refused(before, &other, expected, "another grant type")
+        .await;
     kit.stop().await;
 }
 

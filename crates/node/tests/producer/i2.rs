@@ -101,16 +101,18 @@ async fn race(world: &World, url: &str, nodes: Vec<Running>) {
         [winner] => winner.clone(),
         _ => unreachable!("{} requests won", won.len()),
     };
-    let mut released = 0;
+    let (mut released, mut refused) = (0, 0);
     for node in &nodes {
-        released += node
-            .entries()
-            .await
-            .iter()
-            .filter(|entry| entry.event == Event::Released)
-            .count();
+        let entries = node.entries().await;
+        let used = (Event::Refused, Some(Reason::TokenConsumed));
+        released += entries.iter().filter(|e| e.event == Event::Released).count();
+        refused += entries.iter().filter(|e| (e.event, e.reason) == used).count();
     }
-    assert_eq!(released, 1);
+    assert_eq!(
+        (released, refused),
+        (1, REQUESTS - 1),
+        "each refusal has its entry"
+    );
 
     // The winner's id again, at any replica.
     for caller in &callers {

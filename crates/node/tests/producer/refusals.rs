@@ -2,21 +2,42 @@
 
 use std::time::Duration;
 
+use tonic::Status;
 use unefois_core::authorization::{Mode, ModeKind};
 use unefois_core::directory::{ClosedWindow, Day, DirectoryDocument, WindowRow};
 use unefois_core::revocation::Withdrawal;
 use unefois_core::{Acr, Event, LegalBasis, Outcome, ParticipantId, Reason, RevocationView, SubjectKind};
 use unefois_jose::{SigningKey, access_token};
 use unefois_mesh::status::Refusal;
+use unefois_proto::pb::exchange::v1 as pb;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{Grant, World, authority_id, case, consumer_id, producer_id, stranger_id, until, x5t};
+use crate::world::{
+    Caller, Grant, Running, World, authority_id, case, consumer_id, producer_id, stranger_id, until, x5t,
+};
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"membres":[{"nom":"EXEMPLE"}]}}"#;
 
 async fn world() -> World {
     World::new(&[("exemple.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await
+}
+
+/// The reason of a refusal, which stands in the ledger under the name of whoever called.
+async fn recorded(
+    node: &Running,
+    caller: &Caller,
+    requester: ParticipantId,
+    request: pb::FetchRequest,
+) -> (Reason, Status) {
+    let before = node.entries().await.len();
+    let (reason, status) = caller.refused(request).await;
+    let entries = node.entries().await.split_off(before);
+    let told: Vec<_> = (entries.iter().filter(|entry| entry.event == Event::Refused))
+        .map(|entry| (entry.reason, entry.requester))
+        .collect();
+    assert_eq!(told, [(Some(reason), Some(requester))]);
+    (reason, status)
 }
 
 /// What a test changes in a grant before its token is minted, and the reason that it must give.
@@ -65,19 +86,20 @@ async fn a_publisher_fetches_for_the_tenants_that_list_it_alone() {
     let entries = node.entries().await;
     let told: Vec<_> = entries
         .iter()
-        .map(|e| (e.event, e.requester, e.publisher))
+        .map(|e| (e.event, e.reason, e.requester, e.publisher))
         .collect();
     let (tenant, publisher) = (Some(consumer_id()), Some(stranger_id()));
+    let not_entitled = Some(Reason::NotEntitled);
     assert_eq!(
         told,
         [
             // Nobody believes a caller that it speaks for somebody else: the entry names itself.
-            (Event::Refused, publisher, None),
-            (Event::Refused, publisher, None),
-            (Event::Released, tenant, publisher),
-            (Event::Refused, publisher, None),
-            (Event::Refused, tenant, publisher),
-            (Event::Refused, tenant, None),
+            (Event::Refused, not_entitled, publisher, None),
+            (Event::Refused, not_entitled, publisher, None),
+            (Event::Released, None, tenant, publisher),
+            (Event::Refused, not_entitled, publisher, None),
+            (Event::Refused, not_entitled, tenant, publisher),
+            (Event::Refused, not_entitled, tenant, None),
         ]
     );
     node.stop().await;
@@ -191,7 +213,7 @@ async fn every_claim_that_is_wrong_has_its_reason() {
     for (what, spoil, expected) in spoiled {
         let mut grant = world.grant("EXEMPLE", &["montant"]);
         spoil(&mut grant);
-        let (reason, status) = caller.refused(world.request(&grant)).await;
+        let (reason, status) = recorded(&node, &caller, consumer_id(), world.request(&grant)).await;
         assert_eq!(reason, *expected, "{what}");
         assert!(
             !status.message().contains("EXEMPLE") && !status.message().contains("2026-0412"),
@@ -274,12 +296,18 @@ async fn a_signature_counts_only_by_a_key_of_the_directory() {
     let other = SigningKey::generate(world.random.ring()).expect("as the test arranges it");
     let mut request = world.request(&grant);
     request.access_token = access_token::sign(&other, &grant.claims).expect("as the test arranges it");
-    assert_eq!(caller.refused(request).await.0, Reason::TokenInvalid);
+    assert_eq!(
+        recorded(&node, &caller, consumer_id(), request).await.0,
+        Reason::TokenInvalid
+    );
 
     let mut request = world.request(&grant);
     let last = request.access_token.pop().expect("as the test arranges it");
     request.access_token.push(if last == 'A' { 'B' } else { 'A' });
-    assert_eq!(caller.refused(request).await.0, Reason::TokenInvalid);
+    assert_eq!(
+        recorded(&node, &caller, consumer_id(), request).await.0,
+        Reason::TokenInvalid
+    );
     node.stop().await;
 }
 
@@ -295,7 +323,10 @@ async fn i5_a_token_is_useless_with_another_certificate(database: TestDatabase) 
     let grant = world.grant("EXEMPLE", &["montant"]);
     let request = world.request(&grant);
     let thief = world.caller(&node, &world.stranger);
-    assert_eq!(thief.refused(request.clone()).await.0, Reason::TokenBinding);
+    assert_eq!(
+        recorded(&node, &thief, stranger_id(), request.clone()).await.0,
+        Reason::TokenBinding
+    );
     // The same participant with another certificate of its own.
     let renewed = world.ca.issue(&consumer_id());
     let spki = renewed.credential().spki_sha256;
@@ -312,8 +343,9 @@ async fn i5_a_token_is_useless_with_another_certificate(database: TestDatabase) 
             });
         })
         .await;
+    let renewed = world.caller(&node, &renewed);
     assert_eq!(
-        world.caller(&node, &renewed).refused(request).await.0,
+        recorded(&node, &renewed, consumer_id(), request).await.0,
         Reason::TokenBinding
     );
     node.stop().await;
@@ -470,7 +502,9 @@ async fn i3_a_withdrawn_client_or_certificate_stops_tokens_minted_before_and_a_k
         let before = minted_at(world.authority.0.view());
         let place = world.authority.0.withdraw_everywhere(withdrawal).await;
         assert_eq!(
-            caller.refused(world.request(&before)).await.0,
+            recorded(&node, &caller, consumer_id(), world.request(&before))
+                .await
+                .0,
             Reason::GrantRevoked
         );
         caller
@@ -482,7 +516,7 @@ async fn i3_a_withdrawn_client_or_certificate_stops_tokens_minted_before_and_a_k
     let key = Withdrawal::SigningKey(world.token_key.thumbprint().to_string());
     let place = world.authority.0.withdraw_everywhere(key).await;
     for view in [before, place] {
-        let refused = caller.refused(world.request(&minted_at(view))).await;
+        let refused = recorded(&node, &caller, consumer_id(), world.request(&minted_at(view))).await;
         assert_eq!(refused.0, Reason::GrantRevoked, "whoever stole it writes the rvk");
     }
     node.stop().await;

@@ -9,7 +9,6 @@ use super::subject::TRIES;
 use super::{Open, ended, form};
 use crate::Error;
 use crate::form::Form;
-use crate::journal::Fact;
 use crate::pages::{Reader, words};
 use crate::portal::{ChildForm, DemandeOutcome, FormError, field};
 use crate::published::Edition;
@@ -129,13 +128,8 @@ impl Authority {
         tx.commit().await?;
         let mut elements = open.request.elements.iter();
         let about = elements.find(|element| element.subject.kind == SubjectKind::Child);
-        let fact = Fact {
-            acr: Some(login.acr),
-            capacity: Some(open.request.capacity),
-            ..open.fact(edition, about, None)
-        };
-        self.count_refusal(Reason::SubjectMismatch);
-        self.journal.refused(Reason::SubjectMismatch, fact).await?;
+        self.record_refusal(open, edition, Reason::SubjectMismatch, about, Some(login.acr))
+            .await?;
         if !over {
             let wrong = vec![FormError::ChildMismatch];
             let page = form(self, reader, open, edition, posted, Some(typed), wrong).await?;

@@ -1,6 +1,6 @@
 //! A request that is open in a browser's session: whose it is, and whether it may still be put before somebody.
 
-use unefois_core::{AuthorizationDetails, Capacity, Handle, Micros, Way};
+use unefois_core::{Acr, AuthorizationDetails, Capacity, Handle, Micros, Reason, Sha256, Way};
 use unefois_store::authority::request::interaction_find;
 
 use super::Acting;
@@ -27,10 +27,8 @@ pub(crate) async fn asker_of(
     reader: &Reader,
     address: &str,
 ) -> Result<Option<(String, bool)>, Error> {
-    let (id, by_officer) = match (address.strip_prefix("/demande/"), address.strip_prefix("/agent/")) {
-        (Some(id), _) => (id, false),
-        (None, Some(id)) => (id, true),
-        (None, None) => return Ok(None),
+    let Some((id, by_officer)) = behind(address) else {
+        return Ok(None);
     };
     let open = authority.open_request(reader, id, by_officer).await?;
     let edition = authority.published.edition();
@@ -40,20 +38,77 @@ pub(crate) async fn asker_of(
     }))
 }
 
+/// The number of the request that an address of ours leads to, and whether an officer is to answer it.
+fn behind(address: &str) -> Option<(&str, bool)> {
+    let by_officer = || address.strip_prefix("/agent/").map(|id| (id, true));
+    address
+        .strip_prefix("/demande/")
+        .map(|id| (id, false))
+        .or_else(by_officer)
+}
+
 impl Authority {
+    /// Records a login that is refused, where a request waits for it behind `address` in the session that it was begun in:
+    /// whose request it is is known, whoever logs in is not. What is no refusal is recorded nowhere.
+    pub(crate) async fn refused_login(
+        &self,
+        session: &Sha256,
+        address: &str,
+        error: Error,
+    ) -> Result<Error, Error> {
+        let Some((id, by_officer)) = behind(address) else {
+            return Ok(error);
+        };
+        let Some(id) = bytes_of(id) else {
+            return Ok(error);
+        };
+        match self.open_in(session, id, by_officer).await? {
+            Some(open) => {
+                let edition = self.published.edition();
+                self.refused_reader(&open, &edition, error).await
+            }
+            None => Ok(error),
+        }
+    }
+
+    /// Records that somebody may not answer a request, where the error is a refusal, and hands it on.
+    pub(in crate::pages) async fn refused_reader(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        error: Error,
+    ) -> Result<Error, Error> {
+        if let Some(reason) = error.recorded() {
+            let first = open.request.elements.first();
+            self.record_refusal(open, edition, reason, first, None).await?;
+        }
+        Ok(error)
+    }
+
+    /// Writes that a request was refused to whoever wanted to answer it, known at `acr`.
+    pub(in crate::pages) async fn record_refusal(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        reason: Reason,
+        details: Option<&AuthorizationDetails>,
+        acr: Option<Acr>,
+    ) -> Result<(), Error> {
+        self.count_refusal(reason);
+        let fact = Fact {
+            acr,
+            capacity: Some(open.request.capacity),
+            ..open.fact(edition, details, None)
+        };
+        self.journal.refused(reason, fact).await.map(drop)
+    }
+
     /// Checks that a request may still be put before a person, and records where it may not.
     pub(in crate::pages) async fn check_again(&self, open: &Open, edition: &Edition) -> Result<(), Error> {
-        let Err(error) = open.request.still_authorizable(edition, self.clock.now()) else {
-            return Ok(());
-        };
-        if let Some(reason) = error.reason() {
-            self.count_refusal(reason);
-            let first = open.request.elements.first();
-            self.journal
-                .refused(reason, open.fact(edition, first, None))
-                .await?;
+        match open.request.still_authorizable(edition, self.clock.now()) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refused_reader(open, edition, error).await?),
         }
-        Err(error)
     }
 
     pub(in crate::pages) async fn open_request(
@@ -62,16 +117,16 @@ impl Authority {
         id: &str,
         by_officer: bool,
     ) -> Result<Option<Open>, Error> {
-        let Some(id) = bytes_of(id) else {
-            return Err(Error::NotFound);
-        };
+        let id = bytes_of(id).ok_or(Error::NotFound)?;
+        match &reader.visit {
+            Some(visit) => self.open_in(&visit.hash, id, by_officer).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn open_in(&self, session: &Sha256, id: [u8; 16], by_officer: bool) -> Result<Option<Open>, Error> {
         let found = interaction_find(&self.db, &id, self.clock.now()).await?;
-        let mine = found.filter(|i| {
-            reader
-                .visit
-                .as_ref()
-                .is_some_and(|visit| visit.hash == i.session_hash)
-        });
+        let mine = found.filter(|interaction| interaction.session_hash == *session);
         let request = mine.and_then(|interaction| PushedRequest::stored(&interaction.body));
         let request = request.filter(|request| (request.way == Way::Agent) == by_officer);
         Ok(request.map(|request| Open {

@@ -8,7 +8,6 @@ use unefois_store::authority::session::Login;
 
 use super::{Acting, Open, ended};
 use crate::Error;
-use crate::journal::Fact;
 use crate::oauth::Binding;
 use crate::pages::{Reader, words};
 use crate::portal::DemandeOutcome;
@@ -117,13 +116,9 @@ impl Authority {
     ) -> Result<Response, Error> {
         interaction_close(&mut tx, &open.id).await?;
         tx.commit().await?;
-        let fact = Fact {
-            acr: Some(refusal.acr),
-            capacity: Some(open.request.capacity),
-            ..open.fact(edition, open.request.elements.first(), None)
-        };
-        self.count_refusal(refusal.reason);
-        self.journal.refused(refusal.reason, fact).await?;
+        let first = open.request.elements.first();
+        self.record_refusal(open, edition, refusal.reason, first, Some(refusal.acr))
+            .await?;
         let told = [
             ("error", "access_denied"),
             ("error_description", refusal.reason.as_str()),
