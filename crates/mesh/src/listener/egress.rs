@@ -47,10 +47,12 @@ impl fmt::Debug for Way {
 }
 
 impl Way {
-    /// Whether something of it is held that may not be sent any more. Where nothing has begun, the first check decides.
+    /// Whether something of it is held that may not be sent any more, and would be. Where nothing has begun, the first check
+    /// decides; what is kept back does not leave, though the connection is not rid of it until it has flushed what others have
+    /// to send.
     pub(super) fn is_forbidden(&self) -> bool {
         let begun = self.held.borrow().begun;
-        begun && !self.is_over() && self.lasts.get().is_some_and(|lasts| !lasts())
+        begun && !self.is_kept_back() && !self.is_over() && self.lasts.get().is_some_and(|lasts| !lasts())
     }
 
     /// HTTP/2 has all that is left of it, and its stream was reset: none of that leaves.
@@ -58,7 +60,7 @@ impl Way {
         self.kept_back.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_kept_back(&self) -> bool {
+    fn is_kept_back(&self) -> bool {
         self.kept_back.load(Ordering::Acquire)
     }
 

@@ -129,8 +129,8 @@ impl Wire {
         if self.cut.is_cancelled() {
             return true;
         }
-        let lets_out = |way: Arc<Way>| way.is_forbidden() && !way.is_kept_back();
-        let stops = self.answers().iter().filter_map(Weak::upgrade).any(lets_out);
+        let forbidden = |way: &Weak<Way>| way.upgrade().is_some_and(|way| way.is_forbidden());
+        let stops = self.answers().iter().any(forbidden);
         if stops {
             tracing::warn!("what a connection was about to send may not be sent any more: it is cut");
             self.cut();

@@ -24,6 +24,8 @@ const PIECES: usize = 64;
 
 const DATA: u8 = 0;
 const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// One answer of 64 pieces, asked for and not read yet.
@@ -75,7 +77,7 @@ impl Scene {
             )
         };
         let server = Arc::new(Server {
-            router: Router::new().route("/", get(handler)),
+            router: Router::new().route("/", get(handler)).route("/other", get(other)),
             calls: Arc::default(),
             handshakes: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
@@ -95,7 +97,7 @@ impl Scene {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             // SETTINGS_INITIAL_WINDOW_SIZE
             &frame(4, 0, 0, &[&[0, 4], &window[..]].concat())[..],
-            &frame(8, 0, 0, &window),
+            &frame(WINDOW_UPDATE, 0, 0, &window),
             // GET / of http://x, whole.
             &frame(1, 0x5, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'x']),
         ];
@@ -109,8 +111,30 @@ impl Scene {
         }
     }
 
+    /// Asks for another answer, of nobody's withdrawal, on the same connection.
+    async fn ask(&mut self, stream: u8) {
+        // GET /other of http://x, whole.
+        let head = [&[0x82, 0x86, 0x44, 6][..], b"/other", &[0x41, 1, b'x']].concat();
+        self.client
+            .write_all(&frame(1, 0x5, stream, &head))
+            .await
+            .unwrap();
+    }
+
+    /// Makes room for so many bytes more: of a stream, or of the connection (0).
+    async fn make_room(&mut self, stream: u8, bytes: u32) {
+        let room = frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+        self.client.write_all(&room).await.unwrap();
+    }
+
     /// The next frame: its type and payload.
     async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (kind, _, _, payload) = self.whole_frame().await;
+        (kind, payload)
+    }
+
+    /// The next frame: its type, flags, stream and payload.
+    async fn whole_frame(&mut self) -> (u8, u8, u8, Vec<u8>) {
         let mut head = [0; 9];
         let mut payload = Vec::new();
         let read = async {
@@ -119,13 +143,23 @@ impl Scene {
             self.client.read_exact(&mut payload).await.unwrap();
         };
         tokio::time::timeout(WAIT, read).await.unwrap();
-        (head[3], payload)
+        (head[3], head[4], head[8], payload)
     }
 
     async fn over(&self) {
         tokio::time::timeout(WAIT, self.egress.over()).await.unwrap();
         assert!(self.egress.is_over());
     }
+}
+
+/// An answer of as many pieces, which may always leave.
+async fn other(Extension(egress): Extension<Egress>) -> (Extension<Passage>, Body) {
+    let passage = egress.guarded(|| true, || true);
+    let frames = std::iter::repeat_with(|| Ok::<_, Infallible>(Bytes::from(vec![9; PIECE])));
+    (
+        Extension(passage),
+        Body::from_stream(stream::iter(frames.take(PIECES))),
+    )
 }
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -185,8 +219,7 @@ async fn what_waits_in_http2_and_may_not_be_sent_any_more_is_reset_before_it_lea
         }
     }
     scene.lasts.store(false, Ordering::SeqCst);
-    let room = frame(8, 0, 1, &(1_u32 << 20).to_be_bytes());
-    scene.client.write_all(&room).await.unwrap();
+    scene.make_room(1, 1 << 20).await;
     let reason = loop {
         match scene.frame().await {
             (RST_STREAM, reason) => break reason,
@@ -195,6 +228,54 @@ async fn what_waits_in_http2_and_may_not_be_sent_any_more_is_reset_before_it_lea
     };
     assert_eq!(reason, CANCEL);
     scene.over().await;
+}
+
+/// Both wait in HTTP/2 for their peer's window, on one connection: what may not be sent any more of the one is kept back, and
+/// the other, and one that is asked for later, arrive whole.
+#[tokio::test]
+async fn i3_an_answer_that_is_kept_back_takes_no_other_of_its_connection_with_it() {
+    const ROOM: u32 = 100;
+    const WHOLE: usize = PIECES * PIECE;
+    let mut scene = Scene::with_window(ROOM).await;
+    scene.ask(3).await;
+    let mut read = [0; 2];
+    while read != [ROOM as usize; 2] {
+        if let (DATA, _, stream, payload) = scene.whole_frame().await {
+            read[usize::from(stream / 2)] += payload.len();
+        }
+    }
+    scene.lasts.store(false, Ordering::SeqCst);
+    scene.make_room(0, 1 << 30).await;
+    for stream in [1, 3] {
+        scene.make_room(stream, 1 << 20).await;
+    }
+    let (mut other, mut reset) = (read[1], None);
+    loop {
+        match scene.whole_frame().await {
+            (RST_STREAM, _, 1, reason) => reset = Some(reason),
+            (DATA, flags, 3, payload) => {
+                assert!(payload.iter().all(|byte| *byte == 9));
+                other += payload.len();
+                if flags & END_STREAM != 0 {
+                    break;
+                }
+            }
+            (kind, _, stream, _) => assert!(![DATA, RST_STREAM].contains(&kind), "{kind} of {stream}"),
+        }
+    }
+    assert_eq!((other, reset), (WHOLE, Some(CANCEL.to_vec())));
+    scene.over().await;
+
+    scene.ask(5).await;
+    scene.make_room(5, 1 << 20).await;
+    let mut later = 0;
+    while later < WHOLE {
+        match scene.whole_frame().await {
+            (DATA, _, 5, payload) => later += payload.len(),
+            (kind, _, stream, _) => assert!(![DATA, RST_STREAM].contains(&kind), "{kind} of {stream}"),
+        }
+    }
+    assert_eq!(later, WHOLE);
 }
 
 #[tokio::test]
