@@ -11,7 +11,7 @@ use crate::authorization::{MAX_ELEMENTS, ModeKind, Need, UnitRequest};
 use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, LinkProof, Presence, UnitSet};
 use crate::directory::{Directory, Freshness, ParticipantKind};
 use crate::{
-    Acr, AuthorizationDetails, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason,
+    Acr, AuthorizationDetails, Capacity, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason,
     SignedHabilitation, SubjectKind, UnitName, Way,
 };
 
@@ -130,8 +130,8 @@ impl<'a> Ground<'a> {
     }
 
     /// Whether the consumer may ask this operator at all: habilitation in force and signed by the operator's own key,
-    /// revision answered, law not against it. It comes before retry, quota and closed window in the producer's order of
-    /// checks.
+    /// revision answered, law not against it, nor against asking so: by whoever stands behind it in this capacity. It comes
+    /// before retry, quota and closed window in the producer's order of checks.
     ///
     /// The authority alone opens nobody's data: it writes the directory, and so every row's keys, but not what an
     /// operator names as its own.
@@ -139,12 +139,17 @@ impl<'a> Ground<'a> {
         &self,
         operator: &Operator,
         requester: &Requester,
+        capacity: Capacity,
         element: &'a AuthorizationDetails,
     ) -> Result<Entitlement<'a>, Refusal> {
         if *element.operator() != operator.participant {
             return Err(Refusal::new(Reason::TokenInvalid, "locations"));
         }
         let habilitated = self.habilitated(requester, element)?;
+        asked_lawfully(way_of(capacity), habilitated.demarche, &element.legal_basis)?;
+        if !may_be_about(capacity, element.subject.kind) {
+            return Err(Refusal::new(Reason::TokenInvalid, "subject.kind"));
+        }
         habilitated
             .signed
             .signed_by(&operator.habilitation_keys)
@@ -401,6 +406,37 @@ pub const fn may_rest_on(way: Way, basis: &LegalBasis) -> bool {
     }
 }
 
+/// The way of asking that a capacity tells. Whoever answers themselves does so at the browser of the request or by a link:
+/// that is not told, and makes no difference to any ground.
+const fn way_of(capacity: Capacity) -> Way {
+    match capacity {
+        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => Way::Present,
+        Capacity::Agent => Way::Agent,
+        Capacity::Automatic => Way::Automatic,
+    }
+}
+
+/// Whether it may be asked this way for this démarche, on this ground.
+fn asked_lawfully(way: Way, demarche: &Demarche, basis: &LegalBasis) -> Result<(), Refusal> {
+    if way == Way::Automatic && demarche.presence != Presence::None {
+        return Err(Refusal::new(Reason::LegalBlock, "demarche"));
+    }
+    if !may_rest_on(way, basis) {
+        return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
+    }
+    Ok(())
+}
+
+/// Whether whoever stands behind a request in this capacity may be asked about such a subject: about a child its parent
+/// alone, about a company whoever answers for it, and about nothing else.
+pub const fn may_be_about(capacity: Capacity, subject: SubjectKind) -> bool {
+    match subject {
+        SubjectKind::SelfPerson | SubjectKind::Household => !matches!(capacity, Capacity::Entity),
+        SubjectKind::Child => matches!(capacity, Capacity::Child),
+        SubjectKind::Entity => matches!(capacity, Capacity::Entity),
+    }
+}
+
 fn invalid(field: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidRequest, field)
 }
@@ -423,12 +459,7 @@ fn one(
     } = ground.habilitated(requester, element)?;
     let habilitation = signed.habilitation();
 
-    if way == Way::Automatic && demarche.presence != Presence::None {
-        return Err(Refusal::new(Reason::LegalBlock, "demarche"));
-    }
-    if !may_rest_on(way, &element.legal_basis) {
-        return Err(Refusal::new(Reason::LegalBlock, "legal_basis"));
-    }
+    asked_lawfully(way, demarche, &element.legal_basis)?;
 
     let habilitated = habilitation.units(datatype.rev());
     let mut seen = BTreeSet::new();

@@ -3,7 +3,7 @@ mod binding;
 mod elements;
 
 use serde::{Deserialize, Serialize};
-use unefois_core::decision::{Requester, authorizable};
+use unefois_core::decision::{Requester, authorizable, may_be_about};
 use unefois_core::{
     Acr, AuthorizationDetails, Capacity, LegalBasis, Micros, ParticipantId, Reason, Sha256, SubjectKind, Way,
 };
@@ -109,22 +109,15 @@ impl PushedRequest {
             reason: refusal.reason,
         })?;
         for (n, element) in elements.iter().enumerate() {
-            match element.subject.kind {
-                SubjectKind::SelfPerson | SubjectKind::Household if capacity != Capacity::Entity => {}
-                SubjectKind::Child if capacity == Capacity::Child => {
-                    elements::child_can_be_named(element, n, edition)?
-                }
-                SubjectKind::Entity if capacity == Capacity::Entity => {}
-                SubjectKind::SelfPerson
-                | SubjectKind::Household
-                | SubjectKind::Child
-                | SubjectKind::Entity => {
-                    return Err(Error::Details {
-                        path: format!("authorization_details[{n}].subject.kind"),
-                        what: "not in this capacity".into(),
-                        reason: Reason::InvalidRequest,
-                    });
-                }
+            if !may_be_about(capacity, element.subject.kind) {
+                return Err(Error::Details {
+                    path: format!("authorization_details[{n}].subject.kind"),
+                    what: "not in this capacity".into(),
+                    reason: Reason::InvalidRequest,
+                });
+            }
+            if element.subject.kind == SubjectKind::Child {
+                elements::child_can_be_named(element, n, edition)?;
             }
         }
         let about_child = elements

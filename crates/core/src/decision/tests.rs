@@ -99,7 +99,7 @@ fn decide(
 ) -> Result<UnitSet, (Reason, String)> {
     let ground = Ground::new(catalogue(), directory, NOW.parse().unwrap());
     let permit = ground
-        .and_then(|ground| ground.entitle(&operator(CNAF), requester, granted))
+        .and_then(|ground| ground.entitle(&operator(CNAF), requester, Capacity::SelfPerson, granted))
         .and_then(|entitlement| {
             entitlement
                 .release(fetch, acr, issuer)
@@ -205,7 +205,7 @@ fn another_consumer_publisher_or_issuer_gets_nothing() {
     let ground = Ground::new(catalogue(), &directory, NOW.parse().unwrap()).unwrap();
     let elsewhere = granted();
     let refused = ground
-        .entitle(&operator(AUTHORITY), &commune(), &elsewhere)
+        .entitle(&operator(AUTHORITY), &commune(), Capacity::SelfPerson, &elsewhere)
         .unwrap_err();
     assert_eq!(refused.reason, Reason::TokenInvalid);
 }
@@ -220,13 +220,17 @@ fn i4_a_habilitation_that_the_operator_s_own_key_has_not_signed_opens_nothing() 
             habilitation_keys: keys,
             ..operator(CNAF)
         };
-        let refused = ground.entitle(&operator, &requester, &granted).unwrap_err();
+        let refused = ground
+            .entitle(&operator, &requester, Capacity::SelfPerson, &granted)
+            .unwrap_err();
         assert_eq!(
             (refused.reason, refused.field.as_str()),
             (Reason::NotEntitled, "habilitation")
         );
     }
-    ground.entitle(&operator(CNAF), &requester, &granted).unwrap();
+    ground
+        .entitle(&operator(CNAF), &requester, Capacity::SelfPerson, &granted)
+        .unwrap();
 }
 
 #[test]
@@ -278,7 +282,7 @@ fn a_revision_past_its_sunset_and_a_too_low_level_are_refused() {
         let directory = directory(&catalogue, "", "");
         let ground = Ground::new(&catalogue, &directory, NOW.parse().unwrap()).unwrap();
         let refused = ground
-            .entitle(&operator(CNAF), &requester, &granted)
+            .entitle(&operator(CNAF), &requester, Capacity::SelfPerson, &granted)
             .and_then(|e| e.release(&fetch(), Acr::Eidas1, ISSUER))
             .unwrap_err();
         assert_eq!(refused.reason, reason);
@@ -468,7 +472,7 @@ proptest! {
         let fetch = FetchCore { units: names(asked), ..fetch() };
         let ground = Ground::new(catalogue, &directory, NOW.parse().unwrap()).unwrap();
         let requester = commune();
-        let entitlement = ground.entitle(&operator(CNAF), &requester, &granted).unwrap();
+        let entitlement = ground.entitle(&operator(CNAF), &requester, Capacity::SelfPerson, &granted).unwrap();
         match entitlement.release(&fetch, Acr::Eidas1, ISSUER) {
             Ok(permit) => {
                 let released = permit.units();
@@ -568,6 +572,52 @@ fn a_way_of_asking_rests_on_its_own_grounds_alone() {
     ] {
         for (basis, may) in grounds.iter().zip(may) {
             assert_eq!(may_rest_on(way, basis), may, "{way} {basis}");
+        }
+    }
+}
+
+/// The token says in which capacity somebody stands behind it, and with that how it was asked: a producer judges it too,
+/// whatever the authority has let through.
+#[test]
+fn i4_a_capacity_that_the_demarche_or_the_subject_excludes_opens_nothing() {
+    let directory = directory(catalogue(), "", "");
+    let ground = Ground::new(catalogue(), &directory, NOW.parse().unwrap()).unwrap();
+    let (requester, granted) = (commune(), granted());
+    let entitled = |capacity| {
+        let entitled = ground.entitle(&operator(CNAF), &requester, capacity, &granted);
+        entitled
+            .map(drop)
+            .map_err(|refusal| (refusal.reason, refusal.field))
+    };
+    // Somebody has to be there for the canteen.
+    let absent = (Reason::LegalBlock, "demarche".to_owned());
+    assert_eq!(entitled(Capacity::Automatic), Err(absent));
+    let of_a_company = (Reason::TokenInvalid, "subject.kind".to_owned());
+    assert_eq!(entitled(Capacity::Entity), Err(of_a_company));
+    for capacity in [
+        Capacity::SelfPerson,
+        Capacity::Child,
+        Capacity::Helper,
+        Capacity::Agent,
+    ] {
+        assert_eq!(entitled(capacity), Ok(()), "{capacity}");
+    }
+
+    use SubjectKind::{Child, Entity, Household, SelfPerson};
+    for (capacity, subjects) in [
+        (Capacity::SelfPerson, &[SelfPerson, Household][..]),
+        (Capacity::Child, &[SelfPerson, Household, Child]),
+        (Capacity::Entity, &[Entity]),
+        (Capacity::Helper, &[SelfPerson, Household]),
+        (Capacity::Agent, &[SelfPerson, Household]),
+        (Capacity::Automatic, &[SelfPerson, Household]),
+    ] {
+        for subject in [SelfPerson, Child, Household, Entity] {
+            assert_eq!(
+                may_be_about(capacity, subject),
+                subjects.contains(&subject),
+                "{capacity} {subject}"
+            );
         }
     }
 }

@@ -112,7 +112,7 @@ impl Inner {
             consumer: claims.client_id,
             publisher: claims.act_client,
         };
-        let entitlement = ground.entitle(&self.operator, &requester, element)?;
+        let entitlement = ground.entitle(&self.operator, &requester, claims.capacity, element)?;
         let datatype = entitlement.datatype();
         if !self.sources.contains_key(datatype.rev()) {
             return Err(Error::NotServed);

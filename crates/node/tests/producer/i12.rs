@@ -1,6 +1,6 @@
 //! I12, the producer's part: whoever an exchange concerns finds it by their identity.
 
-use unefois_core::{Capacity, Event, Pivot, Reason};
+use unefois_core::{Capacity, DemarcheId, Event, Pivot, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -84,16 +84,18 @@ async fn i12_what_a_file_says_is_found_under_a_near_name(database: TestDatabase)
     let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
     let node = world.node(database.url()).await;
     let caller = world.caller(&node, &world.consumer);
-    let on_file = Pivot {
-        birthdate: "1980-04-01".parse().expect("a date"),
-        birthplace: Some("75107".parse().expect("a commune")),
-        ..person("EXEMPLE")
-    };
+    let on_file = on_file("EXEMPLE");
+    // Nobody has to be there for it.
+    let verification: DemarcheId = "verification".parse().expect("a démarche");
+    world
+        .publish(&node, |d| {
+            d.habilitations[0].habilitation.demarche = verification.clone();
+        })
+        .await;
     let granted = |capacity| {
-        let grant = world
-            .grant("EXEMPLE", &["montant"])
-            .with(|claims| claims.capacity = capacity);
-        world.about(grant, on_file.clone())
+        let mut grant = world.grant("EXEMPLE", &["montant"]);
+        grant.details().demarche = verification.clone();
+        world.about(grant.with(|claims| claims.capacity = capacity), on_file.clone())
     };
     for capacity in [Capacity::SelfPerson, Capacity::Agent, Capacity::Automatic] {
         let fetched = caller.fetch(world.request(&granted(capacity))).await;
@@ -135,4 +137,13 @@ async fn i12_what_a_file_says_is_found_under_a_near_name(database: TestDatabase)
     );
     assert_eq!(near(&person("AUTRE")).await, []);
     node.stop().await;
+}
+
+/// A person as a file holds them, whom no login tells from a namesake: with the whole date and the place of birth.
+pub(crate) fn on_file(family_name: &str) -> Pivot {
+    Pivot {
+        birthdate: "1980-04-01".parse().expect("a date"),
+        birthplace: Some("75107".parse().expect("a commune")),
+        ..person(family_name)
+    }
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use unefois_core::catalogue::Catalogue;
 use unefois_core::decision::{Ground, Operator, Refusal, Requester, authorizable};
 use unefois_core::{
-    AuthorizationDetails, Clock as _, DatatypeRev, DemarcheId, Directory, HabilitationId, LegalBasis, Micros,
-    ParticipantId, Reason, SubjectKind, UnitName, Way,
+    AuthorizationDetails, Capacity, Clock as _, DatatypeRev, DemarcheId, Directory, HabilitationId,
+    LegalBasis, Micros, ParticipantId, Reason, SubjectKind, UnitName, Way,
 };
 use unefois_jose::Thumbprint;
 use unefois_mesh::SystemClock;
@@ -149,7 +149,7 @@ impl Try {
         };
         let tried = !self.producer_keys.is_empty();
         let habilitated = match tried {
-            true => ground.entitle(&operator, &requester, &element).map(drop),
+            true => (ground.entitle(&operator, &requester, self.capacity(), &element)).map(drop),
             false => ground.habilitated(&requester, &element).map(drop),
         };
         let decided = habilitated.and_then(|()| {
@@ -163,6 +163,19 @@ impl Try {
             Ok(()) => Verdict::Allowed(habilitation, tried),
             Err(refusal) => Verdict::Refused(refusal),
         })
+    }
+
+    /// In what capacity somebody would stand behind it.
+    const fn capacity(&self) -> Capacity {
+        match (self.way, self.subject) {
+            (Way::Agent, _) => Capacity::Agent,
+            (Way::Automatic, _) => Capacity::Automatic,
+            (Way::Present | Way::Link, SubjectKind::SelfPerson | SubjectKind::Household) => {
+                Capacity::SelfPerson
+            }
+            (Way::Present | Way::Link, SubjectKind::Child) => Capacity::Child,
+            (Way::Present | Way::Link, SubjectKind::Entity) => Capacity::Entity,
+        }
     }
 
     /// The first habilitation that fits, as a consumer's node would choose it.
