@@ -32,7 +32,7 @@ mod term;
 mod typography;
 
 pub use about::{Accessibility, Help, Privacy};
-pub use agent::AgentDemande;
+pub use agent::{AgentDemande, OnFile};
 pub use assets::{Asset, Theme, ThemeError};
 pub use demande::{
     Acting, ChildForm, Datatype, Demande, DemandeEnd, DemandeOutcome, FormError, Organisation, Publisher,

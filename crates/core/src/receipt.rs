@@ -42,12 +42,17 @@ pub struct GrantReceipt {
     pub issued_at: Micros,
     /// The language of its texts (BCP 47).
     pub language: String,
-    /// What was shown before the choice; `None` where nobody chose at a page of the authority's.
+    /// What was shown before the choice; `None` where neither the person nor whoever acts for them chose at a page of the
+    /// authority's.
     pub privacy_notice: Option<Notice>,
     /// Whether somebody chose at such a page whose words were not kept, as at first they were not: then `None` does not say
     /// that nothing was shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub privacy_notice_unknown: bool,
+    /// Who asked in the person's place, where the person was not asked; `None` where they, or whoever acts for them, chose. On
+    /// which legal ground, [`Purpose::lawful_basis`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_without_person: Option<AskedWithoutPerson>,
     /// Everybody whom it names.
     pub party_identification: Vec<Party>,
     /// One an element of the grant, as it stands.
@@ -70,7 +75,34 @@ pub struct Representation {
     pub mandated_by: Option<String>,
 }
 
-/// The words of the page on which the person chose.
+/// Who asked without the person, who read no notice before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedWithoutPerson {
+    /// Whether an officer asked, or nobody did and the asker's program was let to.
+    pub decided_by: DecidedBy,
+    /// In whose name: the one that asks, and answers for it.
+    pub party_id: ParticipantId,
+    /// Why the officer asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motive: Option<String>,
+    /// The words that the officer read, without those that named the person; `None` where they were not kept, as at first they
+    /// were not, or there was no officer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_to_officer: Option<Notice>,
+}
+
+/// Who decided, where the person was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidedBy {
+    /// An officer of the one that asks, or of its publisher, logged in by name; the name is the asker's to tell.
+    Officer,
+    /// Nobody: the law lets the asker fetch it with nobody present.
+    Nobody,
+}
+
+/// The words of the page on which somebody chose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
@@ -199,6 +231,9 @@ pub enum InvalidReceipt {
     /// Another form.
     #[error("the receipt is not of form {SCHEMA}")]
     Schema,
+    /// It says that the person was asked and that they were not, or by whom in another way than in what capacity.
+    #[error("the receipt says otherwise who asked without the person than in what capacity")]
+    AskedWithoutPerson,
     /// The text is not the one of its hash, or it is said to be unknown.
     #[error("the text of the notice is not the one of its hash, or is said to be unknown")]
     Notice,
@@ -221,6 +256,19 @@ impl Notice {
     }
 }
 
+impl AskedWithoutPerson {
+    /// Whether this is said of a grant in that capacity, of which the person read a page or not.
+    fn fits(&self, capacity: Capacity, page_was_read: bool) -> bool {
+        let told = self.motive.is_some();
+        let decided = match (self.decided_by, capacity) {
+            (DecidedBy::Officer, Capacity::Agent) => told,
+            (DecidedBy::Nobody, Capacity::Automatic) => !told && self.shown_to_officer.is_none(),
+            (DecidedBy::Officer | DecidedBy::Nobody, _) => false,
+        };
+        decided && !page_was_read
+    }
+}
+
 impl GrantReceipt {
     /// Checks what a reader can check without anybody's help.
     ///
@@ -234,8 +282,16 @@ impl GrantReceipt {
         if notice.is_some() && self.privacy_notice_unknown {
             return Err(InvalidReceipt::Notice);
         }
-        if notice.is_some_and(|notice| notice.sha256 != Sha256::of(notice.text.as_bytes())) {
+        let without_person = self.asked_without_person.as_ref();
+        let shown_to_officer = without_person.and_then(|asked| asked.shown_to_officer.as_ref());
+        let mut notices = notice.into_iter().chain(shown_to_officer);
+        if notices.any(|notice| notice.sha256 != Sha256::of(notice.text.as_bytes())) {
             return Err(InvalidReceipt::Notice);
+        }
+        if let Some(asked) = without_person
+            && !asked.fits(self.capacity, notice.is_some() || self.privacy_notice_unknown)
+        {
+            return Err(InvalidReceipt::AskedWithoutPerson);
         }
         let represented = self.representation.as_ref();
         let fits = match self.capacity {
@@ -254,12 +310,13 @@ impl GrantReceipt {
                 .any(|party| party.party_id == *id)
         };
         let named = |purpose: &Purpose| known(&purpose.pii_source) && known(&purpose.pii_controllers[0]);
+        let asker = without_person.is_none_or(|asked| known(&asked.party_id));
         let ordered = self.events.is_sorted_by_key(|event| event.event_time);
         let begun = self
             .events
             .first()
             .is_some_and(|event| event.event_type == "granted");
-        match !self.purposes.is_empty() && self.purposes.iter().all(named) && ordered && begun {
+        match !self.purposes.is_empty() && self.purposes.iter().all(named) && asker && ordered && begun {
             true => Ok(()),
             false => Err(InvalidReceipt::Incomplete),
         }
@@ -293,6 +350,7 @@ mod tests {
             language: "fr".to_owned(),
             privacy_notice: Some(Notice::new("fr", "La mairie demande…".to_owned())),
             privacy_notice_unknown: false,
+            asked_without_person: None,
             party_identification: vec![
                 party(ASKER, PartyRole::PiiController),
                 party(SOURCE, PartyRole::PiiSource),
@@ -327,6 +385,70 @@ mod tests {
                 pii_type: None,
             }],
         }
+    }
+
+    fn by_officer() -> GrantReceipt {
+        GrantReceipt {
+            capacity: Capacity::Agent,
+            privacy_notice: None,
+            asked_without_person: Some(AskedWithoutPerson {
+                decided_by: DecidedBy::Officer,
+                party_id: ASKER.parse().unwrap(),
+                motive: Some("demande faite au guichet".to_owned()),
+                shown_to_officer: Some(Notice::new("fr", "La personne verra cet échange…".to_owned())),
+            }),
+            ..receipt()
+        }
+    }
+
+    #[test]
+    fn who_asked_without_the_person_is_told_as_the_capacity_says() {
+        let asked = |receipt: &mut GrantReceipt, change: fn(&mut AskedWithoutPerson)| {
+            change(receipt.asked_without_person.as_mut().unwrap());
+        };
+        let refused = |change: &dyn Fn(&mut GrantReceipt)| {
+            let mut receipt = by_officer();
+            change(&mut receipt);
+            receipt.check().unwrap_err()
+        };
+        let otherwise = InvalidReceipt::AskedWithoutPerson;
+        assert_eq!(refused(&|r| r.capacity = Capacity::Automatic), otherwise);
+        assert_eq!(refused(&|r| r.capacity = Capacity::SelfPerson), otherwise);
+        assert_eq!(
+            refused(&|r| r.privacy_notice = receipt().privacy_notice),
+            otherwise
+        );
+        assert_eq!(refused(&|r| r.privacy_notice_unknown = true), otherwise);
+        assert_eq!(refused(&|r| asked(r, |by| by.motive = None)), otherwise);
+        assert_eq!(
+            refused(&|r| asked(r, |by| by.decided_by = DecidedBy::Nobody)),
+            otherwise
+        );
+        let reworded = refused(&|r| asked(r, |by| by.shown_to_officer.as_mut().unwrap().text.push('.')));
+        assert_eq!(reworded, InvalidReceipt::Notice);
+        let unknown = refused(&|r| {
+            asked(r, |by| {
+                by.party_id = "urn:unefois:participant:13000495500014".parse().unwrap()
+            })
+        });
+        assert_eq!(unknown, InvalidReceipt::Incomplete);
+
+        assert_eq!(by_officer().check(), Ok(()));
+        let mut nobody = by_officer();
+        nobody.capacity = Capacity::Automatic;
+        nobody.asked_without_person = Some(AskedWithoutPerson {
+            decided_by: DecidedBy::Nobody,
+            motive: None,
+            shown_to_officer: None,
+            ..nobody.asked_without_person.unwrap()
+        });
+        assert_eq!(nobody.check(), Ok(()));
+        // As receipts were signed before this was told.
+        let earlier = GrantReceipt {
+            asked_without_person: None,
+            ..by_officer()
+        };
+        assert_eq!(earlier.check(), Ok(()));
     }
 
     #[test]

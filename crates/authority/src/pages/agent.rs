@@ -6,17 +6,17 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use unefois_core::{Micros, OfficerAssurance, SubjectForm, UnitName};
+use unefois_core::{Micros, OfficerAssurance, Pivot, SubjectForm, UnitName};
 use unefois_store::authority::grant::ByOfficer;
 use unefois_store::authority::session::{Holder, OfficerLogin};
 
-use super::demande::{Open, ended, leading_back};
+use super::demande::{Given, Open, ended, leading_back};
 use super::words;
 use crate::Error;
 use crate::form::Form;
 use crate::oauth::{Behind, Binding, ON_FILE, ends_at, text_of};
 use crate::pages::{self, Reader};
-use crate::portal::{self, AgentDemande, DemandeOutcome, field};
+use crate::portal::{self, AgentDemande, DemandeOutcome, Lang, OnFile, field};
 use crate::published::Edition;
 use crate::service::Authority;
 
@@ -39,28 +39,13 @@ pub(crate) async fn show(
     };
     let edition = authority.published.edition();
     authority.may_ask(&open, officer, &edition).await?;
-    let request = &open.request;
-    let first = request.elements.first().ok_or(Error::Stored)?;
-    let Binding::Sealed(subject_jwe) = &request.binding else {
+    let Binding::Sealed(subject_jwe) = &open.request.binding else {
         return Err(Error::Stored);
     };
     let pivot = authority.sealed_subject(subject_jwe)?;
-    let end = ends_at(&request.elements, authority.clock.now());
-    let page = AgentDemande {
-        action: address(&open),
-        asker: words::organisation(&edition, reader.lang, &request.client),
-        demarche: words::demarche(&edition, reader.lang, &first.demarche),
-        dossier: first.dossier_ref.to_string(),
-        person: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
-        birthdate: portal::paris::birth_day(pivot.birthdate, reader.lang),
-        shared: matches!(pivot.subject_form(), SubjectForm::Shared(_)),
-        motive: request.motive.clone().ok_or(Error::Stored)?,
-        sources: words::sources(&edition, reader.lang, &request.elements, &|_| false),
-        terms: words::terms(&edition, reader.lang, &request.elements, end),
-        ground: words::ground(&edition, reader.lang, &first.legal_basis, &first.demarche),
-    };
+    let page = authority.agent_page(&open, &edition, reader.lang, &pivot)?;
     let mut response = pages::show(&authority, &reader, &page).await?;
-    leading_back(&mut response, request)?;
+    leading_back(&mut response, &open.request)?;
     Ok(response)
 }
 
@@ -85,7 +70,7 @@ pub(crate) async fn decide(
         Some(field::FETCH) => {
             authority.revocation.recovered()?;
             authority
-                .grant_by_officer(&open, officer, &edition, &posted)
+                .grant_by_officer(&open, officer, &edition, &posted, reader.lang)
                 .await
         }
         Some(field::PROVIDE) => authority.decline(&open, &edition, None).await,
@@ -162,14 +147,43 @@ impl Authority {
             && now.ms_since(Micros::from_secs(auth_time)) <= OFFICER_MS
     }
 
+    fn agent_page(
+        &self,
+        open: &Open,
+        edition: &Edition,
+        lang: Lang,
+        pivot: &Pivot,
+    ) -> Result<AgentDemande, Error> {
+        let request = &open.request;
+        let first = request.elements.first().ok_or(Error::Stored)?;
+        let end = ends_at(&request.elements, self.clock.now());
+        Ok(AgentDemande {
+            action: address(open),
+            asker: words::organisation(edition, lang, &request.client),
+            demarche: words::demarche(edition, lang, &first.demarche),
+            dossier: first.dossier_ref.to_string(),
+            about: Some(OnFile {
+                name: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
+                birthdate: portal::paris::birth_day(pivot.birthdate, lang),
+            }),
+            shared: matches!(pivot.subject_form(), SubjectForm::Shared(_)),
+            motive: request.motive.clone().ok_or(Error::Stored)?,
+            sources: words::sources(edition, lang, &request.elements, &|_| false),
+            terms: words::terms(edition, lang, &request.elements, end),
+            ground: words::ground(edition, lang, &first.legal_basis, &first.demarche),
+        })
+    }
+
     /// The grant is the person's, whoever asked: they see it as soon as they log in, and may stop it. Where namesakes may
-    /// share the identity, no login leads to it.
+    /// share the identity, no login leads to it. The words that the officer read are kept for its receipt, without those that name
+    /// the person.
     async fn grant_by_officer(
         &self,
         open: &Open,
         officer: &OfficerLogin,
         edition: &Edition,
         posted: &Form,
+        lang: Lang,
     ) -> Result<Response, Error> {
         let request = &open.request;
         let Binding::Sealed(subject_jwe) = &request.binding else {
@@ -199,8 +213,18 @@ impl Authority {
         };
         let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
         match self.draft(request, &ticks, behind)? {
-            // The person read no notice.
-            Some(draft) => self.answer(open, edition, &draft, None).await,
+            Some(draft) => {
+                let page = AgentDemande {
+                    about: None,
+                    ..self.agent_page(open, edition, lang, &pivot)?
+                };
+                let given = Given {
+                    lang,
+                    words: self.site.words(lang, &page)?,
+                    subject: None,
+                };
+                self.answer(open, edition, &draft, &given).await
+            }
             None => self.decline(open, edition, None).await,
         }
     }

@@ -16,7 +16,8 @@ use unefois_core::{LegalBasis, Micros, Siren};
 use unefois_mesh::web;
 use unefois_store::authority::session::Holder;
 
-use self::answer::{Given, behind};
+pub(super) use self::answer::Given;
+use self::answer::behind;
 use self::office::to_certified_login;
 pub(super) use self::open::Open;
 pub(crate) use self::open::asker_of;

@@ -9,7 +9,8 @@ use serde_json::json;
 use unefois_core::authorization::Need;
 use unefois_core::directory::Jwk;
 use unefois_core::receipt::{
-    Attribute, GrantEvent, GrantReceipt, Notice, Party, PartyRole, Purpose, PurposeState, SCHEMA, TYP,
+    AskedWithoutPerson, Attribute, DecidedBy, GrantEvent, GrantReceipt, Notice, Party, PartyRole, Purpose,
+    PurposeState, SCHEMA, TYP,
 };
 use unefois_core::{AuthorizationDetails, Capacity, Micros, ParticipantId, UnitName};
 use unefois_jose::jws;
@@ -56,6 +57,12 @@ impl Authority {
             party_role,
             party_contact: words::dpo(&edition, &id),
         };
+        let notice = notice.map(|(language, text)| Notice::new(&language, text));
+        // Whoever chose read it: the person or whoever acts for them, or an officer in their place.
+        let (privacy_notice, shown_to_officer) = match grant.by {
+            None => (notice, None),
+            Some(_) => (None, notice),
+        };
         let authority = edition.directory.authority().participant;
         let mut parties = vec![of_party(grant.client, PartyRole::PiiController)];
         parties.extend(grant.act_client.map(|id| of_party(id, PartyRole::PiiProcessor)));
@@ -82,8 +89,14 @@ impl Authority {
             iss: self.issuer.clone(),
             issued_at: now,
             language: lang.code().to_owned(),
-            privacy_notice_unknown: notice.is_none() && is_chosen(grant.capacity),
-            privacy_notice: notice.map(|(language, text)| Notice::new(&language, text)),
+            privacy_notice_unknown: privacy_notice.is_none() && is_chosen(grant.capacity),
+            privacy_notice,
+            asked_without_person: decided_by(grant.capacity).map(|decided_by| AskedWithoutPerson {
+                decided_by,
+                party_id: grant.client,
+                motive: grant.by.as_ref().map(|by| by.motive.clone()),
+                shown_to_officer,
+            }),
             party_identification: parties,
             purposes,
             events: events(row)?,
@@ -139,11 +152,18 @@ impl Authority {
     }
 }
 
-/// Whether somebody chose at a page of the authority's: of a grant from before its words were kept, that is all that is known.
+/// Whether the person, or whoever acts for them, chose at a page of the authority's: of a grant from before its words were
+/// kept, that is all that is known.
 const fn is_chosen(capacity: Capacity) -> bool {
+    decided_by(capacity).is_none()
+}
+
+/// Who decided where the person was not asked.
+const fn decided_by(capacity: Capacity) -> Option<DecidedBy> {
     match capacity {
-        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => true,
-        Capacity::Agent | Capacity::Automatic => false,
+        Capacity::SelfPerson | Capacity::Child | Capacity::Entity | Capacity::Helper => None,
+        Capacity::Agent => Some(DecidedBy::Officer),
+        Capacity::Automatic => Some(DecidedBy::Nobody),
     }
 }
 

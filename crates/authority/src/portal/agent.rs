@@ -1,6 +1,15 @@
 use super::demande::optional;
 use super::{LegalGround, Organisation, Source, Term, page};
 
+/// A person, as the asker's file names them.
+#[derive(Clone, Debug)]
+pub struct OnFile {
+    /// The names.
+    pub name: String,
+    /// The date of birth, in words.
+    pub birthdate: String,
+}
+
 /// The page on which an officer asks in the place of a person who does not log in.
 ///
 /// The form posts `csrf`, [`field::CHOICE`](super::field::CHOICE) and one `1` under each optional unit ticked.
@@ -14,10 +23,8 @@ pub struct AgentDemande {
     pub demarche: String,
     /// The file's reference.
     pub dossier: String,
-    /// Whom it is about, as the file says.
-    pub person: String,
-    /// The date of birth that the file says, in words.
-    pub birthdate: String,
+    /// Whom it is about; `None` in the words that are kept for the receipt.
+    pub about: Option<OnFile>,
     /// Whether namesakes may share the identity: nobody's account leads to the request then.
     pub shared: bool,
     /// Why the officer asks.

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde_json::json;
+use unefois_core::receipt::DecidedBy;
 use unefois_core::{Capacity, Event, Reason};
 
 use crate::both_databases;
@@ -313,5 +314,30 @@ async fn i12_what_an_officer_asked_is_the_person_s_to_see_with_the_motive(databa
     let id = granted.json["grant_id"].as_str().unwrap();
     let detail = person.get(&format!("/autorisations/{id}")).await;
     assert!(detail.body.contains(MOTIVE), "{}", detail.body);
+
+    // The receipt says that they were not asked, by whom it was, why, and what that officer read.
+    let (receipt, file) = kit.receipt(&mut person, id).await;
+    assert_eq!(
+        (receipt.privacy_notice, receipt.privacy_notice_unknown),
+        (None, false)
+    );
+    let asked = receipt.asked_without_person.expect("they were not asked");
+    assert_eq!(
+        (asked.decided_by, asked.party_id, asked.motive.as_deref()),
+        (DecidedBy::Officer, COMMUNE.parse().unwrap(), Some(MOTIVE))
+    );
+    let shown = asked.shown_to_officer.expect("the officer's page").text;
+    for words in [
+        "verra cet échange dans son historique",
+        MOTIVE,
+        "2026-0412",
+        "Récupérer ces informations",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let file = file.to_string();
+    for name in ["Dubois", "DUBOIS", "1962", "EXEMPLE", "csrf"] {
+        assert!(!file.contains(name), "{name}: {file}");
+    }
     kit.stop().await;
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 use unefois_core::Sha256;
-use unefois_core::receipt::{GrantReceipt, PartyRole, PurposeState, TYP};
+use unefois_core::receipt::{DecidedBy, GrantReceipt, PartyRole, PurposeState, TYP};
 use unefois_jose::jws;
 
 use crate::both_databases;
@@ -173,6 +173,8 @@ async fn a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page(database:
             (receipt.privacy_notice, receipt.privacy_notice_unknown),
             (None, unknown)
         );
+        let decided_by = receipt.asked_without_person.map(|asked| asked.decided_by);
+        assert_eq!(decided_by, (!unknown).then_some(DecidedBy::Nobody));
     }
     kit.stop().await;
 }

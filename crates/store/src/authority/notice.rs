@@ -1,4 +1,4 @@
-//! The words on which a person chose, kept with the grant for its receipt.
+//! The words on which somebody chose, the person or an officer in their place, kept with the grant for its receipt.
 
 use super::GrantId;
 use crate::{Db, Error, Tx, on, read};

@@ -22,9 +22,9 @@ use crate::subject::GrantSubject;
 
 /// What was shown before the choice, and whom the person named.
 pub(in crate::pages) struct Given {
-    pub(super) lang: Lang,
-    pub(super) words: String,
-    pub(super) subject: Option<GrantSubject>,
+    pub(in crate::pages) lang: Lang,
+    pub(in crate::pages) words: String,
+    pub(in crate::pages) subject: Option<GrantSubject>,
 }
 
 impl Authority {
@@ -68,7 +68,7 @@ impl Authority {
         let acr = behind.acr;
         let ticks = |n: usize, unit: &UnitName| posted.has(&words::field(n, unit));
         match self.draft(&open.request, &ticks, behind)? {
-            Some(draft) => self.answer(open, edition, &draft, Some(given)).await,
+            Some(draft) => self.answer(open, edition, &draft, given).await,
             None => self.decline(open, edition, Some(acr)).await,
         }
     }
@@ -79,7 +79,7 @@ impl Authority {
         open: &Open,
         edition: &Edition,
         draft: &Draft,
-        given: Option<&Given>,
+        given: &Given,
     ) -> Result<Response, Error> {
         let (request, grant) = (&open.request, &draft.grant);
         let back = request.back.as_ref().ok_or(Error::Stored)?;
@@ -94,17 +94,15 @@ impl Authority {
         if !interaction_answer(&mut tx, &open.id, grant.granted_at).await? {
             return Err(Error::RequestUri);
         }
-        if let Some(mandate) = given.and_then(|given| given.subject.as_ref()?.mandate()) {
+        if let Some(mandate) = given.subject.as_ref().and_then(GrantSubject::mandate) {
             // One that ends at this moment withdraws the grant, or comes first and there is none.
             let held = mandate_hold(&mut tx, &mandate.id, grant.granted_at).await?;
             held.then_some(()).ok_or_else(mandate_over)?;
         }
         grant_insert(&mut tx, grant, &draft.elements).await?;
-        if let Some(given) = given {
-            notice_insert(&mut tx, &grant.id, given.lang.code(), &given.words).await?;
-            if let Some(subject) = &given.subject {
-                self.keep_subject(&mut tx, &grant.id, subject).await?;
-            }
+        notice_insert(&mut tx, &grant.id, given.lang.code(), &given.words).await?;
+        if let Some(subject) = &given.subject {
+            self.keep_subject(&mut tx, &grant.id, subject).await?;
         }
         let hash = Sha256::of(secret.as_bytes());
         code_insert(&mut tx, &hash, &grant.id, &request.client, &code).await?;

@@ -1,4 +1,4 @@
-use unefois_authority::portal::{AgentDemande, Lang};
+use unefois_authority::portal::{AgentDemande, Lang, OnFile};
 
 use super::{canteen, clamart, demande};
 
@@ -10,10 +10,12 @@ pub(crate) fn agent(lang: Lang) -> AgentDemande {
         asker: clamart(lang),
         demarche: canteen(lang),
         dossier: "2026-0412".to_owned(),
-        person: "Angela Claire Louise DUBOIS".to_owned(),
-        birthdate: lang
-            .t("24\u{a0}août\u{a0}1962", "24\u{a0}August\u{a0}1962")
-            .to_owned(),
+        about: Some(OnFile {
+            name: "Angela Claire Louise DUBOIS".to_owned(),
+            birthdate: lang
+                .t("24\u{a0}août\u{a0}1962", "24\u{a0}August\u{a0}1962")
+                .to_owned(),
+        }),
         shared: false,
         motive: lang
             .t("demande reçue au guichet", "request received at the desk")

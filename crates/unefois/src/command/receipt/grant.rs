@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use unefois_core::authorization::ModeKind;
 use unefois_core::receipt::{
-    Attribute, GrantReceipt, InvalidReceipt, PartyRole, PurposeState, Representation, TYP,
+    AskedWithoutPerson, Attribute, DecidedBy, GrantReceipt, InvalidReceipt, Notice, PartyRole, PurposeState,
+    Representation, TYP,
 };
 use unefois_core::{Directory, ParticipantId, in_line};
 use unefois_jose::{PublicKey, VerifyingKey, jws, strict_json};
@@ -184,19 +185,51 @@ fn in_words(receipt: &GrantReceipt) -> String {
     }
     match &receipt.privacy_notice {
         Some(notice) => {
-            let lines = notice.text.lines().map(|line| format!("  | {}\n", in_line(line)));
             text += &format!(
                 "Texte lu avant de choisir, SHA-256 {} :\n{}",
                 notice.sha256,
-                lines.collect::<String>()
+                quoted(notice)
             );
         }
         None if receipt.privacy_notice_unknown => {
             text += "Une page de l'autorité a été lue avant ; son texte n'était pas encore conservé.\n";
         }
-        None => text += "Aucune page de l'autorité n'a été lue avant.\n",
+        None => text += "La personne n'a lu aucune page de l'autorité avant.\n",
+    }
+    if let Some(asked) = &receipt.asked_without_person {
+        text += &without_person(asked, &name(&asked.party_id));
     }
     text
+}
+
+/// Who asked without the person, in words.
+fn without_person(asked: &AskedWithoutPerson, asker: &str) -> String {
+    let mut text = match (asked.decided_by, &asked.motive) {
+        (DecidedBy::Officer, Some(motive)) => {
+            format!(
+                "Un agent a demandé à sa place, pour : {asker}. Motif : {}\n",
+                in_line(motive)
+            )
+        }
+        (DecidedBy::Officer, None) => format!("Un agent a demandé à sa place, pour : {asker}\n"),
+        (DecidedBy::Nobody, _) => {
+            format!("La demande a été faite sans personne présente, pour : {asker}\n")
+        }
+    };
+    if let Some(notice) = &asked.shown_to_officer {
+        text += &format!(
+            "Texte lu par l'agent avant, SHA-256 {} :\n{}",
+            notice.sha256,
+            quoted(notice)
+        );
+    }
+    text
+}
+
+/// The lines of a notice, each marked as such.
+fn quoted(notice: &Notice) -> String {
+    let lines = notice.text.lines().map(|line| format!("  | {}\n", in_line(line)));
+    lines.collect()
 }
 
 /// Who acted for whom, in words.
