@@ -105,13 +105,15 @@ async fn a_company_s_certificate_is_fetched_under_a_mandate_and_no_more_once_it_
         (Event::Released, Some(unefois_core::Capacity::Entity))
     );
 
-    // Both names stand in what the person takes home; the mandate ends, and a code from before it gives nothing.
+    // Both names stand in what the person takes home, which anybody verifies by the directory.
     let receipt = format!("{portal}/autorisations/{}/recu.json", grant.grant_id);
     let receipt: Value = serde_json::from_str(&asker.browser.open(&receipt, "").await.unwrap().body).unwrap();
     assert_eq!(
         receipt["receipt"]["representation"],
         serde_json::json!({"siren": SIREN, "acted_by": "Angela DUBOIS", "mandated_by": "Dominique EXEMPLE"})
     );
+    is_verified(&world, &receipt);
+    // The mandate ends, and a code from before it gives nothing.
     let complete = answered(&mut asker, "2026-MP-3").await;
     let list = boss.open(&format!("{portal}/mandats"), "").await.unwrap();
     let (_, rest) = list.body.split_once("action=\"/mandats/").unwrap();
@@ -128,6 +130,52 @@ async fn a_company_s_certificate_is_fetched_under_a_mandate_and_no_more_once_it_
     assert!(page.body.contains("Aucun mandat ne vous permet de répondre"));
     drop(urssaf);
     stage.lower().await.unwrap();
+}
+
+/// That `receipt verify` takes the receipt of a mandate's grant and tells both names, and refuses it with another word of it.
+fn is_verified(world: &World, receipt: &Value) {
+    let folder = world.folder("urssaf");
+    let file = folder.join("recu-autorisation.json");
+    let verify = |receipt: &Value| {
+        std::fs::write(&file, receipt.to_string()).unwrap();
+        let verified = Command::new(Path::new(env!("CARGO_BIN_EXE_unefois")))
+            .args(["receipt", "verify"])
+            .arg(&file)
+            .arg("--directory")
+            .arg(folder.join("directory.jws"))
+            .arg(format!("--pin={}", world.pin))
+            .output()
+            .unwrap();
+        (
+            verified.status.code(),
+            String::from_utf8(verified.stdout).unwrap(),
+        )
+    };
+    let (code, told) = verify(receipt);
+    assert_eq!(code, Some(0), "{told}");
+    for words in [
+        "a agi : Angela DUBOIS, pour l'entreprise de SIREN 900000100, par un mandat de Dominique EXEMPLE",
+        "vérifié : signé par l'autorité de cet annuaire",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    for (member, other) in [
+        ("acted_by", "Camille EXEMPLE".into()),
+        ("mandated_by", "Camille EXEMPLE".into()),
+        ("siren", OTHER.into()),
+        ("mandated_by", Value::Null),
+    ] {
+        let mut changed = receipt.clone();
+        changed["receipt"]["representation"][member] = other;
+        let (code, told) = verify(&changed);
+        assert_eq!(code, Some(1), "{member}: {told}");
+    }
+    let mut nobody = receipt.clone();
+    nobody["receipt"]
+        .as_object_mut()
+        .unwrap()
+        .remove("representation");
+    assert_eq!(verify(&nobody).0, Some(1));
 }
 
 /// Through the demonstration's provider, as this test identity.

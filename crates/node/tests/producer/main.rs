@@ -3,6 +3,7 @@
 #[path = "../support/authority.rs"]
 mod authority;
 mod child;
+mod company;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod forged;

@@ -3,6 +3,8 @@
 
 #[path = "callers.rs"]
 mod callers;
+#[path = "catalogue.rs"]
+mod catalogue;
 #[path = "grants.rs"]
 mod grants;
 
@@ -114,7 +116,7 @@ impl World {
             origin: origin.as_str().to_owned(),
             vkey: SignerKey::new(origin.clone(), &seed).verifier().to_string(),
         };
-        let catalogue = catalogue();
+        let catalogue = catalogue::catalogue();
 
         let authority = FakeAuthority::start(withdrawal_key);
         let withdrawal_public = authority.0.public();
@@ -556,46 +558,4 @@ fn name(fr: &str, en: &str) -> Bilingual {
         fr: fr.into(),
         en: en.into(),
     }
-}
-
-fn catalogue() -> Catalogue {
-    Catalogue::load(&[
-        (
-            "producers/cnaf.yaml",
-            include_str!("catalogue/producers/cnaf.yaml"),
-        ),
-        (
-            "types/cnaf.revenu@1.yaml",
-            include_str!("catalogue/types/cnaf.revenu@1.yaml"),
-        ),
-        (
-            "types/cnaf.ecole@1.yaml",
-            include_str!("catalogue/types/cnaf.ecole@1.yaml"),
-        ),
-        (
-            "demarches/cantine.yaml",
-            include_str!("catalogue/demarches/cantine.yaml"),
-        ),
-        (
-            "demarches/ecole.yaml",
-            include_str!("catalogue/demarches/ecole.yaml"),
-        ),
-        (
-            "demarches/fraude.yaml",
-            include_str!("catalogue/demarches/fraude.yaml"),
-        ),
-        (
-            "demarches/information.yaml",
-            include_str!("catalogue/demarches/information.yaml"),
-        ),
-        (
-            "demarches/loisirs.yaml",
-            include_str!("catalogue/demarches/loisirs.yaml"),
-        ),
-        (
-            "demarches/verification.yaml",
-            include_str!("catalogue/demarches/verification.yaml"),
-        ),
-    ])
-    .expect("a sound catalogue")
 }
