@@ -21,8 +21,17 @@ export class Page {
 
   /** The form that holds an element of the name `field`: its address and hidden fields. */
   form(field) {
-    const form = this.body.match(/<form[^]*?<\/form>/g)?.find((form) => form.includes(`name="${field}"`));
-    assert.ok(form, `${this.url.pathname} answers ${this.status} without a form for ${field}`);
+    return this.#formThat((form) => form.includes(`name="${field}"`), `for ${field}`);
+  }
+
+  /** The form whose address ends so. */
+  formTo(end) {
+    return this.#formThat((form) => attribute(form, 'action')?.endsWith(end), `to ${end}`);
+  }
+
+  #formThat(is, what) {
+    const form = this.body.match(/<form[^]*?<\/form>/g)?.find(is);
+    assert.ok(form, `${this.url.pathname} answers ${this.status} without a form ${what}`);
     const fields = (form.match(/<input[^>]*>/g) ?? [])
       .filter((tag) => attribute(tag, 'type') === 'hidden')
       .map((tag) => [attribute(tag, 'name'), attribute(tag, 'value')]);
@@ -50,7 +59,11 @@ export class Browser {
 
   /** Fills the form of `page` that holds `field` with `fields`, and sends it. */
   submit(page, field, fields, stop) {
-    const form = page.form(field);
+    return this.send(page, page.form(field), fields, stop);
+  }
+
+  /** Fills `form` of `page` with `fields`, and sends it. */
+  send(page, form, fields, stop) {
     const body = new URLSearchParams({ ...form.fields, ...fields });
     return this.#go('POST', new URL(form.action, page.url), body, stop);
   }

@@ -1,4 +1,4 @@
-// « lyon », a consumer made of openid-client: its certificate, its requests.
+// « lyon » and « clamart », consumers made of openid-client: their certificates, their requests.
 
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
@@ -8,11 +8,13 @@ import * as oauth from 'openid-client';
 import { Agent, fetch } from 'undici';
 
 export const LYON = 'urn:unefois:participant:21690123100011';
+export const CLAMART = 'urn:unefois:participant:21920023500014';
 export const CNAF = 'urn:unefois:participant:18003506500010';
 export const MESR = 'urn:unefois:participant:11004401300016';
 export const DGFIP = 'urn:unefois:participant:13000495500014';
 /** Where the consumer's browser comes back to, as the directory has it. */
 export const BACK = 'http://127.0.0.1:9/retour';
+export const CLAMART_BACK = 'http://127.0.0.1:9/dossiers/retour';
 
 const DEADLINE_MS = 10_000;
 
@@ -24,10 +26,10 @@ export async function mutualTls(dir, member) {
   return (url, options) => fetch(url, { signal: AbortSignal.timeout(DEADLINE_MS), ...options, dispatcher });
 }
 
-/** openid-client as `lyon`, with the certificate of `member`. */
-export async function client({ portal, dir }, member = 'lyon') {
+/** openid-client as `lyon`, or another client, with the certificate of `member`. */
+export async function client({ portal, dir }, member = 'lyon', id = LYON) {
   // The portal is plain HTTP on loopback; the authority's own endpoints are mutual TLS.
-  return oauth.discovery(new URL(portal), LYON, { use_mtls_endpoint_aliases: true }, oauth.TlsClientAuth(), {
+  return oauth.discovery(new URL(portal), id, { use_mtls_endpoint_aliases: true }, oauth.TlsClientAuth(), {
     algorithm: 'oauth2',
     execute: [oauth.allowInsecureRequests],
     [oauth.customFetch]: await mutualTls(dir, member),

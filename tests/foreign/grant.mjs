@@ -131,7 +131,7 @@ async function ends(config) {
 }
 
 /** The receipt that the person takes home, as a file of JSON. */
-async function receiptOf({ portal }, browser, grantId) {
+export async function receiptOf({ portal }, browser, grantId) {
   const { status, body } = await browser.open(new URL(`/autorisations/${grantId}/recu.json`, portal));
   assert.equal(status, 200);
   return JSON.parse(body);

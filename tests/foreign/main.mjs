@@ -11,13 +11,14 @@ import { attestations } from './attestation.mjs';
 import { ledgers } from './ledgers.mjs';
 import { logins } from './login.mjs';
 import { verifies } from './verifies.mjs';
+import { ways } from './ways.mjs';
 
 const DEADLINE_MS = 120_000;
 
 async function run(dir) {
   const demo = await raise(join(dir, 'own'));
   const tokens = await grants(demo.addresses);
-  await verifies(demo.addresses, tokens);
+  await verifies(demo.addresses, tokens, await ways(demo.addresses));
   const attested = await fetches(demo.addresses, tokens);
   await attestations(demo.addresses, attested);
   await ledgers(demo.addresses);

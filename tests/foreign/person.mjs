@@ -10,8 +10,10 @@ export async function toProvider(browser, page) {
   return link ? browser.open(new URL(link, page.url)) : page;
 }
 
-/** Logs in as Angela DUBOIS at the demonstration's own provider. */
-export const angela = (browser, page) => browser.submit(page, 'persona', { persona: 'angela' });
+/** Logs in as that test identity at the demonstration's own provider. */
+export const persona = (key) => (browser, page) => browser.submit(page, 'persona', { persona: key });
+/** Logs in as Angela DUBOIS. */
+export const angela = persona('angela');
 
 /** Opens the consumer's link in a new browser, logs in by `logIn`, and ends at the page that asks. */
 export async function arrive(url, logIn = angela) {

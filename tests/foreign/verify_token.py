@@ -1,5 +1,5 @@
 """Access tokens and receipts of grants, verified by this file and PyPI's `cryptography`. Standard input: {"dir", "pin",
-"tokens": [{"token", "pivot_jwe", "certificate", "operator", "client"}], "receipts": [...]}; a line `ok …` for each thing."""
+"tokens": [{"token", "pivot_jwe", "certificate", "operator", "client"}], "receipts": [{"file", "says": {...}}]}; a line `ok …` for each thing."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ import directory
 CLAIMS = set(
     "iss aud sub client_id iat nbf exp jti acr auth_time idp_iss cnf gh authorization_details capacity pivot_hash gs rvk".split()
 )
-OPTIONAL = {"act_client", "act", "mandate", "subject_unbound"}
+OPTIONAL = {"act_client", "motive", "subject_unbound"}
 
 
 class Refused(Exception):
@@ -101,6 +101,7 @@ def token(document, case, now):
     need(claims["pivot_hash"] == digest(case["pivot_jwe"].encode()), "another pivot")
     (details,) = claims["authorization_details"]
     need(details["gh"] == claims["gh"] and details["locations"] == [claims["aud"]], "details of another handle")
+    need(("motive" in claims) == (claims["capacity"] == "agent"), "a motive of nobody's, or none of an officer's")
     providers = {provider["issuer"]: provider["acr"] for provider in authority["identity_providers"]}
     need(claims["acr"] in providers.get(claims["idp_iss"], []), "a level that the issuer may not assert")
     return claims
@@ -112,8 +113,14 @@ def receipt(document, file):
     signed = payload(file["signed"], "unefois-grant-receipt+jwt", authority["withdrawal_keys"])
     need(signed == file["receipt"], "what is read is not what is signed")
     need(signed["iss"] == authority["issuer"], "another authority")
-    notice = signed["privacy_notice"]
-    need(hashlib.sha256(notice["text"].encode()).hexdigest() == notice["sha256"], "another notice")
+    asked = signed.get("asked_without_person")
+    notices = [signed["privacy_notice"], (asked or {}).get("shown_to_officer")]
+    for notice in filter(None, notices):
+        need(hashlib.sha256(notice["text"].encode()).hexdigest() == notice["sha256"], "another notice")
+    who = {"agent": "officer", "automatic": "nobody"}.get(signed["capacity"])
+    need((asked or {}).get("decided_by") == who, "asked otherwise than in that capacity")
+    need((signed["privacy_notice"] is None) == (who is not None), "a notice of nobody's, or none")
+    need(("representation" in signed) == (signed["capacity"] in ("entity", "helper")), "acted otherwise for whom")
     return signed
 
 
@@ -140,11 +147,15 @@ def main():
         refuses(lambda: token(document, {**case, "pivot_jwe": "a..b.c.d"}, now), "another pivot")
         refuses(lambda: token(document, case, claims["exp"] + 6), "an expired token")
         print("ok and refuses it changed, with another pivot, and once it has expired")
-    for file in asked["receipts"]:
+    for case in asked["receipts"]:
+        file = case["file"]
         signed = receipt(document, file)
-        print(f"ok it verifies the receipt of a grant: {len(signed['purposes'])} elements, {len(signed['events'])} events")
-        other = {**file, "receipt": {**file["receipt"], "record_id": "other"}}
-        refuses(lambda: receipt(document, other), "a receipt that reads otherwise")
+        need({name: signed[name] for name in case["says"]} == case["says"], "a receipt of another grant")
+        what = f"{len(signed['purposes'])} elements, {len(signed['events'])} events, {signed['capacity']}"
+        print(f"ok it verifies the receipt of a grant: {what}")
+        for member in ("record_id", *case["says"]):
+            other = {**file, "receipt": {**file["receipt"], member: "other"}}
+            refuses(lambda: receipt(document, other), f"a receipt whose {member} reads otherwise")
 
 
 main()
