@@ -47,3 +47,23 @@ fn named(migrator: &Migrator, table: &'static str) -> Migrator {
     migrator.dangerous_set_table_name(table);
     migrator
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_migrations_of_one_table_have_one_number() {
+        for migrator in [
+            &LEDGER_POSTGRES,
+            &LEDGER_SQLITE,
+            &NODE_POSTGRES,
+            &NODE_SQLITE,
+            &AUTHORITY_POSTGRES,
+            &AUTHORITY_SQLITE,
+        ] {
+            let versions: Vec<i64> = migrator.iter().map(|one| one.version).collect();
+            assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+        }
+    }
+}
