@@ -287,6 +287,11 @@ async fn a_person_is_erased_on_a_decision_alone(world: &World, database: &Path, 
         r#"{"family_name": "DUBOIS", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
             "gender": "female", "birthplace": "75107", "birthcountry": "99100"}"#,
     );
+    let born_abroad = file(
+        "abroad.json",
+        r#"{"family_name": "DUBOIS", "given_names": ["Angela", "Claire", "Louise"], "birthdate": "1962-08-24",
+            "gender": "female", "birthcountry": "99352"}"#,
+    );
     let stranger = file("stranger", "1234");
     let erase = |person: &str, decision: &[&str]| {
         let erase = [
@@ -311,6 +316,8 @@ async fn a_person_is_erased_on_a_decision_alone(world: &World, database: &Path, 
         (&person, &["--decision", ""], 64),
         (&person, &["--decision", "two words"], 64),
         (&stranger, &DECISION, 1),
+        (&born_abroad, &DECISION, 77),
+        (&born_abroad, &["--namesakes-too", DECISION[0], DECISION[1]], 1),
     ] {
         assert_eq!(erase(person, decision).0, expected, "{decision:?}");
     }

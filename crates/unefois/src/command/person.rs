@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use unefois_core::{Handle, Pivot};
+use unefois_core::{Handle, Pivot, SubjectForm};
 
 use super::read_text;
 use crate::failure::{Failure, Kind};
@@ -17,6 +17,13 @@ const SHAPE: &str = r#"donnez un objet comme {"family_name":"DURAND","given_name
 /// The person as a ledger's index knows them: the identity (a JSON object) in its canonical form, or else the source's
 /// own id, as it stands in the file.
 pub(super) fn person(path: &Path) -> Result<Vec<u8>, Failure> {
+    match subject(path)? {
+        SubjectForm::Exact(person) | SubjectForm::Shared(person) => Ok(person),
+    }
+}
+
+/// As [`person`], and whether that names them alone; a source's own id does.
+pub(super) fn subject(path: &Path) -> Result<SubjectForm, Failure> {
     let text = text(path)?;
     if text.starts_with('{') {
         let pivot: Pivot = serde_json::from_str(&text)
@@ -25,14 +32,14 @@ pub(super) fn person(path: &Path) -> Result<Vec<u8>, Failure> {
         let pivot = pivot
             .checked()
             .map_err(|e| Failure::new(Kind::Data, "l'identité n'est pas valable").because(e))?;
-        return Ok(pivot.canonical());
+        return Ok(pivot.subject_form());
     }
     match text.is_empty() || text.len() > MAX_BYTES {
         true => Err(Failure::new(
             Kind::Data,
             "l'identifiant de la personne a de 1 à 512 octets",
         )),
-        false => Ok(text.into_bytes()),
+        false => Ok(SubjectForm::Exact(text.into_bytes())),
     }
 }
 

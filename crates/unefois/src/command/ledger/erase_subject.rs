@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use unefois_core::{Clock, Random};
+use unefois_core::{Clock, Random, SubjectForm};
 use unefois_ledger::{DecisionRef, Erasing, Erasure, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_store::{Component, Db};
@@ -30,6 +30,10 @@ pub struct EraseSubject {
     /// handle under which there was an exchange about them is erased whole.
     #[arg(long, value_name = "FILE")]
     person: Option<PathBuf>,
+    /// Erases though the identity lacks what tells namesakes apart (the commune of birth in France, the whole date, the
+    /// sex): what is about them goes too.
+    #[arg(long, requires = "person")]
+    namesakes_too: bool,
     /// Reference of the decision that orders it: 1 to 64 of A-Z a-z 0-9 . _ : / -. It is logged.
     #[arg(long, value_name = "REF")]
     decision: DecisionRef,
@@ -57,7 +61,18 @@ enum Role {
 pub(super) fn run(erase: &EraseSubject, console: Console) -> Result<(), Failure> {
     let whom = match (&erase.handle, &erase.person) {
         (Some(file), _) => Erasing::Handle(person::handle(file)?),
-        (None, Some(file)) => Erasing::Person(person::person(file)?),
+        (None, Some(file)) => Erasing::Person(match person::subject(file)? {
+            SubjectForm::Exact(person) => person,
+            SubjectForm::Shared(person) if erase.namesakes_too => person,
+            SubjectForm::Shared(_) => {
+                return Err(Failure::new(
+                    Kind::Refused,
+                    "cette identité peut être aussi celle d'un homonyme ; rien n'est effacé",
+                )
+                .because("il y manque la commune de naissance en France, le jour, le mois ou le sexe")
+                .next("effacez autorisation par autorisation, avec --handle ; ou, si la décision le veut, ajoutez --namesakes-too"));
+            }
+        }),
         (None, None) => return Err(Failure::new(Kind::Usage, "il faut --handle ou --person")),
     };
     let erased = runtime()?.block_on(async {
