@@ -280,6 +280,17 @@ fn an_empty_history_says_what_will_come() {
     page.months.clear();
     let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
     assert!(text(&html).contains("Aucun échange. C’est ici que vous les verrez."));
+    // Of whoever cannot be told from a namesake, it is said all the same, without an empty list.
+    let (_, around) = html.split_once(r#"id="autour""#).unwrap();
+    let (around, _) = around.split_once("</section>").unwrap();
+    assert!(
+        around.contains("distinguer d’un homonyme") && !around.contains("<ul>"),
+        "{around}"
+    );
+    page.shared = false;
+    page.near_incomplete.clear();
+    let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
+    assert!(!html.contains(r#"id="autour""#));
 
     page.asked = 0;
     let html = sample::site().show(&sample::frame(Lang::Fr), &page).unwrap();
