@@ -225,7 +225,7 @@ async fn a_company_is_asked_about_by_its_siren_and_nobody_else(database: TestDat
         .fetch(scene.world.request(&grant))
         .await
         .expect("a document");
-    let status = ("statut".to_owned(), r#""ok""#.to_owned());
+    let status = ("statut".to_owned(), r#"{"statut":"ok"}"#.to_owned());
     assert_eq!(units(&scene.world, &answer), [status]);
     scene.node.stop().await;
 }
