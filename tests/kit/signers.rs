@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{DirectoryDocument, Jwk};
 use unefois_core::{Habilitation, HabilitationRow, HabilitationSignatures, ParticipantId, SignerRole};
 use unefois_jose::{SigningKey, SystemRandom, habilitation};
@@ -18,14 +19,17 @@ pub fn unsigned(habilitation: Habilitation) -> HabilitationRow {
 #[derive(Debug)]
 pub struct Signers {
     rng: SystemRandom,
+    catalogue: Catalogue,
     keys: BTreeMap<ParticipantId, SigningKey>,
 }
 
 impl Signers {
-    /// Nobody's yet.
-    pub fn new(rng: SystemRandom) -> Self {
+    /// Nobody's yet; `catalogue` is what they sign over.
+    pub fn new(rng: SystemRandom, catalogue: &Catalogue) -> Self {
+        let catalogue = Catalogue::from_bytes(catalogue.to_bytes(), &catalogue.hash());
         Self {
             rng,
+            catalogue: catalogue.expect("a compiled catalogue"),
             keys: BTreeMap::new(),
         }
     }
@@ -37,7 +41,8 @@ impl Signers {
         self.keys.entry(id).or_insert_with(key)
     }
 
-    /// Puts its key into each row that has none, and has all three sign each habilitation as it is now.
+    /// Puts its key into each row that has none, and has all three sign each habilitation as it is now,
+    /// over what the catalogue says.
     pub fn sign(&mut self, document: &mut DirectoryDocument) {
         for row in &mut document.participants {
             if row.habilitation_keys.is_empty() {
@@ -47,6 +52,7 @@ impl Signers {
         }
         let authority = document.authority.participant;
         for row in &mut document.habilitations {
+            row.habilitation.describe(&self.catalogue);
             for role in SignerRole::ALL {
                 let signer = row.habilitation.party(role).unwrap_or(authority);
                 let jws = habilitation::sign(&row.habilitation, role, self.key(signer)).expect("a signature");

@@ -477,7 +477,10 @@ mod tests {
             let value = serde_json::json!({
                 "id": "DEMO-clamart-qf", "consumer": "urn:unefois:participant:21920023500014",
                 "producer": "urn:unefois:participant:18003506500010", "demarche": "cantine",
-                "datatypes": [{ "datatype": "cnaf/quotient-familial@1", "units": ["valeur"] }],
+                "demarche_sha256": "1".repeat(64),
+                "datatypes": [{
+                    "datatype": "cnaf/quotient-familial@1", "units": ["valeur"], "sheet_sha256": "2".repeat(64),
+                }],
                 "legal_bases": bases, "not_before": "2026-01-01T00:00:00.000000Z",
                 "not_after": "2027-01-01T00:00:00.000000Z",
             });

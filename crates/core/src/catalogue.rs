@@ -11,6 +11,7 @@ mod named;
 mod position;
 mod producer;
 mod sheet;
+mod signed;
 mod units;
 
 pub(crate) use datatype::canonical;
@@ -37,6 +38,7 @@ use position::{Entry, Sources};
 pub struct Catalogue {
     datatypes: BTreeMap<DatatypeRev, Datatype>,
     demarches: BTreeMap<DemarcheId, Demarche>,
+    demarche_digests: BTreeMap<DemarcheId, Sha256>,
     producers: BTreeMap<HolderId, Producer>,
     bytes: Vec<u8>,
     hash: Sha256,
@@ -181,6 +183,11 @@ impl Catalogue {
         self.demarches.get(id)
     }
 
+    /// The digest of what a habilitation signs of a démarche.
+    pub fn demarche_sha256(&self, id: &DemarcheId) -> Option<&Sha256> {
+        self.demarche_digests.get(id)
+    }
+
     /// Every démarche.
     pub fn demarches(&self) -> impl Iterator<Item = &Demarche> {
         self.demarches.values()
@@ -234,8 +241,10 @@ impl Catalogue {
             producers: producers.values().cloned().collect(),
         };
         let bytes = serde_json::to_vec(&compiled).expect("sheets have string keys and finite numbers");
+        let digest = |demarche: &Demarche| (demarche.id.clone(), signed::demarche(demarche));
         Ok(Self {
             datatypes: built,
+            demarche_digests: demarches.values().map(digest).collect(),
             demarches,
             producers,
             hash: Sha256::of(&bytes),

@@ -129,12 +129,13 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// Whether the consumer may ask this operator at all: habilitation in force and signed by the operator's own key,
-    /// revision answered, law not against it, nor against asking so: by whoever stands behind it in this capacity. It comes
-    /// before retry, quota and closed window in the producer's order of checks.
+    /// Whether the consumer may ask this operator at all: habilitation in force, signed by the operator's own key and over
+    /// what the catalogue says, revision answered, law not against it, nor against asking so: by whoever stands behind it
+    /// in this capacity. It comes before retry, quota and closed window in the producer's order of checks.
     ///
     /// The authority alone opens nobody's data: it writes the directory, and so every row's keys, but not what an
-    /// operator names as its own.
+    /// operator names as its own; and it writes the catalogue, but not what a datatype and a démarche were as the
+    /// operator signed.
     pub fn entitle(
         &self,
         operator: &Operator,
@@ -191,9 +192,9 @@ impl<'a> Ground<'a> {
         if habilitation.demarche != element.demarche {
             return Err(not_entitled("demarche"));
         }
-        if habilitation.units(element.datatype()).is_none() {
-            return Err(not_entitled("datatypes"));
-        }
+        let covered = habilitation
+            .datatype(element.datatype())
+            .ok_or_else(|| not_entitled("datatypes"))?;
 
         let datatype = catalogue
             .datatype(element.datatype())
@@ -205,6 +206,14 @@ impl<'a> Ground<'a> {
         let demarche = catalogue
             .demarche(&element.demarche)
             .ok_or_else(|| not_entitled("demarche"))?;
+        // Whoever publishes the catalogue says what a name means, not what the three meant who signed it.
+        let changed = |field: &str| Err(Refusal::new(Reason::CatalogueChanged, field));
+        if !habilitation.demarche_described_by(catalogue) {
+            return changed("demarche");
+        }
+        if !covered.described_by(catalogue) {
+            return changed("datatypes");
+        }
         if !demarche.participants.contains(&row.kind) {
             return Err(not_entitled("demarche"));
         }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::Catalogue;
 use crate::digest::hex;
 use crate::directory::rfc3339;
 use crate::{DatatypeRev, DemarcheId, HabilitationId, LegalBasis, Micros, ParticipantId, Sha256, UnitName};
@@ -25,6 +26,9 @@ pub struct Habilitation {
     pub producer: ParticipantId,
     /// For which démarche.
     pub demarche: DemarcheId,
+    /// What that démarche is, as the three sign it: [`Catalogue::demarche_sha256`].
+    #[serde(with = "hex")]
+    pub demarche_sha256: Sha256,
     /// What may be asked.
     pub datatypes: Vec<HabilitatedDatatype>,
     /// On which legal grounds.
@@ -48,6 +52,9 @@ pub struct HabilitatedDatatype {
     pub datatype: DatatypeRev,
     /// Its units.
     pub units: BTreeSet<UnitName>,
+    /// What these names mean, as the three sign it: [`Datatype::sheet_sha256`](crate::catalogue::Datatype::sheet_sha256).
+    #[serde(with = "hex")]
+    pub sheet_sha256: Sha256,
 }
 
 /// In which capacity a habilitation is signed.
@@ -171,6 +178,14 @@ impl SignedHabilitation {
     }
 }
 
+impl HabilitatedDatatype {
+    /// Whether `catalogue` says of the datatype what the three signed.
+    pub fn described_by(&self, catalogue: &Catalogue) -> bool {
+        let datatype = catalogue.datatype(&self.datatype);
+        datatype.is_some_and(|datatype| *datatype.sheet_sha256() == self.sheet_sha256)
+    }
+}
+
 impl Habilitation {
     /// SHA-256 of its canonical form, which any two programs write alike: JSON by RFC 8785, units in the order of their
     /// names, instants in UTC with six decimals, nothing for what is absent.
@@ -193,12 +208,41 @@ impl Habilitation {
         (self.not_before..self.not_after).contains(&now)
     }
 
+    /// What it covers of a datatype; `None` if nothing.
+    pub fn datatype(&self, datatype: &DatatypeRev) -> Option<&HabilitatedDatatype> {
+        self.datatypes.iter().find(|d| d.datatype == *datatype)
+    }
+
     /// The units that may be asked of a datatype; `None` if it is not covered.
     pub fn units(&self, datatype: &DatatypeRev) -> Option<&BTreeSet<UnitName>> {
-        self.datatypes
-            .iter()
-            .find(|d| d.datatype == *datatype)
-            .map(|d| &d.units)
+        self.datatype(datatype).map(|d| &d.units)
+    }
+
+    /// Takes its digests from `catalogue`, before anybody signs; of what the catalogue does not have they stay.
+    pub fn describe(&mut self, catalogue: &Catalogue) {
+        if let Some(digest) = catalogue.demarche_sha256(&self.demarche) {
+            self.demarche_sha256 = *digest;
+        }
+        for covered in &mut self.datatypes {
+            if let Some(datatype) = catalogue.datatype(&covered.datatype) {
+                covered.sheet_sha256 = *datatype.sheet_sha256();
+            }
+        }
+    }
+
+    /// The members of which `catalogue` says something else than what the three signed: `demarche`, `datatypes[0]`.
+    pub fn changed_in(&self, catalogue: &Catalogue) -> Vec<String> {
+        let demarche = (!self.demarche_described_by(catalogue)).then(|| "demarche".to_owned());
+        let changed = |(n, covered): (usize, &HabilitatedDatatype)| {
+            (!covered.described_by(catalogue)).then(|| format!("datatypes[{n}]"))
+        };
+        let datatypes = self.datatypes.iter().enumerate().filter_map(changed);
+        demarche.into_iter().chain(datatypes).collect()
+    }
+
+    /// Whether `catalogue` says of the démarche what the three signed.
+    pub fn demarche_described_by(&self, catalogue: &Catalogue) -> bool {
+        catalogue.demarche_sha256(&self.demarche) == Some(&self.demarche_sha256)
     }
 }
 
@@ -208,7 +252,9 @@ mod tests {
 
     const TEXT: &str = r#"{"id":"DP-1","consumer":"urn:unefois:participant:21920023500014",
         "producer":"urn:unefois:participant:18003506500010","demarche":"cantine",
-        "datatypes":[{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"]}],
+        "demarche_sha256":"1111111111111111111111111111111111111111111111111111111111111111",
+        "datatypes":[{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"],
+        "sheet_sha256":"2222222222222222222222222222222222222222222222222222222222222222"}],
         "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}"#;
 
     fn hash(text: &str) -> Sha256 {
@@ -218,7 +264,7 @@ mod tests {
     #[test]
     fn the_hash_is_of_the_canonical_json_and_of_all_of_it() {
         // RFC 8785 by hand: members in order, no white space.
-        let canonical = r#"{"consumer":"urn:unefois:participant:21920023500014","datatypes":[{"datatype":"cnaf/quotient-familial@1","units":["composition","valeur"]}],"demarche":"cantine","id":"DP-1","legal_bases":["CRPA-L114-8-I"],"not_after":"2028-01-01T00:00:00.000000Z","not_before":"2026-01-01T00:00:00.000000Z","producer":"urn:unefois:participant:18003506500010"}"#;
+        let canonical = r#"{"consumer":"urn:unefois:participant:21920023500014","datatypes":[{"datatype":"cnaf/quotient-familial@1","sheet_sha256":"2222222222222222222222222222222222222222222222222222222222222222","units":["composition","valeur"]}],"demarche":"cantine","demarche_sha256":"1111111111111111111111111111111111111111111111111111111111111111","id":"DP-1","legal_bases":["CRPA-L114-8-I"],"not_after":"2028-01-01T00:00:00.000000Z","not_before":"2026-01-01T00:00:00.000000Z","producer":"urn:unefois:participant:18003506500010"}"#;
         assert_eq!(hash(TEXT), Sha256::of(canonical.as_bytes()));
         assert_eq!(
             hash(TEXT),
@@ -238,6 +284,8 @@ mod tests {
                 r#""publisher":"urn:unefois:participant:13002526500013","demarche""#,
             ),
             ("21920023500014", "13002526500013"),
+            ("1111111111", "1111111112"),
+            ("2222222222", "2222222223"),
         ] {
             let changed = TEXT.replace(from, to);
             assert_ne!(changed, TEXT, "{from}");

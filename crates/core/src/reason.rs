@@ -145,6 +145,8 @@ reasons! {
     Deadline = 30, "DEADLINE", Network, true, "La demande n'a pas abouti à temps.";
     /// The person objected to fetches that nobody asks for.
     Opposition = 31, "OPPOSITION", Consumer, false, "Vous vous étiez opposé à ce que cette information soit récupérée sans demande de votre part.";
+    /// The catalogue no longer says of the datatype or the démarche what the three signed who made the habilitation.
+    CatalogueChanged = 32, "CATALOGUE_CHANGED", Authority, false, "La description de cette information ou de la démarche a changé depuis que l'échange a été convenu : rien n'a été transmis.";
 }
 
 impl Reason {

@@ -165,7 +165,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::AcrTooLow
         | Reason::SubjectMismatch
         | Reason::LegalBlock
-        | Reason::Opposition => Code::PermissionDenied,
+        | Reason::Opposition
+        | Reason::CatalogueChanged => Code::PermissionDenied,
         Reason::SubjectNotResolved => Code::NotFound,
         Reason::InvalidRequest => Code::InvalidArgument,
         Reason::QuotaConsumer | Reason::QuotaProducer | Reason::Overloaded => Code::ResourceExhausted,

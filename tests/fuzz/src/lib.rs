@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use unefois_authority::Published;
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::{DirectoryDocument, Jwk};
-use unefois_core::{Micros, ParticipantId, SignerRole};
+use unefois_core::{Micros, ParticipantId, Sha256, SignerRole};
 #[cfg(feature = "par")]
 use unefois_jose::directory;
 use unefois_jose::{DecryptionKey, Pkcs8, PublicKey, SigningKey, SystemRandom, habilitation};
@@ -169,13 +169,18 @@ pub fn document(catalogue: &Catalogue) -> DirectoryDocument {
         },
         "habilitations": [{"habilitation": {
             "id": "DP-1", "consumer": COMMUNE, "producer": producer, "demarche": "cantine",
-            "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur", "composition"]}],
+            "demarche_sha256": Sha256::default().to_string(),
+            "datatypes": [{
+                "datatype": "cnaf/quotient-familial@1", "units": ["valeur", "composition"],
+                "sheet_sha256": Sha256::default().to_string(),
+            }],
             "legal_bases": ["CRPA-L114-8-I"], "not_before": "2020-01-01T00:00:00Z", "not_after": "2090-01-01T00:00:00Z",
         }}],
         "quotas": [],
     });
     let mut document: DirectoryDocument = serde_json::from_value(document).expect("a directory");
     for row in &mut document.habilitations {
+        row.habilitation.describe(catalogue);
         for role in SignerRole::ALL {
             let jws = habilitation::sign(&row.habilitation, role, &habilitation_key(role)).expect("a signature");
             row.signatures.set(role, jws);

@@ -315,6 +315,9 @@ const fn reason_en(reason: Reason) -> &'static str {
         Reason::NotImplemented => "This function is not offered.",
         Reason::Deadline => "The request was not completed in time.",
         Reason::Opposition => "You had objected to this information being fetched without your asking.",
+        Reason::CatalogueChanged => {
+            "The description of this information or procedure has changed since the exchange was agreed on: nothing was sent."
+        }
     }
 }
 

@@ -248,10 +248,15 @@ impl Kit {
         });
         change(&mut document, &mut config);
         for row in document["habilitations"].as_array_mut().unwrap() {
+            // Whoever signs says over what.
+            row["demarche_sha256"] = json!(Sha256::default().to_string());
+            for covered in row["datatypes"].as_array_mut().unwrap() {
+                covered["sheet_sha256"] = json!(Sha256::default().to_string());
+            }
             *row = json!({"habilitation": row.take()});
         }
         let mut document: DirectoryDocument = serde_json::from_value(document).unwrap();
-        let mut signers = Signers::new(ring());
+        let mut signers = Signers::new(ring(), &catalogue);
         signers.sign(&mut document);
         write(
             &at("directory.jws"),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::sheet::{Concerns, DatatypeSheet, Unit};
+use super::signed;
 use super::units::UnitSet;
 use crate::payload::{Payload, PayloadError, Pointer, PointerSet};
 use crate::schema::{self, InvalidSchema, Schema, SchemaViolation};
@@ -16,6 +17,7 @@ pub struct Datatype<Operator = ParticipantId> {
     operator: Operator,
     schema: Schema,
     schema_hash: Sha256,
+    sheet_sha256: Sha256,
     /// In the order of the sheet.
     units: Vec<Cut>,
 }
@@ -78,6 +80,7 @@ impl Datatype<()> {
         let schema_hash = Sha256::of(sheet.schema.to_string().as_bytes());
         Ok(Self {
             rev: sheet.rev(),
+            sheet_sha256: signed::sheet(&sheet),
             sheet,
             operator: (),
             schema,
@@ -93,6 +96,7 @@ impl Datatype<()> {
             operator: (),
             schema,
             schema_hash,
+            sheet_sha256,
             units,
         } = self;
         Datatype {
@@ -101,6 +105,7 @@ impl Datatype<()> {
             operator,
             schema,
             schema_hash,
+            sheet_sha256,
             units,
         }
     }
@@ -172,6 +177,11 @@ impl Datatype {
     /// SHA-256 of the schema's canonical JSON.
     pub const fn schema_hash(&self) -> &Sha256 {
         &self.schema_hash
+    }
+
+    /// The digest of what a habilitation signs of the sheet.
+    pub const fn sheet_sha256(&self) -> &Sha256 {
+        &self.sheet_sha256
     }
 
     /// Every unit.

@@ -34,9 +34,18 @@ fn catalogue() -> &'static Catalogue {
     CATALOGUE.get_or_init(|| Catalogue::load(FILES).unwrap())
 }
 
+/// The sample, its habilitation signed over what a catalogue says.
+fn signed_over(catalogue: &Catalogue) -> String {
+    let sheet = catalogue.datatype(&"cnaf/quotient-familial@1".parse().unwrap());
+    let demarche = catalogue.demarche_sha256(&"cantine".parse().unwrap());
+    sample()
+        .replace(&"1".repeat(64), &demarche.unwrap().to_string())
+        .replace(&"2".repeat(64), &sheet.unwrap().sheet_sha256().to_string())
+}
+
 /// The sample directory over a catalogue, with one text changed.
 fn directory(catalogue: &Catalogue, from: &str, to: &str) -> Directory {
-    let text = sample().replace(&"0".repeat(64), &catalogue.hash().to_string());
+    let text = signed_over(catalogue).replace(&"0".repeat(64), &catalogue.hash().to_string());
     let changed = text.replace(from, to);
     assert!(from == to || changed != text, "no {from:?}");
     accepted(&changed)
@@ -231,6 +240,50 @@ fn i4_a_habilitation_that_the_operator_s_own_key_has_not_signed_opens_nothing() 
     ground
         .entitle(&operator(CNAF), &requester, Capacity::SelfPerson, &granted)
         .unwrap();
+}
+
+#[test]
+fn i4_a_catalogue_that_gives_a_signed_name_another_meaning_opens_nothing() {
+    let (sheet, demarche) = ("types/cnaf.quotient-familial@1.yaml", "demarches/cantine.yaml");
+    for (file, from, to, field) in [
+        (
+            sheet,
+            "pointers: [/quotient_familial]",
+            "pointers: [/quotient_familial, /allocataires, /enfants, /adresse]",
+            Some("datatypes"),
+        ),
+        (
+            sheet,
+            "CRPA-L114-8-II]",
+            "CRPA-L114-8-II, RGPD-6-1-a]",
+            Some("datatypes"),
+        ),
+        (sheet, "label:\n  fr: Quotient", "label:\n  fr: Le quotient", None),
+        (demarche, "max_count: 12", "max_count: 24", Some("demarche")),
+        (demarche, "presence: required", "presence: none", Some("demarche")),
+        (demarche, "fr: Tarif", "fr: Le tarif", None),
+    ] {
+        let other = catalogue_with(file, from, to);
+        assert_ne!(other.hash(), catalogue().hash(), "{to}");
+        let text = signed_over(catalogue()).replace(&"0".repeat(64), &other.hash().to_string());
+        let directory = accepted(&text);
+        let ground = Ground::new(&other, &directory, NOW.parse().unwrap()).unwrap();
+        let told = |refusal: Refusal| (refusal.reason, refusal.field);
+        let producer = ground
+            .entitle(&operator(CNAF), &commune(), Capacity::SelfPerson, &granted())
+            .map(drop);
+        let authority = authorizable(&ground, &commune(), Way::Present, &[element()]);
+        let refused = |prefix: &str| match field {
+            Some(field) => Err((Reason::CatalogueChanged, format!("{prefix}{field}"))),
+            None => Ok(()),
+        };
+        assert_eq!(producer.map_err(told), refused(""), "{to}");
+        assert_eq!(
+            authority.map_err(told),
+            refused("authorization_details[0]."),
+            "{to}"
+        );
+    }
 }
 
 #[test]

@@ -39,11 +39,14 @@ pub(crate) fn sample() -> String {
                 {{"issuer":"https://pro.example","acr":[],"officers":["identified"]}}]}},
         "habilitations":[{{"signatures":{{"consumer":"c","producer":"p","authority":"a"}},
             "habilitation":{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","demarche":"cantine",
-            "datatypes":[{{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"]}}],
+            "demarche_sha256":"{ones}",
+            "datatypes":[{{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"],"sheet_sha256":"{twos}"}}],
             "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}}}}],
         "quotas":[{{"consumer":"{COMMUNE}","datatype":"cnaf/quotient-familial@1","per_minute":100}}],
         "closed_windows":[{{"participant":"{CNAF}","window":{{"day":"sunday","from":"23:00","to":"23:45"}}}}]}}"#,
         zeros = "0".repeat(64),
+        ones = "1".repeat(64),
+        twos = "2".repeat(64),
         participants = participants.join(","),
     )
 }

@@ -66,7 +66,8 @@ fn jwk(key: &SigningKey) -> Jwk {
 fn habilitation() -> Habilitation {
     serde_json::from_value(json!({
         "id": "DP-1", "consumer": CONSUMER, "producer": PRODUCER, "demarche": "cantine",
-        "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur"]}],
+        "demarche_sha256": "1".repeat(64),
+        "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur"], "sheet_sha256": "2".repeat(64)}],
         "legal_bases": ["CRPA-L114-8-I"], "not_before": "2026-01-01T00:00:00Z", "not_after": "2028-01-01T00:00:00Z",
     }))
     .unwrap()

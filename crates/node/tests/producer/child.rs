@@ -78,6 +78,7 @@ impl Scene {
                 let ecole = HabilitatedDatatype {
                     datatype: "cnaf/ecole@1".parse().expect("as the test arranges it"),
                     units: [unit("ecole")].into(),
+                    sheet_sha256: unefois_core::Sha256::default(),
                 };
                 d.habilitations.push(unsigned(Habilitation {
                     id: "DP-2".parse().expect("as the test arranges it"),

@@ -64,6 +64,7 @@ impl Scene {
                 let datatype = HabilitatedDatatype {
                     datatype: "cnaf/entreprise@1".parse().expect("a datatype"),
                     units: ["statut".parse().expect("a unit")].into(),
+                    sheet_sha256: unefois_core::Sha256::default(),
                 };
                 d.quotas.push(Quota {
                     datatype: datatype.datatype.clone(),

@@ -11,6 +11,7 @@ use crate::world::{Answer, World, case, consumer_id, producer_id};
 both_databases![
     i4_only_what_is_asked_granted_and_habilitated_leaves,
     i4_a_habilitation_that_the_producer_never_signed_opens_nothing,
+    i4_a_name_that_another_catalogue_widens_lets_nothing_leave,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"nir":"2800475","membres":[{"nom":"EXEMPLE","nir":"x"}]},"meta":{"secret":1}}"#;
@@ -134,5 +135,46 @@ async fn i4_a_habilitation_that_the_producer_never_signed_opens_nothing(database
         })
         .await;
     caller.fetch(world.request(&grant)).await.expect("a document");
+    node.stop().await;
+}
+
+/// The directory's key alone names the catalogue: under the names that the producer signed it then says something else.
+async fn i4_a_name_that_another_catalogue_widens_lets_nothing_leave(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let node = world.node(database.url()).await;
+    let caller = world.caller(&node, &world.consumer);
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let widened = [
+        (
+            r#""pointers":["/montant","/taux"]"#,
+            r#""pointers":["/montant","/taux","/membres","/enfants"]"#,
+        ),
+        (r#""max_count":12"#, r#""max_count":24"#),
+    ];
+    for (from, to) in widened {
+        let catalogue = world.catalogue_with(from, to);
+        let next = world.change_with(|d, _| d.catalogue_hash = catalogue.hash());
+        world.publish_beside(&node, next, &catalogue).await;
+        let (reason, _) = caller.refused(world.request(&grant)).await;
+        assert_eq!(reason, Reason::CatalogueChanged, "{to}");
+        let entry = node.entries().await.pop().expect("an entry");
+        assert_eq!(
+            (entry.event, entry.reason, entry.requester),
+            (
+                Event::Refused,
+                Some(Reason::CatalogueChanged),
+                Some(consumer_id())
+            ),
+            "{to}"
+        );
+    }
+
+    // Other words for people are nobody's to sign again.
+    let reworded = world.catalogue_with("The amount", "How much");
+    let next = world.change_with(|d, _| d.catalogue_hash = reworded.hash());
+    world.publish_beside(&node, next, &reworded).await;
+    let answer = caller.fetch(world.request(&grant)).await.expect("a document");
+    let montant = ("montant".to_owned(), r#"{"montant":900,"taux":12.50}"#.to_owned());
+    assert_eq!(units(&world, &answer), [montant]);
     node.stop().await;
 }

@@ -196,12 +196,14 @@ impl World {
                 publisher: None,
                 producer: producer_id(),
                 demarche: "cantine".parse().expect("as the test arranges it"),
+                demarche_sha256: Sha256::default(),
                 datatypes: vec![HabilitatedDatatype {
                     datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
                     units: ["montant", "foyer"]
                         .iter()
                         .map(|u| u.parse().expect("as the test arranges it"))
                         .collect(),
+                    sheet_sha256: Sha256::default(),
                 }],
                 legal_bases: vec![LegalBasis::Request, LegalBasis::Consent],
                 volume_per_year: None,
@@ -225,7 +227,7 @@ impl World {
             stranger,
             producer,
             directory_key,
-            signers: Mutex::new(Signers::new(random.ring().clone())),
+            signers: Mutex::new(Signers::new(random.ring().clone(), &catalogue)),
             pivot: pivot_public,
             document: Mutex::new(document),
             catalogue,
@@ -324,16 +326,34 @@ impl World {
     }
 
     /// Publishes what [`change`](Self::change) has signed, and waits until `node` has taken it up.
-    pub(crate) async fn publish_signed(&self, node: &Running, (version, jws): (u64, String)) {
+    pub(crate) async fn publish_signed(&self, node: &Running, signed: (u64, String)) {
+        self.publish_beside(node, signed, &self.catalogue).await;
+    }
+
+    /// The same beside another catalogue.
+    pub(crate) async fn publish_beside(
+        &self,
+        node: &Running,
+        (version, jws): (u64, String),
+        catalogue: &Catalogue,
+    ) {
         let mut versions = node.foundation.directory.versions();
         self.authority
             .0
-            .publish(version, jws, self.catalogue.to_bytes().to_vec());
+            .publish(version, jws, catalogue.to_bytes().to_vec());
         let taken = versions.wait_for(|taken| *taken >= version);
         tokio::time::timeout(WAIT, taken)
             .await
             .expect("in time")
             .expect("the follower lives");
+    }
+
+    /// The catalogue with another text at each place of `from` in its compiled form.
+    pub(crate) fn catalogue_with(&self, from: &str, to: &str) -> Catalogue {
+        let text = std::str::from_utf8(self.catalogue.to_bytes()).expect("JSON");
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from}");
+        Catalogue::from_bytes(changed.as_bytes(), &Sha256::of(changed.as_bytes())).expect("a sound catalogue")
     }
 
     /// A second replica's log: in the directory that nodes start from, its key in `ledger2.key`.

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::DirectoryDocument;
 use unefois_core::{Clock as _, Directory, HabilitationRow, Micros};
 use unefois_jose::{SigningKey, Thumbprint, directory};
 use unefois_mesh::{SystemClock, SystemRandom};
 
-use super::habilitation::read_row;
+use super::habilitation::{read_catalogue, read_row};
 use super::key::read_signing_key;
 use super::read_text;
 use crate::console::Console;
@@ -46,6 +47,10 @@ pub struct Sign {
     /// The file of a habilitation that all three have signed; once for each. One of the same number gives way.
     #[arg(long = "habilitation", value_name = "FILE")]
     habilitations: Vec<PathBuf>,
+    /// The catalogue that the directory names, its folder or the compiled file; needed where a habilitation is listed, to
+    /// tell whether it says what the three signed.
+    #[arg(long, value_name = "PATH")]
+    catalogue: Option<PathBuf>,
 }
 
 /// `directory show`.
@@ -77,6 +82,8 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             for path in &sign.habilitations {
                 take_up(&mut document, read_row(path)?);
             }
+            let catalogue = sign.catalogue.as_deref().map(read_catalogue).transpose()?;
+            as_signed(&document, catalogue.as_ref(), SystemClock.now())?;
             let signed = sign_document(&document, &key)?;
             let passed = passed(&document, SystemClock.now());
             for Passed { what, at, then } in &passed {
@@ -123,6 +130,47 @@ fn take_up(document: &mut DirectoryDocument, row: HabilitationRow) {
         Some(held) => *held = row,
         None => document.habilitations.push(row),
     }
+}
+
+/// Whether the catalogue that `document` names says, of what its habilitations cover, what the three signed who made each;
+/// one that has ended at `now` opens nothing any more.
+fn as_signed(
+    document: &DirectoryDocument,
+    catalogue: Option<&Catalogue>,
+    now: Micros,
+) -> Result<(), Failure> {
+    let mut listed = document.habilitations.iter().map(|row| &row.habilitation);
+    let Some(catalogue) = catalogue else {
+        return match listed.next() {
+            None => Ok(()),
+            Some(_) => Err(
+                Failure::new(Kind::Usage, "il manque --catalogue : l'annuaire porte des habilitations")
+                    .next("donnez le catalogue dont l'empreinte est catalogue_hash : son dossier, ou le fichier compilé"),
+            ),
+        };
+    };
+    if catalogue.hash() != document.catalogue_hash {
+        return Err(Failure::new(
+            Kind::Data,
+            "le catalogue donné n'est pas celui que l'annuaire nomme",
+        )
+        .because(format!(
+            "catalogue_hash : {} ; donné : {}",
+            document.catalogue_hash,
+            catalogue.hash()
+        ))
+        .next("donnez celui qu'il nomme, ou inscrivez l'empreinte de celui-ci dans catalogue_hash"));
+    }
+    for habilitation in listed.filter(|habilitation| now < habilitation.not_after) {
+        let changed = habilitation.changed_in(catalogue);
+        if !changed.is_empty() {
+            let what = format!("l'habilitation {} n'est pas de ce catalogue", habilitation.id);
+            return Err(Failure::new(Kind::Data, what)
+                .because(format!("il dit autre chose que ce que les trois ont signé : {}", changed.join(", ")))
+                .next("unefois habilitation propose avec ce catalogue, puis les trois signatures ; ou publiez le catalogue d'alors"));
+        }
+    }
+    Ok(())
 }
 
 /// An end that lies before the signing, and what comes of that.
@@ -209,6 +257,7 @@ mod tests {
             previous: None,
             previous_pin: None,
             habilitations: Vec::new(),
+            catalogue: None,
         };
         run(DirectoryCommand::Sign(sign), console)
     }
@@ -250,6 +299,48 @@ mod tests {
         assert_eq!(previous(&announced, pin, &other).unwrap_err().kind, Kind::Refused);
         assert_eq!(previous(&announced, pin, &next).unwrap().version(), 1);
         assert_eq!(previous(&announced, None, &present).unwrap().version(), 1);
+    }
+
+    #[test]
+    fn a_habilitation_of_another_catalogue_is_not_signed_for() {
+        let catalogue = crate::demo::world::built_in_catalogue().unwrap();
+        let members = include_str!("../../../../deploy/habilitation.yaml");
+        let members = serde_saphyr::from_str(members).unwrap();
+        let habilitation = super::super::habilitation::described(members, &catalogue).unwrap();
+        let mut document = read_document(SAMPLE).unwrap();
+        document.catalogue_hash = catalogue.hash();
+        as_signed(&document, None, Micros::new(0)).unwrap();
+        document.habilitations = vec![HabilitationRow {
+            habilitation,
+            signatures: unefois_core::HabilitationSignatures::default(),
+        }];
+        let now = document.issued_at;
+        let refused = |document: &DirectoryDocument, catalogue: Option<&Catalogue>| {
+            let failure = as_signed(document, catalogue, now).unwrap_err();
+            (failure.kind, failure.to_string())
+        };
+        as_signed(&document, Some(&catalogue), now).unwrap();
+        assert_eq!(refused(&document, None).0, Kind::Usage);
+
+        let text = std::str::from_utf8(catalogue.to_bytes()).unwrap();
+        let wider = text.replace(
+            r#""pointers":["/quotient_familial"]"#,
+            r#""pointers":["/quotient_familial","/adresse"]"#,
+        );
+        assert_ne!(wider, text);
+        let wider =
+            Catalogue::from_bytes(wider.as_bytes(), &unefois_core::Sha256::of(wider.as_bytes())).unwrap();
+        let (kind, told) = refused(&document, Some(&wider));
+        assert!(kind == Kind::Data && told.contains("catalogue_hash"), "{told}");
+        document.catalogue_hash = wider.hash();
+        let (kind, told) = refused(&document, Some(&wider));
+        assert_eq!(kind, Kind::Data);
+        for part in ["SAMPLE-quotient-familial", "datatypes[0]", "propose"] {
+            assert!(told.contains(part), "{told}");
+        }
+        // Once it has ended it opens nothing, and nobody has to sign it again.
+        let end = document.habilitations[0].habilitation.not_after;
+        as_signed(&document, Some(&wider), end).unwrap();
     }
 
     #[test]

@@ -5,15 +5,17 @@ mod attempt;
 mod faults;
 mod words;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use unefois_core::catalogue::Catalogue;
 use unefois_core::{
-    Clock as _, DatatypeRev, DemarcheId, Directory, HabilitatedDatatype, Habilitation, HabilitationId,
-    HabilitationRow, HabilitationSignatures, LegalBasis, Micros, ParticipantId, Sha256, SignerRole,
+    Clock as _, DatatypeRev, DemarcheId, Directory, Habilitation, HabilitationId, HabilitationRow,
+    HabilitationSignatures, LegalBasis, Micros, ParticipantId, Sha256, SignerRole, UnitName,
 };
 use unefois_jose::{SigningKey, Thumbprint, habilitation};
 use unefois_mesh::{SystemClock, SystemRandom};
@@ -41,7 +43,8 @@ pub enum HabilitationCommand {
 /// `habilitation propose`: from a file, from options, or from a file that options change.
 #[derive(Debug, Args)]
 pub struct Propose {
-    /// The habilitation in YAML or JSON: the members of the options below.
+    /// The habilitation in YAML or JSON: the members of the options below. What the names of data and démarche mean comes
+    /// from the catalogue.
     file: Option<PathBuf>,
     /// The catalogue: its folder, or the compiled file.
     #[arg(long, value_name = "PATH")]
@@ -68,7 +71,7 @@ pub struct Propose {
     demarche: Option<DemarcheId>,
     /// A datatype and its units, provider/type@1=unit,unit; once for each.
     #[arg(long = "datatype", value_name = "DATATYPE=UNITS", value_parser = datatype)]
-    datatypes: Vec<HabilitatedDatatype>,
+    datatypes: Vec<Covered>,
     /// On which legal ground; once for each.
     #[arg(long = "legal-basis", value_name = "CODE")]
     legal_bases: Vec<LegalBasis>,
@@ -81,6 +84,13 @@ pub struct Propose {
     /// Until when, excluded.
     #[arg(long, value_name = "INSTANT")]
     not_after: Option<Micros>,
+}
+
+/// A datatype and the units of it that may be asked for.
+#[derive(Clone, Debug, Serialize)]
+struct Covered {
+    datatype: DatatypeRev,
+    units: BTreeSet<UnitName>,
 }
 
 /// The signed directory that names and keys are taken from.
@@ -144,7 +154,8 @@ pub struct Show {
     file: PathBuf,
     #[command(flatten)]
     directory: DirectoryArgs,
-    /// The catalogue, for the names of data: its folder, or the compiled file.
+    /// The catalogue, for the names of data and whether it still says of them what was signed: its folder, or the
+    /// compiled file.
     #[arg(long, value_name = "PATH")]
     catalogue: Option<PathBuf>,
 }
@@ -162,7 +173,7 @@ pub fn run(command: HabilitationCommand, console: Console) -> Result<(), Failure
 fn run_propose(propose: &Propose, console: Console) -> Result<(), Failure> {
     let catalogue = read_catalogue(&propose.catalogue)?;
     let directory = propose.directory.read()?;
-    let habilitation = propose.habilitation()?;
+    let habilitation = propose.habilitation(&catalogue)?;
     let faults = faults::of(&habilitation, &catalogue, directory.as_ref(), SystemClock.now());
     if !faults.is_empty() {
         for fault in &faults {
@@ -198,7 +209,7 @@ fn run_propose(propose: &Propose, console: Console) -> Result<(), Failure> {
 }
 
 impl Propose {
-    fn habilitation(&self) -> Result<Habilitation, Failure> {
+    fn habilitation(&self, catalogue: &Catalogue) -> Result<Habilitation, Failure> {
         let wrong = |e: &dyn std::fmt::Display| {
             Failure::new(Kind::Data, "l'habilitation n'est pas comprise")
                 .because(e)
@@ -206,12 +217,11 @@ impl Propose {
         };
         let mut members = match &self.file {
             Some(path) => {
-                serde_saphyr::from_str::<serde_json::Map<String, serde_json::Value>>(&read_text(path)?)
-                    .map_err(|e| wrong(&e))?
+                serde_saphyr::from_str::<Map<String, Value>>(&read_text(path)?).map_err(|e| wrong(&e))?
             }
-            None => serde_json::Map::new(),
+            None => Map::new(),
         };
-        let mut set = |name: &str, value: Option<serde_json::Value>| {
+        let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 members.insert(name.to_owned(), value);
             }
@@ -232,17 +242,37 @@ impl Propose {
         set("volume_per_year", self.volume_per_year.map(|n| json!(n)));
         set("not_before", self.not_before.map(|at| json!(at.to_rfc3339())));
         set("not_after", self.not_after.map(|at| json!(at.to_rfc3339())));
-        serde_json::from_value(members.into()).map_err(|e| wrong(&e))
+        described(members, catalogue).map_err(|e| wrong(&e))
     }
 }
 
+/// The habilitation of these members, over what `catalogue` says today of what they name.
+///
+/// # Errors
+/// A member is missing, unknown or malformed.
+pub(crate) fn described(
+    mut members: Map<String, Value>,
+    catalogue: &Catalogue,
+) -> serde_json::Result<Habilitation> {
+    // Of what is not in the catalogue nothing is known; `faults` tells it.
+    let unknown = json!(Sha256::default().to_string());
+    let datatypes = members.get_mut("datatypes").and_then(Value::as_array_mut);
+    for covered in datatypes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        covered.insert("sheet_sha256".to_owned(), unknown.clone());
+    }
+    members.insert("demarche_sha256".to_owned(), unknown);
+    let mut habilitation: Habilitation = serde_json::from_value(members.into())?;
+    habilitation.describe(catalogue);
+    Ok(habilitation)
+}
+
 /// Reads `provider/type@1=unit,unit`.
-fn datatype(text: &str) -> Result<HabilitatedDatatype, String> {
+fn datatype(text: &str) -> Result<Covered, String> {
     let form = || "DATATYPE=UNIT,UNIT, as in cnaf/quotient-familial@1=valeur,composition".to_owned();
     let (datatype, units) = text.split_once('=').ok_or_else(form)?;
     let datatype: DatatypeRev = datatype.parse().map_err(|_| form())?;
     let units = units.split(',').map(str::parse).collect::<Result<_, _>>();
-    Ok(HabilitatedDatatype {
+    Ok(Covered {
         datatype,
         units: units.map_err(|_| form())?,
     })
@@ -275,6 +305,7 @@ fn run_show(show: &Show, console: Console) -> Result<(), Failure> {
         "habilitation": row.habilitation, "hash": row.habilitation.hash().to_string(),
         "signatures": standings.iter().map(words::Standing::to_json).collect::<Vec<_>>(),
         "complete": standings.iter().all(words::Standing::verified),
+        "changed": catalogue.as_ref().map(|catalogue| row.habilitation.changed_in(catalogue)),
     });
     console.data(&value, || {
         let mut text = words::habilitation(&row.habilitation, directory.as_ref(), catalogue.as_ref());
@@ -340,7 +371,10 @@ fn replace(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// The catalogue of a folder, or of a compiled file.
-fn read_catalogue(path: &Path) -> Result<Catalogue, Failure> {
+///
+/// # Errors
+/// It cannot be read, or is invalid.
+pub(super) fn read_catalogue(path: &Path) -> Result<Catalogue, Failure> {
     let invalid = |e: &dyn std::fmt::Display| {
         Failure::new(Kind::Data, "le catalogue est invalide")
             .because(e)

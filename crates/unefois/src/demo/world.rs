@@ -29,7 +29,7 @@ use super::idp::IdpKind;
 use crate::ca::folder::write_private;
 use crate::ca::{Ca, LeafRequest, Profile, Validity};
 use crate::command::catalogue::load;
-use crate::command::habilitation::sign;
+use crate::command::habilitation::{described, sign};
 use crate::command::key::{KeyKind, generate_key, read_signing_key};
 use crate::failure::{Failure, Kind};
 
@@ -271,7 +271,7 @@ impl World {
                 name: "demonstration".to_owned(),
                 spki_sha256: auditor,
             }],
-            habilitations: maker.signed(habilitations(now, &setting)?, participants[0].id)?,
+            habilitations: maker.signed(habilitations(now, &setting, &catalogue)?, participants[0].id)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
             participants,
@@ -548,7 +548,11 @@ fn entitled(kind: IdpKind, registered: &Registered) -> IdentityProvider {
     }
 }
 
-fn habilitations(now: Micros, setting: &Setting) -> Result<Vec<Habilitation>, Failure> {
+fn habilitations(
+    now: Micros,
+    setting: &Setting,
+    catalogue: &Catalogue,
+) -> Result<Vec<Habilitation>, Failure> {
     let bounds = (
         now.plus_ms(-DAY_MS).to_rfc3339(),
         now.plus_ms(365 * DAY_MS).to_rfc3339(),
@@ -587,8 +591,14 @@ fn habilitations(now: Micros, setting: &Setting) -> Result<Vec<Habilitation>, Fa
             "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
         }));
     }
-    serde_json::from_value(rows.into())
-        .map_err(|e| Failure::new(Kind::Bug, "une habilitation est mal écrite").because(e))
+    let rows: Vec<_> = serde_json::from_value(rows.into()).map_err(badly_written)?;
+    rows.into_iter()
+        .map(|members| described(members, catalogue).map_err(badly_written))
+        .collect()
+}
+
+fn badly_written(error: serde_json::Error) -> Failure {
+    Failure::new(Kind::Bug, "une habilitation est mal écrite").because(error)
 }
 
 fn quotas() -> Vec<Quota> {

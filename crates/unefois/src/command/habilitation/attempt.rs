@@ -221,6 +221,12 @@ fn why(refusal: &Refusal) -> String {
         (Reason::NotEntitled, "datatypes") => "l'habilitation ou la démarche ne couvre pas ce justificatif",
         (Reason::NotEntitled, "subject") => "ce justificatif ne se demande pas pour cette personne",
         (Reason::NotEntitled, _) => "une information demandée n'est pas couverte",
+        (Reason::CatalogueChanged, "demarche") => {
+            "le catalogue ne dit plus de la démarche ce que les trois ont signé : proposez l'habilitation et faites-la signer de nouveau"
+        }
+        (Reason::CatalogueChanged, _) => {
+            "le catalogue ne dit plus du justificatif ce que les trois ont signé : proposez l'habilitation et faites-la signer de nouveau"
+        }
         (Reason::InvalidRequest, "units" | "unit" | "need") => {
             "les informations demandées ne sont pas celles de la démarche : il en manque, ou il y en a d'inconnues"
         }

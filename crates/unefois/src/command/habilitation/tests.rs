@@ -34,7 +34,7 @@ fn catalogue() -> Catalogue {
 }
 
 fn sample() -> Habilitation {
-    serde_saphyr::from_str(SAMPLE).unwrap()
+    described(serde_saphyr::from_str(SAMPLE).unwrap(), &catalogue()).unwrap()
 }
 
 #[test]
@@ -220,6 +220,8 @@ fn a_proposal_is_signed_by_three_and_taken_up_by_the_directory() {
         );
     }
     world.run(&["show", &file]).unwrap();
+    // Over what the catalogue says, whatever the proposal held before.
+    assert_eq!(row().habilitation.changed_in(&catalogue()), [""; 0]);
 
     // Signed by somebody else in the producer's place: shown as refused, and no directory takes it.
     let stranger = world.path("mesr/habilitation.key");
@@ -298,4 +300,79 @@ fn a_request_is_tried_by_the_rules_of_authority_and_producer() {
 #[test]
 fn the_sample_is_proposed_as_it_is() {
     assert_eq!(faults::of(&sample(), &catalogue(), None, at()).len(), 0);
+}
+
+#[test]
+fn another_catalogue_under_the_same_names_is_told_and_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let text = read_text(Path::new(&world.path("cnaf/catalogue.bin"))).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        let bytes = text.replace(from, to).into_bytes();
+        Catalogue::from_bytes(&bytes, &Sha256::of(&bytes)).unwrap()
+    };
+    let wider = changed(
+        r#""pointers":["/quotient_familial"]"#,
+        r#""pointers":["/quotient_familial","/adresse"]"#,
+    );
+    let longer = changed(r#""max_count":12,"#, r#""max_count":24,"#);
+    let reworded = changed("School meals and after-school fees", "Meals");
+    let rows = world.directory().document().habilitations.clone();
+    let signed = &rows
+        .iter()
+        .find(|row| row.habilitation.id.as_str() == "DEMO-clamart-qf");
+    let signed = &signed.unwrap().habilitation;
+    let told = |catalogue: &Catalogue| words::habilitation(signed, None, Some(catalogue));
+    for (catalogue, member) in [(&wider, "datatypes[0]"), (&longer, "demarche")] {
+        assert_eq!(signed.changed_in(catalogue), [member]);
+        assert_eq!(
+            told(catalogue).matches("ATTENTION").count(),
+            1,
+            "{}",
+            told(catalogue)
+        );
+    }
+    assert!(signed.changed_in(&reworded).is_empty());
+    assert!(told(&reworded).contains(&signed.demarche_sha256.to_string()));
+    assert!(told(&reworded).contains(&signed.datatypes[0].sheet_sha256.to_string()));
+    assert!(!told(&reworded).contains("ATTENTION"));
+
+    // Published all the same by whoever holds the directory's key: both decisions say no, with their own reason.
+    let key = SigningKey::generate(SystemRandom::new().ring()).unwrap();
+    for (catalogue, reason) in [
+        (&wider, Some(Reason::CatalogueChanged)),
+        (&longer, Some(Reason::CatalogueChanged)),
+        (&reworded, None),
+    ] {
+        let mut document = world.directory().document().clone();
+        document.catalogue_hash = catalogue.hash();
+        let [file, compiled] = ["next.jws", "next.bin"].map(|name| world.path(name));
+        std::fs::write(&file, directory::sign_document(&document, &key).unwrap()).unwrap();
+        std::fs::write(&compiled, catalogue.to_bytes()).unwrap();
+        let pin = format!("--pin={}", key.thumbprint());
+        let cnaf = format!(
+            "--producer-key={}",
+            world.world.habilitation_keys[Member::Cnaf as usize]
+        );
+        for more in [&[][..], &[cnaf.as_str()]] {
+            let mut words = vec![
+                "try",
+                "--directory",
+                &file,
+                &pin,
+                "--catalogue",
+                &compiled,
+                "--consumer",
+                CLAMART,
+                "--demarche",
+                "cantine",
+                "--datatype",
+                "cnaf/quotient-familial@1",
+            ];
+            words.extend(more);
+            let tried = run(parse(&words), CONSOLE);
+            assert_eq!(tried.err().and_then(|refused| refused.reason), reason, "{more:?}");
+        }
+    }
 }

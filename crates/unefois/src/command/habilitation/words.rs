@@ -16,6 +16,10 @@ pub(super) fn habilitation(
     let name = |id: &ParticipantId| participant(id, directory);
     let demarche = catalogue.and_then(|catalogue| catalogue.demarche(&habilitation.demarche));
     let demarche = demarche.map_or_else(|| habilitation.demarche.to_string(), |d| d.label.fr.clone());
+    let changed = |as_signed: bool| match catalogue {
+        Some(_) if !as_signed => " – ATTENTION : le catalogue donné dit autre chose",
+        Some(_) | None => "",
+    };
     let mut lines = vec![
         format!("Habilitation {}", habilitation.id),
         format!(
@@ -34,7 +38,19 @@ pub(super) fn habilitation(
             known.map_or_else(|| unit.to_string(), |known| known.label.fr.clone())
         });
         lines.push(format!("  – {label} : {}", units.collect::<Vec<_>>().join(", ")));
+        let as_signed = catalogue.is_some_and(|catalogue| covered.described_by(catalogue));
+        lines.push(format!(
+            "    fiche : {}{}",
+            covered.sheet_sha256,
+            changed(as_signed)
+        ));
     }
+    let as_signed = catalogue.is_some_and(|catalogue| habilitation.demarche_described_by(catalogue));
+    lines.push(format!(
+        "  démarche : {}{}",
+        habilitation.demarche_sha256,
+        changed(as_signed)
+    ));
     let bases: Vec<String> = habilitation.legal_bases.iter().map(ToString::to_string).collect();
     lines.push(format!("  au titre de : {}", bases.join(", ")));
     if let Some(publisher) = &habilitation.publisher {
