@@ -43,19 +43,29 @@ fn each_row_of_bad_input_has_its_test_and_its_entry() {
     assert!(rows.len() >= 70, "{} rows", rows.len());
 }
 
-/// Whether the test compares an entry with `refused`, or calls a function of its binary that does.
+/// Whether the test compares an entry with `refused`, or calls a function of its binary that does, or that calls one.
 fn shows_entry(functions: &BTreeMap<String, String>, test: &str) -> bool {
-    const ENTRY: &str = "Event::Refused";
-    let body = &functions[test];
-    let calls = |name: &str| {
-        [format!(".{name}("), format!(" {name}("), format!("({name}(")]
-            .iter()
-            .any(|call| body.contains(call))
-    };
-    let mut by_call = functions
-        .iter()
-        .filter(|(name, text)| *name != test && text.contains(ENTRY) && calls(name));
-    body.contains(ENTRY) || by_call.next().is_some()
+    let mut seen = BTreeSet::new();
+    let mut next = vec![test];
+    while let Some(name) = next.pop() {
+        let Some(text) = functions.get(name) else {
+            continue;
+        };
+        if text.contains("Event::Refused") {
+            return true;
+        }
+        if seen.insert(name) {
+            next.extend(called(text));
+        }
+    }
+    false
+}
+
+/// The names in a function's text that a bracket follows.
+fn called(text: &str) -> impl Iterator<Item = &str> {
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split('(')
+        .filter_map(move |before| before.rsplit(|c| !part_of_name(c)).next())
 }
 
 /// The functions of each test binary, by name.

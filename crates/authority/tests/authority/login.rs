@@ -551,9 +551,10 @@ async fn tries_at_once_are_each_counted_before_anything_is_told(database: TestDa
         (1, 1, AT_ONCE - 2)
     );
     let entries = kit.entries().await;
+    let mismatch = (Event::Refused, Some(Reason::SubjectMismatch));
     let refused = entries
         .iter()
-        .filter(|entry| entry.reason == Some(Reason::SubjectMismatch));
+        .filter(|entry| (entry.event, entry.reason) == mismatch);
     assert_eq!(refused.count(), AT_ONCE, "each is in the ledger");
     // The right person waits now.
     let demande = kit.open(&mut kit.browser(), &kit.parameters()).await;

@@ -293,8 +293,12 @@ async fn a_parent_s_right_ends_when_the_child_is_of_age(database: TestDatabase) 
             .await
             .0;
         assert_eq!(refused, Reason::LegalBlock, "{given_name}");
+        let last = scene.node.entries().await.pop().expect("an entry");
+        assert_eq!(
+            (last.event, last.reason),
+            (Event::Refused, Some(Reason::LegalBlock)),
+            "{given_name}"
+        );
     }
-    let entries = scene.node.entries().await;
-    assert_eq!(entries.last().and_then(|e| e.reason), Some(Reason::LegalBlock));
     scene.node.stop().await;
 }
