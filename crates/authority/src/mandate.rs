@@ -283,13 +283,13 @@ impl Authority {
 
     /// The mandates that were given for an account.
     pub(crate) async fn given_mandates(&self, principal: &PersonUid) -> Result<Vec<Mandate>, Error> {
-        let rows = mandates_given(&self.db, principal).await?;
+        let rows = mandates_given(&self.db, principal, self.clock.now()).await?;
         rows.into_iter().map(|row| self.open_mandate(row)).collect()
     }
 
     /// The mandates that a person took up.
     pub(crate) async fn held_mandates(&self, holder: &PersonUid) -> Result<Vec<Mandate>, Error> {
-        let rows = mandates_held(&self.db, holder).await?;
+        let rows = mandates_held(&self.db, holder, self.clock.now()).await?;
         rows.into_iter().map(|row| self.open_mandate(row)).collect()
     }
 

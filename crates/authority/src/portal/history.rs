@@ -4,7 +4,7 @@ pub use other::{Named, OtherKind, OtherRow};
 
 use unefois_core::{Capacity, Micros, Month, Reason};
 
-use super::{Lang, LegalGround, page, paris};
+use super::{Lang, LegalGround, page, paris, typography};
 
 /// Historique: every exchange about the person, assembled from both ends.
 #[derive(Clone, Debug)]
@@ -326,11 +326,7 @@ impl OnBehalf {
     pub(crate) fn sentence(&self, lang: Lang) -> String {
         let words = self.words(lang);
         match self {
-            Self::AboutYou(_) => {
-                let mut letters = words.chars();
-                let first = letters.next().into_iter().flat_map(char::to_uppercase);
-                first.chain(letters).collect()
-            }
+            Self::AboutYou(_) => typography::capitalised(&words),
             Self::Yourself
             | Self::Child { .. }
             | Self::Entity { .. }

@@ -1,6 +1,6 @@
 use unefois_core::{BirthDate, Micros};
 
-use super::{Choice, Lang, page, paris};
+use super::{Choice, Lang, page, paris, typography};
 
 /// Mandats: what somebody lets others do, and what others let them do.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,25 @@ pub struct MandateCard {
     pub end: Option<String>,
 }
 
+impl MandateCard {
+    fn title(&self) -> String {
+        typography::capitalised(&self.principal)
+    }
+
+    /// Its last day, as long as that is still to come about.
+    fn ends(&self) -> bool {
+        !matches!(self.state, MandateState::Ended { .. } | MandateState::Expired)
+    }
+
+    fn end_label(&self, lang: Lang) -> &'static str {
+        match (&self.taker, self.state) {
+            (Some(_), _) => lang.t("Refuser", "Refuse"),
+            (None, MandateState::Waiting { .. }) => lang.t("Annuler ce mandat", "Cancel this mandate"),
+            (None, _) => lang.t("Arrêter ce mandat", "End this mandate"),
+        }
+    }
+}
+
 /// Whoever took a mandate up, as its giver has to recognise them.
 #[derive(Clone, Debug)]
 pub struct MandateTaker {
@@ -63,8 +82,8 @@ impl MandateTaker {
             false => lang.t("identité déclarée", "identity stated"),
         };
         match lang {
-            Lang::Fr => format!("né·e le {born}, {surely} par {}", self.provider),
-            Lang::En => format!("born {born}, {surely} by {}", self.provider),
+            Lang::Fr => format!("Né·e le {born}, {surely} par {}", self.provider),
+            Lang::En => format!("Born {born}, {surely} by {}", self.provider),
         }
     }
 }

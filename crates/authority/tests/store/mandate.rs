@@ -4,7 +4,7 @@ use unefois_core::{Micros, Sha256};
 use unefois_store::Db;
 use unefois_store::authority::mandate::{
     MandateRow, mandate_accept, mandate_ask, mandate_end, mandate_find, mandate_insert, mandate_logged,
-    mandate_sweep, mandate_unlogged,
+    mandate_sweep, mandate_unlogged, mandates_given,
 };
 use unefois_store::authority::{PersonUid, person};
 
@@ -14,6 +14,7 @@ use crate::{at, both_databases, open, take_epoch};
 both_databases![
     what_is_over_goes_after_its_time_and_what_may_hold_stays,
     what_is_not_logged_is_not_swept,
+    what_is_over_hides_nothing_that_may_hold,
 ];
 
 const GIVER: PersonUid = PersonUid::from_bytes([1; 16]);
@@ -136,4 +137,22 @@ async fn what_is_not_logged_is_not_swept(database: TestDatabase) {
     assert!(before.is_empty(), "whoever ended it has its time to log that");
     logged(&db, &one, true).await;
     assert_eq!((unlogged().await, swept(&db, at(1_000), at(1_000)).await), (0, 1));
+}
+
+async fn what_is_over_hides_nothing_that_may_hold(database: TestDatabase) {
+    let db = open(&database).await;
+    let epoch = take_epoch(&db).await.epoch;
+    people(&db).await;
+    for n in 1..=201 {
+        let id = given(&db, n).await;
+        ended(&db, epoch, &id, at(1)).await;
+    }
+    let living = given(&db, 255).await;
+    let listed = mandates_given(&db, &GIVER, at(9)).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id), (200, living));
+    let listed = mandates_given(&db, &GIVER, at(10)).await.unwrap();
+    assert!(
+        listed.iter().all(|row| row.id != living),
+        "its invitation is over"
+    );
 }

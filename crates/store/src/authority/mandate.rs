@@ -63,12 +63,38 @@ struct Row {
     ended_at: Option<i64>,
 }
 
+/// Whether a mandate is in force at `$now`, or may still be.
+macro_rules! living {
+    ($now:literal) => {
+        concat!(
+            "ended_at IS NULL AND expires_at > ",
+            $now,
+            " AND (accepted_at IS NOT NULL OR invited_until > ",
+            $now,
+            ")"
+        )
+    };
+}
+
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT id, mandator, principal, holder, sealed, issued_at, invited_until, asked_at, accepted_at, \
              accepted_logged_at, expires_at, ended_at FROM mandate ",
-            $rest
+            $($rest),+
+        )
+    };
+}
+
+/// Those of one side: no list is so long that what is over hides what is not.
+macro_rules! listed {
+    ($side:literal) => {
+        select!(
+            "WHERE ",
+            $side,
+            " = $1 ORDER BY CASE WHEN ",
+            living!("$2"),
+            " THEN 0 ELSE 1 END, issued_at DESC, id LIMIT $3"
         )
     };
 }
@@ -188,17 +214,14 @@ pub async fn mandate_accept(
 /// [`Error::Database`].
 pub async fn mandates_living(tx: &mut Tx, account: &PersonUid, now: Micros) -> Result<Living, Error> {
     const HOLD: &str = "UPDATE person SET created_at = created_at WHERE uid = $1";
-    macro_rules! living {
-        ($side:literal) => {
-            concat!(
-                "SELECT COUNT(*) FROM mandate WHERE ",
-                $side,
-                " = $1 AND ended_at IS NULL AND expires_at > $2 AND (accepted_at IS NOT NULL OR invited_until > $2)"
-            )
-        };
-    }
-    const GIVEN: &str = living!("principal");
-    const HELD: &str = living!("holder");
+    const GIVEN: &str = concat!(
+        "SELECT COUNT(*) FROM mandate WHERE principal = $1 AND ",
+        living!("$2")
+    );
+    const HELD: &str = concat!(
+        "SELECT COUNT(*) FROM mandate WHERE holder = $1 AND ",
+        living!("$2")
+    );
     let uid = &account.as_bytes()[..];
     on!(tx, c => sqlx::query(HOLD).bind(uid).execute(c).await?.rows_affected());
     Ok(Living {
@@ -286,28 +309,29 @@ pub async fn mandate_find(db: &Db, id: &[u8; 16]) -> Result<Option<MandateRow>, 
     row.map(Row::read).transpose()
 }
 
-/// The mandates that were given for an account, newest first, 200 at most.
+/// The mandates that were given for an account: those in force or that may still be, then the others, each newest first,
+/// 200 at most.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn mandates_given(db: &Db, principal: &PersonUid) -> Result<Vec<MandateRow>, Error> {
-    const SQL: &str = select!("WHERE principal = $1 ORDER BY issued_at DESC, id LIMIT $2");
+pub async fn mandates_given(db: &Db, principal: &PersonUid, now: Micros) -> Result<Vec<MandateRow>, Error> {
+    const SQL: &str = listed!("principal");
     let principal = &principal.as_bytes()[..];
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(principal).bind(MAX_LISTED).fetch_all(pool).await?
+        sqlx::query_as::<_, Row>(SQL).bind(principal).bind(now.get()).bind(MAX_LISTED).fetch_all(pool).await?
     });
     rows.into_iter().map(Row::read).collect()
 }
 
-/// The mandates that a person took up, newest first, 200 at most.
+/// The mandates that a person took up, in the same order, 200 at most.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
-pub async fn mandates_held(db: &Db, holder: &PersonUid) -> Result<Vec<MandateRow>, Error> {
-    const SQL: &str = select!("WHERE holder = $1 ORDER BY issued_at DESC, id LIMIT $2");
+pub async fn mandates_held(db: &Db, holder: &PersonUid, now: Micros) -> Result<Vec<MandateRow>, Error> {
+    const SQL: &str = listed!("holder");
     let holder = &holder.as_bytes()[..];
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(holder).bind(MAX_LISTED).fetch_all(pool).await?
+        sqlx::query_as::<_, Row>(SQL).bind(holder).bind(now.get()).bind(MAX_LISTED).fetch_all(pool).await?
     });
     rows.into_iter().map(Row::read).collect()
 }
