@@ -50,11 +50,10 @@ impl Signers {
                 row.habilitation_keys = vec![Jwk::from_sec1(key.point()).expect("a point")];
             }
         }
-        let authority = document.authority.participant;
         for row in &mut document.habilitations {
             row.habilitation.describe(&self.catalogue);
             for role in SignerRole::ALL {
-                let signer = row.habilitation.party(role).unwrap_or(authority);
+                let signer = row.habilitation.party(role);
                 let jws = habilitation::sign(&row.habilitation, role, self.key(signer)).expect("a signature");
                 row.signatures.set(role, jws);
             }

@@ -476,7 +476,8 @@ mod tests {
         let right = |bases: &[&str]| -> Habilitation {
             let value = serde_json::json!({
                 "id": "DEMO-clamart-qf", "consumer": "urn:unefois:participant:21920023500014",
-                "producer": "urn:unefois:participant:18003506500010", "demarche": "cantine",
+                "producer": "urn:unefois:participant:18003506500010",
+                "authority": "urn:unefois:participant:13002526500013", "demarche": "cantine",
                 "demarche_sha256": "1".repeat(64),
                 "datatypes": [{
                     "datatype": "cnaf/quotient-familial@1", "units": ["valeur"], "sheet_sha256": "2".repeat(64),

@@ -12,7 +12,7 @@ use crate::catalogue::{Catalogue, Datatype, Datum, Demarche, LinkProof, Presence
 use crate::directory::{Directory, Freshness, ParticipantKind};
 use crate::{
     Acr, AuthorizationDetails, Capacity, FetchCore, Habilitation, LegalBasis, Micros, ParticipantId, Reason,
-    SignedHabilitation, SubjectKind, UnitName, Way,
+    Sha256, SignedHabilitation, SubjectKind, UnitName, Way,
 };
 
 /// Why the answer is no.
@@ -65,6 +65,8 @@ pub struct Operator {
     pub participant: ParticipantId,
     /// The thumbprints of the keys that sign its habilitations, the present and the next.
     pub habilitation_keys: Vec<String>,
+    /// The hashes of habilitations that it has signed and that have ended before their date.
+    pub habilitations_ended: BTreeSet<Sha256>,
 }
 
 /// A right to ask that is in force, as the directory has it: no ground for any release.
@@ -151,10 +153,11 @@ impl<'a> Ground<'a> {
         if !may_be_about(capacity, element.subject.kind) {
             return Err(Refusal::new(Reason::TokenInvalid, "subject.kind"));
         }
-        habilitated
-            .signed
-            .signed_by(&operator.habilitation_keys)
-            .then_some(Entitlement(habilitated))
+        // Signed once, a habilitation that ended or gave way could be listed again for as long as its dates run.
+        let signed = habilitated.signed;
+        let held = signed.signed_by(&operator.habilitation_keys)
+            && !operator.habilitations_ended.contains(signed.hash());
+        held.then_some(Entitlement(habilitated))
             .ok_or_else(|| Refusal::new(Reason::NotEntitled, "habilitation"))
     }
 

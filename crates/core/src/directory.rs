@@ -173,7 +173,10 @@ fn signer_keys<'a>(
     habilitation: &Habilitation,
     role: SignerRole,
 ) -> &'a [Jwk] {
-    let signer = habilitation.party(role).unwrap_or(document.authority.participant);
+    let signer = habilitation.party(role);
+    if role == SignerRole::Authority && signer != document.authority.participant {
+        return &[];
+    }
     let row = document.participants.iter().find(|row| row.id == signer);
     row.map_or(&[], |row| &row.habilitation_keys)
 }

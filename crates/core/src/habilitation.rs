@@ -24,6 +24,8 @@ pub struct Habilitation {
     pub publisher: Option<ParticipantId>,
     /// The operator that answers.
     pub producer: ParticipantId,
+    /// The authority that signs it: it counts in the directory of no other.
+    pub authority: ParticipantId,
     /// For which démarche.
     pub demarche: DemarcheId,
     /// What that démarche is, as the three sign it: [`Catalogue::demarche_sha256`].
@@ -154,14 +156,16 @@ pub struct HabilitationRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHabilitation {
     habilitation: Habilitation,
+    hash: Sha256,
     producer_kid: String,
 }
 
 impl SignedHabilitation {
     /// To be called by whoever has just verified the signatures of all three over `habilitation`, the producer's with
     /// the key of the thumbprint `producer_kid`: crate `jose`. For anyone else to call it is to lie.
-    pub const fn checked(habilitation: Habilitation, producer_kid: String) -> Self {
+    pub fn checked(habilitation: Habilitation, producer_kid: String) -> Self {
         Self {
+            hash: habilitation.hash(),
             habilitation,
             producer_kid,
         }
@@ -170,6 +174,11 @@ impl SignedHabilitation {
     /// What it allows.
     pub const fn habilitation(&self) -> &Habilitation {
         &self.habilitation
+    }
+
+    /// [`Habilitation::hash`].
+    pub const fn hash(&self) -> &Sha256 {
+        &self.hash
     }
 
     /// Whether the producer's signature is by one of these keys, named by their thumbprints (RFC 7638).
@@ -194,12 +203,12 @@ impl Habilitation {
         Sha256::of(crate::catalogue::canonical(&value).to_string().as_bytes())
     }
 
-    /// Who signs it in this capacity; the authority is whoever the directory says.
-    pub const fn party(&self, role: SignerRole) -> Option<ParticipantId> {
+    /// Who signs it in this capacity.
+    pub const fn party(&self, role: SignerRole) -> ParticipantId {
         match role {
-            SignerRole::Consumer => Some(self.consumer),
-            SignerRole::Producer => Some(self.producer),
-            SignerRole::Authority => None,
+            SignerRole::Consumer => self.consumer,
+            SignerRole::Producer => self.producer,
+            SignerRole::Authority => self.authority,
         }
     }
 
@@ -251,7 +260,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = r#"{"id":"DP-1","consumer":"urn:unefois:participant:21920023500014",
-        "producer":"urn:unefois:participant:18003506500010","demarche":"cantine",
+        "producer":"urn:unefois:participant:18003506500010",
+        "authority":"urn:unefois:participant:11004301500012","demarche":"cantine",
         "demarche_sha256":"1111111111111111111111111111111111111111111111111111111111111111",
         "datatypes":[{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"],
         "sheet_sha256":"2222222222222222222222222222222222222222222222222222222222222222"}],
@@ -264,7 +274,7 @@ mod tests {
     #[test]
     fn the_hash_is_of_the_canonical_json_and_of_all_of_it() {
         // RFC 8785 by hand: members in order, no white space.
-        let canonical = r#"{"consumer":"urn:unefois:participant:21920023500014","datatypes":[{"datatype":"cnaf/quotient-familial@1","sheet_sha256":"2222222222222222222222222222222222222222222222222222222222222222","units":["composition","valeur"]}],"demarche":"cantine","demarche_sha256":"1111111111111111111111111111111111111111111111111111111111111111","id":"DP-1","legal_bases":["CRPA-L114-8-I"],"not_after":"2028-01-01T00:00:00.000000Z","not_before":"2026-01-01T00:00:00.000000Z","producer":"urn:unefois:participant:18003506500010"}"#;
+        let canonical = r#"{"authority":"urn:unefois:participant:11004301500012","consumer":"urn:unefois:participant:21920023500014","datatypes":[{"datatype":"cnaf/quotient-familial@1","sheet_sha256":"2222222222222222222222222222222222222222222222222222222222222222","units":["composition","valeur"]}],"demarche":"cantine","demarche_sha256":"1111111111111111111111111111111111111111111111111111111111111111","id":"DP-1","legal_bases":["CRPA-L114-8-I"],"not_after":"2028-01-01T00:00:00.000000Z","not_before":"2026-01-01T00:00:00.000000Z","producer":"urn:unefois:participant:18003506500010"}"#;
         assert_eq!(hash(TEXT), Sha256::of(canonical.as_bytes()));
         assert_eq!(
             hash(TEXT),
@@ -284,6 +294,7 @@ mod tests {
                 r#""publisher":"urn:unefois:participant:13002526500013","demarche""#,
             ),
             ("21920023500014", "13002526500013"),
+            ("11004301500012", "13002526500013"),
             ("1111111111", "1111111112"),
             ("2222222222", "2222222223"),
         ] {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use unefois_core::commitment::NodeKey;
 use unefois_core::{DatatypeRev, ParticipantId, Sha256};
 use unefois_jose::{DecryptionKey, Pkcs8, SigningKey, Thumbprint};
@@ -144,8 +144,20 @@ pub struct ProducerConfig {
     /// present key and, at a change, the next one. What none of them has signed opens nothing, whatever the directory
     /// says.
     pub habilitation_keys: Vec<Thumbprint>,
+    /// The hashes, as `habilitation show` prints them, of habilitations that such a key has signed and that have ended
+    /// before their date, or given way to another: refused whatever the directory lists.
+    #[serde(default, deserialize_with = "digests")]
+    pub habilitations_ended: Vec<Sha256>,
     /// The datatypes that it answers for.
     pub produce: Vec<Produce>,
+}
+
+fn digests<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Sha256>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(serde::de::Error::custom))
+        .collect()
 }
 
 /// `[[producer.produce]]`: one datatype and its source. Exactly one of `sandbox` and `http` is given.

@@ -245,10 +245,7 @@ fn delegated(world: &World, mesh: u16) -> DirectoryDocument {
             let id = row.habilitation.id.to_string().replace("lyon", folder);
             row.habilitation.id = id.parse().unwrap();
             for role in SignerRole::ALL {
-                let signer = row
-                    .habilitation
-                    .party(role)
-                    .map_or(AUTHORITY.to_owned(), |id| id.to_string());
+                let signer = row.habilitation.party(role).to_string();
                 let member = match signer.as_str() {
                     AUTHORITY => "authority",
                     CNAF => "cnaf",

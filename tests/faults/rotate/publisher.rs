@@ -215,7 +215,6 @@ impl Publisher {
     }
 
     fn sign_habilitations(&mut self) -> anyhow::Result<()> {
-        let authority = self.document.authority.participant;
         let mut keys = Vec::new();
         for (id, member) in [(AUTHORITY, "authority"), (CNAF, "cnaf"), (CLAMART, "clamart")] {
             let id: ParticipantId = id.parse()?;
@@ -229,7 +228,7 @@ impl Publisher {
         }
         for row in &mut self.document.habilitations {
             for role in SignerRole::ALL {
-                let signer = row.habilitation.party(role).unwrap_or(authority);
+                let signer = row.habilitation.party(role);
                 if let Some((_, key)) = keys.iter().find(|(id, _)| *id == signer) {
                     row.signatures
                         .set(role, habilitation::sign(&row.habilitation, role, key)?);

@@ -168,7 +168,7 @@ pub fn document(catalogue: &Catalogue) -> DirectoryDocument {
             "identity_providers": [{"issuer": "https://fc.example", "acr": ["eidas1"]}],
         },
         "habilitations": [{"habilitation": {
-            "id": "DP-1", "consumer": COMMUNE, "producer": producer, "demarche": "cantine",
+            "id": "DP-1", "consumer": COMMUNE, "producer": producer, "authority": AUTHORITY, "demarche": "cantine",
             "demarche_sha256": Sha256::default().to_string(),
             "datatypes": [{
                 "datatype": "cnaf/quotient-familial@1", "units": ["valeur", "composition"],

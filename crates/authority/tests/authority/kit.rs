@@ -249,6 +249,7 @@ impl Kit {
         change(&mut document, &mut config);
         for row in document["habilitations"].as_array_mut().unwrap() {
             // Whoever signs says over what.
+            row["authority"] = json!(AUTHORITY);
             row["demarche_sha256"] = json!(Sha256::default().to_string());
             for covered in row["datatypes"].as_array_mut().unwrap() {
                 covered["sheet_sha256"] = json!(Sha256::default().to_string());

@@ -94,6 +94,7 @@ fn operator(id: &str) -> Operator {
     Operator {
         participant: id.parse().unwrap(),
         habilitation_keys: vec!["the next key".to_owned(), PRODUCER_KID.to_owned()],
+        habilitations_ended: BTreeSet::new(),
     }
 }
 
@@ -239,6 +240,26 @@ fn i4_a_habilitation_that_the_operator_s_own_key_has_not_signed_opens_nothing() 
     }
     ground
         .entitle(&operator(CNAF), &requester, Capacity::SelfPerson, &granted)
+        .unwrap();
+    // Signed by it, and ended since: another is not concerned.
+    let own = directory.habilitation(&"DP-1".parse().unwrap()).unwrap();
+    let ended = |hash: Sha256| Operator {
+        habilitations_ended: [hash].into(),
+        ..operator(CNAF)
+    };
+    let refused = ground.entitle(&ended(*own.hash()), &requester, Capacity::SelfPerson, &granted);
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        (refused.reason, refused.field.as_str()),
+        (Reason::NotEntitled, "habilitation")
+    );
+    ground
+        .entitle(
+            &ended(Sha256::of(b"another")),
+            &requester,
+            Capacity::SelfPerson,
+            &granted,
+        )
         .unwrap();
 }
 

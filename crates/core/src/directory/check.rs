@@ -142,6 +142,12 @@ pub(super) fn check(d: &DirectoryDocument) -> Result<(), DirectoryError> {
                 return wrong(path(member), "not a participant of this directory");
             }
         }
+        if h.authority != d.authority.participant {
+            return wrong(
+                path("authority"),
+                "a habilitation counts in its own authority's directory alone",
+            );
+        }
         for role in SignerRole::ALL {
             if row.signatures.of(role).is_none() {
                 return wrong(

@@ -38,7 +38,7 @@ pub(crate) fn sample() -> String {
             "identity_providers":[{{"issuer":"https://fc.example","acr":["eidas1"]}},
                 {{"issuer":"https://pro.example","acr":[],"officers":["identified"]}}]}},
         "habilitations":[{{"signatures":{{"consumer":"c","producer":"p","authority":"a"}},
-            "habilitation":{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","demarche":"cantine",
+            "habilitation":{{"id":"DP-1","consumer":"{COMMUNE}","producer":"{CNAF}","authority":"{AUTHORITY}","demarche":"cantine",
             "demarche_sha256":"{ones}",
             "datatypes":[{{"datatype":"cnaf/quotient-familial@1","units":["valeur","composition"],"sheet_sha256":"{twos}"}}],
             "legal_bases":["CRPA-L114-8-I"],"not_before":"2026-01-01T00:00:00Z","not_after":"2028-01-01T00:00:00Z"}}}}],
@@ -127,6 +127,11 @@ fn refuses_a_document_that_contradicts_itself() {
             r#"{"issuer":"https://fc.example","#,
             r#"{"issuer":"https://fc.example","acr":["eidas2"]},{"issuer":"https://fc.example","#.to_owned(),
             "authority.identity_providers[1].issuer",
+        ),
+        (
+            &format!(r#""authority":"{AUTHORITY}""#),
+            format!(r#""authority":"{CNAF}""#),
+            "habilitations[0].authority",
         ),
         (
             r#""producer":"p","#,

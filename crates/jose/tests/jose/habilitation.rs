@@ -65,7 +65,7 @@ fn jwk(key: &SigningKey) -> Jwk {
 
 fn habilitation() -> Habilitation {
     serde_json::from_value(json!({
-        "id": "DP-1", "consumer": CONSUMER, "producer": PRODUCER, "demarche": "cantine",
+        "id": "DP-1", "consumer": CONSUMER, "producer": PRODUCER, "authority": AUTHORITY, "demarche": "cantine",
         "demarche_sha256": "1".repeat(64),
         "datatypes": [{"datatype": "cnaf/quotient-familial@1", "units": ["valeur"], "sheet_sha256": "2".repeat(64)}],
         "legal_bases": ["CRPA-L114-8-I"], "not_before": "2026-01-01T00:00:00Z", "not_after": "2028-01-01T00:00:00Z",
@@ -210,6 +210,15 @@ fn a_directory_with_a_habilitation_that_is_not_signed_by_three_is_neither_signed
     let signed = unefois_jose::SignedDocument::sign(&directory_key, directory::TYP, &payload).unwrap();
     let refused = directory::verify(&signed.to_json().unwrap(), directory_key.thumbprint()).unwrap_err();
     assert!(matches!(refused, DirectoryRefused::Habilitation { .. }));
+
+    // Signed by all three, for another authority's directory: a signature counts in one mesh.
+    let elsewhere = three.row(Habilitation {
+        authority: PRODUCER.parse().unwrap(),
+        ..habilitation()
+    });
+    let refused = directory::sign(&document(&elsewhere), &directory_key).unwrap_err();
+    let refused = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(refused.contains("habilitations[0].authority"), "{refused}");
 
     let signed = directory::sign(&document(&three.row(habilitation())), &directory_key).unwrap();
     let directory = directory::verify(&signed, directory_key.thumbprint()).unwrap();

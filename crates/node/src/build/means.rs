@@ -62,6 +62,7 @@ impl Means {
             operator: Operator {
                 participant,
                 habilitation_keys: kids.collect(),
+                habilitations_ended: config.habilitations_ended.into_iter().collect(),
             },
             seals,
             pivot_keys: config

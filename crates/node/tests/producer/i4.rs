@@ -11,6 +11,7 @@ use crate::world::{Answer, World, case, consumer_id, producer_id};
 both_databases![
     i4_only_what_is_asked_granted_and_habilitated_leaves,
     i4_a_habilitation_that_the_producer_never_signed_opens_nothing,
+    i4_a_habilitation_that_the_producer_says_has_ended_opens_nothing,
     i4_a_name_that_another_catalogue_widens_lets_nothing_leave,
 ];
 
@@ -176,5 +177,30 @@ async fn i4_a_name_that_another_catalogue_widens_lets_nothing_leave(database: Te
     let answer = caller.fetch(world.request(&grant)).await.expect("a document");
     let montant = ("montant".to_owned(), r#"{"montant":900,"taux":12.50}"#.to_owned());
     assert_eq!(units(&world, &answer), [montant]);
+    node.stop().await;
+}
+
+/// Its date has not come and the directory lists it, but the producer's own configuration says that it has ended.
+async fn i4_a_habilitation_that_the_producer_says_has_ended_opens_nothing(database: TestDatabase) {
+    let world = World::new(&[("a.yaml", &case("EXEMPLE", 200, DOCUMENT))]).await;
+    let mut config = world.config(database.url());
+    config.producer.as_mut().expect("a producer").habilitations_ended = vec![world.habilitation_hash()];
+    let node = world.node_with(config).await;
+    let caller = world.caller(&node, &world.consumer);
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    assert_eq!(caller.refused(world.request(&grant)).await.0, Reason::NotEntitled);
+    let entry = node.entries().await.pop().expect("an entry");
+    assert_eq!(
+        (entry.event, entry.reason, entry.requester),
+        (Event::Refused, Some(Reason::NotEntitled), Some(consumer_id()))
+    );
+
+    // The one that took its place, under the same number, is another.
+    world
+        .publish(&node, |d| {
+            d.habilitations[0].habilitation.volume_per_year = Some(9)
+        })
+        .await;
+    caller.fetch(world.request(&grant)).await.expect("a document");
     node.stop().await;
 }

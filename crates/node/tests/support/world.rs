@@ -195,6 +195,7 @@ impl World {
                 consumer: consumer_id(),
                 publisher: None,
                 producer: producer_id(),
+                authority: authority_id(),
                 demarche: "cantine".parse().expect("as the test arranges it"),
                 demarche_sha256: Sha256::default(),
                 datatypes: vec![HabilitatedDatatype {
@@ -348,6 +349,12 @@ impl World {
             .expect("the follower lives");
     }
 
+    /// The hash of the first habilitation of the directory, as it is now.
+    pub(crate) fn habilitation_hash(&self) -> Sha256 {
+        let document = self.document.lock().expect("as the test arranges it");
+        document.habilitations[0].habilitation.hash()
+    }
+
     /// The catalogue with another text at each place of `from` in its compiled form.
     pub(crate) fn catalogue_with(&self, from: &str, to: &str) -> Catalogue {
         let text = std::str::from_utf8(self.catalogue.to_bytes()).expect("JSON");
@@ -411,6 +418,7 @@ impl World {
                     let mut signers = self.signers.lock().expect("as the test arranges it");
                     vec![*signers.key(producer_id()).thumbprint()]
                 },
+                habilitations_ended: Vec::new(),
                 produce: vec![Produce {
                     datatype: "cnaf/revenu@1".parse().expect("as the test arranges it"),
                     sandbox: Some(path("cases")),

@@ -66,6 +66,9 @@ pub struct Propose {
     /// Who answers.
     #[arg(long)]
     producer: Option<ParticipantId>,
+    /// The authority that signs it; the directory's where neither option nor file names one.
+    #[arg(long)]
+    authority: Option<ParticipantId>,
     /// For which démarche.
     #[arg(long)]
     demarche: Option<DemarcheId>,
@@ -173,7 +176,7 @@ pub fn run(command: HabilitationCommand, console: Console) -> Result<(), Failure
 fn run_propose(propose: &Propose, console: Console) -> Result<(), Failure> {
     let catalogue = read_catalogue(&propose.catalogue)?;
     let directory = propose.directory.read()?;
-    let habilitation = propose.habilitation(&catalogue)?;
+    let habilitation = propose.habilitation(&catalogue, directory.as_ref())?;
     let faults = faults::of(&habilitation, &catalogue, directory.as_ref(), SystemClock.now());
     if !faults.is_empty() {
         for fault in &faults {
@@ -209,7 +212,11 @@ fn run_propose(propose: &Propose, console: Console) -> Result<(), Failure> {
 }
 
 impl Propose {
-    fn habilitation(&self, catalogue: &Catalogue) -> Result<Habilitation, Failure> {
+    fn habilitation(
+        &self,
+        catalogue: &Catalogue,
+        directory: Option<&Directory>,
+    ) -> Result<Habilitation, Failure> {
         let wrong = |e: &dyn std::fmt::Display| {
             Failure::new(Kind::Data, "l'habilitation n'est pas comprise")
                 .because(e)
@@ -230,6 +237,7 @@ impl Propose {
         set("consumer", self.consumer.map(|id| json!(id)));
         set("publisher", self.publisher.map(|id| json!(id)));
         set("producer", self.producer.map(|id| json!(id)));
+        set("authority", self.authority.map(|id| json!(id)));
         set("demarche", self.demarche.as_ref().map(|id| json!(id)));
         set(
             "datatypes",
@@ -242,6 +250,10 @@ impl Propose {
         set("volume_per_year", self.volume_per_year.map(|n| json!(n)));
         set("not_before", self.not_before.map(|at| json!(at.to_rfc3339())));
         set("not_after", self.not_after.map(|at| json!(at.to_rfc3339())));
+        if let Some(directory) = directory {
+            let authority = || json!(directory.authority().participant);
+            members.entry("authority").or_insert_with(authority);
+        }
         described(members, catalogue).map_err(|e| wrong(&e))
     }
 }

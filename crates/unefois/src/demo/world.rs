@@ -271,7 +271,7 @@ impl World {
                 name: "demonstration".to_owned(),
                 spki_sha256: auditor,
             }],
-            habilitations: maker.signed(habilitations(now, &setting, &catalogue)?, participants[0].id)?,
+            habilitations: maker.signed(habilitations(now, &setting, &catalogue)?)?,
             quotas: quotas(),
             closed_windows: Vec::new(),
             participants,
@@ -462,11 +462,7 @@ impl Maker<'_> {
     }
 
     /// Has all three sign each habilitation, each with the key in its folder.
-    fn signed(
-        &self,
-        habilitations: Vec<Habilitation>,
-        authority: ParticipantId,
-    ) -> Result<Vec<HabilitationRow>, Failure> {
+    fn signed(&self, habilitations: Vec<Habilitation>) -> Result<Vec<HabilitationRow>, Failure> {
         let mut rows = Vec::new();
         for habilitation in habilitations {
             let mut row = HabilitationRow {
@@ -474,7 +470,7 @@ impl Maker<'_> {
                 signatures: HabilitationSignatures::default(),
             };
             for role in SignerRole::ALL {
-                let signer = row.habilitation.party(role).unwrap_or(authority);
+                let signer = row.habilitation.party(role);
                 let member = self.members.get(&signer).map_or("", String::as_str);
                 let key = read_signing_key(&self.root.join(member).join("habilitation.key"), self.random)?;
                 sign(&mut row, role, &key)?;
@@ -591,7 +587,10 @@ fn habilitations(
             "legal_bases": ["CRPA-L114-8-I"], "not_before": bounds.0, "not_after": bounds.1,
         }));
     }
-    let rows: Vec<_> = serde_json::from_value(rows.into()).map_err(badly_written)?;
+    let mut rows: Vec<serde_json::Map<_, _>> = serde_json::from_value(rows.into()).map_err(badly_written)?;
+    for row in &mut rows {
+        row.insert("authority".to_owned(), AUTHORITY.into());
+    }
     rows.into_iter()
         .map(|members| described(members, catalogue).map_err(badly_written))
         .collect()

@@ -8,7 +8,7 @@ use unefois_core::catalogue::Catalogue;
 use unefois_core::decision::{Ground, Operator, Refusal, Requester, authorizable};
 use unefois_core::{
     AuthorizationDetails, Capacity, Clock as _, DatatypeRev, DemarcheId, Directory, HabilitationId,
-    LegalBasis, Micros, ParticipantId, Reason, SubjectKind, UnitName, Way,
+    LegalBasis, Micros, ParticipantId, Reason, Sha256, SubjectKind, UnitName, Way,
 };
 use unefois_jose::Thumbprint;
 use unefois_mesh::SystemClock;
@@ -56,6 +56,9 @@ pub struct Try {
     /// only the producer can tell is left open.
     #[arg(long = "producer-key", value_name = "THUMBPRINT", allow_hyphen_values = true)]
     producer_keys: Vec<Thumbprint>,
+    /// The hash of a habilitation that the producer's own configuration names as ended; once for each.
+    #[arg(long = "ended", value_name = "HASH", requires = "producer_keys")]
+    ended: Vec<Sha256>,
     /// When; now where absent.
     #[arg(long, value_name = "INSTANT")]
     at: Option<Micros>,
@@ -146,6 +149,7 @@ impl Try {
         let operator = Operator {
             participant: *datatype.operator(),
             habilitation_keys: self.producer_keys.iter().map(ToString::to_string).collect(),
+            habilitations_ended: self.ended.iter().copied().collect(),
         };
         let tried = !self.producer_keys.is_empty();
         let habilitated = match tried {
@@ -213,7 +217,7 @@ fn why(refusal: &Refusal) -> String {
             "cet éditeur n'agit pas pour ce demandeur, ou pas par cette habilitation"
         }
         (Reason::NotEntitled, "habilitation") => {
-            "aucune habilitation en vigueur entre ces deux-là pour cette démarche, ou la clé du producteur ne l'a pas signée"
+            "aucune habilitation en vigueur entre ces deux-là pour cette démarche, ou la clé du producteur ne l'a pas signée, ou il la dit finie"
         }
         (Reason::NotEntitled, "demarche") => {
             "l'habilitation est pour une autre démarche, ou le demandeur n'en mène pas de cette sorte"

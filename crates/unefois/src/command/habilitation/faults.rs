@@ -186,6 +186,16 @@ impl Faults {
             ("producer", Some(habilitation.producer)),
             ("publisher", habilitation.publisher),
         ];
+        let authority = directory.authority().participant;
+        if habilitation.authority != authority {
+            self.add(
+                "authority",
+                format!(
+                    "l'autorité de cet annuaire est {authority}, pas {}",
+                    habilitation.authority
+                ),
+            );
+        }
         for (member, id) in parties {
             if let Some(id) = id.filter(|id| directory.participant(id).is_none()) {
                 self.add(member, format!("{id} n'est pas dans l'annuaire"));

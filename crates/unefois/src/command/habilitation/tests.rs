@@ -116,6 +116,8 @@ fn a_directory_tells_who_is_not_in_it_and_what_a_body_may_not() {
         found(&|h| h.consumer = nobody),
         [format!("consumer : {nobody} n'est pas dans l'annuaire")]
     );
+    let elsewhere = found(&|h| h.authority = MESR.parse().unwrap());
+    assert!(elsewhere[0].starts_with("authority : "), "{elsewhere:?}");
     assert_eq!(
         found(&|h| h.consumer = MESR.parse().unwrap()),
         ["consumer : un organisme de cette sorte ne mène pas cette démarche"]
@@ -294,6 +296,15 @@ fn a_request_is_tried_by_the_rules_of_authority_and_producer() {
     assert_eq!(unknown.kind, Kind::Data);
     attempt(&[], &[]).unwrap();
     attempt(&[], &[&cnaf]).unwrap();
+    let rows = world.directory().document().habilitations.clone();
+    let own = rows
+        .iter()
+        .find(|row| row.habilitation.id.as_str() == "DEMO-clamart-qf");
+    let own = own.unwrap().habilitation.hash().to_string();
+    let refused = attempt(&[], &[&cnaf, "--ended", &own]).unwrap_err();
+    assert_eq!(refused.reason, Some(Reason::NotEntitled));
+    let other = Sha256::of(b"another").to_string();
+    attempt(&[], &[&cnaf, "--ended", &other]).unwrap();
     attempt(&[("--datatype", "mesr/statut-etudiant@1")], &[&mesr]).unwrap();
 }
 

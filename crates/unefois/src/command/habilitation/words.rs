@@ -56,6 +56,10 @@ pub(super) fn habilitation(
     if let Some(publisher) = &habilitation.publisher {
         lines.push(format!("  par son éditeur seul : {}", name(publisher)));
     }
+    lines.push(format!(
+        "  dans l'annuaire de : {}",
+        name(&habilitation.authority)
+    ));
     if let Some(volume) = habilitation.volume_per_year {
         lines.push(format!("  volume prévu : {volume} par an"));
     }
@@ -100,7 +104,6 @@ enum State {
 impl Standing {
     pub(super) fn of(row: &HabilitationRow, role: SignerRole, directory: Option<&Directory>) -> Self {
         let signer = row.habilitation.party(role);
-        let signer = signer.or_else(|| directory.map(|directory| directory.authority().participant));
         let state = match (row.signatures.of(role), directory) {
             (None, _) => State::Missing,
             (Some(_), None) => State::Unverified,
@@ -114,7 +117,7 @@ impl Standing {
         };
         Self {
             role,
-            who: signer.map_or_else(String::new, |id| format!(" ({})", participant(&id, directory))),
+            who: format!(" ({})", participant(&signer, directory)),
             state,
         }
     }
