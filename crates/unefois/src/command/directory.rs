@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use unefois_core::catalogue::Catalogue;
 use unefois_core::directory::DirectoryDocument;
-use unefois_core::{Clock as _, Directory, HabilitationRow, Micros};
+use unefois_core::{Clock as _, Directory, HabilitationId, HabilitationRow, Micros, Sha256};
 use unefois_jose::{SigningKey, Thumbprint, directory};
 use unefois_mesh::{SystemClock, SystemRandom};
 
@@ -44,7 +44,8 @@ pub struct Sign {
         requires = "previous"
     )]
     previous_pin: Option<Thumbprint>,
-    /// The file of a habilitation that all three have signed; once for each. One of the same number gives way.
+    /// The file of a habilitation that all three have signed; once for each. One of the same number, consumer
+    /// and producer gives way, and that is told.
     #[arg(long = "habilitation", value_name = "FILE")]
     habilitations: Vec<PathBuf>,
     /// The catalogue that the directory names, its folder or the compiled file; needed where a habilitation is listed, to
@@ -79,8 +80,9 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
             })?;
             document.version = previous.as_ref().map_or(1, |held| held.version() + 1);
             document.prev = previous.as_ref().map(|held| *held.hash());
+            let mut replaced = Vec::new();
             for path in &sign.habilitations {
-                take_up(&mut document, read_row(path)?);
+                replaced.extend(take_up(&mut document, read_row(path)?)?);
             }
             let catalogue = sign.catalogue.as_deref().map(read_catalogue).transpose()?;
             as_signed(&document, catalogue.as_ref(), SystemClock.now())?;
@@ -92,9 +94,22 @@ pub fn run(command: DirectoryCommand, console: Console) -> Result<(), Failure> {
                     at.to_rfc3339()
                 ));
             }
+            for Replaced { id, before, after } in &replaced {
+                console.say(&format!(
+                    "{id} remplacée : {before} cède à {after} ; le producteur inscrit la première dans habilitations_ended"
+                ));
+            }
+            let replaced: Vec<_> = replaced
+                .iter()
+                .map(|Replaced { id, before, after }| {
+                    serde_json::json!({ "id": id, "before": before.to_string(), "after": after.to_string() })
+                })
+                .collect();
             let passed: Vec<&str> = passed.iter().map(|passed| passed.what.as_str()).collect();
             console.data(
-                &serde_json::json!({ "version": document.version, "directory": signed, "passed": passed }),
+                &serde_json::json!({
+                    "version": document.version, "directory": signed, "passed": passed, "replaced": replaced,
+                }),
                 || signed.clone(),
             )
         }
@@ -123,13 +138,42 @@ fn previous(jws: &str, pin: Option<&Thumbprint>, key: &SigningKey) -> Result<Dir
     }
 }
 
+/// A habilitation that gave way to another of its number: the hashes of both.
+struct Replaced {
+    id: HabilitationId,
+    before: Sha256,
+    after: Sha256,
+}
+
 /// Puts a habilitation in the place of the one of its number, or after the others.
-fn take_up(document: &mut DirectoryDocument, row: HabilitationRow) {
+///
+/// # Errors
+/// The one of its number is between other participants: a number typed wrong would end their right.
+fn take_up(document: &mut DirectoryDocument, row: HabilitationRow) -> Result<Option<Replaced>, Failure> {
+    let offered = &row.habilitation;
     let mut rows = document.habilitations.iter_mut();
-    match rows.find(|held| held.habilitation.id == row.habilitation.id) {
-        Some(held) => *held = row,
-        None => document.habilitations.push(row),
+    let Some(held) = rows.find(|held| held.habilitation.id == offered.id) else {
+        document.habilitations.push(row);
+        return Ok(None);
+    };
+    for (party, was, is) in [
+        ("demandeur", held.habilitation.consumer, offered.consumer),
+        ("producteur", held.habilitation.producer, offered.producer),
+    ] {
+        if was != is {
+            let what = format!("l'habilitation {} de l'annuaire est une autre", offered.id);
+            return Err(Failure::new(Kind::Data, what)
+                .because(format!("son {party} est {was}, pas {is}"))
+                .next("proposez celle-ci sous un autre numéro, ou retirez d'abord l'autre du document"));
+        }
     }
+    let replaced = Replaced {
+        id: offered.id.clone(),
+        before: held.habilitation.hash(),
+        after: offered.hash(),
+    };
+    *held = row;
+    Ok(Some(replaced).filter(|replaced| replaced.before != replaced.after))
 }
 
 /// Whether the catalogue that `document` names says, of what its habilitations cover, what the three signed who made each;
@@ -328,8 +372,7 @@ mod tests {
             r#""pointers":["/quotient_familial","/adresse"]"#,
         );
         assert_ne!(wider, text);
-        let wider =
-            Catalogue::from_bytes(wider.as_bytes(), &unefois_core::Sha256::of(wider.as_bytes())).unwrap();
+        let wider = Catalogue::from_bytes(wider.as_bytes(), &Sha256::of(wider.as_bytes())).unwrap();
         let (kind, told) = refused(&document, Some(&wider));
         assert!(kind == Kind::Data && told.contains("catalogue_hash"), "{told}");
         document.catalogue_hash = wider.hash();
@@ -341,6 +384,42 @@ mod tests {
         // Once it has ended it opens nothing, and nobody has to sign it again.
         let end = document.habilitations[0].habilitation.not_after;
         as_signed(&document, Some(&wider), end).unwrap();
+    }
+
+    #[test]
+    fn a_number_taken_by_others_is_refused_and_each_replacement_is_told() {
+        let catalogue = crate::demo::world::built_in_catalogue().unwrap();
+        let members = include_str!("../../../../deploy/habilitation.yaml");
+        let members = serde_saphyr::from_str(members).unwrap();
+        let row = HabilitationRow {
+            habilitation: super::super::habilitation::described(members, &catalogue).unwrap(),
+            signatures: unefois_core::HabilitationSignatures::default(),
+        };
+        let mut document = read_document(SAMPLE).unwrap();
+        assert!(take_up(&mut document, row.clone()).unwrap().is_none());
+        let others = [
+            |h: &mut unefois_core::Habilitation| h.consumer = h.authority,
+            |h: &mut unefois_core::Habilitation| h.producer = h.authority,
+        ];
+        for change in others {
+            let mut other = row.clone();
+            change(&mut other.habilitation);
+            let refused = take_up(&mut document, other).map(drop).unwrap_err();
+            assert_eq!(refused.kind, Kind::Data);
+            assert!(
+                refused.to_string().contains("SAMPLE-quotient-familial"),
+                "{refused}"
+            );
+            assert_eq!(document.habilitations, std::slice::from_ref(&row));
+        }
+        let mut later = row.clone();
+        later.habilitation.volume_per_year = Some(9);
+        let replaced = take_up(&mut document, later.clone()).unwrap().unwrap();
+        assert_eq!(replaced.before, row.habilitation.hash());
+        assert_eq!(replaced.after, later.habilitation.hash());
+        assert_eq!(document.habilitations, [later.clone()]);
+        // The same text, signed again, replaces nothing.
+        assert!(take_up(&mut document, later).unwrap().is_none());
     }
 
     #[test]
