@@ -124,6 +124,9 @@ pub struct Sign {
     /// In which capacity.
     #[arg(long)]
     role: Role,
+    /// The hash of what is signed, as `habilitation show` printed it once it was read.
+    #[arg(long)]
+    hash: Sha256,
     /// The private key of habilitations, kept offline.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -292,6 +295,18 @@ fn datatype(text: &str) -> Result<Covered, String> {
 
 fn run_sign(sign: &Sign, console: Console) -> Result<(), Failure> {
     let mut row = read_row(&sign.file)?;
+    let hash = row.habilitation.hash();
+    console.show(
+        &json!({ "habilitation": row.habilitation, "hash": hash.to_string() }),
+        || words::habilitation(&row.habilitation, None, None),
+    )?;
+    if sign.hash != hash {
+        return Err(
+            Failure::new(Kind::Data, "ce n'est pas ce qui a été lu : rien n'est signé")
+                .because(format!("empreinte du fichier : {hash} ; donnée : {}", sign.hash))
+                .next("relisez-le (unefois habilitation show) et donnez l'empreinte qui s'y trouve"),
+        );
+    }
     let key = read_signing_key(&sign.key, &SystemRandom::new())?;
     let role = SignerRole::from(sign.role);
     let replaced = row.signatures.of(role).is_some();
@@ -300,7 +315,7 @@ fn run_sign(sign: &Sign, console: Console) -> Result<(), Failure> {
     let missing: Vec<&str> = missing(&row).map(SignerRole::as_str).collect();
     let value = json!({
         "file": sign.file, "role": role.as_str(), "kid": key.thumbprint().to_string(),
-        "hash": row.habilitation.hash().to_string(), "replaced": replaced, "missing": missing,
+        "hash": hash.to_string(), "replaced": replaced, "missing": missing,
     });
     console.data(&value, || words::signed(&row, role, key.thumbprint()))
 }

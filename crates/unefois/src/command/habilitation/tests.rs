@@ -201,6 +201,17 @@ fn a_proposal_is_signed_by_three_and_taken_up_by_the_directory() {
     assert_eq!(world.run(&wrong).unwrap_err().kind, Kind::Data);
     assert!(!Path::new(&file).exists());
     world.run(&propose).unwrap();
+    let unread = [
+        "habilitation",
+        "sign",
+        &file,
+        "--role",
+        "consumer",
+        "--key",
+        &file,
+    ];
+    let unread = Line::try_parse_from(unread).map(drop).unwrap_err().to_string();
+    assert!(unread.contains("--hash"), "{unread}");
     assert_eq!(world.run(&propose).unwrap_err().kind, Kind::Exists);
 
     let row = || read_row(Path::new(&file)).unwrap();
@@ -212,7 +223,18 @@ fn a_proposal_is_signed_by_three_and_taken_up_by_the_directory() {
         ("authority", "authority"),
     ] {
         let key = world.path(&format!("{member}/habilitation.key"));
-        run(parse(&["sign", &file, "--role", role, "--key", &key]), CONSOLE).unwrap();
+        let sign = |hash: &str| {
+            let line = ["sign", &file, "--role", role, "--key", &key, "--hash", hash];
+            run(parse(&line), CONSOLE)
+        };
+        // What was read was another text: nothing is signed.
+        let before = row();
+        let refused = sign(&Sha256::of(b"another").to_string()).unwrap_err();
+        assert_eq!(refused.kind, Kind::Data);
+        let hash = before.habilitation.hash().to_string();
+        assert!(refused.to_string().contains(&hash), "{refused}");
+        assert_eq!(row(), before);
+        sign(&hash).unwrap();
     }
     assert_eq!(missing(&row()).count(), 0);
     for role in SignerRole::ALL {
