@@ -114,7 +114,10 @@ pub struct Surroundings<'a> {
 pub struct Public {
     log: Ledger,
     registry: Registry,
+    period: Duration,
     publisher: Publisher,
+    /// Of other bodies, each with the path that it is shown under.
+    hosted: Vec<(String, Ledger, Publisher)>,
     witness: Option<Arc<Witness>>,
     listener: Option<Listener>,
     /// The listener's own.
@@ -136,13 +139,7 @@ impl Public {
         let every_s = door
             .as_ref()
             .map_or_else(PublicConfig::default_every_s, |door| door.every_s);
-        if witness.ask.len() > MAX_WITNESSES {
-            return Err(PublicError::Config("witness.ask names at most 16 witnesses"));
-        }
-        let asked = witness.ask.iter();
-        let asked = asked
-            .map(|config| Asked::open(config, connector, &registry))
-            .collect::<Result<Vec<_>, _>>()?;
+        let asked = asked(witness, connector, &registry)?;
         let witness = match &witness.key {
             Some(path) => Some(Arc::new(Witness::open(path, &log, registry.clone())?)),
             None => None,
@@ -151,12 +148,32 @@ impl Public {
         let period = Duration::from_secs(every_s.into());
         Ok(Self {
             publisher: Publisher::open(log.clone(), period, asked).await?,
+            period,
+            hosted: Vec::new(),
             log,
             registry,
             witness,
             listener,
             identity,
         })
+    }
+
+    /// Shows `log` too, which this process writes for another body, under `/NAME`, and asks the same witnesses to cosign
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Public::open`].
+    pub async fn host(
+        &mut self,
+        name: &str,
+        log: Ledger,
+        witness: &WitnessConfig,
+        connector: &Connector,
+    ) -> Result<(), PublicError> {
+        let asked = asked(witness, connector, &self.registry)?;
+        let publisher = Publisher::open(log.clone(), self.period, asked).await?;
+        self.hosted.push((format!("/{name}"), log, publisher));
+        Ok(())
     }
 
     /// The listener's own certificate, if it has one, to be read again when its file changes.
@@ -171,12 +188,18 @@ impl Public {
 
     /// What peers reach over mutual TLS, beside the gRPC services.
     pub fn mesh_router(&self) -> Router {
-        tiles::audited(self.log.clone(), self.registry.clone()).merge(self.witness_router())
+        let own = tiles::audited(self.log.clone(), self.registry.clone()).merge(self.witness_router());
+        self.hosted.iter().fold(own, |all, (path, log, _)| {
+            all.nest(path, tiles::audited(log.clone(), self.registry.clone()))
+        })
     }
 
     /// What anybody reaches.
     pub fn public_router(&self) -> Router {
-        tiles::public(self.log.clone(), self.publisher.published()).merge(self.witness_router())
+        let own = tiles::public(self.log.clone(), self.publisher.published()).merge(self.witness_router());
+        self.hosted.iter().fold(own, |all, (path, log, publisher)| {
+            all.nest(path, tiles::public(log.clone(), publisher.published()))
+        })
     }
 
     fn witness_router(&self) -> Router {
@@ -194,6 +217,12 @@ impl Public {
         self.publisher.cosigned()
     }
 
+    /// As [`Public::cosigned`], of each log that is shown for another body, in the order in which they were added.
+    pub fn cosigned_of_hosted(&self) -> Vec<Arc<Cosigned>> {
+        let hosted = self.hosted.iter();
+        hosted.map(|(_, _, publisher)| publisher.cosigned()).collect()
+    }
+
     /// What publishes, where no task of [`Public::spawn`] does.
     pub const fn publisher(&mut self) -> &mut Publisher {
         &mut self.publisher
@@ -206,5 +235,23 @@ impl Public {
             tasks.spawn(listener.serve(router, shutdown.clone()));
         }
         tasks.spawn(self.publisher.run(shutdown.clone()));
+        for (_, _, publisher) in self.hosted {
+            tasks.spawn(publisher.run(shutdown.clone()));
+        }
     }
+}
+
+/// The witnesses that are asked to cosign one log.
+fn asked(
+    witness: &WitnessConfig,
+    connector: &Connector,
+    registry: &Registry,
+) -> Result<Vec<Asked>, PublicError> {
+    if witness.ask.len() > MAX_WITNESSES {
+        return Err(PublicError::Config("witness.ask names at most 16 witnesses"));
+    }
+    let asked = witness.ask.iter();
+    asked
+        .map(|config| Asked::open(config, connector, registry))
+        .collect()
 }

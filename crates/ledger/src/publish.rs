@@ -64,7 +64,12 @@ impl Publisher {
                 witness.take_up(before.size, &before.checkpoint);
             }
         }
-        let cosigned = Arc::new(Cosigned::new(&inner.clock, period, &witnesses));
+        let cosigned = Arc::new(Cosigned::new(
+            log.origin().as_str(),
+            &inner.clock,
+            period,
+            &witnesses,
+        ));
         Ok(Self {
             published: watch::Sender::new(before),
             log,

@@ -27,7 +27,7 @@ pub const LEDGER_SIZE: &str = "unefois.ledger.size";
 pub const LEDGER_QUEUE_LENGTH: &str = "unefois.ledger.queue.length";
 /// Proofs or checkpoints of others that did not verify.
 pub const LEDGER_VERIFICATION_FAILURES: &str = "unefois.ledger.verification.failures";
-/// Age of the last cosignature of the published head, seconds, by witness.
+/// Age of the last cosignature of the published head, seconds, by log and witness.
 pub const LEDGER_COSIGNATURE_AGE: &str = "unefois.ledger.cosignature.age";
 /// Time from a withdrawal to its effect, seconds.
 pub const REVOCATION_EFFECT_DURATION: &str = "unefois.revocation.effect.duration";
@@ -60,6 +60,8 @@ pub const REASON: &str = "unefois.reason";
 pub const STAGE: &str = "unefois.stage";
 /// Attribute: what was withdrawn: `grant`, `client`, `client_cert`, `signing_key` or `all_before`.
 pub const KIND: &str = "unefois.kind";
+/// Attribute: the origin of a log.
+pub const LOG: &str = "unefois.log";
 /// Attribute: the name of a witness's key.
 pub const WITNESS: &str = "unefois.witness";
 /// Attribute: which of the roles of a process, `node` or `authority`.

@@ -249,7 +249,13 @@ impl Node {
             connector: &connector,
             registry: Registry::new(move || editions.edition(), |edition| &edition.directory),
         };
-        let public = Public::open(ledger.clone(), door, &config.witness, surroundings).await?;
+        let mut public = Public::open(ledger.clone(), door, &config.witness, surroundings).await?;
+        for (tenant, log) in &logs {
+            let name = tenant.siret().to_string();
+            public
+                .host(&name, log.clone(), &config.witness, &connector)
+                .await?;
+        }
         let foundation = Foundation {
             directory,
             ledger,
@@ -299,6 +305,11 @@ impl Node {
     /// How old the cosignatures of its ledger are.
     pub fn cosigned(&self) -> Arc<Cosigned> {
         self.public.cosigned()
+    }
+
+    /// The same of the ledgers of the bodies that it hosts, in the order of [`Node::hosted`].
+    pub fn cosigned_of_hosted(&self) -> Vec<Arc<Cosigned>> {
+        self.public.cosigned_of_hosted()
     }
 
     /// What reads the node's certificates and CRLs again; on an error, what was in use stays.

@@ -23,6 +23,7 @@ use unefois_jose::{Pkcs8, SigningKey, directory, habilitation};
 use unefois_mesh::{Connector, Identity, Peer, SystemClock, SystemRandom, Target, Trust, status};
 use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServiceClient;
 use unefois_proto::pb::backoffice::v1::{FetchRequest, ListGrantsRequest};
+use unefois_tlog::{SignedCheckpoint, VerifierKey};
 use zeroize::Zeroizing;
 
 /// The publisher, then the communes that it is to host beside Lyon; the last one has not named it.
@@ -146,6 +147,28 @@ async fn a_publisher_s_node_serves_each_commune_in_its_own_name_and_no_other() {
             ));
         }
         assert_eq!(refused[0], refused[1], "{credential}");
+    }
+
+    // Anybody sees each log's head, at the publisher's public address.
+    for id in [LYON, SCEAUX] {
+        let key: VerifierKey = row(&document, id).logs[0].vkey.parse().unwrap();
+        let path = format!("/{}/checkpoint", id.rsplit(':').next().unwrap());
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let shown = async {
+            loop {
+                look.tick().await;
+                let answer = got(publisher.public, &path).await.unwrap_or_default();
+                if answer.starts_with("HTTP/1.1 200 ") {
+                    return answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+                }
+            }
+        };
+        let shown = tokio::time::timeout(Duration::from_secs(30), shown)
+            .await
+            .unwrap();
+        let head = SignedCheckpoint::parse(shown.as_bytes()).unwrap();
+        assert!(head.verify(&key).unwrap().size > 0, "{shown}");
+        assert!(shown.contains("/witness "), "a witness cosigned it: {shown}");
     }
 
     // An auditor reads a commune's log at its publisher's; the operator verifies each alone.
@@ -282,6 +305,7 @@ fn delegated(world: &World, mesh: u16) -> DirectoryDocument {
 struct Publisher {
     process: Child,
     door: u16,
+    public: u16,
 }
 
 impl Publisher {
@@ -289,16 +313,17 @@ impl Publisher {
         let folder = world.folder("crowd-0");
         let text = std::fs::read_to_string(world.file(Member::Clamart)).unwrap();
         let mut config: toml::Table = text.parse().unwrap();
-        let admin = free_port();
+        let (admin, public) = (free_port(), free_port());
         for (section, key, value) in [
             ("node", "participant", PUBLISHER.to_owned()),
             ("listen", "mesh", format!("127.0.0.1:{mesh}")),
-            ("public", "listen", format!("127.0.0.1:{}", free_port())),
+            ("public", "listen", format!("127.0.0.1:{public}")),
             ("admin", "listen", format!("127.0.0.1:{admin}")),
         ] {
             config[section][key] = value.into();
         }
-        config.remove("witness");
+        // It asks others to cosign, and cosigns nobody's.
+        config["witness"].as_table_mut().unwrap().remove("key");
         let consumer = config["consumer"].as_table_mut().unwrap();
         consumer.insert("listen".to_owned(), format!("127.0.0.1:{door}").into());
         let tenants = HOSTED.map(|(participant, member)| {
@@ -319,12 +344,16 @@ impl Publisher {
             .stderr(log)
             .spawn()
             .unwrap();
-        let publisher = Self { process, door };
+        let publisher = Self {
+            process,
+            door,
+            public,
+        };
         let mut look = tokio::time::interval(Duration::from_millis(20));
         let ready = async {
             loop {
                 look.tick().await;
-                let told = readiness(admin).await.unwrap_or_default();
+                let told = got(admin, "/readyz?verbose").await.unwrap_or_default();
                 if told.starts_with("HTTP/1.1 200 ") {
                     return told;
                 }
@@ -364,10 +393,10 @@ impl Drop for Publisher {
     }
 }
 
-async fn readiness(admin: u16) -> std::io::Result<String> {
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", admin)).await?;
-    let request = b"GET /readyz?verbose HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).await?;
+async fn got(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

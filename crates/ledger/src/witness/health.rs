@@ -29,7 +29,7 @@ struct Row {
 }
 
 impl Cosigned {
-    pub(crate) fn new(clock: &Arc<dyn Clock>, period: Duration, witnesses: &[Asked]) -> Self {
+    pub(crate) fn new(origin: &str, clock: &Arc<dyn Clock>, period: Duration, witnesses: &[Asked]) -> Self {
         let rows = witnesses.iter().map(|witness| Row {
             name: witness.name().to_owned(),
             at: witness.cosigned_at(),
@@ -37,6 +37,7 @@ impl Cosigned {
         });
         let rows = Arc::new(Mutex::new(rows.collect::<Vec<_>>()));
         let (gauged, at) = (Arc::clone(&rows), Arc::clone(clock));
+        let log = KeyValue::new(metrics::LOG, origin.to_owned());
         metrics::meter()
             .f64_observable_gauge(metrics::LEDGER_COSIGNATURE_AGE)
             .with_unit("s")
@@ -46,7 +47,7 @@ impl Cosigned {
                     let Some(at) = row.at else { continue };
                     let s = Duration::from_millis(u64::try_from(now.ms_since(at)).unwrap_or(0));
                     let witness = KeyValue::new(metrics::WITNESS, row.name.clone());
-                    age.observe(s.as_secs_f64(), &[witness]);
+                    age.observe(s.as_secs_f64(), &[log.clone(), witness]);
                 }
             })
             .build();

@@ -186,7 +186,9 @@ fn node_checks(node: &Node) -> Vec<Check> {
             )
         }),
     ];
-    let hosted = node.hosted().to_vec();
+    let hosted: Vec<_> = (node.hosted().iter().cloned())
+        .zip(node.cosigned_of_hosted())
+        .collect();
     if !hosted.is_empty() {
         checks.push(Check::advice("tenants", move || tenants(&hosted)));
     }
@@ -199,8 +201,8 @@ fn node_checks(node: &Node) -> Vec<Check> {
 }
 
 /// Whether each body that the node hosts is served; the others are, where one is not.
-fn tenants(hosted: &[Consumer]) -> Result<(), Cow<'static, str>> {
-    let missing = |tenant: &Consumer| -> Option<Cow<'static, str>> {
+fn tenants(hosted: &[(Consumer, Arc<Cosigned>)]) -> Result<(), Cow<'static, str>> {
+    let missing = |tenant: &Consumer, cosigned: &Cosigned| -> Option<Cow<'static, str>> {
         if let Err(error) = tenant.admitted() {
             return Some(error.to_string().into());
         }
@@ -208,11 +210,12 @@ fn tenants(hosted: &[Consumer]) -> Result<(), Cow<'static, str>> {
         if let Err(why) = log.writable() {
             return Some(not_written(why, &log.awaited()));
         }
-        log.anchored().err().map(Cow::from)
+        let advice = log.anchored().err().or_else(|| cosigned.alarm());
+        advice.map(Cow::from)
     };
     let missing = hosted
         .iter()
-        .filter_map(|tenant| Some((tenant.participant(), missing(tenant)?)));
+        .filter_map(|(tenant, cosigned)| Some((tenant.participant(), missing(tenant, cosigned)?)));
     let missing: Vec<String> = missing.map(|(tenant, why)| format!("{tenant}: {why}")).collect();
     match missing.len().saturating_sub(NAMED) {
         _ if missing.is_empty() => Ok(()),
