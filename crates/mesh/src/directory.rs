@@ -109,8 +109,8 @@ impl Edition {
 #[derive(Debug)]
 pub struct DirectoryFollower {
     config: DirectoryConfig,
-    /// The keys whose signature is believed: those of the configuration, the one that signed the directory in use, and the
-    /// one that it announces.
+    /// The keys whose signature is believed: the one that signed the directory in use, the one that it announces, and
+    /// those of the configuration unless they have given way to it.
     pins: Mutex<Vec<Thumbprint>>,
     current: ArcSwap<Edition>,
     version: watch::Sender<u64>,
@@ -126,10 +126,10 @@ impl DirectoryFollower {
         let mut pins = config.pins()?;
         // Keys that were announced after the configuration was written, each by one that is believed.
         for announcing in announcements(&config.file) {
-            let Ok((directory, _)) = directory::verify_any(&announcing, &pins) else {
-                break;
-            };
-            pins.extend(directory::announced(&directory));
+            // One of before the key that the configuration names by now does not verify, and one after it may.
+            if let Ok((directory, _)) = directory::verify_any(&announcing, &pins) {
+                pins.extend(directory::announced(&directory));
+            }
         }
         let (directory, signer) =
             directory::verify_any(&text(&config.file)?, &pins).map_err(FollowError::Refused)?;
@@ -272,6 +272,11 @@ impl DirectoryFollower {
             match self.offer(&answer.directory_jws, &answer.catalogue) {
                 Ok(true) => trust.touch(),
                 Ok(false) => {}
+                // It is good and could not be kept: asked for again, as nobody sends it a second time.
+                Err(error @ FollowError::File { .. }) => {
+                    tracing::error!(error = status::chain(&error), "a newer directory cannot be kept");
+                    return Err(Status::unavailable("a newer directory cannot be kept"));
+                }
                 Err(error) => {
                     tracing::error!(
                         error = status::chain(&error),
@@ -334,12 +339,14 @@ fn announcements(file: &Path) -> Vec<String> {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// The keys that may sign what follows `directory`.
-fn believed(configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
-    let followed = [Some(signer), directory::announced(directory)];
-    let mut pins = configured;
-    pins.extend(followed.into_iter().flatten());
-    pins
+/// The keys that may sign what follows `directory`. One of the configuration that has announced its own successor is
+/// believed no more once that one has signed: it may have been put away since, or lost.
+fn believed(mut configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
+    if !configured.contains(&signer) {
+        configured = vec![signer];
+    }
+    configured.extend(directory::announced(directory));
+    configured
 }
 
 fn text(path: &Path) -> Result<String, FollowError> {

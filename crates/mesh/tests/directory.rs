@@ -228,6 +228,15 @@ fn a_directory_key_is_followed_by_the_one_that_it_announced_and_by_no_other() {
         5
     );
     assert!(scene.load_with(Some(&second)).is_ok());
+    // The configuration follows one of the two changes: what the first key announced says nothing any more.
+    let configured = std::mem::replace(&mut scene.key, second);
+    scene.load().expect("the second announced the third");
+    scene.key = configured;
+    // Whoever has the first key by now signs nothing more.
+    let mut by_the_first = scene.document.clone();
+    by_the_first.version += 2;
+    let by_the_first = directory::sign(&by_the_first, &scene.key).expect("a directory");
+    refused(&started, &by_the_first);
     // Nobody announces a key to a file.
     let place = scene.path("directory.jws.announced");
     let kept = std::fs::read(&place).expect("the file is there");
