@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use unefois_core::authorization::{Mode, ModeKind};
-use unefois_core::decision::{Permit, Requester};
-use unefois_core::{Event, FetchCore, Micros, ParticipantId, Pivot, SealedSubject, SubjectKind};
+use unefois_core::decision::{Entitlement, Permit, Requester};
+use unefois_core::{
+    AccessTokenClaims, Event, FetchCore, Micros, ParticipantId, Pivot, SealedSubject, SubjectKind,
+};
 use unefois_jose::access_token::{Expected, VerifiedToken, authenticate};
 use unefois_jose::{DecryptionKey, PublicKey, Thumbprint, VerifyingKey, jwe};
 use unefois_ledger::{Attempt, Begin, ClaimMode, ClaimRequest};
@@ -82,6 +84,37 @@ impl Inner {
         Ok(VerifiedCall { call, core, token })
     }
 
+    /// Refuses what the operator has suspended.
+    pub(super) async fn suspended(&self, claims: &AccessTokenClaims, now: Micros) -> Result<(), Error> {
+        let element = &claims.authorization_details[0];
+        let asked = Asked {
+            consumer: &claims.client_id,
+            publisher: claims.act_client.as_ref(),
+            datatype: element.datatype(),
+            habilitation: &element.habilitation,
+        };
+        match self.suspensions.covers(&asked, now).await.map_err(unread)? {
+            true => Err(Error::Suspended),
+            false => Ok(()),
+        }
+    }
+
+    /// The consumer's right to ask, by one edition of the directory.
+    pub(super) fn entitle<'a>(
+        &self,
+        claims: &'a AccessTokenClaims,
+        edition: &'a Edition,
+        now: Micros,
+    ) -> Result<Entitlement<'a>, Error> {
+        let requester = Requester {
+            consumer: claims.client_id,
+            publisher: claims.act_client,
+        };
+        let ground = edition.ground(now)?;
+        let element = &claims.authorization_details[0];
+        Ok(ground.entitle(&self.operator, &requester, claims.capacity, element)?)
+    }
+
     /// From the lease to the opened identity.
     pub(super) async fn authorize<'a>(
         &self,
@@ -98,21 +131,8 @@ impl Inner {
             .await
             .map_err(super::withdrawal)?;
 
-        let asked = Asked {
-            consumer: &claims.client_id,
-            publisher: claims.act_client.as_ref(),
-            datatype: element.datatype(),
-            habilitation: &element.habilitation,
-        };
-        if self.suspensions.covers(&asked, now).await.map_err(unread)? {
-            return Err(Error::Suspended);
-        }
-        let ground = edition.ground(now)?;
-        let requester = Requester {
-            consumer: claims.client_id,
-            publisher: claims.act_client,
-        };
-        let entitlement = ground.entitle(&self.operator, &requester, claims.capacity, element)?;
+        self.suspended(claims, now).await?;
+        let entitlement = self.entitle(claims, edition, now)?;
         let datatype = entitlement.datatype();
         if !self.sources.contains_key(datatype.rev()) {
             return Err(Error::NotServed);

@@ -198,6 +198,10 @@ impl Inner {
             let authorized = self.authorize(&verified, &edition, now, trail).await?;
             let held = self.witness(&verified, &edition, now).await?;
             let signed = self.prepare(&verified, authorized, &edition, within).await?;
+            // The source may have taken seconds, in which the right to ask ended.
+            let (claims, now) = (verified.token.claims(), self.clock.now());
+            self.suspended(claims, now).await?;
+            self.entitle(claims, &self.directory.edition(), now)?;
             Ok((signed, held))
         };
         let (signed, held) = tokio::time::timeout(within, prepared)
@@ -369,8 +373,14 @@ impl Sending {
             released,
             passing,
         } = *self;
+        if let Err(error) = inner.suspended(token.claims(), inner.clock.now()).await {
+            return (Err(inner.withhold(released, error).await), State::End);
+        }
         if let Err(reason) = inner.guard.permits(&token) {
-            return (Err(inner.withhold(released, reason).await), State::End);
+            return (
+                Err(inner.withhold(released, withdrawal(reason)).await),
+                State::End,
+            );
         }
         // A database that went back may have lost this very claim, and what it cannot hold cannot be given back either:
         // nothing leaves, and the claim stays (I7).
@@ -409,9 +419,8 @@ impl Sending {
 
 impl Inner {
     /// Not one byte left: gives the claim back, and says so.
-    async fn withhold(&self, released: Released, reason: Reason) -> Status {
-        let error = withdrawal(reason);
-        match self.ledger.withhold(released.receipt, reason).await {
+    async fn withhold(&self, released: Released, error: Error) -> Status {
+        match self.ledger.withhold(released.receipt, error.reason()).await {
             Ok(receipt) => {
                 let mut status = Status::from(error.to_refusal());
                 let leaf = BinaryMetadataValue::from_bytes(receipt.leaf_hash().as_bytes());

@@ -9,6 +9,7 @@ pub mod database;
 mod forged;
 mod grounds;
 mod guard;
+mod held_source;
 mod i1;
 mod i12;
 mod i2;

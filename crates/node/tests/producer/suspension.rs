@@ -11,11 +11,13 @@ use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::world::{Caller, Running, WAIT, World, case, consumer_id, producer_id, stranger_id};
+use crate::held_source::HeldSource;
+use crate::world::{Caller, Running, WAIT, World, case, consumer_id, producer_id, stranger_id, until};
 
 both_databases![
     what_is_suspended_is_refused_within_a_second_and_after_a_restart,
     a_suspension_covers_what_it_names_and_nothing_else,
+    what_ends_while_the_source_answers_does_not_leave,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"membres":[{"nom":"EXEMPLE"}]}}"#;
@@ -198,5 +200,54 @@ async fn a_suspension_covers_what_it_names_and_nothing_else(database: TestDataba
         assert!(operator.end(&id, world.clock.now()).await, "{key}");
     }
     becomes(&world, &caller, None).await;
+    node.stop().await;
+}
+
+/// The source takes seconds, and the operator's word or the directory changes meanwhile.
+async fn what_ends_while_the_source_answers_does_not_leave(database: TestDatabase) {
+    let world = World::new(&[]).await;
+    let source = HeldSource::new().await;
+    let mut config = world.config(database.url());
+    source.serve(&mut config);
+    let node = world.node_with(config).await;
+    let caller = world.caller(&node, &world.consumer);
+    let operator = Operator {
+        world: &world,
+        url: database.url(),
+    };
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let suspend = async {
+        source.asked.notified().await;
+        let consumer = consumer_id().to_string();
+        let id = operator.suspend(1, SuspensionKind::Peer, &consumer, DAY_MS).await;
+        let since = world.clock.boottime();
+        until(|| world.clock.boottime().micros_since(since) >= FOLLOWED_WITHIN_US).await;
+        source.answer.notify_one();
+        id
+    };
+    let ((reason, _), id) = tokio::join!(caller.refused(world.request(&grant)), suspend);
+    assert_eq!(reason, Reason::Suspended);
+    assert!(operator.end(&id, world.clock.now()).await);
+    let since = world.clock.boottime();
+    until(|| world.clock.boottime().micros_since(since) >= FOLLOWED_WITHIN_US).await;
+    // No claim was taken: another request may have it.
+    source.answer.notify_one();
+    caller.fetch(world.request(&grant)).await.expect("a document");
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    source.asked.notified().await;
+    let end = async {
+        source.asked.notified().await;
+        world
+            .publish(&node, |directory| directory.habilitations.clear())
+            .await;
+        source.answer.notify_one();
+    };
+    let ((reason, _), ()) = tokio::join!(caller.refused(world.request(&grant)), end);
+    assert_eq!(reason, Reason::NotEntitled);
+    let entries = node.entries().await;
+    let released = entries.iter().filter(|e| e.event == Event::Released).count();
+    assert_eq!(released, 1);
     node.stop().await;
 }

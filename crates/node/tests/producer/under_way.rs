@@ -1,18 +1,13 @@
 //! Answers under way when what they rest on ends: nothing more of them leaves, and nobody waits for a consumer.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use unefois_core::revocation::Withdrawal;
 use unefois_core::{Event, Reason};
-use unefois_node::producer::source::http::{CallMethod, HttpConfig};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
+use crate::held_source::HeldSource;
 use crate::tap::Tap;
 use crate::world::{World, case, until};
 
@@ -43,27 +38,10 @@ async fn world() -> World {
 /// The third leaf: the release was on its way to the ledger, and is `refused` there.
 async fn i3_what_ends_while_the_source_answers_takes_no_claim(database: TestDatabase) {
     let world = World::new(&[]).await;
-    let (asked, answer) = (Arc::<Notify>::default(), Arc::<Notify>::default());
-    let (tell, told) = (Arc::clone(&asked), Arc::clone(&answer));
-    let source = move || async move {
-        tell.notify_one();
-        told.notified().await;
-        r#"{"data":{"montant":900}}"#
-    };
-    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-    let url = format!("http://{}/", socket.local_addr().expect("an address"));
-    let tasks = TaskTracker::new();
-    tasks.spawn(async move { axum::serve(socket, Router::new().route("/", get(source))).await });
+    let source = HeldSource::new().await;
+    let (asked, answer) = (&source.asked, &source.answer);
     let mut config = world.config(database.url());
-    let produce = &mut config.producer.as_mut().expect("a producer").produce[0];
-    produce.sandbox = None;
-    produce.http = Some(HttpConfig {
-        url,
-        method: CallMethod::Get,
-        ca: None,
-        header: None,
-        timeout_ms: 2_000,
-    });
+    source.serve(&mut config);
     let node = world.node_with(config).await;
     let caller = world.caller(&node, &world.consumer);
 
