@@ -20,6 +20,8 @@ const COOKIE: &str = "unefois";
 const IDLE_LOW_MS: i64 = 30 * 60_000;
 /// Idle time at the levels above.
 const IDLE_HIGH_MS: i64 = 10 * 60_000;
+/// The longest life of a session, however much it is used: a browser that was left open, or a cookie that was taken.
+const LONGEST_MS: i64 = 12 * 3_600_000;
 /// How often the last request of a session is written down.
 const TOUCH_MS: i64 = 15_000;
 
@@ -71,7 +73,7 @@ const fn idle_of(holder: Option<&Holder>) -> i64 {
 }
 
 impl Authority {
-    /// The session that the cookie opens; `None` without one, or once it idled too long.
+    /// The session that the cookie opens; `None` without one, once it idled too long, or after [`LONGEST_MS`].
     pub(crate) async fn visit(&self, headers: &HeaderMap) -> Result<Option<Visit>, Error> {
         let Some(cookie) = web::session(headers, COOKIE) else {
             return Ok(None);
@@ -82,7 +84,7 @@ impl Authority {
         };
         let now = self.clock.now();
         let since = now.ms_since(session.seen_at);
-        if since > idle_of(session.holder.as_ref()) {
+        if since > idle_of(session.holder.as_ref()) || now.ms_since(session.created_at) > LONGEST_MS {
             let mut tx = self.db.begin().await?;
             store::session_delete(&mut tx, &hash).await?;
             tx.commit().await?;

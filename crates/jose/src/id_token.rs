@@ -100,7 +100,7 @@ enum Audience {
 
 impl Provider {
     /// Verifies an ID token of the code flow at `now` (OpenID Connect Core, 3.1.3.7): signature by the configured
-    /// algorithm with the key named by `kid`, `iss`, `aud` (and `azp`), `exp`, `iat`, `nonce`, and `at_hash` if there;
+    /// algorithm with the key named by `kid`, `iss`, `aud` (and `azp`), `exp`, `iat`, `nonce`, and `at_hash` and `auth_time` if there;
     /// before that it is taken out of its [`Envelope`].
     pub fn verify_id_token(
         &self,
@@ -116,6 +116,7 @@ impl Provider {
         };
         not_before(iat, now)?;
         not_after(exp, now)?;
+        claims.auth_time.map_or(Ok(()), |at| not_before(at, now))?;
         // Compared as digests, so that the time taken tells nothing of the text.
         let nonce = claims.nonce.ok_or(Error::Nonce)?;
         if Sha256::of(nonce.as_bytes()) != Sha256::of(login.nonce.as_bytes()) {

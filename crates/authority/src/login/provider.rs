@@ -21,6 +21,8 @@ use crate::Error;
 
 /// Least time between two fetches of a provider's keys, however many unknown `kid`s arrive.
 const KEYS_REFRESH_MS: i64 = 30_000;
+/// How long a provider's keys are believed without asking again: one that it leaves out may have been stolen.
+const KEYS_AGE_MS: i64 = 3_600_000;
 
 /// What a provider says of itself (OpenID Connect Discovery, 3); members of no use here are dropped.
 #[derive(Clone, Deserialize)]
@@ -251,10 +253,9 @@ impl Provider {
         }
         let text = std::str::from_utf8(&answer.body)
             .map_err(|_| Error::LoginAnswer(unefois_jose::Error::Malformed))?;
-        let keys = self.keys(false).await?;
-        self.terms
-            .verify_userinfo(text.trim(), &keys, &id_token.sub, self.clock.now())
-            .map_err(Error::LoginAnswer)
+        let now = self.clock.now();
+        let verify = |keys: &Jwks| self.terms.verify_userinfo(text.trim(), keys, &id_token.sub, now);
+        self.by_a_known_key(verify).await
     }
 
     async fn id_token(&self, tokens: &TokenAnswer, nonce: &str) -> Result<IdToken, Error> {
@@ -264,6 +265,14 @@ impl Provider {
         };
         let now = self.clock.now();
         let verify = |keys: &Jwks| self.terms.verify_id_token(&tokens.id_token, keys, login, now);
+        self.by_a_known_key(verify).await
+    }
+
+    /// Verifies by the keys that are known, and once by fresh ones where the key is none of them.
+    async fn by_a_known_key<T>(
+        &self,
+        verify: impl Fn(&Jwks) -> Result<T, unefois_jose::Error>,
+    ) -> Result<T, Error> {
         match verify(&*self.keys(false).await?) {
             Err(unefois_jose::Error::UnknownKey) => verify(&*self.keys(true).await?),
             other => other,
@@ -294,13 +303,14 @@ impl Provider {
         Ok(metadata)
     }
 
-    /// The provider's keys; fetched again if `renew`, but never sooner than [`KEYS_REFRESH_MS`] after the last time.
+    /// The provider's keys, at most [`KEYS_AGE_MS`] old; fetched again if `renew`, but never sooner than
+    /// [`KEYS_REFRESH_MS`] after the last time.
     async fn keys(&self, renew: bool) -> Result<Arc<Jwks>, Error> {
         let url = self.metadata().await?.jwks_uri.clone();
         let mut known = self.known.lock().await;
         let now = self.clock.boottime();
         if let Some((keys, at)) = &known.keys
-            && (!renew || now < at.plus_ms(KEYS_REFRESH_MS))
+            && now < at.plus_ms(if renew { KEYS_REFRESH_MS } else { KEYS_AGE_MS })
         {
             return Ok(Arc::clone(keys));
         }

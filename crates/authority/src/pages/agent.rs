@@ -22,6 +22,8 @@ use crate::service::Authority;
 
 /// How long after an officer's login tokens may be minted under what they asked for: whoever has left since logs in no more.
 const OFFICER_MS: i64 = 12 * 3_600_000;
+/// How far a provider's clock may be ahead.
+const AHEAD_MS: i64 = 10_000;
 
 type Shared = State<Arc<Authority>>;
 
@@ -144,7 +146,7 @@ impl Authority {
         now: Micros,
     ) -> bool {
         edition.directory.issuer_entitled_to_officers(iss, assurance)
-            && now.ms_since(Micros::from_secs(auth_time)) <= OFFICER_MS
+            && (-AHEAD_MS..=OFFICER_MS).contains(&now.ms_since(Micros::from_secs(auth_time)))
     }
 
     fn agent_page(

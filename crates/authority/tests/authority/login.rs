@@ -299,6 +299,22 @@ async fn a_login_idles_for_less_the_more_it_opens() {
     kit.stop().await;
 }
 
+/// Twelve hours, however much it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_never_idles_ends_all_the_same() {
+    const STEP_MS: i64 = 9 * 60_000;
+    let kit = Kit::new().await;
+    let mut browser = kit.browser();
+    browser.follow("/fcp/connexion").await;
+    for _ in 1..12 * 60 / 9 {
+        kit.clock.pass(STEP_MS);
+        assert!(!is_nobody(&mut browser).await);
+    }
+    kit.clock.pass(STEP_MS);
+    assert!(is_nobody(&mut browser).await);
+    kit.stop().await;
+}
+
 /// Step-up: whoever is logged in at eidas1 is told why, and logs in again at FranceConnect+. The account is the same.
 async fn a_grant_that_needs_more_leads_to_another_login(database: TestDatabase) {
     // The tax authority's number is that of the CROUS in this world.

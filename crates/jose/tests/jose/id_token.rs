@@ -72,6 +72,8 @@ fn refuses_each_wrong_claim_with_its_own_error() {
         (without("exp"), Error::Lifetime),
         (without("iat"), Error::Lifetime),
         (with("iat", NOW_S + 11), Error::NotYetValid),
+        (with("auth_time", NOW_S + 11), Error::NotYetValid),
+        (with("auth_time", NOW_S * 1_000), Error::NotYetValid),
         (without("nonce"), Error::Nonce),
         (with("nonce", ""), Error::Nonce),
         (with("nonce", "n-0S6_WzA2Mk"), Error::Nonce),

@@ -65,6 +65,8 @@ impl Holder {
 pub struct Session {
     /// `None` before the login.
     pub holder: Option<Holder>,
+    /// When it began.
+    pub created_at: Micros,
     /// When its last request came.
     pub seen_at: Micros,
 }
@@ -111,13 +113,14 @@ pub async fn session_insert(
 }
 
 /// What both kinds of session hold: issuer, time of the login, ID token.
-type Common = (Option<String>, Option<i64>, Option<Vec<u8>>, i64);
+type Common = (Option<String>, Option<i64>, Option<Vec<u8>>, i64, i64);
 type OfPerson = (Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
 type OfOfficer = (Option<Vec<u8>>, Option<String>, Option<String>, Option<Vec<u8>>);
 type Row = (
     Option<String>,
     Option<i64>,
     Option<Vec<u8>>,
+    i64,
     i64,
     Option<Vec<u8>>,
     Option<String>,
@@ -130,15 +133,15 @@ type Row = (
 
 /// The session of this id.
 pub async fn session_find(db: &Db, id_hash: &Sha256) -> Result<Option<Session>, Error> {
-    const SQL: &str = "SELECT s.idp_iss, s.auth_time, s.id_token, s.seen_at, s.person_uid, s.acr, s.pivot_digest, \
+    const SQL: &str = "SELECT s.idp_iss, s.auth_time, s.id_token, s.created_at, s.seen_at, s.person_uid, s.acr, s.pivot_digest, \
          s.officer_uid, s.officer_assurance, o.siret, o.profile \
          FROM session s LEFT JOIN officer o ON o.uid = s.officer_uid WHERE s.id_hash = $1";
     let id = &id_hash.as_bytes()[..];
     let row = read!(db, pool => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(pool).await?);
     row.map(
-        |(iss, at, token, seen, person, acr, pivot, officer, assurance, siret, profile)| {
+        |(iss, at, token, created, seen, person, acr, pivot, officer, assurance, siret, profile)| {
             session_of(
-                (iss, at, token, seen),
+                (iss, at, token, created, seen),
                 (person, acr, pivot),
                 (officer, assurance, siret, profile),
             )
@@ -148,7 +151,7 @@ pub async fn session_find(db: &Db, id_hash: &Sha256) -> Result<Option<Session>, 
 }
 
 fn session_of(
-    (iss, auth_time, id_token, seen_at): Common,
+    (iss, auth_time, id_token, created_at, seen_at): Common,
     person: OfPerson,
     officer: OfOfficer,
 ) -> Result<Session, Error> {
@@ -187,6 +190,7 @@ fn session_of(
     };
     Ok(Session {
         holder,
+        created_at: Micros::new(created_at),
         seen_at: Micros::new(seen_at),
     })
 }
