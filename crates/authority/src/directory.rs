@@ -39,6 +39,14 @@ impl DirectoryService for WatchDirectory {
         let mut known = request.get_ref().known_version;
         let (out, answers) = mpsc::channel(1);
         let (published, shutdown) = (Arc::clone(&self.published), self.shutdown.clone());
+        let version = published.edition().directory.version();
+        if known > version {
+            tracing::error!(
+                version,
+                known,
+                "a node holds a newer directory than this authority publishes"
+            );
+        }
         let mut versions = published.versions();
         self.tasks.spawn(async move {
             loop {

@@ -65,9 +65,14 @@ pub(crate) async fn withdraw(
         _ => named(&kind, form.required("key", MAX_KEY)?)?,
     };
     let reason = reason(&mut form)?;
+    let unlisted = form.take("unlisted").is_some_and(|unlisted| unlisted == "true");
     form.nothing_else()?;
-    if let Withdrawal::Client(client) = &withdrawal {
-        authority.known(client).await?;
+    match &withdrawal {
+        Withdrawal::Client(client) => authority.known(client).await?,
+        // Of a wrong one it would be told that it is in effect, and the lost one would go on signing.
+        Withdrawal::SigningKey(kid) if !unlisted => authority.signs_tokens(kid)?,
+        Withdrawal::SigningKey(_) => {}
+        Withdrawal::ClientCert(_) | Withdrawal::AllBefore | Withdrawal::Grant(_) => {}
     }
 
     let now = authority.clock.now();
@@ -275,6 +280,23 @@ impl Authority {
             true => Ok(()),
             false => Err(Error::request(
                 "no participant of the directory has this name, nor has any grant",
+            )),
+        }
+    }
+
+    /// Whether a key is one that signs tokens, by the directory or by this authority's own files.
+    fn signs_tokens(&self, kid: &str) -> Result<(), Error> {
+        let edition = self.published.edition();
+        let listed = &edition.directory.authority().token_keys;
+        let held = self
+            .keys
+            .token
+            .all()
+            .any(|key| key.thumbprint().to_string() == kid);
+        match held || listed.iter().any(|key| key.kid() == kid) {
+            true => Ok(()),
+            false => Err(Error::request(
+                "no key that signs tokens has this thumbprint, neither in the directory nor here; unlisted=true withdraws it all the same",
             )),
         }
     }

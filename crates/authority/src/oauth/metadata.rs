@@ -6,6 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
+use unefois_core::directory::Jwk;
+use unefois_jose::SigningKey;
 
 use super::automatic::AUTOMATIC;
 use crate::service::Authority;
@@ -44,12 +46,23 @@ pub(crate) async fn metadata(State(authority): State<Arc<Authority>>) -> Json<Va
     }))
 }
 
-/// `GET /as/jwks`: the keys of tokens and of withdrawals, and those that consumers seal identities to.
+/// `GET /as/jwks`: the keys of tokens and of withdrawals that sign something, and those that consumers seal identities to.
+/// One that the directory does not list, or that was withdrawn, verifies nothing.
 pub(crate) async fn jwks(State(authority): State<Arc<Authority>>) -> Response {
     let keys = &authority.keys;
     let sealing: Vec<_> = keys.pivot.iter().map(|key| key.encryption_key()).collect();
-    let all = keys.token.all().chain(keys.withdrawal.all());
-    let all: Vec<_> = all.map(unefois_jose::SigningKey::verifying_key).collect();
+    let edition = authority.published.edition();
+    let row = edition.directory.authority();
+    let listed = |jwks: &[Jwk], key: &SigningKey| {
+        let kid = key.thumbprint().to_string();
+        jwks.iter().any(|jwk| jwk.kid() == kid) && !authority.revocation.is_key_withdrawn(&kid)
+    };
+    let token = keys.token.all().filter(|key| listed(&row.token_keys, key));
+    let withdrawal = keys
+        .withdrawal
+        .all()
+        .filter(|key| listed(&row.withdrawal_keys, key));
+    let all: Vec<_> = token.chain(withdrawal).map(SigningKey::verifying_key).collect();
     let text = unefois_jose::jwks::publish(&all, &sealing);
     let mut response = text.into_response();
     let headers = response.headers_mut();

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::grants::text_of;
+use super::pushed::still_unbound;
 use super::token::element_ends_at;
 use crate::Error;
 use crate::journal::Fact;
@@ -91,6 +92,9 @@ impl Authority {
             return Err(Error::AcrUnknown);
         }
 
+        if row.grant.subject_unbound.is_some() {
+            still_unbound(edition, &details.demarche)?;
+        }
         if let Some(by) = &row.grant.by {
             self.still_officer(edition, by, row.grant.auth_time, now)?;
         }

@@ -9,7 +9,7 @@ use unefois_core::{
 };
 
 pub(crate) use back::Back;
-pub(crate) use binding::{Binding, SubjectCheck};
+pub(crate) use binding::{Binding, SubjectCheck, still_unbound};
 
 use super::automatic::ON_FILE;
 use crate::Error;
@@ -165,6 +165,9 @@ impl PushedRequest {
             consumer: self.client,
             publisher: self.publisher,
         };
+        if let (Binding::Unbound(_), Some(first)) = (&self.binding, self.elements.first()) {
+            still_unbound(edition, &first.demarche)?;
+        }
         let ground = edition.ground(now)?;
         authorizable(&ground, &requester, self.way, &self.elements).map_err(|refusal| Error::Details {
             path: refusal.field,

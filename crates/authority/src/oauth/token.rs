@@ -10,7 +10,7 @@ use unefois_core::{AuthorizationDetails, Handle, Micros, ParticipantId, Random, 
 use unefois_mesh::Peer;
 use unefois_mesh::status::chain;
 use unefois_store::authority::GrantId;
-use unefois_store::authority::grant::{CodeUse, code_use, refresh_find, refresh_insert};
+use unefois_store::authority::grant::{CodeUse, code_restore, code_use, refresh_find, refresh_insert};
 
 use super::automatic::AUTOMATIC;
 use super::client::Client;
@@ -58,12 +58,21 @@ async fn exchange(
     };
     let minted = match grant_type.as_str() {
         "authorization_code" => {
-            let grant = by_code(authority, client, &mut form).await?;
-            let mut answer = authority
-                .mint(edition, client, peer, &grant, &wanted, true)
-                .await?;
-            answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
-            answer
+            let (grant, code) = by_code(authority, client, &mut form).await?;
+            let minted = async {
+                let mut answer = authority
+                    .mint(edition, client, peer, &grant, &wanted, true)
+                    .await?;
+                answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
+                Ok(answer)
+            };
+            match minted.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    not_used(authority, &code, &error).await;
+                    return Err(error);
+                }
+            }
         }
         "refresh_token" => {
             let text = form.required("refresh_token", 128)?;
@@ -108,28 +117,58 @@ async fn give_back(authority: &Authority, grant: &GrantId) {
     }
 }
 
-/// The grant that a code stands for. A code that comes a second time may have been stolen: its grant is withdrawn
-/// (RFC 6749, 4.1.2).
-async fn by_code(authority: &Authority, client: &Client, form: &mut Form) -> Result<GrantId, Error> {
+/// Lets a code be used again that came to no token for a reason that may pass or that its asker can mend: it is told to
+/// try again, and a code that comes twice ends its grant. It stands no longer than it would have.
+async fn not_used(authority: &Authority, code: &Sha256, error: &Error) {
+    let mendable = matches!(error, Error::Target) || error.reason().is_some_and(|reason| reason.retryable());
+    if !mendable {
+        return;
+    }
+    let restored = async {
+        let mut tx = authority.db.begin().await?;
+        code_restore(&mut tx, code).await?;
+        tx.commit().await
+    };
+    if let Err(error) = restored.await {
+        tracing::warn!(
+            error = chain(&error),
+            "a code that came to no token cannot be used again"
+        );
+    }
+}
+
+/// The grant that a code stands for, and the code's digest. A code that comes a second time, or without its proof, may
+/// have been stolen: its grant is withdrawn (RFC 6749, 4.1.2).
+async fn by_code(
+    authority: &Authority,
+    client: &Client,
+    form: &mut Form,
+) -> Result<(GrantId, Sha256), Error> {
     let code = form.required("code", 128)?;
     let redirect_uri = form.required("redirect_uri", 2_048)?;
     let verifier = form.required("code_verifier", 128)?;
     let now = authority.clock.now();
+    let hash = Sha256::of(code.as_bytes());
     let mut tx = authority.db.begin().await?;
-    let used = code_use(&mut tx, &Sha256::of(code.as_bytes()), client.bearer(), now).await?;
-    tx.commit().await?;
-    match used {
+    match code_use(&mut tx, &hash, client.bearer(), now).await? {
         CodeUse::Unknown => Err(Error::Grant),
         CodeUse::Again(grant) => {
+            tx.commit().await?;
             authority.end_grant(&grant, WithdrawnBy::CodeReuse).await?;
             Err(Error::Grant)
         }
         CodeUse::First(grant, code) => {
+            tx.commit().await?;
             let proved = Sha256::of(verifier.as_bytes()) == code.challenge;
-            match proved && code.redirect_uri == redirect_uri && now < code.expires_at {
-                true => Ok(grant),
-                false => Err(Error::Grant),
-            }
+            // Nobody can come to a token of it any more, so nothing is left standing.
+            let ended = match (proved && code.redirect_uri == redirect_uri, now < code.expires_at) {
+                (true, true) => return Ok((grant, hash)),
+                (true, false) => WithdrawnBy::Consumer,
+                // It is in other hands than those it was given to.
+                (false, _) => WithdrawnBy::CodeReuse,
+            };
+            authority.end_grant(&grant, ended).await?;
+            Err(Error::Grant)
         }
     }
 }

@@ -343,7 +343,8 @@ async fn no_string_of_a_pushed_request_deceives_a_reader(database: TestDatabase)
     kit.stop().await;
 }
 
-/// Two requests of one client: the code of one is worth nothing in the session of the other, and is spent.
+/// Two requests of one client: the code of one is worth nothing in the session of the other, and its grant
+/// dies: it is in other hands than those it was given to.
 async fn a_code_of_another_session_is_refused_and_recorded(database: TestDatabase) {
     let kit = Kit::on(database).await;
     let other_verifier = "a-verifier-of-another-session-of-this-client";
@@ -372,8 +373,8 @@ async fn a_code_of_another_session_is_refused_and_recorded(database: TestDatabas
             .collect();
         let refused = (Event::Refused, Some(Reason::TokenInvalid));
         match what {
-            "then with its own" => assert_eq!(events, [(Event::Withdrawn, None), refused], "the grant dies"),
-            _ => assert_eq!(events, [refused], "{what}"),
+            "then with its own" => assert_eq!(events, [refused], "{what}"),
+            _ => assert_eq!(events, [(Event::Withdrawn, None), refused], "the grant dies"),
         }
     }
     kit.stop().await;

@@ -18,6 +18,7 @@ use crate::withdrawal::{Tell, Watch, open};
 both_databases![
     the_directory_s_first_key_signs_tokens,
     a_signing_key_that_was_withdrawn_signs_nothing_more,
+    a_code_that_came_to_no_token_may_come_again,
     whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next,
 ];
 
@@ -63,6 +64,19 @@ async fn signs(kit: &Kit, refresh: &str, key: &SigningKey) {
     tokio::time::timeout(WITHIN, signs).await.expect("in time");
 }
 
+/// Asks for tokens until the answer has this status.
+async fn answered(kit: &Kit, refresh: &str, status: StatusCode) -> Answer {
+    let answered = async {
+        loop {
+            let answer = kit.call(Method::POST, "/as/token", refresh).await;
+            if answer.status == status {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, answered).await.expect("in time")
+}
+
 async fn the_directory_s_first_key_signs_tokens(database: TestDatabase) {
     let mut kit = Kit::on(database).await;
     let refresh = refreshing(&kit).await;
@@ -85,15 +99,7 @@ async fn the_directory_s_first_key_signs_tokens(database: TestDatabase) {
     // Neither of its keys is listed: nothing is signed that nobody would believe.
     let other = jwk(&kit.withdrawal_key);
     kit.publish(|document| document.authority.token_keys = vec![other]);
-    let refused = async {
-        loop {
-            let answer = kit.call(Method::POST, "/as/token", &refresh).await;
-            if answer.status != StatusCode::OK {
-                return answer;
-            }
-        }
-    };
-    let refused = tokio::time::timeout(WITHIN, refused).await.expect("in time");
+    let refused = answered(&kit, &refresh, StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(refused.json["unefois_reason"], "KEY_UNAVAILABLE");
     let entries = kit.entries().await;
     let last = entries.last().unwrap();
@@ -148,6 +154,9 @@ async fn a_signing_key_that_was_withdrawn_signs_nothing_more(database: TestDatab
     let answer = kit.call(Method::POST, "/as/token", &refresh).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     assert_eq!(signer(&answer), kit.token_key.thumbprint().to_string());
+    let published = kit.browser().get("/as/jwks").await.body;
+    let shown = |key: &SigningKey| published.contains(&key.thumbprint().to_string());
+    assert!(shown(&kit.token_key) && !shown(&kit.next_token_key));
 
     // After a restart as well, and with no key left, nothing.
     let kit = kit.restart(|_, _| {}).await;
@@ -156,5 +165,25 @@ async fn a_signing_key_that_was_withdrawn_signs_nothing_more(database: TestDatab
     withdraw(&kit, &kit.token_key).await;
     let refused = kit.call(Method::POST, "/as/token", &refresh).await;
     assert_eq!(refused.json["unefois_reason"], "KEY_UNAVAILABLE");
+    kit.stop().await;
+}
+
+/// Its asker is told to try again: that must not look like a stolen code.
+async fn a_code_that_came_to_no_token_may_come_again(database: TestDatabase) {
+    let mut kit = Kit::on(database).await;
+    let refresh = refreshing(&kit).await;
+    let mut browser = kit.browser();
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let (other, listed) = (jwk(&kit.withdrawal_key), jwk(&kit.token_key));
+    kit.publish(|document| document.authority.token_keys = vec![other]);
+    answered(&kit, &refresh, StatusCode::SERVICE_UNAVAILABLE).await;
+    for _ in 0..2 {
+        let refused = kit.redeem(&code).await;
+        assert_eq!(refused.json["unefois_reason"], "KEY_UNAVAILABLE");
+    }
+    kit.publish(|document| document.authority.token_keys = vec![listed]);
+    answered(&kit, &refresh, StatusCode::OK).await;
+    let answer = kit.redeem(&code).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     kit.stop().await;
 }

@@ -47,6 +47,7 @@ async fn only_the_operator_withdraws_and_says_what_and_why() {
         asked("client", STRANGER, "x"),
         asked("client_cert", &"A".repeat(42), "x"),
         asked("signing_key", &"é".repeat(21), "x"),
+        asked("signing_key", &digest, "x"),
         asked("signing_key", &digest, ""),
         asked("signing_key", &digest, "deux\nlignes"),
         asked("signing_key", &digest, &"x".repeat(513)),

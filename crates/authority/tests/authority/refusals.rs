@@ -386,6 +386,12 @@ async fn a_code_needs_its_verifier_and_its_address() {
         let expected = ("invalid_grant", Reason::TokenInvalid);
         kit.assert_refused(before, &answer, expected, name).await;
     }
+    let code = kit.grant(&mut browser, &kit.parameters(), "").await;
+    let elsewhere = format!("{}&resource={COMMUNE}", redeem(&code));
+    let answer = kit.call(Method::POST, "/as/token", &elsewhere).await;
+    assert_eq!(answer.json["error"], "invalid_target");
+    // No token came of it, and what was wrong can be put right.
+    assert_eq!(kit.redeem(&code).await.status, StatusCode::OK);
     let before = kit.entries().await.len();
     let other = kit
         .call(Method::POST, "/as/token", "grant_type=password&username=a")

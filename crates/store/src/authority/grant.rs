@@ -280,6 +280,14 @@ pub async fn code_use(tx: &mut Tx, code_hash: &Sha256, by: Bearer<'_>, at: Micro
     }
 }
 
+/// Takes a use back that brought its asker nothing: the code may come again.
+pub async fn code_restore(tx: &mut Tx, code_hash: &Sha256) -> Result<(), Error> {
+    const SQL: &str = "UPDATE authorization_code SET used_at = NULL WHERE code_hash = $1";
+    let hash = &code_hash.as_bytes()[..];
+    on!(tx, c => sqlx::query(SQL).bind(hash).execute(c).await?.rows_affected());
+    Ok(())
+}
+
 /// Keeps a refresh token.
 pub async fn refresh_insert(
     tx: &mut Tx,

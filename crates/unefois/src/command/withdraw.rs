@@ -58,6 +58,9 @@ enum What {
         /// Its thumbprint (RFC 7638).
         #[arg(value_name = "THUMBPRINT", allow_hyphen_values = true, value_parser = digest)]
         kid: String,
+        /// The directory has left it out already, and the authority no longer holds it.
+        #[arg(long)]
+        unlisted: bool,
     },
     /// Every token and refresh token, after a restored backup, where producers that know withdrawals that it has lost will
     /// not come back: /readyz?verbose names them. Consumers then ask people again.
@@ -138,11 +141,13 @@ pub fn run(withdraw: &Withdraw, console: Console) -> Result<(), Failure> {
         What::Lost { without } => return lost(&authority, without, reason, console),
         What::Client { participant } => ("client", participant.to_string()),
         What::Certificate { x5t } => ("client_cert", x5t.clone()),
-        What::SigningKey { kid } => ("signing_key", kid.clone()),
+        What::SigningKey { kid, .. } => ("signing_key", kid.clone()),
         What::All => ("all_before", String::new()),
     };
+    let unlisted = matches!(withdraw.what, What::SigningKey { unlisted: true, .. });
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("kind", kind), ("key", key.as_str()), ("reason", reason)])
+        .extend_pairs(unlisted.then_some(("unlisted", "true")))
         .finish();
     runtime()?.block_on(async {
         let recorded = authority.call(Method::POST, "/as/withdrawals", body).await?;

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
-use unefois_core::{AuthorizationDetails, Capacity, Pivot, Siren, Way, entity_form};
+use unefois_core::{AuthorizationDetails, Capacity, DemarcheId, Pivot, Reason, Siren, Way, entity_form};
 use unefois_jose::{jwe, strict_json};
 
 use super::{MAX_REASON, is_plain};
@@ -23,6 +23,23 @@ pub(crate) enum Binding {
     Unbound(String),
     /// The identity itself, sealed to the authority (`subject_jwe`), where the person does not log in.
     Sealed(String),
+}
+
+fn allows_unbound(edition: &Edition, demarche: &DemarcheId) -> bool {
+    let demarche = edition.catalogue.demarche(demarche);
+    demarche.is_some_and(|demarche| demarche.subject_unbound)
+}
+
+/// Refuses what was asked for without a check once its démarche allows that no more.
+pub(crate) fn still_unbound(edition: &Edition, demarche: &DemarcheId) -> Result<(), Error> {
+    match allows_unbound(edition, demarche) {
+        true => Ok(()),
+        false => Err(Error::Details {
+            path: "demarche".into(),
+            what: "allows no unchecked identity any more".into(),
+            reason: Reason::NotEntitled,
+        }),
+    }
 }
 
 /// `subject_check`: HMAC-SHA-256 under `salt` of the canonical form that the consumer holds; both 32 bytes, base64url.
@@ -111,11 +128,7 @@ pub(super) fn read(
         // Nobody sees who follows a link: with nothing to compare, whoever holds it would put their own data under the file.
         (None, Some(_)) if way == Way::Link => Err(Error::request("a link goes with subject_check")),
         (None, Some(reason)) => {
-            let allowed = edition
-                .catalogue
-                .demarche(&first.demarche)
-                .is_some_and(|demarche| demarche.subject_unbound);
-            if !allowed {
+            if !allows_unbound(edition, &first.demarche) {
                 return Err(Error::request(
                     "this démarche allows no unchecked identity: send subject_check",
                 ));
