@@ -97,10 +97,14 @@ pub(super) fn verify(file: &GrantFile, trust: &Trust, console: Console) -> Resul
         return Err(failure.next("donnez l'annuaire, qui nomme la clé de l'autorité : --directory et --pin"));
     };
     file.judge(directory).map_err(|refusal| {
+        let next = match &refusal {
+            Refusal::Signature(unefois_jose::Error::UnknownKey) => {
+                "donnez l'annuaire du jour de ce reçu : l'autorité a pu changer de clé depuis"
+            }
+            _ => "gardez le fichier et demandez à qui l'a remis",
+        };
         let failure = Failure::new(Kind::No, "ce reçu n'est pas de l'autorité, ou a été changé");
-        failure
-            .because(chain(&refusal))
-            .next("gardez le fichier et demandez à qui l'a remis")
+        failure.because(chain(&refusal)).next(next)
     })?;
     console.data(&told(file, true), || {
         in_words(&file.receipt) + "vérifié : signé par l'autorité de cet annuaire, tel qu'il se lit ici"
