@@ -20,7 +20,7 @@ import directory
 CLAIMS = set(
     "iss aud sub client_id iat nbf exp jti acr auth_time idp_iss cnf gh authorization_details capacity pivot_hash gs rvk".split()
 )
-OPTIONAL = {"act_client", "motive", "subject_unbound"}
+OPTIONAL = {"act_client", "mandate", "motive", "subject_unbound"}
 
 
 class Refused(Exception):
@@ -102,6 +102,9 @@ def token(document, case, now):
     (details,) = claims["authorization_details"]
     need(details["gh"] == claims["gh"] and details["locations"] == [claims["aud"]], "details of another handle")
     need(("motive" in claims) == (claims["capacity"] == "agent"), "a motive of nobody's, or none of an officer's")
+    acts = claims["capacity"] in ("helper", "entity")
+    need(acts or "mandate" not in claims, "a mandate of whoever acts for themselves")
+    need(claims["capacity"] != "helper" or len(unb64(claims["mandate"])) == 32, "a helper without a mandate")
     providers = {provider["issuer"]: provider["acr"] for provider in authority["identity_providers"]}
     need(claims["acr"] in providers.get(claims["idp_iss"], []), "a level that the issuer may not assert")
     return claims

@@ -148,10 +148,9 @@ async function withNobody(addresses, config) {
   await check('with nobody present, a ground that wants somebody there is refused', () =>
     refused(ask('nobody-1', { legal_basis: 'CRPA-L114-8-I' }), 'invalid_authorization_details'));
   const tokens = await check('a request_uri with nobody present is worth one token, once', async () => {
-    const url = await ask('nobody-2');
-    const request_uri = url.searchParams.get('request_uri');
-    const page = await new Browser().open(url);
+    const page = await new Browser().open(await ask('nobody-2'));
     assert.equal(page.status, 400, 'no browser opens it');
+    const request_uri = (await ask('nobody-3')).searchParams.get('request_uri');
     const tokens = await oauth.genericGrantRequest(config, AUTOMATIC, { request_uri });
     await refused(oauth.genericGrantRequest(config, AUTOMATIC, { request_uri }), 'invalid_request_uri');
     assert.ok(elementAt(tokens, CNAF).gh);
