@@ -296,7 +296,7 @@ impl Authority {
         match held || listed.iter().any(|key| key.kid() == kid) {
             true => Ok(()),
             false => Err(Error::request(
-                "no key that signs tokens has this thumbprint, neither in the directory nor here; unlisted=true withdraws it all the same",
+                "no key that signs tokens has this thumbprint, neither in the directory nor here; where it was left out already, say --unlisted",
             )),
         }
     }

@@ -95,6 +95,11 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
     let refusal: Value = serde_json::from_str(&err).unwrap();
     assert_eq!(refusal["error"]["code"], "UF-0077");
 
+    // A key that signs nothing, pasted by mistake, would leave the lost one signing.
+    let (code, _, err) = withdraw(&world, &[], REASON, &["signing-key", &digest]);
+    assert_eq!(code, 77, "{err}");
+    assert!(err.contains("--unlisted"), "{err}");
+
     // Nothing of that was recorded; what was withdrawn before is withdrawn again.
     for (seq, what) in (1..).zip([
         &["client", CLAMART][..],
@@ -102,7 +107,7 @@ async fn what_is_withdrawn_is_named_for_a_reason_by_the_operator_and_takes_effec
         &["certificate", &digest],
         &["certificate", &"0a".repeat(32)],
         &["certificate", &["0A"; 32].join(":")],
-        &["signing-key", &digest],
+        &["signing-key", "--unlisted", &digest],
         &["all"],
         &["client", CLAMART],
         &["all"],
