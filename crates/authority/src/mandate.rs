@@ -14,6 +14,7 @@ use unefois_store::authority::mandate::{
     MandateRow, mandate_accept, mandate_ask, mandate_fill, mandate_find, mandate_insert, mandate_invited,
     mandate_logged, mandate_unfilled, mandate_unlogged, mandates_given, mandates_held, mandates_living,
 };
+use unefois_store::authority::session::Holder;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -201,7 +202,25 @@ impl Authority {
     }
 
     /// Accepts who took a mandate up. It is in force once the ledger holds the entry, at once or within minutes.
-    pub(crate) async fn accept_mandate(&self, id: &[u8; 16], principal: &PersonUid) -> Result<(), Error> {
+    ///
+    /// What it opens is what its giver's login could open, so a person accepts at that level: a login below it could not
+    /// have given the mandate either.
+    pub(crate) async fn accept_mandate(
+        &self,
+        id: &[u8; 16],
+        principal: &PersonUid,
+        holder: Option<&Holder>,
+    ) -> Result<(), Error> {
+        let row = mandate_find(&self.db, id).await?.ok_or(Error::NotFound)?;
+        if row.principal != Some(*principal) {
+            return Err(Error::NotFound);
+        }
+        if let Principal::Person { acr, .. } = self.open_mandate(row)?.body.principal {
+            match holder {
+                Some(Holder::Person(login)) if login.acr >= acr => {}
+                _ => return Err(Error::AcrTooLow),
+            }
+        }
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let accepted = mandate_accept(&mut tx, id, principal, now).await?;

@@ -210,6 +210,7 @@ impl Consumer {
                 publisher: Some(self.inner.participant),
                 ledger,
                 watches: Arc::new(Semaphore::new(WATCHES)),
+                budget: Arc::new(self.inner.budget.fresh()),
                 ..Inner::clone(&self.inner)
             }),
         }

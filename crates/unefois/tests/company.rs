@@ -55,10 +55,11 @@ async fn a_company_s_certificate_is_fetched_under_a_mandate_and_no_more_once_it_
     let at = format!("{portal}/fc/connexion?suite=%2Fmandats%2Finvitation&niveau=eidas1");
     let page = logged_in(&mut asker.browser, &at, "angela").await;
     assert!(!page.body.contains("Dominique"), "{}", page.body);
-    let csrf = page.hidden("csrf").unwrap();
+    let [csrf, read] = ["csrf", "lue"].map(|name| page.hidden(name).unwrap());
+    let form = [("csrf", csrf.as_str()), ("lue", &read)];
     asker
         .browser
-        .submit(&page, "/mandats/invitation", &[("csrf", &csrf)], "")
+        .submit(&page, "/mandats/invitation", &form, "")
         .await
         .unwrap();
     let asked = boss.open(&format!("{portal}/mandats"), "").await.unwrap();

@@ -104,6 +104,7 @@ pub(crate) async fn detail(
     let row = authority.seen_grant(&reader, &id).await?;
     let within = authority.within(&row, query.as_deref())?;
     let row = authority.settled(&reader, &id, within, Wanted::Proof).await?;
+    let owner = authority.owner(&reader).await?;
     let edition = authority.published.edition();
     let details = details(&row)?;
     let first = details.first().ok_or(Error::Stored)?;
@@ -130,9 +131,10 @@ pub(crate) async fn detail(
         dpo: words::dpo(&edition, &row.grant.client),
         exchanges: count(&history, row),
         history: history_of(row),
+        // Whoever a mandate was given for stops what rests on it; it is its holder's to limit.
         narrow: match state {
-            GrantState::Current => narrow::address_of(row, now)?,
-            GrantState::Ended { .. } | GrantState::Withdrawn { .. } => None,
+            GrantState::Current if row.grant.person == owner => narrow::address_of(row, now)?,
+            GrantState::Current | GrantState::Ended { .. } | GrantState::Withdrawn { .. } => None,
         },
         stop: stop(row, state),
         limited_at: withdrawal(row)

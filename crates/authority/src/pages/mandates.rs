@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
-use unefois_core::{Acr, DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Siren, SubjectKind};
+use unefois_core::{Acr, DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Sha256, Siren, SubjectKind};
 use unefois_mesh::web;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::{GrantRow, grant_list};
@@ -27,6 +29,8 @@ use crate::service::Authority;
 
 /// The cookie that keeps what opens an invitation, after `__Host-`.
 const INVITATION: &str = "invitation";
+/// The field that says which invitation was read.
+const SHOWN: &str = "lue";
 /// Its length, 32 bytes in base64url.
 const SECRET_LEN: usize = 43;
 
@@ -125,9 +129,11 @@ pub(crate) async fn invitation(
 ) -> Result<Response, Error> {
     // Whoever is not logged in as a person comes back here once they are.
     let login = reader.logged_in()?.login()?;
-    let mandate = authority.invited(secret(&headers)?).await?;
+    let secret = secret(&headers)?;
+    let mandate = authority.invited(secret).await?;
     let edition = authority.published.edition();
     let page = MandateInvitation {
+        shown: shown_by(secret),
         company: matches!(mandate.body.principal, Principal::Entity(_)),
         own: mandate.row.principal == Some(login.person),
         perimeter: authority.perimeter(&edition, reader.lang, &mandate.body),
@@ -143,8 +149,13 @@ pub(crate) async fn take_up(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    let (visit, _) = authority.posted(&reader, &headers, &body)?;
+    let (visit, mut form) = authority.posted(&reader, &headers, &body)?;
     let login = visit.login()?;
+    let secret = secret(&headers)?;
+    // Another link may have been followed meanwhile, in another tab: what is taken up is what was read.
+    if form.take(SHOWN).is_none_or(|shown| shown != shown_by(secret)) {
+        return Err(Error::NotFound);
+    }
     let pivot = authority.identity(&login.person, &login.pivot_digest).await?;
     let taker = Taker {
         full_name: format!("{} {}", pivot.given_names.join(" "), pivot.family_name),
@@ -153,9 +164,7 @@ pub(crate) async fn take_up(
         idp_iss: login.idp_iss.clone(),
     };
     let who = (name_of(&pivot), taker);
-    authority
-        .take_mandate_up(secret(&headers)?, &login.person, who)
-        .await?;
+    authority.take_mandate_up(secret, &login.person, who).await?;
     let mut response = pages::see_other(portal::path::MANDATES);
     if let Some(gone) = web::no_session_cookie(INVITATION) {
         response.headers_mut().append(SET_COOKIE, gone);
@@ -171,10 +180,12 @@ pub(crate) async fn accept(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
-    authority.posted(&reader, &headers, &body)?;
+    let (visit, _) = authority.posted(&reader, &headers, &body)?;
     let id = bytes_of(&id).ok_or(Error::NotFound)?;
     let side = authority.owner(&reader).await?;
-    authority.accept_mandate(&id, &side).await?;
+    authority
+        .accept_mandate(&id, &side, visit.holder.as_ref())
+        .await?;
     Ok(pages::see_other(portal::path::MANDATES))
 }
 
@@ -432,6 +443,11 @@ impl Authority {
 /// What opens the invitation, as the browser keeps it.
 fn secret(headers: &HeaderMap) -> Result<&str, Error> {
     web::session(headers, INVITATION).ok_or(Error::NotFound)
+}
+
+/// Which invitation a page shows, without what opens it.
+fn shown_by(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::of(secret.as_bytes()).as_bytes())
 }
 
 /// For whom, as somebody is told who does not know.

@@ -234,6 +234,8 @@ pub struct MandateInvitation {
     pub perimeter: Vec<String>,
     /// Until when.
     pub until: Micros,
+    /// Which invitation it is.
+    pub shown: String,
 }
 
 page!(Mandates, "mandates.html", Mandates);

@@ -27,8 +27,19 @@ pub(crate) struct Page {
 impl Page {
     /// The value of the hidden field that guards forms.
     pub(crate) fn csrf(&self) -> String {
-        let (_, rest) = self.body.split_once(r#"name="csrf" value=""#).expect("a form");
+        self.hidden("csrf")
+    }
+
+    /// The value of a form's hidden field.
+    pub(crate) fn hidden(&self, name: &str) -> String {
+        let field = format!(r#"name="{name}" value=""#);
+        let (_, rest) = self.body.split_once(&field).expect("a form");
         rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// What takes up the invitation that this page shows.
+    pub(crate) fn taking(&self) -> String {
+        format!("csrf={}&lue={}", self.csrf(), self.hidden("lue"))
     }
 
     /// A parameter of the redirect's query.

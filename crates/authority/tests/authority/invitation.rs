@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde_json::json;
-use unefois_core::{Capacity, Event};
+use unefois_core::{Capacity, Event, Sha256};
 
 use crate::both_databases;
 use crate::browser::Browser;
@@ -22,6 +24,8 @@ both_databases![
     an_invitation_and_an_answer_to_it_have_their_time,
     no_more_than_fifty_mandates_are_given_or_held_at_once,
     what_the_ledger_does_not_hold_gives_nothing,
+    an_invitation_that_was_not_read_is_not_taken_up,
+    a_mandate_is_accepted_at_the_level_at_which_it_was_given,
 ];
 
 const SEVEN_DAYS_MS: i64 = 7 * 24 * 3_600_000;
@@ -61,7 +65,9 @@ async fn whoever_took_an_invitation_up_may_nothing_until_its_giver_has_recognise
     let own = angela.follow(&address).await;
     assert!(own.body.contains("Ce mandat est le vôtre"), "{}", own.body);
     let csrf = angela.get("/mandats").await.csrf();
-    let refused = angela.post(INVITATION, &format!("csrf={csrf}")).await;
+    let secret = address.rsplit('/').next().unwrap();
+    let shown = URL_SAFE_NO_PAD.encode(Sha256::of(secret.as_bytes()).as_bytes());
+    let refused = angela.post(INVITATION, &format!("csrf={csrf}&lue={shown}")).await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
 
     let mut stranger = other(&kit, "stranger", "AUTRE", "Ali").await;
@@ -160,8 +166,8 @@ async fn of_two_who_take_an_invitation_up_at_once_one_asks(database: TestDatabas
     let mut ali = other(&kit, "ali", "AUTRE", "Ali").await;
     for _ in 0..4 {
         let address = given(&mut angela, "ecole", &today(&kit)).await;
-        let one = format!("csrf={}", joel.follow(&address).await.csrf());
-        let two = format!("csrf={}", ali.follow(&address).await.csrf());
+        let one = joel.follow(&address).await.taking();
+        let two = ali.follow(&address).await.taking();
         let (one, two) = tokio::join!(joel.post(INVITATION, &one), ali.post(INVITATION, &two));
         let mut told = [one.status, two.status];
         told.sort();
@@ -235,7 +241,7 @@ async fn no_more_than_fifty_mandates_are_given_or_held_at_once(database: TestDat
     let mut boss = officer(&kit).await;
     let address = given(&mut boss, "marche-public", &today(&kit)).await;
     let page = joel.follow(&address).await;
-    let refused = joel.post(INVITATION, &format!("csrf={}", page.csrf())).await;
+    let refused = joel.post(INVITATION, &page.taking()).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert!(
         refused.body.contains("Trop de mandats à la fois"),
@@ -281,5 +287,40 @@ async fn what_the_ledger_does_not_hold_gives_nothing(database: TestDatabase) {
         .filter(|event| *event == Event::Mandated);
     assert_eq!(mandated.count(), 2, "the entry was lost to the database alone");
     kit.grant(&mut joel, &for_angela(&kit), "").await;
+    kit.stop().await;
+}
+
+/// Another link was followed in another tab: what is taken up is what was read.
+async fn an_invitation_that_was_not_read_is_not_taken_up(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut angela = angela(&kit).await;
+    let mut joel = other(&kit, "joel", "MERCIER", "Joël").await;
+    let read = given(&mut angela, "ecole", &today(&kit)).await;
+    let followed = given(&mut angela, "ecole", &today(&kit)).await;
+    let page = joel.follow(&read).await;
+    let other = joel.follow(&followed).await;
+    for form in [page.taking(), format!("csrf={}", other.csrf())] {
+        let refused = joel.post(INVITATION, &form).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    }
+    let taken = joel.post(INVITATION, &other.taking()).await;
+    assert_eq!(taken.location, "/mandats", "{}", taken.body);
+    kit.stop().await;
+}
+
+/// What was given at one level is not accepted at a lower one, which could not have given it.
+async fn a_mandate_is_accepted_at_the_level_at_which_it_was_given(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut high = kit.browser();
+    high.follow("/fcp/connexion").await;
+    let mut low = angela(&kit).await;
+    let mut joel = other(&kit, "joel", "MERCIER", "Joël").await;
+    let address = given(&mut high, "ecole", &today(&kit)).await;
+    taken_up(&mut joel, &address).await;
+    let page = low.get("/mandats").await;
+    let accept = accepting(&page.body).expect("somebody who asks");
+    let refused = low.post(&accept, &format!("csrf={}", page.csrf())).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+    accepted(&mut high).await;
     kit.stop().await;
 }

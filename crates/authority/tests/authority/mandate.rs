@@ -85,7 +85,7 @@ pub(crate) async fn given(browser: &mut Browser, word: &str, until: &str) -> Str
 pub(crate) async fn taken_up(browser: &mut Browser, address: &str) -> String {
     let page = browser.follow(address).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
-    let taken = browser.post(INVITATION, &format!("csrf={}", page.csrf())).await;
+    let taken = browser.post(INVITATION, &page.taking()).await;
     assert_eq!(taken.location, "/mandats", "{}", taken.body);
     page.body
 }

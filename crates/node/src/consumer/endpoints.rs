@@ -154,6 +154,14 @@ impl RetryBudget {
         }
     }
 
+    /// One of the same size that nothing was spent of.
+    pub(super) const fn fresh(&self) -> Self {
+        Self {
+            tenths: Mutex::new(self.most),
+            most: self.most,
+        }
+    }
+
     pub(super) fn earn(&self) {
         let mut tenths = self.tenths.lock().unwrap_or_else(PoisonError::into_inner);
         *tenths = (*tenths + 1).min(self.most);

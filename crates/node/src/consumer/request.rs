@@ -161,11 +161,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Exchanges a code for the grant. The state is void from here on, whatever comes of it.
+    /// Exchanges a code for the grant. The state is void from here on, unless the authority says that the same call may
+    /// come again.
     pub(super) async fn complete(&self, call: CompletionCall) -> Result<HeldGrant, Error> {
         let edition = self.directory.edition();
         let now = self.clock.now();
-        let body = self.take_pending(&call, &edition, now).await?;
+        let (pending, body) = self.take_pending(&call, &edition, now).await?;
         let code = match call.answer {
             BrowserAnswer::Code(code) => code,
             BrowserAnswer::Declined => return Err(Error::Declined),
@@ -180,7 +181,16 @@ impl Inner {
             ("redirect_uri", body.redirect_uri.clone()),
             ("code_verifier", body.verifier.clone()),
         ]);
-        let tokens: Tokens = self.authority.post(&credential, "/as/token", &form).await?;
+        let tokens: Tokens = match self.authority.post(&credential, "/as/token", &form).await {
+            Ok(tokens) => tokens,
+            Err(error @ Error::AuthorityRefused(reason)) if reason.retryable() => {
+                let mut tx = self.db.begin().await?;
+                pending_insert(&mut tx, &pending).await?;
+                tx.commit().await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         self.keep(tokens, credential, &body.elements, &edition).await
     }
 
@@ -223,7 +233,7 @@ impl Inner {
         call: &CompletionCall,
         edition: &Edition,
         now: Micros,
-    ) -> Result<PendingBody, Error> {
+    ) -> Result<(Pending, PendingBody), Error> {
         let name = self.rest.name(Purpose::State, call.state.as_bytes());
         let pending = pending_take(&self.db, &self.tenant(), &name).await?;
         let pending = pending.ok_or(Error::State)?;
@@ -243,7 +253,7 @@ impl Inner {
             return Err(Error::Issuer);
         }
         let body = self.rest.open(Purpose::State, &name, &pending.sealed);
-        body.ok_or(Error::Sealed)
+        Ok((pending, body.ok_or(Error::Sealed)?))
     }
 
     /// What is asked for, as the authority takes it, if the directory and the catalogue allow it.

@@ -201,7 +201,9 @@ impl Inner {
             // The source may have taken seconds, in which the right to ask ended.
             let (claims, now) = (verified.token.claims(), self.clock.now());
             self.suspended(claims, now).await?;
-            self.entitle(claims, &self.directory.edition(), now)?;
+            let current = self.directory.edition();
+            self.entitle(claims, &current, now)?
+                .release(&verified.core, claims.acr, &claims.idp_iss)?;
             Ok((signed, held))
         };
         let (signed, held) = tokio::time::timeout(within, prepared)

@@ -250,6 +250,20 @@ async fn a_state_serves_once_in_the_session_that_asked_from_the_issuer_that_was_
         results.iter().filter(|r| matches!(r, Err(Error::State))).count(),
         1
     );
+    // The authority says that the same call may come again: then it may.
+    let fifth = state().await;
+    let unwritten = json!({ "error": "temporarily_unavailable", "unefois_reason": "LEDGER_UNAVAILABLE" });
+    house.oauth.refuse(Some((503, unwritten)));
+    for _ in 0..2 {
+        let error = completed(&house, coming_back(&fifth))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.reason(), Some(Reason::LedgerUnavailable), "{error}");
+    }
+    house.oauth.refuse(None);
+    completed(&house, coming_back(&fifth)).await.expect("a grant");
+    let error = completed(&house, coming_back(&fifth)).await.expect_err("spent");
+    assert!(matches!(error, Error::State), "{error}");
     house.stop().await;
 }
 

@@ -113,5 +113,6 @@ pub(crate) fn invitation(lang: Lang, own: bool) -> MandateInvitation {
         own,
         perimeter: words(&[lang.t("Candidature à un marché public", "Bid for a public contract")]),
         until: at("2027-03-31T21:59:59Z"),
+        shown: "0QVzEZzJ7oA1eDn5gH4m2w8Y3x6b9c_kLrTqUvXyZ01".to_owned(),
     }
 }
