@@ -100,6 +100,43 @@ async fn set(server: &mut PgConnection, names: &str) {
     }
 }
 
+/// Waits until commits wait for a standby that is not there: the server takes the setting up in its own time, whatever it
+/// shows.
+async fn commits_wait(database: &TestDatabase, server: &mut PgConnection) {
+    const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'probe', '')";
+    const FREE: &str =
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = $1";
+    let mut probe = PgConnection::connect(database.url()).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut probe)
+        .await
+        .unwrap();
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    let held = async {
+        loop {
+            let commit = sqlx::query(COMMIT).execute(&mut probe);
+            tokio::pin!(commit);
+            loop {
+                tokio::select! {
+                    done = &mut commit => {
+                        done.unwrap();
+                        break;
+                    }
+                    _ = look.tick() => {
+                        let freed: Option<bool> =
+                            sqlx::query_scalar(FREE).bind(pid).fetch_optional(&mut *server).await.unwrap();
+                        if freed.is_some() {
+                            return commit.await.map(drop);
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let held = tokio::time::timeout(LOOKED, held).await.expect("in time");
+    held.unwrap();
+}
+
 async fn waiting(server: &mut PgConnection) -> i64 {
     const SQL: &str =
         "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()";
@@ -118,6 +155,7 @@ async fn i9_a_hung_standby_holds_the_commit_and_no_caller() {
     );
     let (first, second) = (scene.once(scene.handle()), scene.once(scene.handle()));
     set(&mut server, "absent").await;
+    commits_wait(&scene.database, &mut server).await;
     unheard(&ledger, first.clone()).await;
     unheard(&ledger, second.clone()).await;
     // A commit that is cancelled would succeed unreplicated: nobody cancels it.
