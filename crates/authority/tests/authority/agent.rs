@@ -8,7 +8,7 @@ use unefois_core::{Capacity, Event, Reason};
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, form, merge, set};
+use crate::kit::{COMMUNE, Kit, form, merge, set, until};
 use crate::provider::Says;
 
 both_databases![
@@ -197,17 +197,11 @@ async fn an_officer_who_left_mints_nothing(database: TestDatabase) {
         let rows = &mut d.authority.identity_providers;
         rows.retain(|row| row.officers.is_empty());
     });
-    let until = async {
-        loop {
-            let refused = kit.call(Method::POST, "/as/token", &refresh).await;
-            if refused.status != StatusCode::OK {
-                return refused;
-            }
-        }
-    };
-    let refused = tokio::time::timeout(std::time::Duration::from_secs(5), until)
-        .await
-        .expect("in time");
+    let refused = until(async || {
+        let answer = kit.call(Method::POST, "/as/token", &refresh).await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    })
+    .await;
     assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED", "{}", refused.json);
     assert_eq!(kit.last_refusal().await, Some(Reason::NotEntitled));
     kit.stop().await;

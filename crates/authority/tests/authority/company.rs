@@ -1,7 +1,5 @@
 //! Whoever runs a company answers for it by their own login, as long as they are certified to.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use serde_json::json;
 use unefois_core::receipt::Representation;
@@ -10,7 +8,7 @@ use unefois_core::{Acr, Capacity, Event, Reason, SealedSubject};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, Kit};
+use crate::kit::{Answer, COMMUNE, Kit, until};
 use crate::mandate::{OTHER, SIREN, URSSAF, for_company, kit, officer, refreshed, sealed};
 use crate::provider::Says;
 
@@ -119,18 +117,11 @@ async fn a_dismissed_officer_s_grant_gives_no_token(database: TestDatabase) {
         let rows = &mut document.authority.identity_providers;
         rows.retain(|row| row.officers.is_empty());
     });
-    let until = async {
-        loop {
-            let answer = refreshed(&kit, &redeemed).await;
-            if answer.status != StatusCode::OK {
-                return answer;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(20), until)
-        .await
-        .unwrap();
+    let answer = until(async || {
+        let answer = refreshed(&kit, &redeemed).await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    })
+    .await;
     assert_eq!(answer.json["unefois_reason"], "NOT_ENTITLED", "{}", answer.json);
     let opened = kit.push(&for_company(&kit, SIREN)).await;
     let address = boss.get(&opened).await.location;

@@ -17,8 +17,8 @@ use unefois_tlog::{Hash, Receipt};
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{AUTHORITY, Kit, set};
-use crate::withdrawal::{WAIT, Watch, logged, open, producer_checkpoint};
+use crate::kit::{AUTHORITY, Kit, set, until};
+use crate::withdrawal::{Watch, logged, open, producer_checkpoint};
 
 both_databases![
     i3_a_page_says_effective_only_once_that_is_proved,
@@ -125,16 +125,11 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
 
     // « Actualiser »: the answer waits for it, some seconds at most.
     let refresh = format!("{page}?attendre=oui");
-    let refreshed = async {
-        loop {
-            let told = browser.get(&refresh).await;
-            if told.body.contains("Retrait effectif") {
-                break told;
-            }
-        }
-    };
-    let told = tokio::time::timeout(WAIT, refreshed).await;
-    let told = told.expect("in time");
+    let told = until(async || {
+        let told = browser.get(&refresh).await;
+        told.body.contains("Retrait effectif").then_some(told)
+    })
+    .await;
     assert!(
         !told.body.contains("/static/effect."),
         "nothing is left to follow"
@@ -180,16 +175,12 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
 
 /// The file, once the ledger holds the entries that commit to it.
 async fn whole(browser: &mut Browser, file: &str) -> Value {
-    let whole = async {
-        loop {
-            let read = json_of(&browser.get(file).await);
-            let mut proofs = read["proofs"].as_array().unwrap().iter();
-            if proofs.all(|proof| !proof["receipt"].is_null()) {
-                return read;
-            }
-        }
-    };
-    tokio::time::timeout(WAIT, whole).await.expect("in time")
+    until(async || {
+        let read = json_of(&browser.get(file).await);
+        let mut proofs = read["proofs"].as_array().unwrap().iter();
+        proofs.all(|proof| !proof["receipt"].is_null()).then_some(read)
+    })
+    .await
 }
 
 /// Judges the file as anybody may who knows the log's key: no other word of the authority's counts.
@@ -368,15 +359,11 @@ async fn a_proof_is_offered_to_take_home_once_its_entry_is_written(database: Tes
     // The next start writes what has been missing for long enough.
     kit.clock.pass(11_000);
     let kit = kit.restart(|_, _| {}).await;
-    let offered = async {
-        loop {
-            let page = browser.get(&format!("{grant}?attendre=oui")).await.body;
-            if page.contains("preuve.json") {
-                break page;
-            }
-        }
-    };
-    let offered = tokio::time::timeout(WAIT, offered).await.expect("in time");
+    let offered = until(async || {
+        let page = browser.get(&format!("{grant}?attendre=oui")).await.body;
+        page.contains("preuve.json").then_some(page)
+    })
+    .await;
     assert!(!offered.contains("sera proposé ici"), "{offered}");
     let file = json_of(&browser.get(&format!("{grant}/preuve.json")).await);
     let proofs = file["proofs"].as_array().unwrap();
@@ -386,9 +373,11 @@ async fn a_proof_is_offered_to_take_home_once_its_entry_is_written(database: Tes
 
 /// Asks as a script does, until it is effective.
 async fn followed(browser: &mut Browser, grant: &str) {
-    let told =
-        async { while json_of(&browser.get(&format!("{grant}/effet")).await)["stage"] != "effective" {} };
-    tokio::time::timeout(WAIT, told).await.expect("in time");
+    until(async || {
+        let told = json_of(&browser.get(&format!("{grant}/effet")).await);
+        (told["stage"] == "effective").then_some(())
+    })
+    .await;
 }
 
 /// A script's question is answered as soon as the proof is written, and not before.

@@ -1,7 +1,5 @@
 //! What a process that only consumes is told of withdrawals, and what it is not.
 
-use std::time::Duration;
-
 use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -19,14 +17,13 @@ use unefois_proto::pb::revocation::v1::{Acknowledgement, Open, Ping, Position, W
 use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::kit::{Answer, CROUS, Kit, Publisher, form};
+use crate::withdrawal::WAIT;
 
 both_databases![
     a_consumer_is_told_of_its_own_handles_alone,
     a_tenant_s_handles_are_told_to_whoever_obtained_them,
     a_consumer_goes_on_from_where_it_stopped
 ];
-
-const WAIT: Duration = Duration::from_secs(10);
 
 struct Feed {
     ask: mpsc::Sender<WatchRequest>,

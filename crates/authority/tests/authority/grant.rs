@@ -8,7 +8,7 @@ use unefois_jose::jwe;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, REDIRECT, form, merge, set};
+use crate::kit::{COMMUNE, Kit, REDIRECT, form, merge, set, until};
 
 both_databases![
     i2_a_one_shot_element_ends_in_its_time_beside_a_standing_one,
@@ -303,17 +303,11 @@ async fn a_habilitation_that_ends_ends_the_tokens() {
         StatusCode::OK
     );
     kit.publish(|document| document.habilitations.truncate(0));
-    let until = async {
-        loop {
-            let refused = kit.call(Method::POST, "/as/token", &refresh).await;
-            if refused.status != StatusCode::OK {
-                return refused;
-            }
-        }
-    };
-    let refused = tokio::time::timeout(std::time::Duration::from_secs(5), until)
-        .await
-        .expect("in time");
+    let refused = until(async || {
+        let answer = kit.call(Method::POST, "/as/token", &refresh).await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    })
+    .await;
     assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED");
     kit.stop().await;
 }

@@ -1,7 +1,5 @@
 //! An invitation is no power: it serves one person, once, within its time, and whoever gave it accepts who that is.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
@@ -11,7 +9,7 @@ use unefois_core::{Capacity, Event, Sha256};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Kit, set};
+use crate::kit::{Kit, set, until};
 use crate::mandate::{
     INVITATION, accepted, accepting, given, kit, mandated, not_mandated, officer, taken_up, today,
 };
@@ -267,19 +265,11 @@ async fn what_the_ledger_does_not_hold_gives_nothing(database: TestDatabase) {
     );
     kit.clock.pass(11_000);
     kit = kit.restart(|_, _| {}).await;
-    let logged = async {
-        while joel
-            .get("/mandats")
-            .await
-            .body
-            .contains("En cours d’enregistrement")
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), logged)
-        .await
-        .unwrap();
+    until(async || {
+        let page = joel.get("/mandats").await.body;
+        (!page.contains("En cours d’enregistrement")).then_some(())
+    })
+    .await;
     let mandated = kit
         .events()
         .await

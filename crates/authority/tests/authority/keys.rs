@@ -1,7 +1,5 @@
 //! The authority's keys change without a restart and without a refused call, also where one was lost.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
@@ -12,7 +10,7 @@ use unefois_jose::{SigningKey, jws};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, Kit, form};
+use crate::kit::{Answer, Kit, form, until};
 use crate::withdrawal::{Tell, Watch, open};
 
 both_databases![
@@ -21,8 +19,6 @@ both_databases![
     a_code_that_came_to_no_token_may_come_again,
     whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next,
 ];
-
-const WITHIN: Duration = Duration::from_secs(5);
 
 fn jwk(key: &SigningKey) -> Jwk {
     Jwk::from_sec1(key.verifying_key().public().point()).unwrap()
@@ -52,29 +48,21 @@ async fn refreshing(kit: &Kit) -> String {
 
 /// Asks for tokens until this key signs one; all are given meanwhile.
 async fn signs(kit: &Kit, refresh: &str, key: &SigningKey) {
-    let signs = async {
-        loop {
-            let answer = kit.call(Method::POST, "/as/token", refresh).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-            if signer(&answer) == key.thumbprint().to_string() {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(WITHIN, signs).await.expect("in time");
+    until(async || {
+        let answer = kit.call(Method::POST, "/as/token", refresh).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+        (signer(&answer) == key.thumbprint().to_string()).then_some(())
+    })
+    .await;
 }
 
 /// Asks for tokens until the answer has this status.
 async fn answered(kit: &Kit, refresh: &str, status: StatusCode) -> Answer {
-    let answered = async {
-        loop {
-            let answer = kit.call(Method::POST, "/as/token", refresh).await;
-            if answer.status == status {
-                return answer;
-            }
-        }
-    };
-    tokio::time::timeout(WITHIN, answered).await.expect("in time")
+    until(async || {
+        let answer = kit.call(Method::POST, "/as/token", refresh).await;
+        (answer.status == status).then_some(answer)
+    })
+    .await
 }
 
 async fn the_directory_s_first_key_signs_tokens(database: TestDatabase) {
@@ -117,19 +105,15 @@ async fn whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next(d
     let next = jwk(&kit.next_token_key);
     kit.publish(|document| document.authority.withdrawal_keys = vec![next]);
     let key = kit.next_token_key.verifying_key();
-    let told = async {
-        loop {
-            let mut watch = Watch::open(&kit, open()).await;
-            let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
-                panic!("a snapshot comes first");
-            };
-            let typ = "unefois-withdrawals+jwt";
-            if jws::verify(&snapshot.jws, typ, 1 << 20, |_| Some(key.clone())).is_ok() {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(WITHIN, told).await.expect("in time");
+    until(async || {
+        let mut watch = Watch::open(&kit, open()).await;
+        let Tell::Snapshot(snapshot) = watch.next().await.unwrap() else {
+            panic!("a snapshot comes first");
+        };
+        let typ = "unefois-withdrawals+jwt";
+        jws::verify(&snapshot.jws, typ, 1 << 20, |_| Some(key.clone())).ok()
+    })
+    .await;
     kit.stop().await;
 }
 

@@ -3,6 +3,7 @@
 mod ledgers;
 mod pki;
 mod request;
+mod until;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use unefois_tlog::SignerKey;
 
 pub(crate) use ledgers::{Node, Served, Which, Write};
 pub(crate) use request::{Demande, entity_check, form, merge, redeem, set, subject_check};
+pub(crate) use until::until;
 
 use crate::answers::Answering;
 use crate::browser::Browser;

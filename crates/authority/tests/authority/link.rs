@@ -1,7 +1,5 @@
 //! A link that is followed later: it is worth one answer, of the person of the file, within its days.
 
-use std::time::Duration;
-
 use http::{Method, StatusCode};
 use serde_json::json;
 use unefois_core::{Event, Reason};
@@ -9,7 +7,7 @@ use unefois_core::{Event, Reason};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, form};
+use crate::kit::{COMMUNE, Kit, form, until};
 use crate::provider::{Says, angela};
 
 both_databases![
@@ -40,13 +38,12 @@ impl Kit {
 
     /// Waits until the directory in use refuses the commune's request for this reason.
     async fn refuses(&self, reason: &str) {
-        let until = async {
-            let asked = form(&self.parameters());
-            while self.call(Method::POST, "/as/par", &asked).await.json["unefois_reason"] != reason {}
-        };
-        tokio::time::timeout(Duration::from_secs(5), until)
-            .await
-            .expect("in time");
+        let asked = form(&self.parameters());
+        until(async || {
+            let answer = self.call(Method::POST, "/as/par", &asked).await;
+            (answer.json["unefois_reason"] == reason).then_some(())
+        })
+        .await;
     }
 
     async fn last(&self) -> (Event, Option<Reason>) {

@@ -8,7 +8,7 @@ use unefois_core::{Capacity, Event, Reason};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit};
+use crate::kit::{COMMUNE, Kit, until};
 use crate::provider::{Says, Sends};
 
 both_databases![
@@ -217,10 +217,11 @@ async fn i8_a_level_that_counts_no_more_is_recorded_when_it_is_used(database: Te
         let rows = &mut d.authority.identity_providers;
         rows.retain(|row| row.issuer != issuer);
     });
-    let taken_up = async { while browser.get(&demande.address).await.status == StatusCode::OK {} };
-    tokio::time::timeout(std::time::Duration::from_secs(5), taken_up)
-        .await
-        .expect("in time");
+    until(async || {
+        let shown = browser.get(&demande.address).await;
+        (shown.status != StatusCode::OK).then_some(())
+    })
+    .await;
     let before = kit.entries().await.len();
     let shown = browser.get(&demande.address).await;
     assert_eq!(shown.status, StatusCode::FORBIDDEN, "{}", shown.body);

@@ -1,7 +1,5 @@
 //! Withdrawals that the authority's operator asks for.
 
-use std::time::Duration;
-
 use http::{Method, StatusCode};
 use serde_json::Value;
 use unefois_core::revocation::Withdrawal;
@@ -12,7 +10,7 @@ use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, form};
+use crate::kit::{COMMUNE, Kit, form, until};
 use crate::withdrawal::logged;
 
 both_databases![
@@ -77,19 +75,13 @@ async fn i3_a_withdrawal_of_a_client_takes_effect(database: TestDatabase) {
         (&1.into(), &1.into())
     );
     assert_eq!(answer.json["effective_at_us"], Value::Null);
-    let effective = async {
-        loop {
-            let answer = kit.call_as_operator(Method::GET, "/as/withdrawals/1", "").await;
-            if let Some(at) = answer.json["effective_at_us"].as_i64() {
-                assert!(at > answer.json["at_us"].as_i64().unwrap());
-                break;
-            }
-        }
-        while !kit.events().await.contains(&Event::Effective) {}
-    };
-    tokio::time::timeout(Duration::from_secs(10), effective)
-        .await
-        .expect("in time");
+    let told = until(async || {
+        let answer = kit.call_as_operator(Method::GET, "/as/withdrawals/1", "").await;
+        answer.json["effective_at_us"].is_i64().then_some(answer.json)
+    })
+    .await;
+    assert!(told["effective_at_us"].as_i64() > told["at_us"].as_i64());
+    logged(&kit, Event::Effective).await;
     let entries = kit.entries().await;
     let events: Vec<Event> = entries.iter().map(|entry| entry.event).collect();
     assert_eq!(events, [Event::Admin, Event::Effective]);

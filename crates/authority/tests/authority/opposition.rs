@@ -8,7 +8,7 @@ use crate::automatic::angela;
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, Kit, form, merge, set};
+use crate::kit::{Answer, COMMUNE, Kit, form, merge, set, until};
 
 both_databases![
     whoever_objects_is_fetched_for_no_more_unasked,
@@ -132,10 +132,11 @@ async fn an_opposition_holds_for_everybody_until_its_identity_was_tried_and_then
 
     // A start reads what can be read.
     let kit = kit.restart(|_, _| {}).await;
-    let filled = async { while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), filled)
-        .await
-        .expect("in time");
+    until(async || {
+        let answer = kit.granted_to(stranger.clone()).await;
+        (answer.status == StatusCode::OK).then_some(())
+    })
+    .await;
     let hers = kit.granted_to(json!({"given_names": ["Angela"]})).await;
     assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
 
@@ -145,10 +146,11 @@ async fn an_opposition_holds_for_everybody_until_its_identity_was_tried_and_then
     kit.execute("UPDATE person_pivot SET near = NULL, sealed = digest")
         .await;
     let kit = kit.restart(|_, _| {}).await;
-    let tried = async { while kit.granted_to(stranger.clone()).await.status != StatusCode::OK {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), tried)
-        .await
-        .expect("in time");
+    until(async || {
+        let answer = kit.granted_to(stranger.clone()).await;
+        (answer.status == StatusCode::OK).then_some(())
+    })
+    .await;
     let hers = kit.granted_unasked("UN-2").await;
     assert_eq!(hers.json["unefois_reason"], "OPPOSITION", "{}", hers.json);
     assert_eq!(kit.refresh(&stood).await.status, StatusCode::OK);

@@ -1,8 +1,6 @@
 //! Whoever a mandate was given for sees what rests on it, stops it and ends it: the person who is helped, any officer who
 //! runs the company.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use serde_json::{Value, json};
 use unefois_core::{Clock as _, Event, Random};
@@ -11,7 +9,7 @@ use unefois_mesh::{SystemClock, SystemRandom};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, Kit, Which, Write, set};
+use crate::kit::{Answer, Kit, Which, Write, set, until};
 use crate::mandate::{SIREN, for_company, kit, mandated, not_mandated, officer, refreshed, today};
 
 both_databases![
@@ -163,14 +161,11 @@ async fn any_officer_who_runs_the_company_sees_and_ends_what_another_gave(databa
     kit.execute("UPDATE mandate SET principal = NULL").await;
     assert!(!boss.get("/mandats").await.body.contains("Angela DUBOIS"));
     kit = kit.restart(|_, _| {}).await;
-    let filled = async {
-        while !boss.get("/mandats").await.body.contains("Angela DUBOIS") {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), filled)
-        .await
-        .unwrap();
+    until(async || {
+        let page = boss.get("/mandats").await.body;
+        page.contains("Angela DUBOIS").then_some(())
+    })
+    .await;
 
     // An officer of it who does not run it sees neither.
     {

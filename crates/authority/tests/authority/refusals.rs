@@ -6,7 +6,7 @@ use unefois_core::{Event, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, CROUS, Kit, Publisher, form, merge, redeem, set};
+use crate::kit::{COMMUNE, CROUS, Kit, Publisher, form, merge, redeem, set, until};
 
 both_databases![
     i4_no_more_than_may_be_asked,
@@ -280,13 +280,11 @@ async fn a_publisher_that_a_tenant_does_not_list_is_refused_and_recorded(databas
     assert_eq!(claims.act_client, Some(CROUS.parse().unwrap()));
     kit.publish(|document| document.participants[1].publishers.clear());
     let asked = form(&kit.parameters());
-    let taken_up = async {
-        let ask = || kit.call_as_publisher(Publisher::Crous, Method::POST, "/as/par", &asked);
-        while ask().await.status == StatusCode::CREATED {}
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(5), taken_up)
-        .await
-        .expect("in time");
+    until(async || {
+        let answer = kit.call_as_publisher(Publisher::Crous, Method::POST, "/as/par", &asked);
+        (answer.await.status != StatusCode::CREATED).then_some(())
+    })
+    .await;
 
     refused(&kit, "/as/par", &form(&kit.parameters())).await;
     let refresh = [

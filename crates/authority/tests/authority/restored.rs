@@ -16,7 +16,7 @@ use unefois_store::{Component, Db};
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, form, ring};
+use crate::kit::{COMMUNE, Kit, form, ring, until};
 use crate::withdrawal::{WAIT, Watch, logged, message, open, records};
 
 both_databases![
@@ -170,14 +170,7 @@ impl Restored {
 
     /// Waits until a probe is told this.
     async fn says(&self, words: &str) {
-        let told = async {
-            while !self.why().contains(words) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(WAIT, told)
-            .await
-            .unwrap_or_else(|_| panic!("{}", self.why()));
+        until(async || self.why().contains(words).then_some(())).await;
     }
 
     /// Nothing is given out or recorded.

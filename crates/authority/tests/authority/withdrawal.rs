@@ -22,7 +22,7 @@ use unefois_tlog::{Checkpoint, SignerKey, Tree};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{Kit, form};
+use crate::kit::{Kit, form, until};
 
 both_databases![
     a_person_stops_a_grant_and_the_node_is_told,
@@ -30,7 +30,7 @@ both_databases![
     i3_a_silent_producer_delays_the_effect_until_its_lease_has_run_out
 ];
 
-pub(crate) const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Watch {
     pub(crate) ask: mpsc::Sender<WatchRequest>,
@@ -151,13 +151,7 @@ pub(crate) fn producer_checkpoint() -> String {
 
 /// Waits for an entry of the authority's ledger.
 pub(crate) async fn logged(kit: &Kit, event: Event) {
-    let there = async {
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
-        while !kit.events().await.contains(&event) {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(WAIT, there).await.expect("in time");
+    until(async || kit.events().await.contains(&event).then_some(())).await;
 }
 
 pub(crate) fn records(kit: &Kit, jwt: &str) -> SignedRecords {
@@ -405,9 +399,6 @@ async fn a_participant_keeps_no_more_watches_open_than_its_processes_need() {
     assert_eq!(status::reason_of(&refused), Some(Reason::Overloaded));
 
     drop(watches.pop());
-    let admitted = async { while one_more().await.is_err() {} };
-    tokio::time::timeout(WAIT, admitted)
-        .await
-        .expect("a place is given back");
+    let _admitted = until(async || one_more().await.ok()).await;
     kit.stop().await;
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::producers::{Answer, Order, Producers};
 
@@ -69,9 +69,14 @@ impl Process {
         }
     }
 
-    /// Stops it in its tracks.
+    /// Stops it in its tracks: once this returns, none of its threads runs. A signal alone is only on its way, and threads
+    /// of a process at a low priority go on until each has its turn.
     pub(crate) fn freeze(&self) -> anyhow::Result<()> {
-        Ok(kill_process(self.pid()?, Signal::STOP)?)
+        let pid = self.pid()?;
+        kill_process(pid, Signal::STOP)?;
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED)?.context("it neither stops nor ends")?;
+        ensure!(status.stopped(), "a process of producers ended: {status:?}");
+        Ok(())
     }
 
     /// Lets it go on.

@@ -221,15 +221,13 @@ async fn i3_a_ledger_that_went_back_marks_the_database_once(database: TestDataba
         .await
         .expect("the ledger shows it");
     let kit = kit.restart(|_, _| {}).await;
-    let awaited = async {
-        let readiness = kit.running.readiness();
-        while !readiness().is_err_and(|why| why.contains(&kit.cnaf)) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(WAIT, awaited)
-        .await
-        .expect("it says who is waited for");
+    let readiness = kit.running.readiness();
+    until(async || {
+        readiness()
+            .is_err_and(|why| why.contains(&kit.cnaf))
+            .then_some(())
+    })
+    .await;
 
     let _watch = Watch::open(&kit, open()).await;
     tokio::time::timeout(WAIT, kit.running.relearnt())
