@@ -15,7 +15,7 @@ import { ensure } from './report.js';
 // Registered in the directory; the browser is told that this address is `port` on loopback.
 export const SITE = 'http://127.0.0.1:9';
 const RETURN = `${SITE}/dossiers/retour`;
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 const PROTO = fileURLToPath(new URL('../../proto', import.meta.url));
 const { unefois } = grpc.loadPackageDefinition(

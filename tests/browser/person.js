@@ -45,8 +45,7 @@ export async function effective(visitor) {
   await visitor.reads('Retrait');
   const refresh = page.getByRole('link', { name: 'Actualiser' });
   while (await refresh.count()) {
-    await refresh.click();
-    await page.waitForURL(/attendre=/);
+    await Promise.all([page.waitForEvent('load'), refresh.click()]);
   }
   await visitor.reads('Retrait effectif à');
 }

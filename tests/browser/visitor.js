@@ -9,7 +9,7 @@ import { SITE } from './commune.js';
 import { ensure } from './report.js';
 
 export const OUT = fileURLToPath(new URL('out/', import.meta.url));
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000;
 
 // Debian's Chromium, alone with this machine's loopback. The commune's registered address has a port that browsers
 // never call and that nothing listens on; the browser is told where the commune's site really is.
@@ -17,6 +17,7 @@ export async function launch(commune) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     chromiumSandbox: false,
+    timeout: 180_000,
     args: [
       '--disable-gpu',
       '--disable-quic',

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const UP_WITHIN_MS = 30_000;
+const UP_WITHIN_MS = 180_000;
 
 export class World {
   // Starts `demo --stay`, with these arguments more, and waits until it says where everything listens.
@@ -58,7 +58,7 @@ export class World {
     if (this.child.exitCode === null && this.child.signalCode === null) {
       const end = once(this.child, 'exit');
       this.child.kill('SIGTERM');
-      const limit = setTimeout(() => this.child.kill('SIGKILL'), 10_000);
+      const limit = setTimeout(() => this.child.kill('SIGKILL'), 60_000);
       await end;
       clearTimeout(limit);
     }

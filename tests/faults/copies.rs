@@ -48,13 +48,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) const fn holds(&self) -> bool {
+    pub(crate) const fn holds(&self, slack_ms: i64) -> bool {
         self.rounds > 0
             && self.by_anchor == self.rounds
             && self.by_peer == self.rounds
             && self.written == 0
             && self.alone == self.rounds
-            && self.stopped_ms <= STOPS_WITHIN_MS
+            && self.stopped_ms <= STOPS_WITHIN_MS + slack_ms
             && self.meanwhile > 0
             && self.judged.holds()
     }

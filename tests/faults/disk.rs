@@ -112,13 +112,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self, slack_ms: i64) -> bool {
         self.rows.iter().all(|row| {
             row.points > 0
                 && row.judged.holds()
                 && row.late == 0
                 && row.stuck == 0
-                && row.answered_ms <= ANSWERS_WITHIN_MS
+                && row.answered_ms <= ANSWERS_WITHIN_MS + slack_ms
                 && row.noticed.is_none_or(|(noticed, of)| noticed == of)
         })
     }

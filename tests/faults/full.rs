@@ -47,8 +47,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) const fn holds(&self) -> bool {
-        self.judged.holds() && self.judged.acknowledged > 0 && self.waited_ms <= ANSWERED_WITHIN_MS
+    pub(crate) const fn holds(&self, slack_ms: i64) -> bool {
+        self.judged.holds() && self.judged.acknowledged > 0 && self.waited_ms <= ANSWERED_WITHIN_MS + slack_ms
     }
 }
 

@@ -20,7 +20,7 @@ use crate::load::{Load, Seen};
 use crate::{Database, Kill};
 
 /// How long a process may take until it serves.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long the commune may take over its first grants.
 const GRANTED_WITHIN: Duration = Duration::from_secs(120);
 /// The producer serves for a time drawn below this before it is killed.
@@ -130,7 +130,7 @@ pub(crate) async fn run(wanted: &Kill, kind: Database) -> anyhow::Result<Report>
 
     let (mut kills, mut met) = (0, 0);
     let mut cnaf = databases.start(&load.world, Member::Cnaf)?;
-    while kills < wanted.kills || load.proofs() < wanted.proofs {
+    while kills < wanted.kills || met < wanted.met || load.proofs() < wanted.proofs {
         cnaf.ready(READY_WITHIN).await?;
         load.up.send_replace(true);
         let [a, b] = (&random as &dyn Random).bytes();

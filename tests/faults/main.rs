@@ -45,6 +45,9 @@ const UNGUARDED: &str = "unguarded";
 #[derive(Debug, Parser)]
 #[command(name = "faults")]
 struct Cli {
+    /// What a busy machine may add to the time within which an answer comes, in milliseconds.
+    #[arg(long, global = true, default_value_t = 0)]
+    slack_ms: i64,
     #[command(subcommand)]
     fault: Fault,
 }
@@ -139,7 +142,7 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
             Fault::Disk(disk) => {
                 let report = disk::run(disk).await?;
                 writeln!(std::io::stdout(), "{report}")?;
-                Ok(report.holds())
+                Ok(report.holds(cli.slack_ms))
             }
             Fault::Server(server) => {
                 let report = server::run(server).await?;
@@ -149,17 +152,17 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
             Fault::Full(full) => {
                 let report = full::run(full).await?;
                 writeln!(std::io::stdout(), "{report}")?;
-                Ok(report.holds())
+                Ok(report.holds(cli.slack_ms))
             }
             Fault::Standby(standby) => {
                 let report = standby::run(standby).await?;
                 writeln!(std::io::stdout(), "{report}")?;
-                Ok(report.holds())
+                Ok(report.holds(cli.slack_ms))
             }
             Fault::Wire(wire) => {
                 let report = wire::run(wire).await?;
                 writeln!(std::io::stdout(), "{report}")?;
-                Ok(report.holds())
+                Ok(report.holds(cli.slack_ms))
             }
             Fault::Kill(kill) => {
                 let mut held = true;
@@ -194,7 +197,7 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
                 for database in copies.database.each() {
                     let report = copies::run(copies, database).await?;
                     writeln!(std::io::stdout(), "{report}")?;
-                    held &= report.holds();
+                    held &= report.holds(cli.slack_ms);
                 }
                 Ok(held)
             }

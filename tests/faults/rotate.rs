@@ -26,7 +26,7 @@ use crate::books::{self, Books};
 use crate::load::Load;
 
 /// How long a process may take until it serves.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long so many answers may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(240);
 /// Those whose keys are rotated.

@@ -82,10 +82,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self, slack_ms: i64) -> bool {
         let ended = |row: &Row| row.ended > 0 || row.kind.ends().is_none();
         self.rows.iter().all(|row| row.late == 0 && ended(row))
-            && self.waited_ms <= ANSWERED_WITHIN_MS
+            && self.waited_ms <= ANSWERED_WITHIN_MS + slack_ms
             && self.primary.holds()
             && self.primary.acknowledged > 0
             && self.standby.holds()

@@ -51,14 +51,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self, slack_ms: i64) -> bool {
         let [unsent, unheard] = &self.rows;
         unsent.unheard == 0
             && unheard.unheard > 0
             && self.rows.iter().all(|row| {
                 row.points > 0
                     && row.stuck == 0
-                    && row.answered_ms <= ANSWERS_WITHIN_MS
+                    && row.answered_ms <= ANSWERS_WITHIN_MS + slack_ms
                     && row.judged.holds()
                     && row.judged.acknowledged > 0
             })

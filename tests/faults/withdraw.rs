@@ -46,7 +46,7 @@ use self::trial::{Plan, Scene, Trial, play};
 use crate::Database;
 
 /// How long a process may take until it serves.
-const READY_WITHIN: Duration = Duration::from_secs(40);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Interleavings under way at once.
 const TOGETHER: usize = 12;
 /// Interleavings of one world: their grants last an hour, on clocks that are wrong by one.

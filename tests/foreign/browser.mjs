@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { Agent, fetch } from 'undici';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 const MAX_REDIRECTS = 10;
 const ENTITIES = { quot: '"', amp: '&', lt: '<', gt: '>', '#34': '"', '#38': '&', '#39': "'", '#60': '<', '#62': '>' };
 

@@ -16,7 +16,7 @@ export const DGFIP = 'urn:unefois:participant:13000495500014';
 export const BACK = 'http://127.0.0.1:9/retour';
 export const CLAMART_BACK = 'http://127.0.0.1:9/dossiers/retour';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 /** A `fetch` over TLS that shows the certificate of `member`, or none. */
 export async function mutualTls(dir, member) {

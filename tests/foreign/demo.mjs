@@ -2,8 +2,8 @@
 
 import { start, within } from './process.mjs';
 
-const UP_MS = 30_000;
-const DOWN_MS = 10_000;
+const UP_MS = 180_000;
+const DOWN_MS = 60_000;
 
 /**
  * Raises a new world in the folder `dir`, where one logs in at `issuers`: as FranceConnect, FranceConnect+ and ProConnect
@@ -13,7 +13,8 @@ const DOWN_MS = 10_000;
 export async function raise(dir, issuers = []) {
   const options = ['--issuer', '--issuer-plus', '--issuer-pro'];
   const given = issuers.flatMap((issuer, n) => [options[n], issuer]);
-  const args = ['demo', '--stay', '--dir', dir, '--json', ...given];
+  // A busy machine may stand still for longer than the demonstration's lease lasts.
+  const args = ['demo', '--stay', '--dir', dir, '--json', '--lease-ms', '5000', ...given];
   const demo = start(process.env.UNEFOIS, args);
   const up = async () => {
     for await (const line of demo.lines) {

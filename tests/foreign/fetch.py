@@ -22,7 +22,7 @@ import ledger
 CNAF = "urn:unefois:participant:18003506500010"
 MESR = "urn:unefois:participant:11004401300016"
 LYON = "urn:unefois:participant:21690123100011"
-DEADLINE_S = 10
+DEADLINE_S = 60
 # What the fund's own system answers of the one person that it knows, its unit `valeur` alone.
 QUOTIENT = {"fournisseur": "CNAF", "valeur": 612, "annee": 2026, "mois": 11, "annee_calcul": 2026, "mois_calcul": 11}
 

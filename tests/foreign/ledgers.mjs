@@ -7,7 +7,7 @@ import { CNAF, MESR } from './consumer.mjs';
 import { start, within } from './process.mjs';
 
 const AUTHORITY = 'urn:unefois:participant:13002526500013';
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 300_000;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** verify_ledger.py agrees with every ledger, and refuses forged ones; it prints a line `ok …` for each thing. */

@@ -13,7 +13,7 @@ import { logins } from './login.mjs';
 import { verifies } from './verifies.mjs';
 import { ways } from './ways.mjs';
 
-const DEADLINE_MS = 120_000;
+const DEADLINE_MS = 900_000;
 
 async function run(dir) {
   const demo = await raise(join(dir, 'own'));

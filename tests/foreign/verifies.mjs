@@ -7,7 +7,7 @@ import { ok } from './check.mjs';
 import { CLAMART, CNAF, LYON, MESR } from './consumer.mjs';
 import { start, within } from './process.mjs';
 
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 180_000;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** verify_token.py agrees with what the authority signed, and refuses it changed: `held` of grants, and of the other `ways`. */

@@ -156,7 +156,7 @@ class Server:
         need(parts.scheme in ("http", "https") and not parts.query, "the address is no http or https one")
         secure = {"context": context or ssl.create_default_context()} if parts.scheme == "https" else {}
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self.connection, self.prefix = kind(parts.netloc, timeout=10, **secure), parts.path.rstrip("/")
+        self.connection, self.prefix = kind(parts.netloc, timeout=60, **secure), parts.path.rstrip("/")
 
     def get(self, name, kind, most):
         try:

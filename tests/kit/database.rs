@@ -118,7 +118,7 @@ impl Cluster {
             dir=$(mktemp -d) && cd "$dir" || exit 1
             "$1/initdb" -D data -U postgres -A trust --no-locale -E UTF8 --no-sync >log 2>&1 &&
             printf '%s\n' "unix_socket_directories = '$dir'" "listen_addresses = ''" 'max_connections = 300' \
-                'shared_buffers = 64MB' >>data/postgresql.conf &&
+                'shared_buffers = 64MB' 'max_wal_size = 128MB' 'min_wal_size = 32MB' >>data/postgresql.conf &&
             "$1/pg_ctl" -D data -w -s -l log start >>log 2>&1 &&
             echo "$dir" || cat log >&2
             exec >/dev/null 2>>log

@@ -26,7 +26,7 @@ use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_tlog::Hash;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unefois");
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 fn unefois(args: &[&str]) -> Output {
     Command::new(PROGRAM)

@@ -53,8 +53,7 @@ export async function run({ visitor, commune, world, browser, check }) {
       const refresh = plain.page.getByRole('link', { name: 'Actualiser' });
       let pressed = 0;
       for (; (await plain.text('.state')).trim() === 'En cours'; pressed += 1) {
-        await refresh.click();
-        await plain.page.waitForURL(/attendre=/);
+        await Promise.all([plain.page.waitForEvent('load'), refresh.click()]);
       }
       console.log(`      pressed ${pressed} times`);
       ensure(pressed <= 3, `it was pressed ${pressed} times`);

@@ -10,7 +10,7 @@ import { Visitor } from '../visitor.js';
 export const name = 'partition';
 export const LEASE_MS = 8_000;
 // A node pings each 200 ms: its last answered ping left that long before it froze, or somewhat more on a busy machine.
-const PINGED_WITHIN_MS = 1_000;
+const PINGED_WITHIN_MS = 2_000;
 
 // Grants, and goes as far as the question whether to stop.
 async function granted(visitor, commune, dossier) {

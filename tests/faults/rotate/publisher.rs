@@ -13,7 +13,7 @@ use unefois_mesh::SystemRandom;
 use zeroize::Zeroizing;
 
 /// How long a directory may take to every node.
-const PUSHED_WITHIN: Duration = Duration::from_secs(10);
+const PUSHED_WITHIN: Duration = Duration::from_secs(120);
 /// Fetches a minute of the commune: more than it makes.
 const PER_MINUTE: u32 = 100_000;
 

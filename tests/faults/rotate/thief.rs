@@ -90,7 +90,12 @@ impl Thief {
             pace.tick().await;
             let fetched = self
                 .consumer
-                .fetch(&self.request()?, Manner::Prompt, &opened)
+                .fetch(
+                    &self.request()?,
+                    Manner::Prompt,
+                    &opened,
+                    &CancellationToken::new(),
+                )
                 .await;
             self.seen
                 .lock()

@@ -181,19 +181,24 @@ impl Consumer {
         tokio::time::timeout(ASKED, asked).await?
     }
 
-    /// One request, over a connection of its own. What waits to be read is read once `opened`.
+    /// One request, over a connection of its own. What waits to be read is read once `opened`; `answering` is cancelled
+    /// when the answer begins, or will not.
     pub(crate) async fn fetch(
         &self,
         request: &pb::FetchRequest,
         manner: Manner,
         opened: &CancellationToken,
+        answering: &CancellationToken,
     ) -> Fetched {
+        let _ended = answering.clone().drop_guard();
         let began = SystemClock.now();
         let mut taps = None;
         let fetching = async {
             let tap = taps.insert(self.tap(manner).await?);
             let sender = self.connect(tap, manner).await?;
-            let ended = self.fetch_by(tap, sender, request, manner, opened).await;
+            let ended = self
+                .fetch_by(tap, sender, request, manner, (opened, answering))
+                .await;
             anyhow::Ok(ended.unwrap_or(Ended::Reset))
         };
         let ended = match tokio::time::timeout(ANSWERED, fetching).await {
@@ -224,7 +229,7 @@ impl Consumer {
         mut sender: SendRequest<Full<Bytes>>,
         request: &pb::FetchRequest,
         manner: Manner,
-        opened: &CancellationToken,
+        (opened, answering): (&CancellationToken, &CancellationToken),
     ) -> anyhow::Result<Ended> {
         let url = "https://localhost/unefois.exchange.v1.ExchangeService/Fetch";
         let mut message = BytesMut::new();
@@ -244,6 +249,7 @@ impl Consumer {
             });
         }
         let answer = sender.send_request(request).await?;
+        answering.cancel();
         if let Some(refused) = refused(answer.headers()) {
             return Ok(refused);
         }

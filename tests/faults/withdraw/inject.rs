@@ -22,7 +22,7 @@ const WELL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 /// How long a fault lasts.
 const LASTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// When what was sent before a cut has arrived.
-const UNDER_WAY_MS: i64 = 500;
+const UNDER_WAY_MS: i64 = 2_000;
 /// How late bytes come.
 const LATE: Duration = Duration::from_secs(5);
 /// How long a clock stays wrong at least: its process hears of it within a second.

@@ -30,6 +30,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Plan {
     fetch: Duration,
     withdraw: Duration,
+    /// Whether the withdrawal waits for the answer to be on its way first.
+    behind: bool,
     /// How the first request is taken, and the same one where it is sent again.
     manners: [Manner; 2],
     again: Option<When>,
@@ -54,6 +56,7 @@ impl Plan {
         Self {
             fetch: chance.below(TOGETHER),
             withdraw: chance.below(TOGETHER),
+            behind: false,
             manners: [manner(chance), manner(chance)],
             again: chance.one_in(2).then(|| when(chance)),
             open: when(chance),
@@ -65,7 +68,8 @@ impl Plan {
     pub(crate) fn under_way(chance: &mut Chance) -> Self {
         Self {
             fetch: Duration::ZERO,
-            withdraw: TOGETHER + chance.below(TOGETHER),
+            withdraw: chance.below(TOGETHER),
+            behind: true,
             manners: [Manner::Window(window(chance)); 2],
             again: None,
             open: When::Effective,
@@ -172,18 +176,28 @@ pub(crate) async fn play(scene: &Scene, given: &Given, plan: Plan) -> anyhow::Re
     let (minted, token) = mint(scene, given).await?;
     let (request, handle) = (token.request(&SystemRandom::new()), given.handle.to_string());
     let (opened, effective) = (CancellationToken::new(), CancellationToken::new());
+    let (answering, later) = (CancellationToken::new(), CancellationToken::new());
     let [first, second] = plan.manners;
     let fetching = async {
         pause(plan.fetch, &scene.over).await;
-        (first, scene.consumer.fetch(&request, first, &opened).await)
+        (
+            first,
+            scene.consumer.fetch(&request, first, &opened, &answering).await,
+        )
     };
     let again = async {
         wait(scene, plan.again?, &effective).await;
-        Some((second, scene.consumer.fetch(&request, second, &opened).await))
+        Some((
+            second,
+            scene.consumer.fetch(&request, second, &opened, &later).await,
+        ))
     };
     let withdrawing = async {
         // However it ends, what waits for it goes on.
         let _ended = effective.clone().drop_guard();
+        if plan.behind {
+            answering.cancelled().await;
+        }
         pause(plan.withdraw, &scene.over).await;
         let heard = scene.link.heard();
         let asked = SystemClock.now();

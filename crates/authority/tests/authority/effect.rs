@@ -66,7 +66,7 @@ fn instant(told: &Value, name: &str) -> Micros {
 /// An authority that has just started says « en cours » to everybody, whoever has acknowledged: leases of the epoch before
 /// may still last.
 async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabase) {
-    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(8_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
@@ -91,6 +91,7 @@ async fn i3_a_page_says_effective_only_once_that_is_proved(database: TestDatabas
     );
     assert_eq!(browser.get(&file).await.status, StatusCode::NOT_FOUND, "in force");
 
+    watch.pong().await;
     let page = withdraw(&mut browser, &grant).await;
     watch.batch(&kit, &mut view).await;
     watch.acknowledge(view.head(), producer_checkpoint()).await;
@@ -213,26 +214,29 @@ async fn verified(kit: &Kit, file: &Value, stands: &Value) {
     assert_eq!(last, instant(stands, "effective_at"), "the latest of both");
 }
 
-/// Presses « Actualiser » once, on a page that says what is under way, and asks where it stands.
+/// Presses « Actualiser » on a page that says what is under way, until it no longer does, and asks where it stands: each
+/// answer waits for that, some seconds at most.
 async fn refreshed(browser: &mut Browser, page: &Page, grant: &str) -> Page {
     let (_, rest) = page.body.split_once("<p data-refresh>").expect("a button");
     let (_, rest) = rest.split_once("href=\"").unwrap();
-    let told = browser.get(rest.split('"').next().unwrap()).await;
-    assert!(
-        !told.body.contains("data-refresh"),
-        "it did not wait: {}",
-        told.body
-    );
+    let refresh = rest.split('"').next().unwrap();
+    until(async || {
+        let told = browser.get(refresh).await;
+        (!told.body.contains("data-refresh")).then_some(())
+    })
+    .await;
     browser.get(&format!("{grant}/effet")).await
 }
 
 async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(database: TestDatabase) {
-    let kit = Kit::on(database).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
     let grant = granted(&kit, &mut browser).await;
     let id = grant.rsplit('/').next().unwrap();
+    // From here on its lease alone holds the effect up.
+    watch.pong().await;
     let back = kit.call(Method::DELETE, &format!("/as/grants/{id}"), "").await;
     assert_eq!(back.status, StatusCode::NO_CONTENT);
     watch.batch(&kit, &mut view).await;
@@ -253,7 +257,7 @@ async fn i3_what_the_asker_gives_back_is_said_to_be_over_once_that_is_proved(dat
 }
 
 async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: TestDatabase) {
-    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(2_000)).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
@@ -265,6 +269,7 @@ async fn i3_a_limitation_is_said_to_be_effective_once_that_is_proved(database: T
     let grant = format!("/autorisations/{}", given.json["grant_id"].as_str().unwrap());
     let (limit, file) = (format!("{grant}/limiter"), format!("{grant}/preuve.json"));
     let fields = format!("csrf={}&p0=1&p1=1", browser.get(&limit).await.csrf());
+    watch.pong().await;
     let done = browser.post(&limit, &fields).await;
     assert_eq!(
         (done.status, &done.location),
@@ -382,7 +387,7 @@ async fn followed(browser: &mut Browser, grant: &str) {
 
 /// A script's question is answered as soon as the proof is written, and not before.
 async fn an_acknowledgement_ends_the_wait_of_the_page(database: TestDatabase) {
-    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(2_000)).await;
+    let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(5_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
     let mut browser = kit.browser();
@@ -393,13 +398,13 @@ async fn an_acknowledgement_ends_the_wait_of_the_page(database: TestDatabase) {
     browser.get(&format!("{first}?attendre=oui")).await;
     // The start is over: from here on this lease alone counts.
     let other = granted(&kit, &mut browser).await;
-    watch.pong(1).await;
+    watch.pong().await;
     withdraw(&mut browser, &other).await;
     watch.batch(&kit, &mut view).await;
     let waiting = async { json_of(&browser.copy().get(&format!("{other}/effet")).await) };
     let told = async {
         watch.acknowledge(view.head(), producer_checkpoint()).await;
-        watch.pong(2).await;
+        watch.pong().await;
     };
     let (stands, ()) = tokio::join!(waiting, told);
     assert_eq!(stands["stage"], "effective", "{stands}");

@@ -219,7 +219,7 @@ async fn i8_a_level_that_counts_no_more_is_recorded_when_it_is_used(database: Te
     });
     until(async || {
         let shown = browser.get(&demande.address).await;
-        (shown.status != StatusCode::OK).then_some(())
+        (shown.status == StatusCode::FORBIDDEN).then_some(())
     })
     .await;
     let before = kit.entries().await.len();

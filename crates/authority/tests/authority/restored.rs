@@ -400,7 +400,8 @@ async fn i3_what_was_announced_meanwhile_is_not_lost(database: TestDatabase) {
     }
     let told = liar.next().await.expect_err("it is told nothing");
     assert_eq!(status::reason_of(&told), Some(Reason::RevocationStateStale));
-    assert_eq!(watch.pong(7).await.nonce, 7, "nobody else is stopped");
+    // Nobody else is stopped.
+    watch.pong().await;
     assert!(kit.running.readiness()().is_ok());
     kit.stop().await;
 }

@@ -35,7 +35,12 @@ pub(crate) const WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Watch {
     pub(crate) ask: mpsc::Sender<WatchRequest>,
     answers: tonic::Streaming<WatchResponse>,
+    /// Of the last ping of [`Watch::pong`].
+    nonce: u64,
 }
+
+/// The first nonce of [`Watch::pong`]: above those that tests choose.
+const OWN_NONCES: u64 = 1_000;
 
 impl Watch {
     pub(crate) async fn open(kit: &Kit, open: Open) -> Self {
@@ -47,7 +52,11 @@ impl Watch {
             .await
             .unwrap()
             .into_inner();
-        Self { ask, answers }
+        Self {
+            ask,
+            answers,
+            nonce: OWN_NONCES,
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Result<Tell, tonic::Status> {
@@ -70,26 +79,43 @@ impl Watch {
     /// Reads it, and takes a lease.
     pub(crate) async fn lease(&mut self, kit: &Kit) -> Withdrawals {
         let view = self.snapshot(kit).await;
-        self.ping(42).await;
-        let Tell::Pong(pong) = self.next().await.unwrap() else {
-            panic!("a pong");
-        };
-        assert_eq!(
-            (pong.nonce, pong.head.unwrap().epoch, pong.lease_ms),
-            (42, 1, 1_000)
-        );
+        let pong = self.pong().await;
+        assert_eq!((pong.head.unwrap().epoch, pong.lease_ms), (1, 1_000));
         view
     }
 
-    /// Pings until it is answered: an authority whose heartbeat is late leaves a ping unanswered.
-    pub(crate) async fn pong(&mut self, nonce: u64) -> Pong {
+    /// Pings until it is answered, and returns the answer to that ping: an authority whose heartbeat is late leaves a ping
+    /// unanswered, and a busy one answers it after the next was sent.
+    pub(crate) async fn pong(&mut self) -> Pong {
+        let answered = async {
+            loop {
+                self.nonce += 1;
+                self.ping(self.nonce).await;
+                let (answers, nonce) = (&mut self.answers, self.nonce);
+                let answer = async {
+                    loop {
+                        match answers.message().await.unwrap().unwrap().message.unwrap() {
+                            Tell::Pong(pong) if pong.nonce == nonce => return pong,
+                            Tell::Pong(earlier) if earlier.nonce > OWN_NONCES => {}
+                            other => panic!("an answer, not {other:?}"),
+                        }
+                    }
+                };
+                if let Ok(pong) = tokio::time::timeout(Duration::from_millis(500), answer).await {
+                    return pong;
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, answered).await.expect("in time")
+    }
+
+    /// What the stream ends with, after late answers to [`Watch::pong`] at most.
+    pub(crate) async fn refused(&mut self) -> tonic::Status {
         loop {
-            self.ping(nonce).await;
-            let answer = tokio::time::timeout(Duration::from_millis(500), self.answers.message()).await;
-            match answer.map(|answer| answer.unwrap().unwrap().message.unwrap()) {
-                Ok(Tell::Pong(pong)) => return pong,
-                Ok(other) => panic!("an answer, not {other:?}"),
-                Err(_) => {}
+            match self.next().await {
+                Ok(Tell::Pong(late)) if late.nonce > OWN_NONCES => {}
+                Ok(other) => panic!("a refusal, not {other:?}"),
+                Err(refused) => return refused,
             }
         }
     }
@@ -217,7 +243,7 @@ async fn a_reader_that_claims_a_later_place_stops_nobody_else(database: TestData
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     let mut watch = Watch::open(&kit, open()).await;
     assert!(matches!(watch.next().await, Ok(Tell::Snapshot(_))));
-    assert_eq!(watch.pong(1).await.nonce, 1);
+    watch.pong().await;
     kit.stop().await;
 }
 
@@ -226,7 +252,7 @@ async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
     let kit = Kit::with(database, |document, _| document["lease_ms"] = json!(4_000)).await;
     let mut watch = Watch::open(&kit, open()).await;
     let mut view = watch.snapshot(&kit).await;
-    assert_eq!(watch.pong(42).await.lease_ms, 4_000);
+    assert_eq!(watch.pong().await.lease_ms, 4_000);
 
     let mut browser = kit.browser();
     let code = kit.grant(&mut browser, &kit.parameters(), "").await;
@@ -268,7 +294,7 @@ async fn a_person_stops_a_grant_and_the_node_is_told(database: TestDatabase) {
         "the producer has not said so"
     );
     watch.acknowledge(view.head(), producer_checkpoint()).await;
-    assert_eq!(watch.pong(43).await.nonce, 43);
+    watch.pong().await;
 
     let refresh = form(&[
         ("grant_type", "refresh_token".to_owned()),
@@ -311,16 +337,16 @@ async fn i3_a_silent_producer_delays_the_effect_until_its_lease_has_run_out(data
     // What another epoch answered is over by then, so that only this lease counts.
     let open = kit.clock.boottime().plus_ms(2_000);
     while kit.clock.boottime() < open {
-        watch.pong(1).await;
+        watch.pong().await;
     }
     let pinged = kit.clock.boottime();
-    watch.pong(1).await;
+    watch.pong().await;
     stopped(&kit).await;
     watch.batch(&kit, &mut view).await;
     // Answers to later pings do not put it off.
     let there = async {
         while !kit.events().await.contains(&Event::Effective) {
-            watch.pong(2).await;
+            watch.pong().await;
         }
     };
     tokio::time::timeout(WAIT, there).await.expect("in time");
@@ -355,7 +381,7 @@ async fn i3_an_acknowledgement_that_proves_nothing_is_refused() {
         let mut watch = Watch::open(&kit, open()).await;
         let view = watch.lease(&kit).await;
         watch.acknowledge(head(&view), checkpoint).await;
-        let refused = watch.next().await.expect_err("it proves nothing");
+        let refused = watch.refused().await;
         assert_eq!(status::reason_of(&refused), Some(Reason::InvalidRequest));
     }
     kit.stop().await;

@@ -331,7 +331,7 @@ mod tests {
 
     use super::*;
 
-    const WAIT: Duration = Duration::from_secs(10);
+    const WAIT: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn what_the_kernel_holds_is_not_sent_until_its_peer_reads() {

@@ -25,7 +25,7 @@ use unefois_mesh::{
 };
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
-pub(crate) const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct TestClock(AtomicI64);

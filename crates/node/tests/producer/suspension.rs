@@ -78,21 +78,23 @@ async fn outcome(world: &World, caller: &Caller) -> Option<Reason> {
     }
 }
 
-/// Asks until the answer is `expected`, which it is at the latest for a call that begins a second from now.
+/// Asks until the answer is `expected`. Of a suspension: a call that begins a second from now is answered in no case.
 async fn becomes(world: &World, caller: &Caller, expected: Option<Reason>) {
     let since = world.clock.boottime();
-    loop {
-        let began = world.clock.boottime();
-        let outcome = outcome(world, caller).await;
-        if outcome == expected {
-            return;
+    let expectation = async {
+        loop {
+            let later = world.clock.boottime().micros_since(since);
+            let outcome = outcome(world, caller).await;
+            if outcome == expected {
+                return;
+            }
+            assert!(
+                outcome.is_some() || later < FOLLOWED_WITHIN_US,
+                "a call {later} µs later is answered"
+            );
         }
-        let later = began.micros_since(since);
-        assert!(
-            later < FOLLOWED_WITHIN_US,
-            "{outcome:?} to a call {later} µs later"
-        );
-    }
+    };
+    tokio::time::timeout(WAIT, expectation).await.expect("in time");
 }
 
 /// Waits until the log holds so many entries of its operator's.

@@ -42,7 +42,7 @@ use crate::signers::{Signers, unsigned};
 
 pub(crate) const ISSUER: &str = "https://autorite.example";
 pub(crate) const IDP: &str = "https://fc.example";
-pub(crate) const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 86_400_000;
 
 pub(crate) fn authority_id() -> ParticipantId {

@@ -26,7 +26,7 @@ use super::world::{Member, World};
 use crate::config::load;
 
 /// How long the producers may take until their leases are fresh.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Where roles run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

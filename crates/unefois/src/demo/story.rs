@@ -22,7 +22,7 @@ use crate::console::{Console, Lang};
 use super::world::{AUTHORITY, CLAMART, CNAF, DGFIP, MESR, Member, World};
 
 /// How long the commune's first head may take to be published and cosigned.
-const COSIGNED_WITHIN: Duration = Duration::from_secs(10);
+const COSIGNED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a withdrawal may take until it is effective: the start of an authority waits for older leases.
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(30);

@@ -21,7 +21,7 @@ use unefois_core::Clock as _;
 use unefois_mesh::{SystemClock, SystemRandom};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unefois");
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// A world under `folder` whose leases last this long.
 fn world(folder: &Path, lease_ms: u32) -> World {

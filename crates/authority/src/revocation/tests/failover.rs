@@ -70,8 +70,8 @@ async fn i3_of_two_standbys_one_takes_over_and_only_from_a_silent_holder() {
     assert!(standbys.try_join_next().is_none(), "the holder goes on");
 
     dies.cancel();
-    let last = store::pulse(&holder.db).await.unwrap();
     let silent_since = SystemClock.boottime();
+    let last = store::pulse(&holder.db).await.unwrap();
     let next = tokio::time::timeout(SOON, standbys.join_next()).await;
     let next = next.expect("one takes over").unwrap().unwrap();
     tasks.spawn(Arc::clone(&next).heartbeats(lives.clone()));

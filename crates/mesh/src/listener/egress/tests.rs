@@ -16,7 +16,7 @@ use super::super::server::{Caller, Server};
 use super::*;
 use crate::Limits;
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(60);
 /// What the pipe holds.
 const PIPE: usize = 1024;
 /// More than HTTP/2 keeps of one answer, 400 KB, and as much as the peer's window.

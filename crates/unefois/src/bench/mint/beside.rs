@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::person::form;
 use crate::demo::world::{CLAMART, World};
 
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// The process, and a client of it; it is killed where it is dropped.
 #[derive(Debug)]
