@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "../../../tests/kit/port.rs"]
+pub mod port;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use unefois_proto::pb::backoffice::v1::{
     Capacity, CompleteAuthorizationRequest, ElementRequest, FetchRequest, Grant, Need,
     RequestAuthorizationRequest, SubjectBinding, SubjectKind, UnitRequest, Way,
 };
+
+use port::free_port;
 
 /// The company that the test officer runs, and another one.
 const SIREN: &str = "900000100";
@@ -324,11 +329,6 @@ impl Drop for Urssaf {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 async fn is_ready(admin: u16) -> bool {

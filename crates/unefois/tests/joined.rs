@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "../../../tests/kit/port.rs"]
+pub mod port;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,6 +26,8 @@ use unefois_core::{Clock as _, Micros};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_proto::pb::backoffice::v1::FetchRequest;
 use unefois_tlog::{Checkpoint, Hash, SignerKey, Tree};
+
+use port::free_port;
 
 /// What is compared: this many bytes in a row.
 const WIDTH: usize = 8;
@@ -244,18 +249,11 @@ impl Node {
         let folder = world.folder("lyon");
         let text = std::fs::read_to_string(world.file(Member::Clamart)).unwrap();
         let mut config: toml::Table = text.parse().unwrap();
-        let port = || {
-            std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port()
-        };
-        let admin = port();
+        let admin = free_port();
         for (section, key, value) in [
             ("node", "participant", LYON.to_owned()),
-            ("listen", "mesh", format!("127.0.0.1:{}", port())),
-            ("public", "listen", format!("127.0.0.1:{}", port())),
+            ("listen", "mesh", format!("127.0.0.1:{}", free_port())),
+            ("public", "listen", format!("127.0.0.1:{}", free_port())),
             ("admin", "listen", format!("127.0.0.1:{admin}")),
         ] {
             config[section][key] = value.into();

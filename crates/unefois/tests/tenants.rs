@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "../../../tests/kit/port.rs"]
+pub mod port;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ use unefois_proto::pb::backoffice::v1::backoffice_service_client::BackofficeServ
 use unefois_proto::pb::backoffice::v1::{FetchRequest, ListGrantsRequest};
 use unefois_tlog::{SignedCheckpoint, VerifierKey};
 use zeroize::Zeroizing;
+
+use port::free_port;
 
 /// The publisher, then the communes that it is to host beside Lyon; the last one has not named it.
 const PUBLISHER: &str = "urn:unefois:participant:13000495500014";
@@ -428,12 +433,4 @@ fn unefois<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Value {
     let why = String::from_utf8_lossy(&told.stderr);
     assert!(told.status.success(), "{why}");
     serde_json::from_slice(&told.stdout).unwrap()
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

@@ -5,7 +5,6 @@ mod pki;
 mod request;
 mod until;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -37,6 +36,7 @@ pub(crate) use until::until;
 use crate::answers::Answering;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
+use crate::port::free_port;
 use crate::provider::{CLIENT, IdentityProvider, SECRET, Says, Sends};
 use crate::signers::Signers;
 use ledgers::{Crowded, Endless, Nobody, Slow};
@@ -556,19 +556,6 @@ fn log_row(origin: &str, seed: u8) -> Value {
 
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
-}
-
-/// A port below those that the system gives out by itself and those of demonstrations, so that nobody takes it between
-/// this and its use.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let n = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::SeqCst);
-        let port = u16::try_from(10_000 + n % 10_000).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// The repository's catalogue.

@@ -30,6 +30,8 @@ mod narrow;
 mod officer;
 mod operator;
 mod opposition;
+#[path = "../../../../tests/kit/port.rs"]
+pub mod port;
 mod principal;
 mod provider;
 #[expect(dead_code, reason = "other tests use the other faults")]

@@ -215,7 +215,7 @@ async fn an_address_has_so_many_connections() {
 async fn a_connection_without_a_call_ends() {
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let limits = Limits {
-        idle_ms: 50,
+        idle_ms: 500,
         ..Limits::default()
     };
     let loopback = Loopback::serve(limits, hold(&entered, &release)).await;
@@ -325,12 +325,12 @@ async fn an_answer_that_its_peer_does_not_take_is_cut() {
 #[tokio::test]
 async fn an_answer_that_takes_its_time_is_not_cut() {
     let limits = Limits {
-        write_ms: 50,
+        write_ms: 500,
         ..Limits::default()
     };
     let dropped = Arc::new(Notify::new());
     let body = move || async move {
-        let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(120)));
+        let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(1_200)));
         told(ticks.take(3).map(|_| Bytes::from(vec![7; 1_000])), &dropped)
     };
     let loopback = Loopback::serve(limits, Router::new().route("/", get(body))).await;

@@ -237,7 +237,8 @@ async fn i3_a_consumer_that_reads_nothing_delays_nobody(database: TestDatabase) 
     let last = Withdrawal::Grant(last.claims.gh);
     world.authority.0.withdraw_everywhere(last).await;
     let took_us = world.clock.boottime().micros_since(began);
-    assert!(took_us < 3_000_000, "{took_us}");
+    // An unread connection is cut after 10 s: nobody waited for that.
+    assert!(took_us < 9_000_000, "{took_us}");
 
     // What the kernel had may still come.
     tap.read(true);
