@@ -217,6 +217,11 @@ impl House {
 
     /// Another replica: it shares the database, and was told nothing yet.
     pub(crate) fn replica(&self) -> Consumer {
+        self.replica_with(FetchConfig::default())
+    }
+
+    /// As [`House::replica`], which spends its time so.
+    pub(crate) fn replica_with(&self, config: FetchConfig) -> Consumer {
         let consumer = Consumer::new(Parts {
             participant: consumer_id(),
             directory: Arc::clone(&self.directory),
@@ -225,7 +230,7 @@ impl House {
             connector: self.connector.clone(),
             identity: Arc::clone(&self.identity),
             rest: RestKeys::new(&[5; 32]),
-            config: FetchConfig::default(),
+            config,
             clock: Arc::<TestClock>::clone(&self.clock),
             random: self.random.clone(),
         });

@@ -7,6 +7,7 @@ mod announcer;
 mod authority;
 mod automatic;
 mod backoffice;
+mod budget;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
 mod exchange;

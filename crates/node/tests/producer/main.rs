@@ -6,6 +6,7 @@ mod child;
 mod company;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;
+mod directory;
 mod forged;
 mod grounds;
 mod guard;

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use unefois_core::{Entry, Event, Micros, Outcome, Reason};
+use unefois_mesh::{Peer, status};
+use unefois_proto::pb::exchange::v1::exchange_service_server::ExchangeService as _;
 use unefois_store::node::suspension::{
     SuspensionId, SuspensionKind, SuspensionRow, suspension_end, suspension_insert, suspensions,
     suspensions_unsaid,
@@ -18,6 +23,7 @@ both_databases![
     what_is_suspended_is_refused_within_a_second_and_after_a_restart,
     a_suspension_covers_what_it_names_and_nothing_else,
     what_ends_while_the_source_answers_does_not_leave,
+    what_is_suspended_before_its_first_byte_is_withheld,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"membres":[{"nom":"EXEMPLE"}]}}"#;
@@ -95,6 +101,12 @@ async fn becomes(world: &World, caller: &Caller, expected: Option<Reason>) {
         }
     };
     tokio::time::timeout(WAIT, expectation).await.expect("in time");
+}
+
+/// Waits until what the operator has said is followed.
+async fn followed(world: &World) {
+    let since = world.clock.boottime();
+    until(|| world.clock.boottime().micros_since(since) >= FOLLOWED_WITHIN_US).await;
 }
 
 /// Waits until the log holds so many entries of its operator's.
@@ -225,16 +237,14 @@ async fn what_ends_while_the_source_answers_does_not_leave(database: TestDatabas
         source.asked.notified().await;
         let consumer = consumer_id().to_string();
         let id = operator.suspend(1, SuspensionKind::Peer, &consumer, DAY_MS).await;
-        let since = world.clock.boottime();
-        until(|| world.clock.boottime().micros_since(since) >= FOLLOWED_WITHIN_US).await;
+        followed(&world).await;
         source.answer.notify_one();
         id
     };
     let ((reason, _), id) = tokio::join!(caller.refused(world.request(&grant)), suspend);
     assert_eq!(reason, Reason::Suspended);
     assert!(operator.end(&id, world.clock.now()).await);
-    let since = world.clock.boottime();
-    until(|| world.clock.boottime().micros_since(since) >= FOLLOWED_WITHIN_US).await;
+    followed(&world).await;
     // No claim was taken: another request may have it.
     source.answer.notify_one();
     caller.fetch(world.request(&grant)).await.expect("a document");
@@ -253,5 +263,45 @@ async fn what_ends_while_the_source_answers_does_not_leave(database: TestDatabas
     let entries = node.entries().await;
     let released = entries.iter().filter(|e| e.event == Event::Released).count();
     assert_eq!(released, 1);
+    node.stop().await;
+}
+
+/// Recorded as released, and not handed over when the operator suspends it: nothing of it leaves, its log says so, and the
+/// claim is given back.
+async fn what_is_suspended_before_its_first_byte_is_withheld(database: TestDatabase) {
+    let world = world().await.unhurried();
+    let node = world.node(database.url()).await;
+    let operator = Operator {
+        world: &world,
+        url: database.url(),
+    };
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let der = CertificateDer::from_pem_slice(world.consumer.cert.as_bytes()).expect("a certificate");
+    let mut request = tonic::Request::new(world.request(&grant));
+    request
+        .extensions_mut()
+        .insert(Peer::from_der(&der).expect("a participant"));
+    // The service itself, so that the answer waits until the test asks for it.
+    let mut answer = node.producer.fetch(request).await.expect("decided").into_inner();
+    let entry = node.entries().await.pop().expect("an entry");
+    assert_eq!(entry.event, Event::Released);
+
+    let consumer = consumer_id().to_string();
+    let id = operator.suspend(1, SuspensionKind::Peer, &consumer, DAY_MS).await;
+    followed(&world).await;
+    let status = answer.next().await.expect("an end").expect_err("nothing leaves");
+    assert_eq!(status::reason_of(&status), Some(Reason::Suspended));
+    assert!(answer.next().await.is_none(), "nothing follows");
+    let entries = node.entries().await;
+    let withheld: Vec<_> = (entries.iter().filter(|e| e.event == Event::Withheld))
+        .map(|e| (e.reason, e.exchange_id))
+        .collect();
+    assert_eq!(withheld, [(Some(Reason::Suspended), entry.exchange_id)]);
+
+    assert!(operator.end(&id, world.clock.now()).await);
+    followed(&world).await;
+    // The handle was not used: another request may use it.
+    let caller = world.caller(&node, &world.consumer);
+    caller.fetch(world.request(&grant)).await.expect("a document");
     node.stop().await;
 }

@@ -2,8 +2,9 @@
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+use unefois_core::directory::DirectoryDocument;
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{Event, Reason};
+use unefois_core::{Acr, Event, Reason};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -13,6 +14,7 @@ use crate::world::{World, case, until};
 
 both_databases![
     i3_what_ends_while_the_source_answers_takes_no_claim,
+    i4_what_the_directory_narrows_while_the_source_answers_does_not_leave,
     i3_whatever_the_moment_nothing_follows_a_withdrawal,
     i3_a_withdrawal_resets_what_waits_for_its_consumer,
     i3_without_the_guard_it_would_leave,
@@ -75,6 +77,75 @@ async fn i3_what_ends_while_the_source_answers_takes_no_claim(database: TestData
     // No claim was taken: another request may have it.
     answer.notify_one();
     caller.fetch(world.request(&grant)).await.expect("a document");
+    node.stop().await;
+}
+
+/// What a directory says less of while the source works, and the reason that it must give.
+type Narrowed = (&'static str, fn(&mut DirectoryDocument), Reason);
+
+/// Units, level and issuer were right when the source was asked, and are judged again by the edition in use.
+async fn i4_what_the_directory_narrows_while_the_source_answers_does_not_leave(database: TestDatabase) {
+    let world = World::new(&[]).await.unhurried();
+    let source = HeldSource::new().await;
+    let mut config = world.config(database.url());
+    source.serve(&mut config);
+    let node = world.node_with(config).await;
+    let caller = world.caller(&node, &world.consumer);
+    let (mut rights, mut providers) = (Vec::new(), Vec::new());
+    world.change(|d| {
+        rights.clone_from(&d.habilitations);
+        providers.clone_from(&d.authority.identity_providers);
+    });
+
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let narrowed: [Narrowed; 3] = [
+        (
+            "the unit",
+            |d| {
+                let units = &mut d.habilitations[0].habilitation.datatypes[0].units;
+                units.retain(|unit| unit.as_str() != "montant");
+            },
+            Reason::NotEntitled,
+        ),
+        (
+            "the level",
+            |d| d.authority.identity_providers[0].acr = vec![Acr::Eidas1],
+            Reason::AcrTooLow,
+        ),
+        (
+            "the issuer",
+            |d| d.authority.identity_providers[0].issuer = "https://autre.example".into(),
+            Reason::AcrTooLow,
+        ),
+    ];
+    for (what, change, expected) in narrowed {
+        let narrow = async {
+            source.asked.notified().await;
+            world.publish(&node, change).await;
+            source.answer.notify_one();
+        };
+        let ((reason, _), ()) = tokio::join!(caller.refused(world.request(&grant)), narrow);
+        assert_eq!(reason, expected, "{what}");
+        let entry = node.entries().await.pop().expect("an entry");
+        assert_eq!(
+            (entry.event, entry.reason),
+            (Event::Refused, Some(expected)),
+            "{what}"
+        );
+        let as_before = |d: &mut DirectoryDocument| {
+            d.habilitations.clone_from(&rights);
+            d.authority.identity_providers.clone_from(&providers);
+        };
+        world.publish(&node, as_before).await;
+    }
+    // No claim was taken: another request may have it.
+    source.answer.notify_one();
+    caller.fetch(world.request(&grant)).await.expect("a document");
+    let events: Vec<Event> = node.entries().await.iter().map(|e| e.event).collect();
+    assert_eq!(
+        events,
+        [Event::Refused, Event::Refused, Event::Refused, Event::Released]
+    );
     node.stop().await;
 }
 

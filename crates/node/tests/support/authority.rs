@@ -35,6 +35,8 @@ pub(crate) struct FakeAuthority {
     /// How many pings were answered.
     answered: watch::Sender<u64>,
     published: watch::Sender<(u64, String, Vec<u8>)>,
+    /// The version that each stream of directories was opened with.
+    known: watch::Sender<Vec<u64>>,
     tasks: TaskTracker,
 }
 
@@ -61,6 +63,7 @@ impl FakeAuthority {
             acknowledged: watch::Sender::new(Vec::new()),
             answered: watch::Sender::new(0),
             published: watch::Sender::new((0, String::new(), Vec::new())),
+            known: watch::Sender::new(Vec::new()),
             tasks: TaskTracker::new(),
         }))
     }
@@ -148,6 +151,11 @@ impl FakeAuthority {
     /// Publishes a directory and its catalogue.
     pub(crate) fn publish(&self, version: u64, jws: String, catalogue: Vec<u8>) {
         self.published.send_replace((version, jws, catalogue));
+    }
+
+    /// The version that each stream of directories was opened with so far, in order.
+    pub(crate) fn known(&self) -> Vec<u64> {
+        self.known.borrow().clone()
     }
 
     fn signed(&self, extent: Extent, from: Head) -> (Head, pb::SignedRecords) {
@@ -253,6 +261,7 @@ impl DirectoryService for Handle {
         request: Request<directory::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let mut known = request.get_ref().known_version;
+        self.0.known.send_modify(|all| all.push(known));
         let mut published = self.0.published.subscribe();
         let (out, answers) = mpsc::channel(1);
         self.0.tasks.spawn(async move {
