@@ -1,3 +1,4 @@
+use unefois_core::ParticipantId;
 use unefois_core::entry::InvalidEntry;
 
 /// Why a log is not verified.
@@ -122,6 +123,12 @@ pub enum Error {
     OutOfOrder {
         /// Its index.
         index: u64,
+    },
+    /// People were counted in the logs of nobody that was named, or of others too.
+    #[error("the node did not count in the logs of {wanted} alone: it is of an older version, or wrong")]
+    NotCountedAlone {
+        /// In whose logs they were to be counted.
+        wanted: ParticipantId,
     },
     /// An answer holds more rows or hashes than any may.
     #[error("an answer holds more than it may")]

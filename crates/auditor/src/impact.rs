@@ -173,12 +173,17 @@ impl Impact {
         [entry.requester, entry.provider].contains(&Some(self.peer))
     }
 
-    /// Asks the node at `channel`, which keeps the index, how many people the exchanges concern in which data left. It is
-    /// asked about whole days.
+    /// Asks the node at `channel`, which keeps the index, how many people the exchanges of `participant` concern in which data
+    /// left. It is asked about whole days.
     ///
     /// # Errors
-    /// [`Error::Call`].
-    pub async fn people(&self, channel: Channel, purpose: &str) -> Result<People, Error> {
+    /// [`Error::Call`], [`Error::NotCountedAlone`].
+    pub async fn people(
+        &self,
+        channel: Channel,
+        participant: &ParticipantId,
+        purpose: &str,
+    ) -> Result<People, Error> {
         let mut client = LedgerServiceClient::new(channel);
         let mut people = People::default();
         let questions = self.questions();
@@ -187,9 +192,13 @@ impl Impact {
             let asked = CountPersonsRequest {
                 purpose: purpose.to_owned(),
                 filter: Some((&filter).into()),
+                participant: participant.to_string(),
                 ..CountPersonsRequest::default()
             };
             let told = client.count_persons(asked).await?.into_inner();
+            if told.participant != participant.to_string() {
+                return Err(Error::NotCountedAlone { wanted: *participant });
+            }
             people.entries = people.entries.saturating_add(told.entries);
             people
                 .persons

@@ -5,10 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use unefois_core::{Entry, Event, Handle, Micros, Month, Sha256};
-use unefois_store::entry::entry_range;
-use unefois_store::erase::{
-    Erased, claims_of, erased_settle, index_places, log_sizes, rows_present, secrets_of,
-};
+use unefois_store::entry::{entry_range, owner};
+use unefois_store::erase::{Erased, claims_of, erased_settle, index_places, rows_present, secrets_of};
+use unefois_store::head::{head_read, origins};
 use unefois_store::index::{Index, StoredMac, index_range};
 use unefois_tlog::Hash;
 
@@ -76,9 +75,11 @@ pub struct Erasure {
 }
 
 impl Ledger {
-    /// Destroys what opens and what finds the entries about `whom`, in every log of the database, with the claims and the
-    /// count of uses of their handles, and logs it with the decision's reference. A claim of the last two hours, without
-    /// which a token might serve twice, is destroyed with its day instead ([`Ledger::purge`]). What is logged under the handle afterwards is kept again: withdraw the grant first.
+    /// Destroys what opens and what finds the entries about `whom`, in every log of this one's participant that lies in the
+    /// database, with the claims and the count of uses of their handles, and logs it with the decision's reference. What is
+    /// kept once for all logs, secrets, claims and counts, stays where a log of another participant is about the same
+    /// handle. A claim of the last two hours, without which a token might serve twice, is destroyed with its day instead
+    /// ([`Ledger::purge`]). What is logged under the handle afterwards is kept again: withdraw the grant first.
     ///
     /// # Errors
     /// [`Error::TooMuch`] beyond 5,000 rows; as [`Ledger::append`]. Then nothing is changed, save after
@@ -109,10 +110,28 @@ impl Ledger {
         })
     }
 
-    /// Everything that is kept about somebody.
+    /// The number and the size of each log of the database: those of this one's participant, and those of others.
+    async fn logs_by_owner(&self) -> Result<(Vec<(i32, u64)>, Vec<(i32, u64)>), Error> {
+        let db = &self.inner().db;
+        let own = owner(self.origin().as_str());
+        let (mut theirs, mut others) = (Vec::new(), Vec::new());
+        for origin in origins(db).await? {
+            if let Some(head) = head_read(db, &origin).await? {
+                let logs = if owner(&origin) == own {
+                    &mut theirs
+                } else {
+                    &mut others
+                };
+                logs.push((head.log, head.size));
+            }
+        }
+        Ok((theirs, others))
+    }
+
+    /// Everything that this one's participant keeps about somebody.
     async fn rows_about(&self, whom: &Erasing) -> Result<Vec<Erased>, Error> {
         let db = &self.inner().db;
-        let (node_key, sizes) = (self.node_key(), log_sizes(db).await?);
+        let (node_key, (sizes, others)) = (self.node_key(), self.logs_by_owner().await?);
         let mut rows = BTreeSet::new();
         let mut handles: BTreeSet<StoredMac> = BTreeSet::new();
         match whom {
@@ -133,8 +152,22 @@ impl Ledger {
                 }
             }
         }
+        let mut shared: BTreeSet<StoredMac> = BTreeSet::new();
+        for handle in &handles {
+            for (log, size) in &others {
+                if !index_places(db, Index::Handle, *log, handle, *size)
+                    .await?
+                    .is_empty()
+                {
+                    shared.insert(*handle);
+                }
+            }
+        }
         // Which handle a person's exchanges were under is only known by its MAC.
-        let named = |handle: &Handle| handles.contains(&stored(&node_key.handle_key(handle)));
+        let named = |handle: &Handle| {
+            let handle = stored(&node_key.handle_key(handle));
+            handles.contains(&handle) && !shared.contains(&handle)
+        };
         let before = self.inner().clock.now().plus_ms(-CLAIM_NEEDED_MS);
         rows.extend(claims_of(db, named, before).await?);
         for handle in handles {
@@ -145,7 +178,9 @@ impl Ledger {
                     month: 12,
                 },
             );
-            rows.extend(secrets_of(db, &handle, all).await?);
+            if !shared.contains(&handle) {
+                rows.extend(secrets_of(db, &handle, all).await?);
+            }
             for (log, size) in &sizes {
                 for idx in index_places(db, Index::Handle, *log, &handle, *size).await? {
                     rows.insert(Erased::Handle(*log, handle, idx));

@@ -28,6 +28,37 @@ pub struct TenantConfig {
     pub anchor: Option<PathBuf>,
 }
 
+impl TenantConfig {
+    /// The keys of its log, whose secret and safeguards are the node's `own`.
+    fn keys(&self, own: &LedgerKeys) -> LedgerKeys {
+        LedgerKeys {
+            signer: self.signer.clone(),
+            anchor: self.anchor.clone(),
+            ..own.clone()
+        }
+    }
+}
+
+impl Config {
+    /// Whose logs this node writes: its own participant's, then those of the bodies that it hosts.
+    pub fn participants(&self) -> impl Iterator<Item = ParticipantId> {
+        let hosted = self.tenants.iter().map(|tenant| tenant.participant);
+        std::iter::once(self.node.participant).chain(hosted)
+    }
+
+    /// The keys of the log that this node writes for `participant`; `None` where it writes none.
+    pub fn ledger_of(&self, participant: &ParticipantId) -> Option<LedgerKeys> {
+        if *participant == self.node.participant {
+            return Some(self.ledger.clone());
+        }
+        let hosted = self
+            .tenants
+            .iter()
+            .find(|tenant| tenant.participant == *participant);
+        hosted.map(|tenant| tenant.keys(&self.ledger))
+    }
+}
+
 /// Whether each tenant can be told from every other, and from the node's own participant.
 ///
 /// # Errors
@@ -90,12 +121,7 @@ pub(crate) async fn logs(
 ) -> Result<Vec<(ParticipantId, Ledger)>, StartError> {
     let mut logs = Vec::with_capacity(tenants.len());
     for tenant in tenants {
-        let keys = LedgerKeys {
-            signer: tenant.signer.clone(),
-            anchor: tenant.anchor.clone(),
-            ..own.clone()
-        };
-        let opened = build::ledger(&keys, database, db, clock, random).await;
+        let opened = build::ledger(&tenant.keys(own), database, db, clock, random).await;
         let log = opened.map_err(|source| StartError::TenantLog {
             tenant: tenant.participant,
             source: Box::new(source),

@@ -487,6 +487,11 @@ mod tests {
             ..asked(PARTY)
         };
         assert_eq!(fields(of_places), ["places"]);
+        let of_nobody = pb::CountPersonsRequest {
+            participant: "18003506500010".to_owned(),
+            ..asked(PARTY)
+        };
+        assert_eq!(fields(of_nobody), ["participant"]);
     }
 
     #[test]

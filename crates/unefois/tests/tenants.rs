@@ -178,7 +178,7 @@ async fn a_publisher_s_node_serves_each_commune_in_its_own_name_and_no_other() {
 
     // An auditor reads a commune's log at its publisher's; the operator verifies each alone.
     for id in [LYON, SCEAUX] {
-        let told = unefois(&audit(&world, id));
+        let told = unefois(&audit(&world, &["verify", id]));
         assert_eq!(
             (told["origin"].as_str(), told["events"]["received"].as_u64()),
             (Some(&*format!("{id}/1")), Some(1)),
@@ -198,8 +198,80 @@ async fn a_publisher_s_node_serves_each_commune_in_its_own_name_and_no_other() {
         assert_eq!((&told["log"], &told["index"]), (&json!([]), &json!([])), "{told}");
         assert!(told["size"].as_u64() > Some(0), "{told}");
     }
+    impacts(&world);
     drop(publisher);
+    erases(&world, &handles);
     stage.lower().await.unwrap();
+}
+
+/// `audit impact` of one commune counts its own exchange alone, though the node has another's beside.
+fn impacts(world: &World) {
+    for id in [LYON, SCEAUX] {
+        let asked = [
+            "impact",
+            "--participant",
+            id,
+            "--peer",
+            CNAF,
+            "--purpose",
+            "incident 7",
+        ];
+        let told = unefois(&audit(world, &asked));
+        assert_eq!(
+            (&told["exchanges"], &told["sent"]),
+            (&json!(1), &json!(1)),
+            "{told}"
+        );
+        assert_eq!(told["people"]["entries"], 1, "{told}");
+    }
+}
+
+/// `ledger erase-subject` on a publisher's node: of one commune, which is named.
+fn erases(world: &World, handles: &[String]) {
+    let folder = world.folder("crowd-0");
+    let (config, handle) = (folder.join("node.toml"), folder.join("handle"));
+    std::fs::write(&handle, &handles[0]).unwrap();
+    let erase = |named: &[&str]| {
+        Command::new(Path::new(env!("CARGO_BIN_EXE_unefois")))
+            .args([
+                "--json",
+                "ledger",
+                "erase-subject",
+                "--decision",
+                "TA-69/2026.0412",
+            ])
+            .args([Path::new("--config"), &config, Path::new("--handle"), &handle])
+            .args(named)
+            .output()
+            .unwrap()
+    };
+    for (named, expected) in [
+        (&[][..], 64),
+        (&["--participant", CNAF], 64),
+        (&["--participant", "lyon"], 64),
+        // It is Lyon's.
+        (&["--participant", SCEAUX], 1),
+        (&["--participant", PUBLISHER], 1),
+    ] {
+        let output = erase(named);
+        let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{named:?}: {told}");
+        if named.is_empty() || named.contains(&CNAF) {
+            for known in [PUBLISHER, LYON, SCEAUX, THIRD] {
+                assert!(told.contains(known), "{named:?}: {told}");
+            }
+        }
+    }
+    let siret = LYON.rsplit(':').next().unwrap();
+    let output = erase(&["--participant", siret]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(told["log"], format!("{LYON}/1"), "{told}");
+    assert_eq!(
+        (&told["erased"]["handle"], &told["erased"]["secret"]),
+        (&json!(1), &json!(1)),
+        "{told}"
+    );
 }
 
 fn asking(handle: &str) -> FetchRequest {
@@ -407,12 +479,10 @@ async fn got(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-fn audit(world: &World, id: &str) -> Vec<String> {
+fn audit(world: &World, asked: &[&str]) -> Vec<String> {
     let file = |name: &str| world.root.join(name).display().to_string();
     let pin = world.pin.to_string();
-    [
-        ["--json".to_owned(), "audit".to_owned()],
-        ["verify".to_owned(), id.to_owned()],
+    let common = [
         ["--cert".to_owned(), file("auditor/tls.pem")],
         ["--key".to_owned(), file("auditor/tls.key")],
         ["--authorities".to_owned(), file("ca/ca.pem")],
@@ -420,8 +490,12 @@ fn audit(world: &World, id: &str) -> Vec<String> {
         ["--directory".to_owned(), file("auditor/directory.jws")],
         ["--catalogue".to_owned(), file("auditor/catalogue.bin")],
         ["--pin".to_owned(), pin],
-    ]
-    .concat()
+    ];
+    let asked = ["--json", "audit"]
+        .iter()
+        .chain(asked)
+        .map(|text| (*text).to_owned());
+    asked.chain(common.concat()).collect()
 }
 
 /// What the program says, in JSON; it must have succeeded.

@@ -171,6 +171,7 @@ pub(crate) async fn malformed(
             party: canary("a participant counted with"),
             ..Default::default()
         }),
+        participant: canary("a participant counted for"),
     };
     told.status("CountPersons", ledger.count_persons(request).await);
     let request = PersonHistoryRequest {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tonic::Status;
-use unefois_core::{Entry, EntryFilter, Event, Reason};
+use unefois_core::{Entry, EntryFilter, Event, ParticipantId, Reason};
 use unefois_mesh::status::Refusal;
 use unefois_mesh::{Peer, PeerId, status};
 use unefois_proto::CountPersonsCall;
@@ -18,15 +18,17 @@ use unefois_store::head::{Head, head_read, origins};
 use unefois_store::index::{Index, StoredMac, index_bucket_end, index_range, is_alias};
 
 use super::{LedgerService, invalid, malformed, not_entitled, refusal};
-use crate::Error;
 use crate::query::Query;
 use crate::search::prefilter;
+use crate::{Error, Ledger};
 
 /// The smallest number of people, of handles and of entries that is told: of fewer, an auditor who knows four of them
 /// would know the fifth. Above, numbers are rounded up to its multiples.
 const FEWEST: u64 = 5;
 /// The most entries that one question looks at: some seconds of the node's time.
 const MOST_LOOKED: u64 = 200_000;
+/// How many participants a refusal names.
+const MOST_NAMED: usize = 32;
 /// How many places are looked at by one statement.
 const STEP: u32 = 2_048;
 
@@ -70,10 +72,9 @@ impl LedgerService {
             .into(),
             ..call.filter
         };
-        let own = self.logs.first();
-        let own = own.ok_or_else(|| invalid("filter", "about a log of this process"))?;
+        let (participant, own) = self.written_for(call.participant)?;
         let size = own.head().size;
-        let counted = counted(&own.inner().db, &filter).await;
+        let counted = counted(&own.inner().db, &participant, &filter).await;
         let (persons, handles, entries) = counted.map_err(|unfound| match unfound {
             Unfound::Failed(e) => refusal("filter", &e),
             Unfound::TooMany => {
@@ -107,15 +108,44 @@ impl LedgerService {
             entries,
             few_persons: persons.is_none(),
             few_handles: handles.is_none(),
+            participant: participant.to_string(),
         })
+    }
+
+    /// The participant that is `named`, or the only one, with a log that this process writes for it.
+    fn written_for(&self, named: Option<ParticipantId>) -> Result<(ParticipantId, &Ledger), Status> {
+        let logs = self.logs.iter();
+        let logs = logs.filter_map(|log| Some((owner(log.origin().as_str())?, log)));
+        let written: BTreeMap<ParticipantId, &Ledger> = logs.rev().collect();
+        let found = match (named, written.len()) {
+            (Some(named), _) => written.get_key_value(&named),
+            (None, 1) => written.first_key_value(),
+            (None, _) => None,
+        };
+        found
+            .map(|(participant, log)| (*participant, *log))
+            .ok_or_else(|| {
+                let mut known: Vec<String> =
+                    written.keys().take(MOST_NAMED).map(ToString::to_string).collect();
+                known.extend(
+                    (written.len() > MOST_NAMED).then(|| format!("{} more", written.len() - MOST_NAMED)),
+                );
+                let form = format!("one whose logs this process writes: {}", known.join(", "));
+                invalid("participant", &form)
+            })
     }
 }
 
-/// The people, the handles and the number of the entries of `filter` in every log of the database.
-async fn counted(db: &Db, filter: &EntryFilter) -> Result<(Counted, Counted, u64), Unfound> {
+/// The people, the handles and the number of the entries of `filter` in every log of `participant`.
+async fn counted(
+    db: &Db,
+    participant: &ParticipantId,
+    filter: &EntryFilter,
+) -> Result<(Counted, Counted, u64), Unfound> {
     let (mut persons, mut handles) = (Counted::default(), Counted::default());
     let (mut entries, mut left) = (0, MOST_LOOKED);
-    for origin in origins(db).await? {
+    let origins = origins(db).await?.into_iter();
+    for origin in origins.filter(|origin| owner(origin).as_ref() == Some(participant)) {
         let Some(head) = head_read(db, &origin).await? else {
             continue;
         };

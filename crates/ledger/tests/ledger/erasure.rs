@@ -8,13 +8,14 @@ use crate::both_databases;
 use crate::database::TestDatabase;
 use crate::raw::Raw;
 use crate::retention::{Exchange, announced, assert_sound, found_in_files};
-use crate::scene::{Scene, assert_proved, claimed, draft, events, fetch, payload, verifier};
+use crate::scene::{Scene, assert_proved, claimed, draft, events, fetch, payload, stranger, verifier};
 
 both_databases![
     an_erasure_on_a_decision_is_logged_with_it_or_does_not_happen,
     nobody_known_is_no_entry,
     too_much_for_one_transaction_is_refused,
     one_handle_is_erased_and_no_other,
+    of_several_participants_one_s_exchanges_are_erased_and_no_other_s,
     claims_and_uses_of_a_handle_go_with_it,
     one_person_is_erased_with_every_handle_about_them,
 ];
@@ -122,6 +123,52 @@ async fn one_handle_is_erased_and_no_other(database: TestDatabase) {
         .await
         .expect("nothing left");
     assert_eq!(twice.entry, None);
+}
+
+/// A publisher's node: a decision is about one body, stands in its log, and takes nothing of another's.
+async fn of_several_participants_one_s_exchanges_are_erased_and_no_other_s(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let (own, hosted) = (scene.open(1).await, scene.open_for(stranger()).await);
+    let exchange = Exchange::now(&scene, &hosted, LegalBasis::Request).await;
+    // Under one handle and about one person, in the logs of both.
+    let both = Exchange::now(&scene, &hosted, LegalBasis::Request).await;
+    let given = &both.given;
+    claimed(fetch(&own, scene.once(given.handle), payload(1)).await.unwrap());
+    let too = given.log(&scene, &own, true).await;
+    scene.clock.forward_ms(2 * 3_600_000 + 1);
+    let before = (events(&own).await, events(&hosted).await);
+    let of_handle = |exchange: &Exchange| Erasing::Handle(exchange.given.handle);
+    let of_person = |exchange: &Exchange| Erasing::Person(exchange.given.person.clone());
+    for whom in [of_handle(&exchange), of_person(&exchange)] {
+        let erased = own.erase(&whom, &decision()).await.expect("nothing of its own");
+        assert_eq!(erased.entry, None);
+    }
+    assert_eq!(exchange.kept(&scene, &hosted).await, Erasable::ALL);
+    assert_eq!((events(&own).await, events(&hosted).await), before);
+
+    let claims = async || {
+        let now = scene.clock.now();
+        claims_of(&scene.db, |kept| *kept == given.handle, now)
+            .await
+            .unwrap()
+            .len()
+    };
+    for whom in [of_handle(&exchange), of_person(&both)] {
+        let erased = hosted.erase(&whom, &decision()).await.expect("erased");
+        assert_eq!(erased.entry, Some(hosted.head().size - 1));
+    }
+    assert_eq!(exchange.kept(&scene, &hosted).await, []);
+    assert_eq!(events(&own).await, before.0, "the other log says nothing of it");
+    // What both rest on stays for the other, which is as whole as it was.
+    assert_eq!(both.kept(&scene, &hosted).await, [Erasable::Secret]);
+    assert_eq!(too.kept(&scene, &own).await, Erasable::ALL);
+    assert_eq!(claims().await, 1);
+
+    own.erase(&of_handle(&too), &decision()).await.expect("erased");
+    assert_eq!(too.kept(&scene, &own).await, []);
+    assert_eq!(both.kept(&scene, &hosted).await, []);
+    assert_eq!(claims().await, 0);
+    assert_sound(&scene, &own).await;
 }
 
 async fn one_person_is_erased_with_every_handle_about_them(database: TestDatabase) {

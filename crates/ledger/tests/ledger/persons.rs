@@ -4,7 +4,7 @@ use tonic::Status;
 use unefois_core::{Entry, EntryFilter, Event, Micros, ParticipantId};
 use unefois_ledger::{About, Draft, Ledger, LedgerService};
 use unefois_mesh::PeerId;
-use unefois_mesh::status::reason_of;
+use unefois_mesh::status::{Refusal, reason_of};
 use unefois_proto::pb::ledger::v1::ledger_service_server::LedgerService as _;
 use unefois_proto::pb::ledger::v1::{CountPersonsRequest, CountPersonsResponse, Places};
 use unefois_store::evidence::evidence_read;
@@ -19,6 +19,7 @@ both_databases![
     i6_only_an_auditor_counts_people_and_the_log_says_what_it_asked,
     i6_fewer_than_five_people_or_entries_are_not_told,
     i6_places_of_the_asker_s_choice_are_refused,
+    i6_of_several_participants_one_is_named_and_counted_alone,
     each_person_counts_once_over_entries_and_logs_up_to_a_multiple_of_five,
     an_erased_index_counts_nobody,
 ];
@@ -110,6 +111,7 @@ async fn i6_fewer_than_five_people_or_entries_are_not_told(database: TestDatabas
         entries,
         few_persons: true,
         few_handles,
+        participant: producer().to_string(),
         ..CountPersonsResponse::default()
     };
     let asked = async || count(&service, auditor(), about_whom(consumer())).await.unwrap();
@@ -172,6 +174,64 @@ async fn i6_places_of_the_asker_s_choice_are_refused(database: TestDatabase) {
     assert_eq!(log.head().size, size, "what is malformed is no question");
 }
 
+/// A publisher's node: each body's people are counted apart, and the question stands in that body's log.
+async fn i6_of_several_participants_one_is_named_and_counted_alone(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    let (own, hosted) = (scene.open(1).await, scene.open_for(stranger()).await);
+    for person in ["a", "b", "c", "d", "e"] {
+        about(&scene, &own, &[person]).await;
+    }
+    for person in ["a", "f", "g", "h", "i", "j"] {
+        about(&scene, &hosted, &[person]).await;
+    }
+    let service = LedgerService::new(vec![own.clone(), hosted.clone()], authority(), lent());
+    let of = |whose: &str| CountPersonsRequest {
+        participant: whose.to_owned(),
+        ..about_whom(consumer())
+    };
+    let sizes = || (own.head().size, hosted.head().size);
+    let before = sizes();
+    for whose in [String::new(), consumer().to_string()] {
+        let refused = count(&service, auditor(), of(&whose)).await.expect_err("whose?");
+        let refusal = Refusal::of(&refused).expect("a refusal");
+        assert_eq!(refusal.reason, unefois_core::Reason::InvalidRequest);
+        let fields: Vec<_> = refusal
+            .fields
+            .into_iter()
+            .map(|f| (f.field, f.description))
+            .collect();
+        let known = format!("{}, {}", stranger(), producer());
+        let form = format!("one whose logs this process writes: {known}");
+        assert_eq!(fields, [("participant".to_owned(), form)], "{whose}");
+    }
+    assert_eq!(sizes(), before, "neither log has a question");
+
+    let mut expected = before;
+    for (log, whose, (persons, entries)) in [(&hosted, stranger(), (10, 6)), (&own, producer(), (5, 5))] {
+        let counted = count(&service, auditor(), of(&whose.to_string())).await.unwrap();
+        assert_eq!((counted.persons, counted.entries), (persons, entries), "{whose}");
+        assert_eq!(counted.participant, whose.to_string());
+        match whose == stranger() {
+            true => expected.1 += 1,
+            false => expected.0 += 1,
+        }
+        assert_eq!(sizes(), expected, "{whose}");
+        let last = log
+            .entries(log.head().size - 1, log.head().size)
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!(Entry::decode(&last).unwrap().event, Event::Queried, "{whose}");
+    }
+    // Without a name, a process that writes for one alone counts for that one, whoever else is in the database.
+    let alone = LedgerService::new(vec![hosted.clone()], authority(), lent());
+    let counted = count(&alone, auditor(), of("")).await.unwrap();
+    assert_eq!(
+        (counted.participant, counted.entries),
+        (stranger().to_string(), 6)
+    );
+}
+
 async fn each_person_counts_once_over_entries_and_logs_up_to_a_multiple_of_five(database: TestDatabase) {
     let scene = Scene::new(database).await;
     let (one, two) = (scene.open(1).await, scene.open(2).await);
@@ -190,6 +250,7 @@ async fn each_person_counts_once_over_entries_and_logs_up_to_a_multiple_of_five(
         entries: 5,
         few_persons: false,
         few_handles: false,
+        participant: producer().to_string(),
     };
     let counted = count(&service, auditor(), about_whom(consumer())).await.unwrap();
     assert_eq!(counted, expected);

@@ -90,14 +90,32 @@ impl Scene {
         opened.expect("the log opens")
     }
 
+    /// The log of another participant in the same database, such as a publisher's node writes.
+    pub(crate) async fn open_for(&self, participant: ParticipantId) -> Ledger {
+        let name: KeyName = format!("{participant}/1").parse().expect("a key's name");
+        let signer = SignerKey::new(name, &[101; 32]);
+        let opened = self.open_signed(self.db.clone(), signer, patient()).await;
+        opened.expect("the log opens")
+    }
+
     pub(crate) async fn open_with(
         &self,
         db: Db,
         shard: u8,
         safeguards: Safeguards,
     ) -> Result<Ledger, unefois_ledger::Error> {
+        let signer = SignerKey::new(key_name(shard), &[shard; 32]);
+        self.open_signed(db, signer, safeguards).await
+    }
+
+    async fn open_signed(
+        &self,
+        db: Db,
+        signer: SignerKey,
+        safeguards: Safeguards,
+    ) -> Result<Ledger, unefois_ledger::Error> {
         let keys = Keys {
-            signer: SignerKey::new(key_name(shard), &[shard; 32]),
+            signer,
             node_key: NodeKey::new(&[9; 32]),
         };
         let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));

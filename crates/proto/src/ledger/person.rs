@@ -1,5 +1,5 @@
-use unefois_core::EntryFilter;
 use unefois_core::subject_request::is_motive;
+use unefois_core::{EntryFilter, ParticipantId};
 
 use super::filter;
 use crate::InvalidMessage;
@@ -64,6 +64,8 @@ pub struct CountPersonsCall {
     pub filter: EntryFilter,
     /// Why it is asked.
     pub purpose: String,
+    /// In whose logs; `None` where the process is to write those of one participant alone.
+    pub participant: Option<ParticipantId>,
 }
 
 impl TryFrom<pb::CountPersonsRequest> for CountPersonsCall {
@@ -81,9 +83,11 @@ impl TryFrom<pb::CountPersonsRequest> for CountPersonsCall {
         if let Some(filter) = &filter {
             countable(&mut check, filter);
         }
+        let participant = check.optional("participant", &message.participant);
         check.finish(filter.map(|filter| Self {
             filter,
             purpose: message.purpose,
+            participant,
         }))
     }
 }

@@ -65,7 +65,9 @@ pub fn run(asked: &Impact, console: Console) -> Result<(), Failure> {
         let log = log.ok_or_else(|| Failure::new(Kind::Data, "ce participant n'a pas de registre"))?;
         let counted = session
             .read(log, async |channel| {
-                concerned.people(channel, &asked.purpose).await
+                concerned
+                    .people(channel, &asked.participant, &asked.purpose)
+                    .await
             })
             .await?;
         Ok::<_, Failure>((concerned, counted))

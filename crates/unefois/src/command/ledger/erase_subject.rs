@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use unefois_core::{Clock, Random, SubjectForm};
+use unefois_core::{Clock, ParticipantId, Random, SubjectForm};
 use unefois_ledger::{DecisionRef, Erasing, Erasure, Ledger};
 use unefois_mesh::{SystemClock, SystemRandom};
 use unefois_store::{Component, Db};
 
+use crate::command::audit::filters::participant;
 use crate::command::{person, runtime};
 use crate::config::{Process, load, overrides};
 use crate::console::Console;
@@ -40,6 +41,10 @@ pub struct EraseSubject {
     /// The configuration of the process whose ledger it is. That process must be stopped.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Whose exchanges: urn:unefois:participant:SIRET, or the SIRET alone. Needed where the node writes the ledgers of
+    /// several: its own participant's, and those of the bodies that it hosts. Nothing of another's is erased.
+    #[arg(long, value_parser = participant, value_name = "PARTICIPANT")]
+    participant: Option<ParticipantId>,
     /// What that process is.
     #[arg(long, value_enum, default_value = "node")]
     role: Role,
@@ -75,14 +80,30 @@ pub(super) fn run(erase: &EraseSubject, console: Console) -> Result<(), Failure>
         }),
         (None, None) => return Err(Failure::new(Kind::Usage, "il faut --handle ou --person")),
     };
-    let erased = runtime()?.block_on(async {
+    let (erased, log) = runtime()?.block_on(async {
         let (db, ledger) = open(erase).await?;
         let erased = ledger.erase(&whom, &erase.decision).await;
         ledger.close().await;
         db.close().await;
-        erased.map_err(|e| failure(&e))
+        let erased = erased.map_err(|e| failure(&e))?;
+        Ok::<_, Failure>((erased, ledger.origin().to_string()))
     })?;
-    tell(&erased, &erase.decision, console)
+    tell(&erased, (&log, &erase.decision), console)
+}
+
+/// Whose exchanges are meant, of the participants whose ledgers the process writes.
+fn whose(named: Option<ParticipantId>, written: &[ParticipantId]) -> Result<ParticipantId, Failure> {
+    let what = match (named, written) {
+        (Some(named), written) if written.contains(&named) => return Ok(named),
+        (None, [only]) => return Ok(*only),
+        (Some(named), _) => format!("ce processus ne tient aucun registre de {named} ; rien n'est effacé"),
+        (None, _) => "ce nœud tient les registres de plusieurs participants ; rien n'est effacé".to_owned(),
+    };
+    let written: Vec<String> = written.iter().map(ToString::to_string).collect();
+    Err(Failure::new(Kind::Usage, what).next(format!(
+        "désignez par --participant celui dont il s'agit : {}",
+        written.join(", ")
+    )))
 }
 
 /// Opens the ledger as its process does, which is not running.
@@ -95,13 +116,17 @@ async fn open(erase: &EraseSubject) -> Result<(Db, Ledger), Failure> {
     match erase.role {
         Role::Node => {
             let process: Process<unefois_node::Config> = load(&erase.config, &overrides)?;
-            let db = database(&process.role.database.url, Component::Node, erase.replica_stopped).await?;
             let node = process.role;
-            let ledger = unefois_node::ledger(&node.ledger, &node.database, &db, &clock, &random).await;
+            let participants: Vec<ParticipantId> = node.participants().collect();
+            let participant = whose(erase.participant, &participants)?;
+            let keys = node.ledger_of(&participant).expect("it is one of the node's");
+            let db = database(&node.database.url, Component::Node, erase.replica_stopped).await?;
+            let ledger = unefois_node::ledger(&keys, &node.database, &db, &clock, &random).await;
             Ok((db, ledger.map_err(|e| closed(&e))?))
         }
         Role::Authority => {
             let process: Process<unefois_authority::Config> = load(&erase.config, &overrides)?;
+            whose(erase.participant, &[process.role.authority.participant])?;
             let db = database(
                 &process.role.database.url,
                 Component::Authority,
@@ -152,7 +177,7 @@ fn failure(error: &unefois_ledger::Error) -> Failure {
     }
 }
 
-fn tell(erased: &Erasure, decision: &DecisionRef, console: Console) -> Result<(), Failure> {
+fn tell(erased: &Erasure, (log, decision): (&str, &DecisionRef), console: Console) -> Result<(), Failure> {
     let Some(entry) = erased.entry else {
         return Err(Failure::new(
             Kind::No,
@@ -162,7 +187,7 @@ fn tell(erased: &Erasure, decision: &DecisionRef, console: Console) -> Result<()
     let counts: serde_json::Map<String, serde_json::Value> = (erased.rows.iter())
         .map(|(kind, n)| (kind.as_str().to_owned(), (*n).into()))
         .collect();
-    let value = json!({ "entry": entry, "decision": decision.to_string(), "erased": counts, "settled": erased.settled });
+    let value = json!({ "log": log, "entry": entry, "decision": decision.to_string(), "erased": counts, "settled": erased.settled });
     console.data(&value, || {
         let counts: Vec<String> = erased
             .rows
@@ -170,7 +195,7 @@ fn tell(erased: &Erasure, decision: &DecisionRef, console: Console) -> Result<()
             .map(|(kind, n)| format!("{} {n}", kind.as_str()))
             .collect();
         format!(
-            "effacé : {}\nécriture {entry} du registre, décision {decision}",
+            "effacé : {}\nécriture {entry} du registre {log}, décision {decision}",
             counts.join(", ")
         )
     })
