@@ -26,12 +26,16 @@ pub struct Signers {
 impl Signers {
     /// Nobody's yet; `catalogue` is what they sign over.
     pub fn new(rng: SystemRandom, catalogue: &Catalogue) -> Self {
-        let catalogue = Catalogue::from_bytes(catalogue.to_bytes(), &catalogue.hash());
         Self {
             rng,
-            catalogue: catalogue.expect("a compiled catalogue"),
+            catalogue: copy(catalogue),
             keys: BTreeMap::new(),
         }
+    }
+
+    /// What they sign from now on is over another catalogue.
+    pub fn sign_over(&mut self, catalogue: &Catalogue) {
+        self.catalogue = copy(catalogue);
     }
 
     /// The key of a participant.
@@ -59,4 +63,8 @@ impl Signers {
             }
         }
     }
+}
+
+fn copy(catalogue: &Catalogue) -> Catalogue {
+    Catalogue::from_bytes(catalogue.to_bytes(), &catalogue.hash()).expect("a compiled catalogue")
 }

@@ -57,24 +57,34 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
-/// The system's clock, put forward by some milliseconds.
+/// The system's clocks, each put forward by some milliseconds.
 #[derive(Debug, Default)]
-pub(crate) struct TestClock(AtomicI64);
+pub(crate) struct TestClock {
+    wall_ms: AtomicI64,
+    boot_ms: AtomicI64,
+}
 
 impl TestClock {
     /// Lets time go by on the wall clock.
     pub(crate) fn pass(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.wall_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Lets time go by on the clock that ages are counted by.
+    pub(crate) fn age(&self, ms: i64) {
+        self.boot_ms.fetch_add(ms, Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Micros {
-        SystemClock.now().plus_ms(self.0.load(Ordering::SeqCst))
+        SystemClock.now().plus_ms(self.wall_ms.load(Ordering::SeqCst))
     }
 
     fn boottime(&self) -> Boot {
-        SystemClock.boottime()
+        SystemClock
+            .boottime()
+            .plus_ms(self.boot_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -127,7 +137,7 @@ impl Kit {
         let at = |name: &str| folder.path().join(name);
         let ca = Ca::new();
         let [authority, commune, crous] = [AUTHORITY, COMMUNE, CROUS].map(|id| ca.issue(id));
-        let catalogue = catalogue();
+        let catalogue = catalogue(str::to_owned);
         let cnaf = operator(&catalogue, "cnaf/quotient-familial@1");
         let mesr = operator(&catalogue, "mesr/statut-etudiant@1");
         let [producer, other] = [&cnaf, &mesr].map(|id| ca.issue(id));
@@ -512,6 +522,17 @@ impl Kit {
             .collect()
     }
 
+    /// Signs and publishes the next version of the directory, with the catalogue whose files are the repository's as
+    /// `change` has them read.
+    pub(crate) fn publish_with_catalogue(&mut self, change: impl Fn(&str) -> String) {
+        let catalogue = catalogue(change);
+        self.signers.sign_over(&catalogue);
+        let next = self.file("catalogue.next");
+        std::fs::write(&next, catalogue.to_bytes()).unwrap();
+        std::fs::rename(next, self.file("catalogue.json")).unwrap();
+        self.publish(|document| document.catalogue_hash = catalogue.hash());
+    }
+
     /// Signs and publishes the next version of the directory.
     pub(crate) fn publish(&mut self, change: impl FnOnce(&mut DirectoryDocument)) {
         let payload = serde_json::to_vec(&self.document).unwrap();
@@ -523,6 +544,16 @@ impl Kit {
         let next = self.file("directory.next");
         write(&next, &jws);
         std::fs::rename(next, self.file("directory.jws")).unwrap();
+    }
+
+    /// Waits until what was published last is in use.
+    pub(crate) async fn taken_up(&self) {
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.document).unwrap());
+        until(async || {
+            let published = self.call(Method::GET, "/directory", "").await;
+            (published.json["payload"] == payload).then_some(())
+        })
+        .await;
     }
 }
 
@@ -558,15 +589,16 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// The repository's catalogue.
-fn catalogue() -> Catalogue {
+/// The repository's catalogue, each of its files as `change` has it read.
+fn catalogue(change: impl Fn(&str) -> String) -> Catalogue {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalogue");
     let mut files = Vec::new();
     for folder in ["types", "demarches", "producers"] {
         for file in std::fs::read_dir(root.join(folder)).unwrap() {
             let file = file.unwrap().path();
             let name = format!("{folder}/{}", file.file_name().unwrap().to_str().unwrap());
-            files.push((name, std::fs::read_to_string(&file).unwrap()));
+            let text = std::fs::read_to_string(&file).unwrap();
+            files.push((name, change(&text)));
         }
     }
     files.sort();

@@ -24,6 +24,7 @@ mod keys;
 mod kit;
 mod link;
 mod login;
+mod login_keys;
 mod login_refused;
 mod mandate;
 mod narrow;
@@ -43,4 +44,5 @@ mod refusals;
 mod restored;
 #[path = "../../../../tests/kit/signers.rs"]
 pub mod signers;
+mod unbound;
 mod withdrawal;

@@ -13,6 +13,7 @@ use crate::kit::{Answer, Kit, Which, Write, set, until};
 use crate::mandate::{SIREN, for_company, kit, mandated, not_mandated, officer, refreshed, today};
 
 both_databases![
+    to_limit_is_its_holder_s_and_not_offered_to_whom_it_is_for,
     whoever_is_helped_sees_and_stops_what_the_helper_granted,
     any_officer_who_runs_the_company_sees_and_ends_what_another_gave,
     of_an_answer_and_the_end_of_its_mandate_at_once_nothing_stands,
@@ -49,6 +50,40 @@ fn address(redeemed: &Answer) -> String {
 fn end(page: &str) -> String {
     let (_, rest) = page.split_once("action=\"/mandats/").expect("a mandate to end");
     format!("/mandats/{}", rest.split('"').next().unwrap())
+}
+
+async fn to_limit_is_its_holder_s_and_not_offered_to_whom_it_is_for(database: TestDatabase) {
+    let kit = kit(database).await;
+    let (mut angela, mut joel) = helped(&kit).await;
+    let code = kit.grant(&mut joel, &for_angela(&kit), "&e0.composition=1").await;
+    let redeemed = kit.redeem(&code).await;
+    let handle = |answer: &Answer| answer.json["authorization_details"][0]["gh"].clone();
+    let grant = address(&redeemed);
+    let narrow = format!("{grant}/limiter");
+    assert!(
+        joel.get(&grant).await.body.contains(&narrow),
+        "it is his to limit"
+    );
+
+    let seen = angela.get(&grant).await;
+    assert!(
+        seen.status == StatusCode::OK && !seen.body.contains("limiter"),
+        "{}",
+        seen.body
+    );
+    assert_eq!(angela.get(&narrow).await.status, StatusCode::NOT_FOUND);
+    let csrf = angela.get("/mandats").await.csrf();
+    let asked = angela.post(&narrow, &format!("csrf={csrf}&p0=1")).await;
+    assert_eq!(asked.status, StatusCode::NOT_FOUND, "{}", asked.body);
+    assert!(!kit.events().await.contains(&Event::Narrowed));
+    assert_eq!(handle(&refreshed(&kit, &redeemed).await), handle(&redeemed));
+
+    // The same of him is done.
+    let csrf = joel.get(&narrow).await.csrf();
+    let asked = joel.post(&narrow, &format!("csrf={csrf}&p0=1")).await;
+    assert_eq!(asked.status, StatusCode::SEE_OTHER, "{}", asked.body);
+    assert!(kit.events().await.contains(&Event::Narrowed));
+    kit.stop().await;
 }
 
 async fn whoever_is_helped_sees_and_stops_what_the_helper_granted(database: TestDatabase) {

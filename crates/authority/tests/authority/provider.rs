@@ -42,6 +42,8 @@ pub(crate) struct Says {
     pub(crate) sends: Option<Sends>,
     /// How far its clock is ahead of the system's, in seconds.
     pub(crate) ahead_s: i64,
+    /// Whether its keys are not to be had.
+    pub(crate) without_keys: bool,
 }
 
 impl Says {
@@ -56,6 +58,7 @@ impl Says {
             identity: angela(),
             sends: None,
             ahead_s: 0,
+            without_keys: false,
         }
     }
 
@@ -154,8 +157,11 @@ async fn metadata(State(idp): State<IdentityProvider>) -> impl IntoResponse {
     }))
 }
 
-async fn keys(State(idp): State<IdentityProvider>) -> String {
-    jwks::publish(&[idp.key.verifying_key()], &[])
+async fn keys(State(idp): State<IdentityProvider>) -> Response {
+    match idp.says.lock().unwrap().without_keys {
+        true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        false => jwks::publish(&[idp.key.verifying_key()], &[]).into_response(),
+    }
 }
 
 async fn authorize(
