@@ -137,8 +137,8 @@ async fn not_used(authority: &Authority, code: &Sha256, error: &Error) {
     }
 }
 
-/// The grant that a code stands for, and the code's digest. A code that comes a second time, or without its proof, may
-/// have been stolen: its grant is withdrawn (RFC 6749, 4.1.2).
+/// The grant that a code stands for, and the code's digest. A code that comes a second time, whoever brings it, or without
+/// its proof, may have been stolen: its grant is withdrawn (RFC 6749, 4.1.2). So is that of one that comes late.
 async fn by_code(
     authority: &Authority,
     client: &Client,

@@ -11,6 +11,7 @@ mod automatic;
 mod bad_input;
 mod browser;
 mod child;
+mod code;
 mod company;
 #[path = "../../../../tests/kit/database.rs"]
 pub mod database;

@@ -158,6 +158,10 @@ async fn a_code_is_used_once_whoever_races(database: TestDatabase) {
         .filter(|u| matches!(u, CodeUse::Again(grant) if *grant == id))
         .count();
     assert_eq!((first.len(), again), (1, 7));
+    for (client, publisher) in [(&other, None), (&client(), Some(&other))] {
+        let used = use_code(&db, client, publisher).await;
+        assert!(matches!(used, CodeUse::Again(grant) if grant == id), "{used:?}");
+    }
 }
 
 async fn a_request_and_a_state_are_taken_once(database: TestDatabase) {

@@ -225,9 +225,9 @@ pub struct Code {
 pub enum CodeUse {
     /// The first time, by its client: it is used from now on.
     First(GrantId, Code),
-    /// Its client had used it before: the grant behind it is to be withdrawn.
+    /// Its client comes a second time, or anybody once it was used: the grant behind it is to be withdrawn.
     Again(GrantId),
-    /// There is no such code of this client; another's stays as it is.
+    /// There is no such code, or it is another's who has not come yet: nobody else can use it up.
     Unknown,
 }
 
@@ -253,7 +253,8 @@ pub async fn code_use(tx: &mut Tx, code_hash: &Sha256, by: Bearer<'_>, at: Micro
          WHERE g.id = authorization_code.grant_id AND g.act_client IS NOT DISTINCT FROM $3) \
          RETURNING grant_id, redirect_uri, challenge, expires_at";
     const USED: &str = "SELECT c.grant_id FROM authorization_code c JOIN person_grant g ON g.id = c.grant_id \
-         WHERE c.code_hash = $1 AND c.client = $2 AND g.act_client IS NOT DISTINCT FROM $3";
+         WHERE c.code_hash = $1 AND (c.used_at IS NOT NULL \
+         OR (c.client = $2 AND g.act_client IS NOT DISTINCT FROM $3))";
     type Row = (Vec<u8>, String, Vec<u8>, i64);
     let (hash, (client, publisher)) = (&code_hash.as_bytes()[..], by.columns());
     let row = on!(tx, c => sqlx::query_as::<_, Row>(USE)
