@@ -204,21 +204,25 @@ impl Authority {
     /// Accepts who took a mandate up. It is in force once the ledger holds the entry, at once or within minutes.
     ///
     /// What it opens is what its giver's login could open, so a person accepts at that level: a login below it could not
-    /// have given the mandate either.
+    /// have given the mandate either. Nor could one whose provider may not say so any more.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where it is not theirs to accept, or not any more; [`Error::AcrUnknown`], [`Error::AcrTooLow`].
     pub(crate) async fn accept_mandate(
         &self,
         id: &[u8; 16],
         principal: &PersonUid,
-        holder: Option<&Holder>,
+        holder: &Holder,
     ) -> Result<(), Error> {
         let row = mandate_find(&self.db, id).await?.ok_or(Error::NotFound)?;
         if row.principal != Some(*principal) {
             return Err(Error::NotFound);
         }
+        self.still_named(&self.published.edition(), holder)?;
         if let Principal::Person { acr, .. } = self.open_mandate(row)?.body.principal {
             match holder {
-                Some(Holder::Person(login)) if login.acr >= acr => {}
-                _ => return Err(Error::AcrTooLow),
+                Holder::Person(login) if login.acr >= acr => {}
+                Holder::Person(_) | Holder::Officer(_) => return Err(Error::AcrTooLow),
             }
         }
         let now = self.clock.now();

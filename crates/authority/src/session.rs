@@ -12,6 +12,7 @@ use unefois_store::authority::session::{Holder, Login};
 use crate::Error;
 use crate::form::Form;
 use crate::pages::Reader;
+use crate::published::Edition;
 use crate::service::Authority;
 
 /// The session cookie's name, after `__Host-`.
@@ -141,6 +142,20 @@ impl Authority {
             holder,
             cookie: web::session_cookie(COOKIE, &id),
         })
+    }
+
+    /// Checks that the provider that named whoever is logged in may still say so: a session outlives the directory that it
+    /// was begun under (I10).
+    ///
+    /// # Errors
+    /// [`Error::AcrUnknown`].
+    pub(crate) fn still_named(&self, edition: &Edition, holder: &Holder) -> Result<(), Error> {
+        let directory = &edition.directory;
+        let entitled = match holder {
+            Holder::Person(login) => directory.issuer_entitled(&login.idp_iss, login.acr),
+            Holder::Officer(login) => directory.issuer_entitled_to_officers(&login.idp_iss, login.assurance),
+        };
+        entitled.then_some(()).ok_or(Error::AcrUnknown)
     }
 
     /// Ends a session here; the cookie that takes it away.

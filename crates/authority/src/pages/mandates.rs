@@ -151,6 +151,8 @@ pub(crate) async fn take_up(
 ) -> Result<Response, Error> {
     let (visit, mut form) = authority.posted(&reader, &headers, &body)?;
     let login = visit.login()?;
+    let holder = visit.holder.as_ref().ok_or(Error::NotLoggedIn)?;
+    authority.still_named(&authority.published.edition(), holder)?;
     let secret = secret(&headers)?;
     // Another link may have been followed meanwhile, in another tab: what is taken up is what was read.
     if form.take(SHOWN).is_none_or(|shown| shown != shown_by(secret)) {
@@ -183,9 +185,8 @@ pub(crate) async fn accept(
     let (visit, _) = authority.posted(&reader, &headers, &body)?;
     let id = bytes_of(&id).ok_or(Error::NotFound)?;
     let side = authority.owner(&reader).await?;
-    authority
-        .accept_mandate(&id, &side, visit.holder.as_ref())
-        .await?;
+    let holder = visit.holder.as_ref().ok_or(Error::NotLoggedIn)?;
+    authority.accept_mandate(&id, &side, holder).await?;
     Ok(pages::see_other(portal::path::MANDATES))
 }
 

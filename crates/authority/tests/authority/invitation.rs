@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde_json::json;
-use unefois_core::{Capacity, Event, Sha256};
+use unefois_core::directory::IdentityProvider;
+use unefois_core::{Acr, Capacity, Event, OfficerAssurance, Sha256};
 
 use crate::both_databases;
-use crate::browser::Browser;
+use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
 use crate::kit::{Kit, set, until};
 use crate::mandate::{
@@ -24,6 +25,7 @@ both_databases![
     what_the_ledger_does_not_hold_gives_nothing,
     an_invitation_that_was_not_read_is_not_taken_up,
     a_mandate_is_accepted_at_the_level_at_which_it_was_given,
+    i10_an_invitation_is_answered_by_whom_a_provider_may_still_name,
 ];
 
 const SEVEN_DAYS_MS: i64 = 7 * 24 * 3_600_000;
@@ -312,5 +314,70 @@ async fn a_mandate_is_accepted_at_the_level_at_which_it_was_given(database: Test
     let refused = low.post(&accept, &format!("csrf={}", page.csrf())).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
     accepted(&mut high).await;
+    kit.stop().await;
+}
+
+/// The directory does not name a provider any more.
+fn nothing(rows: &[IdentityProvider], issuer: &str) -> Vec<IdentityProvider> {
+    let others = rows.iter().filter(|row| row.issuer != issuer);
+    others.cloned().collect()
+}
+
+/// It names it, for other logins than those of these tests.
+fn something_else(rows: &[IdentityProvider], issuer: &str) -> Vec<IdentityProvider> {
+    let mut rows = rows.to_vec();
+    for row in rows.iter_mut().filter(|row| row.issuer == issuer) {
+        row.acr.retain(|acr| *acr == Acr::Eidas3);
+        row.officers.retain(|may| *may == OfficerAssurance::Identified);
+    }
+    rows
+}
+
+/// The login was one that counted, and its provider may not say so any more: it does not say who takes a mandate up, nor
+/// who accepts that.
+async fn i10_an_invitation_is_answered_by_whom_a_provider_may_still_name(database: TestDatabase) {
+    let mut kit = kit(database).await;
+    let mut boss = officer(&kit).await;
+    let mut high = kit.browser();
+    high.follow("/fcp/connexion").await;
+    let mut low = angela(&kit).await;
+    let mut joel = other(&kit, "joel", "MERCIER", "Joël").await;
+    let refused = |answer: &Page| {
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.body);
+        let told = "Votre moyen de connexion n’est pas reconnu";
+        assert!(answer.body.contains(told), "{}", answer.body);
+    };
+    let waiting = given(&mut boss, "marche-public", &today(&kit)).await;
+    let mut tab = joel.copy();
+    let invitation = tab.follow(&waiting).await;
+    let [fc, fcp, pro] = [&kit.provider, &kit.plus, &kit.pro].map(|idp| idp.issuer.clone());
+    for (giver, word, issuer) in [
+        (&mut low, "ecole", fc),
+        (&mut high, "ecole", fcp),
+        (&mut boss, "marche-public", pro),
+    ] {
+        let address = given(giver, word, &today(&kit)).await;
+        taken_up(&mut joel, &address).await;
+        let page = giver.get("/mandats").await;
+        let accept = accepting(&page.body).expect("somebody who asks");
+        let rows = kit.document.authority.identity_providers.clone();
+        for may_say in [nothing, something_else] {
+            kit.publish(|document| document.authority.identity_providers = may_say(&rows, &issuer));
+            kit.taken_up().await;
+            refused(&giver.post(&accept, &format!("csrf={}", page.csrf())).await);
+            if issuer == kit.provider.issuer {
+                refused(&tab.post(INVITATION, &invitation.taking()).await);
+            }
+            assert!(
+                accepting(&giver.get("/mandats").await.body).is_some(),
+                "it waits as before"
+            );
+            kit.publish(|document| document.authority.identity_providers.clone_from(&rows));
+            kit.taken_up().await;
+        }
+        accepted(giver).await;
+    }
+    let taken = tab.post(INVITATION, &invitation.taking()).await;
+    assert_eq!(taken.location, "/mandats", "{}", taken.body);
     kit.stop().await;
 }
