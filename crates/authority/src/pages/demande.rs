@@ -211,6 +211,8 @@ pub(crate) async fn decide(
         child,
         Vec::new(),
     )?;
+    // Who acts for whom is kept in the subject, which is sealed: these words are in clear, for as long as the grant.
+    let page = portal::Demande { acting: None, ..page };
     let given = Given {
         lang: reader.lang,
         words: authority.site.words(reader.lang, &page)?,

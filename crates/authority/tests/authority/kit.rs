@@ -122,6 +122,23 @@ pub(crate) struct Kit {
     database: TestDatabase,
 }
 
+/// Changes a database with statements that both kinds of it know.
+pub(crate) async fn execute(database: &TestDatabase, sql: &'static str) {
+    let url = database.url();
+    let done = match url.strip_prefix("sqlite:") {
+        Some(path) => {
+            let options = SqliteConnectOptions::new().filename(path);
+            let mut file = options.connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut file).await.map(drop)
+        }
+        None => {
+            let mut server = PgConnection::connect(url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut server).await.map(drop)
+        }
+    };
+    done.unwrap();
+}
+
 impl Kit {
     pub(crate) async fn new() -> Self {
         Self::on(TestDatabase::sqlite()).await
@@ -317,19 +334,24 @@ impl Kit {
 
     /// Changes the database with statements that both kinds of it know.
     pub(crate) async fn execute(&self, sql: &'static str) {
+        execute(&self.database, sql).await;
+    }
+
+    /// The texts that a query gives which both kinds of database know, one column a row.
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
         let url = self.database.url();
-        let done = match url.strip_prefix("sqlite:") {
+        let texts = match url.strip_prefix("sqlite:") {
             Some(path) => {
                 let options = SqliteConnectOptions::new().filename(path);
                 let mut file = options.connect().await.unwrap();
-                sqlx::raw_sql(sql).execute(&mut file).await.map(drop)
+                sqlx::query_scalar(sql).fetch_all(&mut file).await
             }
             None => {
                 let mut server = PgConnection::connect(url).await.unwrap();
-                sqlx::raw_sql(sql).execute(&mut server).await.map(drop)
+                sqlx::query_scalar(sql).fetch_all(&mut server).await
             }
         };
-        done.unwrap();
+        texts.unwrap()
     }
 
     /// Another process of this authority, whose configuration `change` has changed, once it serves.

@@ -9,12 +9,16 @@ use unefois_jose::jws;
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{CROUS, Kit, Publisher};
+use crate::kit::{CROUS, Kit, Publisher, set};
+use crate::mandate;
+use crate::provider::Says;
 
 both_databases![
     a_receipt_is_its_person_s_alone,
     a_receipt_says_what_was_granted_and_shown_and_what_happened,
     a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page,
+    words_that_are_kept_name_nobody_who_acts_or_is_acted_for,
+    words_of_before_that_may_name_somebody_are_put_away,
 ];
 
 impl Kit {
@@ -175,6 +179,94 @@ async fn a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page(database:
         );
         let decided_by = receipt.asked_without_person.map(|asked| asked.decided_by);
         assert_eq!(decided_by, (!unknown).then_some(DecidedBy::Nobody));
+    }
+    kit.stop().await;
+}
+
+/// The browser of somebody who helps.
+async fn helper(kit: &Kit) -> Browser {
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        says.identity["family_name"] = "MERCIER".into();
+    }
+    let mut joel = kit.browser();
+    joel.follow("/fc/connexion").await;
+    joel
+}
+
+fn of_a_helper(kit: &Kit) -> Vec<(&'static str, String)> {
+    let mut parameters = kit.parameters();
+    set(&mut parameters, "capacity", Some("helper".to_owned()));
+    parameters
+}
+
+async fn words_that_are_kept_name_nobody_who_acts_or_is_acted_for(database: TestDatabase) {
+    let kit = mandate::kit(database).await;
+    {
+        // A company whose number is not the asker's own.
+        let mut says = kit.pro.says.lock().unwrap();
+        *says = Says::officer("dirigeant");
+        says.identity["siret"] = format!("{}00013", mandate::OTHER).into();
+    }
+    let mut boss = kit.browser();
+    boss.follow("/pro/connexion?niveau=certified").await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    let mut joel = helper(&kit).await;
+    let today = mandate::today(&kit);
+    mandate::mandated(&mut boss, &mut joel, "marche-public", &today).await;
+    mandate::mandated(&mut angela, &mut joel, "ecole", &today).await;
+
+    let for_company = mandate::for_company(&kit, mandate::OTHER);
+    let shown = kit.open(&mut joel, &for_company).await.page.body;
+    assert!(shown.contains("mandat de <bdi>Camille EXEMPLE</bdi>"), "{shown}");
+    kit.grant(&mut joel, &for_company, "").await;
+    kit.grant(&mut boss, &for_company, "").await;
+    let code = kit.grant(&mut joel, &of_a_helper(&kit), "").await;
+
+    let kept = kit.texts("SELECT words FROM grant_notice").await;
+    assert_eq!(kept.len(), 3);
+    for words in kept {
+        assert!(words.contains("La mairie de Clamart demande"), "{words}");
+        let unbroken: String = words.split_whitespace().collect();
+        for named in ["DUBOIS", "MERCIER", "EXEMPLE", "Camille", mandate::OTHER] {
+            assert!(!unbroken.contains(named), "{named}: {words}");
+        }
+    }
+    // What is signed says it nevertheless, from what is sealed.
+    let redeemed = kit.redeem(&code).await;
+    let grant = redeemed.json["grant_id"].as_str().unwrap();
+    let (receipt, _) = kit.receipt(&mut joel, grant).await;
+    let representation = receipt.representation.unwrap();
+    assert_eq!(representation.mandated_by.as_deref(), Some("Angela DUBOIS"));
+    kit.stop().await;
+}
+
+async fn words_of_before_that_may_name_somebody_are_put_away(database: TestDatabase) {
+    let kit = mandate::kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    let code = kit.grant(&mut angela, &kit.parameters(), "").await;
+    let own = kit.redeem(&code).await;
+    let mut joel = helper(&kit).await;
+    mandate::mandated(&mut angela, &mut joel, "ecole", &mandate::today(&kit)).await;
+    let code = kit.grant(&mut joel, &of_a_helper(&kit), "").await;
+    let helped = kit.redeem(&code).await;
+    let company = mandate::for_company(&kit, mandate::SIREN);
+    let mut boss = mandate::officer(&kit).await;
+    kit.grant(&mut boss, &company, "").await;
+
+    // As the program before the step that puts them away left it.
+    kit.execute("DELETE FROM migration_authority WHERE version = 18")
+        .await;
+    let kit = kit.restart(|_, _| {}).await;
+    let kept = "SELECT g.capacity FROM grant_notice n JOIN person_grant g ON g.id = n.grant_id";
+    assert_eq!(kit.texts(kept).await, ["self"]);
+    for (browser, grant, unknown) in [(&mut angela, &own, false), (&mut joel, &helped, true)] {
+        let id = grant.json["grant_id"].as_str().unwrap();
+        let (receipt, _) = kit.receipt(browser, id).await;
+        assert_eq!(receipt.privacy_notice_unknown, unknown);
     }
     kit.stop().await;
 }
