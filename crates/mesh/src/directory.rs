@@ -38,7 +38,7 @@ pub struct DirectoryConfig {
     pub file: PathBuf,
     /// The compiled catalogue that it names; replaced together with it.
     pub catalogue: PathBuf,
-    /// Thumbprint of the key that signs directories, which is kept offline.
+    /// Thumbprint of the key that signs directories, which is kept offline; believed until the next one has signed.
     pub key: String,
     /// That of the key that is to sign after it, once a directory has announced it.
     #[serde(default)]
@@ -110,7 +110,7 @@ impl Edition {
 pub struct DirectoryFollower {
     config: DirectoryConfig,
     /// The keys whose signature is believed: the one that signed the directory in use, the one that it announces, and
-    /// those of the configuration unless they have given way to it.
+    /// those of the configuration that have not given way to it.
     pins: Mutex<Vec<Thumbprint>>,
     current: ArcSwap<Edition>,
     version: watch::Sender<u64>,
@@ -339,14 +339,15 @@ fn announcements(file: &Path) -> Vec<String> {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// The keys that may sign what follows `directory`. One of the configuration that has announced its own successor is
-/// believed no more once that one has signed: it may have been put away since, or lost.
-fn believed(mut configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
-    if !configured.contains(&signer) {
-        configured = vec![signer];
-    }
-    configured.extend(directory::announced(directory));
-    configured
+/// The keys that may sign what follows `directory`: its signer, those of the configuration that are to sign after it, and the
+/// one that it announces. Whichever came before the signer is believed no more: it may have been put away since, or lost.
+fn believed(configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
+    let mut pins = match configured.iter().position(|pin| *pin == signer) {
+        Some(place) => configured[place..].to_vec(),
+        None => vec![signer],
+    };
+    pins.extend(directory::announced(directory));
+    pins
 }
 
 fn text(path: &Path) -> Result<String, FollowError> {

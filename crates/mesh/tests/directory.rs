@@ -252,6 +252,33 @@ fn a_directory_key_is_followed_by_the_one_that_it_announced_and_by_no_other() {
 }
 
 #[test]
+fn a_configured_key_is_believed_no_more_once_the_configured_next_one_has_signed() {
+    let mut scene = Scene::new();
+    let second = SigningKey::generate(SystemRandom::new().ring()).expect("a key");
+    let follower = scene.load_with(Some(&second)).expect("the files are good");
+    let whole = scene.catalogue.to_bytes().to_vec();
+    scene.next(1_000);
+    scene.document.next_directory_key = Some(second.thumbprint().to_string());
+    assert!(follower.offer(&scene.sign(), &whole).expect("newer"));
+    let by_the_second = scene.next_by(&second, None);
+    assert!(follower.offer(&by_the_second, &whole).expect("newer"));
+
+    let started = scene.load_with(Some(&second)).expect("it is named");
+    let last = scene.document.clone();
+    scene.next(9_000);
+    // Whoever has the first key by now signs nothing more, neither for who saw the change nor for who starts after it.
+    for follower in [&follower, &started] {
+        let refused = follower.offer(&scene.sign(), &whole).expect_err("a refusal");
+        assert!(matches!(refused, FollowError::Refused(_)), "{refused:?}");
+    }
+    scene.document = last;
+    let further = scene.next_by(&second, None);
+    for follower in [&follower, &started] {
+        assert!(follower.offer(&further, &whole).expect("newer"));
+    }
+}
+
+#[test]
 fn a_stop_between_the_two_files_loses_nothing() {
     let mut scene = Scene::new();
     let follower = scene.load().expect("the files are good");
