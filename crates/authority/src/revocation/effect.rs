@@ -115,18 +115,22 @@ impl Effects {
             .record(f64::from(millis) / 1e3, &[KeyValue::new(KIND, kind)]);
     }
 
-    /// Whose logs a record concerns; everybody's where its handle is not known here.
+    /// Whose logs a record concerns; everybody's where its handle is not known here, or what is kept of it does not read: to
+    /// wait for more is safe, and one that does not read holds up no other.
     async fn concerned(&self, record: &Record) -> Result<Concerned, Error> {
         let Withdrawal::Grant(handle) = &record.withdrawal else {
             return Ok(Concerned::All);
         };
-        let row = grant_of_handle(&self.journal.db, handle).await?;
-        let Some(element) = row.as_ref().and_then(|row| row.elements.first()) else {
-            return Ok(Concerned::All);
+        let read = match grant_of_handle(&self.journal.db, handle).await {
+            Ok(row) => match row.as_ref().and_then(|row| row.elements.first()) {
+                Some(element) => details_of(element),
+                None => return Ok(Concerned::All),
+            },
+            Err(unread @ unefois_store::Error::Corrupt(_)) => Err(unread.into()),
+            Err(failed) => return Err(failed.into()),
         };
-        match details_of(element) {
+        match read {
             Ok(details) => Ok(Concerned::Operator(*details.operator())),
-            // To wait for more is safe, and one that does not read holds up no other.
             Err(error) => {
                 tracing::error!(
                     seq = record.place.seq,

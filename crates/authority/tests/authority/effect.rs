@@ -17,7 +17,7 @@ use unefois_tlog::{Hash, Receipt};
 use crate::both_databases;
 use crate::browser::{Browser, Page};
 use crate::database::TestDatabase;
-use crate::kit::{AUTHORITY, Kit, set, until};
+use crate::kit::{AUTHORITY, Kit, execute, set, until};
 use crate::withdrawal::{Watch, logged, open, producer_checkpoint};
 
 both_databases![
@@ -29,6 +29,7 @@ both_databases![
     an_acknowledgement_ends_the_wait_of_the_page,
     i3_a_proof_that_cannot_be_logged_stands_in_no_others_way,
     i3_an_element_that_does_not_read_stands_in_no_others_way,
+    i3_a_grant_that_does_not_read_stands_in_no_others_way,
     a_withdrawal_that_cannot_be_logged_stands_in_no_others_way,
 ];
 
@@ -501,10 +502,29 @@ async fn unreadable(url: &str) {
 }
 
 async fn i3_an_element_that_does_not_read_stands_in_no_others_way(database: TestDatabase) {
+    both_are_proved(database, None).await;
+}
+
+async fn i3_a_grant_that_does_not_read_stands_in_no_others_way(database: TestDatabase) {
+    both_are_proved(
+        database,
+        Some("UPDATE person_grant SET capacity = 'of a later version'"),
+    )
+    .await;
+}
+
+/// Starts beside what [`unreadable`] and `then` leave: both withdrawals are proved.
+async fn both_are_proved(database: TestDatabase, then: Option<&'static str>) {
     let kit = Kit::on(database).await;
+    let write = async |database: &TestDatabase| {
+        unreadable(database.url()).await;
+        if let Some(sql) = then {
+            execute(database, sql).await;
+        }
+    };
     let write = |database: &TestDatabase| {
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::block_in_place(|| runtime.block_on(unreadable(database.url())));
+        tokio::task::block_in_place(|| runtime.block_on(write(database)));
     };
     let kit = kit.restart(|_, database| write(database)).await;
     logged(&kit, Event::Effective).await;
