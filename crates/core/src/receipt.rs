@@ -28,8 +28,10 @@ pub struct GrantReceipt {
     pub receipt_id: String,
     /// The grant's number.
     pub record_id: String,
-    /// The person, as the asker's tokens name them and nobody else's.
-    pub pii_principal_id: String,
+    /// The person, as the asker's tokens name them and nobody else's; `None` in the receipt of whoever gave the mandate that the
+    /// grant rests on: how another is named there is not theirs to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pii_principal_id: Option<String>,
     /// In what capacity the person granted.
     pub capacity: Capacity,
     /// Who acted for whom; `None` where the person acted for themselves or their child, or did not act.
@@ -342,7 +344,7 @@ mod tests {
             schema_version: SCHEMA.to_owned(),
             receipt_id: "r".to_owned(),
             record_id: "g".to_owned(),
-            pii_principal_id: "p".to_owned(),
+            pii_principal_id: Some("p".to_owned()),
             capacity: Capacity::SelfPerson,
             representation: None,
             iss: "https://autorite.example".to_owned(),

@@ -14,6 +14,7 @@ use unefois_core::receipt::{
 };
 use unefois_core::{AuthorizationDetails, Capacity, Micros, ParticipantId, UnitName};
 use unefois_jose::jws;
+use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::{Element, GrantRow};
 use unefois_store::authority::notice::notice_read;
 
@@ -36,7 +37,8 @@ pub(crate) async fn download(
     reader: Reader,
 ) -> Result<Response, Error> {
     let row = authority.seen_grant(&reader, &id).await?;
-    let receipt = authority.receipt(&row, reader.lang).await?;
+    let owner = authority.owner(&reader).await?;
+    let receipt = authority.receipt(&row, &owner, reader.lang).await?;
     let edition = authority.published.edition();
     let listed = edition.directory.authority().withdrawal_keys.iter().map(Jwk::kid);
     let key = authority.keys.withdrawal.first_or_present(listed);
@@ -47,7 +49,7 @@ pub(crate) async fn download(
 }
 
 impl Authority {
-    async fn receipt(&self, row: &GrantRow, lang: Lang) -> Result<GrantReceipt, Error> {
+    async fn receipt(&self, row: &GrantRow, owner: &PersonUid, lang: Lang) -> Result<GrantReceipt, Error> {
         let (edition, now, grant) = (self.published.edition(), self.clock.now(), &row.grant);
         let subject = self.subject_of(&grant.id).await?;
         let notice = notice_read(&self.db, &grant.id).await?;
@@ -83,7 +85,8 @@ impl Authority {
             schema_version: SCHEMA.to_owned(),
             receipt_id: text_of(&self.random.bytes()),
             record_id: text_of(grant.id.as_bytes()),
-            pii_principal_id: self.keys.pairwise(&grant.client, &grant.person),
+            pii_principal_id: (grant.person == *owner)
+                .then(|| self.keys.pairwise(&grant.client, &grant.person)),
             capacity: grant.capacity,
             representation: subject.as_ref().and_then(GrantSubject::representation),
             iss: self.issuer.clone(),

@@ -19,6 +19,7 @@ both_databases![
     a_receipt_tells_a_page_whose_words_were_not_kept_from_no_page,
     words_that_are_kept_name_nobody_who_acts_or_is_acted_for,
     words_of_before_that_may_name_somebody_are_put_away,
+    whoever_gave_a_mandate_does_not_learn_how_its_holder_is_named_to_the_asker,
 ];
 
 impl Kit {
@@ -97,7 +98,7 @@ async fn a_receipt_says_what_was_granted_and_shown_and_what_happened(database: T
     let (receipt, file) = kit.receipt(&mut browser, grant).await;
     assert_eq!(
         (receipt.record_id.as_str(), receipt.pii_principal_id),
-        (grant, claims.sub)
+        (grant, Some(claims.sub))
     );
     let roles: Vec<PartyRole> = receipt
         .party_identification
@@ -268,5 +269,24 @@ async fn words_of_before_that_may_name_somebody_are_put_away(database: TestDatab
         let (receipt, _) = kit.receipt(browser, id).await;
         assert_eq!(receipt.privacy_notice_unknown, unknown);
     }
+    kit.stop().await;
+}
+
+async fn whoever_gave_a_mandate_does_not_learn_how_its_holder_is_named_to_the_asker(database: TestDatabase) {
+    let kit = mandate::kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    let mut joel = helper(&kit).await;
+    mandate::mandated(&mut angela, &mut joel, "ecole", &mandate::today(&kit)).await;
+    let code = kit.grant(&mut joel, &of_a_helper(&kit), "").await;
+    let redeemed = kit.redeem(&code).await;
+    let sub = kit.claims(redeemed.json["access_token"].as_str().unwrap()).sub;
+    let grant = redeemed.json["grant_id"].as_str().unwrap();
+
+    let (giver_s, file) = kit.receipt(&mut angela, grant).await;
+    assert_eq!(giver_s.pii_principal_id, None);
+    assert!(!file.to_string().contains(&sub), "{file}");
+    let (holder_s, _) = kit.receipt(&mut joel, grant).await;
+    assert_eq!(holder_s.pii_principal_id, Some(sub));
     kit.stop().await;
 }
