@@ -33,6 +33,9 @@ pub enum Error {
     /// No grant of this number is the client's: it is unknown, or another's; one text for both.
     #[error("the grant is not known")]
     NoSuchGrant,
+    /// The grant was obtained for a body whose delegation to the client the directory lists no more.
+    #[error("the directory no longer lets this client act for the body that the grant is for")]
+    NotDelegated,
     /// The person stopped the grant, or it has ended.
     #[error("the grant has been stopped or has ended")]
     GrantRevoked,
@@ -172,6 +175,7 @@ impl Error {
             | Self::Identity(_)
             | Self::NoProvider
             | Self::NoSuchGrant
+            | Self::NotDelegated
             | Self::NotFound => "access_denied",
             Self::Provider(_)
             | Self::TooManyRequests
@@ -204,6 +208,7 @@ impl Error {
             Self::SubjectMismatch
             | Self::Opposed
             | Self::OtherBody
+            | Self::NotDelegated
             | Self::TooManyTries
             | Self::TooManyMandates
             | Self::Csrf
@@ -243,7 +248,7 @@ impl Error {
             Self::Details { reason, .. } => Some(*reason),
             Self::NotImplemented(_) => Some(Reason::NotImplemented),
             Self::Opposed => Some(Reason::Opposition),
-            Self::OtherBody => Some(Reason::NotEntitled),
+            Self::OtherBody | Self::NotDelegated => Some(Reason::NotEntitled),
             Self::SubjectMismatch | Self::TooManyTries => Some(Reason::SubjectMismatch),
             Self::AcrUnknown | Self::AcrTooLow => Some(Reason::AcrTooLow),
             Self::TooManyRequests => Some(Reason::Overloaded),

@@ -132,8 +132,12 @@ impl Authority {
         let id = bytes_of(id).map(GrantId::from_bytes).ok_or(Error::NoSuchGrant)?;
         let (row, _) = grant_at_head(&self.db, &id).await?.ok_or(Error::NoSuchGrant)?;
         let publisher = (*holder != row.grant.client).then_some(*holder);
-        let may = edition.directory.acts_for(holder, &row.grant.client) && publisher == row.grant.act_client;
-        may.then_some(row).ok_or(Error::NoSuchGrant)
+        if publisher != row.grant.act_client {
+            return Err(Error::NoSuchGrant);
+        }
+        // Whoever obtained it knows that there is one: told that it is unknown, they would take it for given back.
+        let acts = edition.directory.acts_for(holder, &row.grant.client);
+        acts.then_some(row).ok_or(Error::NotDelegated)
     }
 
     /// Ends every element of a grant that still stands: the record is announced, the entry `withdrawn` durable, when

@@ -3,18 +3,19 @@
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::json;
-use unefois_core::{Event, Handle, SealedSubject, Sha256};
+use unefois_core::{Event, Handle, Reason, SealedSubject, Sha256};
 use unefois_jose::jwe;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{COMMUNE, Kit, REDIRECT, form, merge, set, until};
+use crate::kit::{COMMUNE, CROUS, Kit, Publisher, REDIRECT, form, merge, set, until};
 
 both_databases![
     i2_a_one_shot_element_ends_in_its_time_beside_a_standing_one,
     one_choice_and_one_token_whoever_races,
     one_grant_for_two_producers_gives_a_handle_and_a_token_each,
-    whoever_provides_the_paper_declines
+    whoever_provides_the_paper_declines,
+    who_obtained_a_grant_for_a_body_that_delegates_no_more_is_told_so,
 ];
 
 async fn one_grant_for_two_producers_gives_a_handle_and_a_token_each(database: TestDatabase) {
@@ -339,6 +340,47 @@ async fn the_consumer_gives_a_grant_back() {
         StatusCode::OK
     );
     assert_eq!(kit.events().await.last(), Some(&Event::Withdrawn));
+    kit.stop().await;
+}
+
+async fn who_obtained_a_grant_for_a_body_that_delegates_no_more_is_told_so(database: TestDatabase) {
+    let mut kit = Kit::with(database, |directory, _| {
+        directory["participants"][1]["publishers"] = json!([CROUS]);
+    })
+    .await;
+    let code = kit.grant_through(Publisher::Crous, &mut kit.browser()).await;
+    let given = kit
+        .call_as_publisher(Publisher::Crous, Method::POST, "/as/token", &form(&code))
+        .await;
+    let path = format!("/as/grants/{}", given.json["grant_id"].as_str().unwrap());
+    kit.publish(|document| document.participants[1].publishers.clear());
+    let ask = async |method| kit.call_as_publisher(Publisher::Crous, method, &path, "").await;
+    until(async || (ask(Method::GET).await.status != StatusCode::OK).then_some(())).await;
+
+    for method in [Method::GET, Method::DELETE] {
+        let refused = ask(method).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.json);
+        assert_eq!(refused.json["unefois_reason"], "NOT_ENTITLED");
+        let entry = kit.entries().await.pop().unwrap();
+        assert_eq!(
+            (entry.event, entry.reason, entry.requester, entry.datatype),
+            (
+                Event::Refused,
+                Some(Reason::NotEntitled),
+                Some(CROUS.parse().unwrap()),
+                None
+            )
+        );
+    }
+    assert!(!kit.events().await.contains(&Event::Withdrawn));
+    // The body itself, which did not obtain it, learns of no grant.
+    let unknown = kit.call(Method::DELETE, &path, "").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+
+    kit.publish(|document| document.participants[1].publishers = vec![CROUS.parse().unwrap()]);
+    let ask = async |method| kit.call_as_publisher(Publisher::Crous, method, &path, "").await;
+    until(async || (ask(Method::GET).await.status == StatusCode::OK).then_some(())).await;
+    assert_eq!(ask(Method::DELETE).await.status, StatusCode::NO_CONTENT);
     kit.stop().await;
 }
 

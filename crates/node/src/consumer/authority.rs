@@ -103,7 +103,7 @@ impl AuthorityClient {
         Ok(body)
     }
 
-    /// Gives a grant back; one that the authority does not know any more is given back already.
+    /// Gives a grant back; one of which the authority says itself that it does not know it is given back already.
     pub(super) async fn delete_grant(&self, grant_id: &str) -> Result<(), Error> {
         let named = (1..=64).contains(&grant_id.len())
             && grant_id
@@ -152,7 +152,6 @@ impl AuthorityClient {
         let answer = answer.map_err(|e| Error::AuthorityUnreachable(Some(e)))?;
         match answer.status {
             status if status.is_success() => Ok((status, answer.body)),
-            StatusCode::NOT_FOUND => Err(Error::Unknown { field: "grant_id" }),
             status => Err(refusal(status, &answer.body)),
         }
     }
@@ -185,7 +184,11 @@ fn refusal(status: StatusCode, body: &[u8]) -> Error {
     let description = failed.error_description.unwrap_or_default();
     tracing::warn!(error = failed.error, description, "the authority refuses a call");
     if let Some(reason) = failed.unefois_reason.and_then(|reason| reason.parse().ok()) {
-        return Error::AuthorityRefused(reason);
+        return match (status, reason) {
+            // What stands before the authority, or an address that it does not serve, gives no such reason.
+            (StatusCode::NOT_FOUND, Reason::TokenInvalid) => Error::Unknown { field: "grant_id" },
+            (_, reason) => Error::AuthorityRefused(reason),
+        };
     }
     match failed.error.as_str() {
         "invalid_grant" => Error::AuthorityRefused(Reason::TokenInvalid),
@@ -219,6 +222,24 @@ mod tests {
             Some(Reason::InvalidRequest)
         );
         assert_eq!(reason(bad, "<html>"), Some(Reason::TokenInvalid));
+        let unknown = r#"{"error":"access_denied","unefois_reason":"TOKEN_INVALID"}"#;
+        let missing = StatusCode::NOT_FOUND;
+        for (status, body, is_unknown) in [
+            (missing, unknown, true),
+            (bad, unknown, false),
+            (
+                missing,
+                r#"{"error":"access_denied","unefois_reason":"NOT_ENTITLED"}"#,
+                false,
+            ),
+            (missing, r#"{"error":"access_denied"}"#, false),
+            (missing, "<html>", false),
+            (missing, "", false),
+        ] {
+            let refused = refusal(status, body.as_bytes());
+            let told = matches!(refused, Error::Unknown { .. });
+            assert_eq!(told, is_unknown, "{status} {body}: {refused:?}");
+        }
         assert_eq!(reason(StatusCode::BAD_GATEWAY, "<html>"), Some(Reason::Deadline));
     }
 }

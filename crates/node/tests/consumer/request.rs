@@ -10,7 +10,7 @@ use unefois_core::{BirthDate, Reason, check_form};
 use unefois_node::consumer::{Asked, Error, Requested};
 use unefois_proto::pb::backoffice::v1 as pb;
 use unefois_proto::{AuthorizationCall, CompletionCall, GrantsCall};
-use unefois_store::node::grant::grant_page;
+use unefois_store::node::grant::{ElementState, grant_page};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
@@ -19,7 +19,8 @@ use crate::world::{ISSUER, World, consumer_id};
 
 both_databases![
     a_state_serves_once_in_the_session_that_asked_from_the_issuer_that_was_asked,
-    grants_are_held_sealed_and_listed_by_page
+    grants_are_held_sealed_and_listed_by_page,
+    a_grant_is_given_back_once_the_authority_itself_says_so
 ];
 
 async fn house(database: TestDatabase) -> House {
@@ -355,5 +356,38 @@ async fn grants_are_held_sealed_and_listed_by_page(database: TestDatabase) {
             assert!(!row.sealed.windows(secret.len()).any(|w| w == secret.as_bytes()));
         }
     }
+    house.stop().await;
+}
+
+async fn a_grant_is_given_back_once_the_authority_itself_says_so(database: TestDatabase) {
+    let house = house(database).await;
+    let grant = house.granted().await;
+    let state = async || {
+        let call = GrantsCall::try_from(pb::ListGrantsRequest::default()).expect("a sound message");
+        house.consumer.grants(&call).await.expect("a page").grants[0].elements[0].state
+    };
+    // What stands before it, another program at its address, and a delegation that it does not know any more.
+    for (status, body) in [
+        (404, json!("not found")),
+        (404, json!({"error": "access_denied"})),
+        (
+            403,
+            json!({"error": "access_denied", "unefois_reason": "NOT_ENTITLED"}),
+        ),
+        (
+            400,
+            json!({"error": "access_denied", "unefois_reason": "TOKEN_INVALID"}),
+        ),
+    ] {
+        house.oauth.refuse(Some((status, body.clone())));
+        let given_back = house.consumer.give_back(&grant.grant_id).await;
+        given_back.expect_err("it still stands");
+        assert_eq!(state().await, ElementState::Active, "{status} {body}");
+    }
+    let unknown = json!({"error": "access_denied", "unefois_reason": "TOKEN_INVALID"});
+    house.oauth.refuse(Some((404, unknown)));
+    let given_back = house.consumer.give_back(&grant.grant_id).await;
+    given_back.expect("it stands no more");
+    assert_eq!(state().await, ElementState::GivenBack);
     house.stop().await;
 }
