@@ -55,6 +55,9 @@ pub enum Error {
     /// Directory, catalogue, habilitation or grant do not cover the call.
     #[error("the call is not covered: {0}")]
     Decision(#[source] decision::Refusal),
+    /// The sheet that the answer was cut by has given way to another meanwhile.
+    #[error("what the three signed of this datatype changed while the source answered: ask again")]
+    SheetChanged,
     /// The operator has suspended the caller, the datatype or the habilitation.
     #[error("the operator has suspended this exchange")]
     Suspended,
@@ -119,6 +122,7 @@ impl Error {
             Self::Stale => Reason::RevocationStateStale,
             Self::Revoked => Reason::GrantRevoked,
             Self::Decision(refusal) => refusal.reason,
+            Self::SheetChanged => Reason::DirectoryStale,
             Self::Suspended => Reason::Suspended,
             Self::NotServed => Reason::UnsupportedRevision,
             Self::Claim(reason) => *reason,
@@ -145,6 +149,7 @@ impl Error {
         match self {
             Self::Quota { wait } | Self::Refused { wait } => *wait,
             Self::TooSoon { wait } | Self::Closed { wait } => Some(*wait),
+            Self::SheetChanged => Some(SOON),
             Self::Source(failure) => match failure {
                 Failure::Quota { retry_after } | Failure::Maintenance { retry_after } => {
                     Some(retry_after.unwrap_or(SOURCE))

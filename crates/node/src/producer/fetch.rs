@@ -202,8 +202,11 @@ impl Inner {
             let (claims, now) = (verified.token.claims(), self.clock.now());
             self.suspended(claims, now).await?;
             let current = self.directory.edition();
-            self.entitle(claims, &current, now)?
-                .release(&verified.core, claims.acr, &claims.idp_iss)?;
+            let entitlement = self.entitle(claims, &current, now)?;
+            if *entitlement.datatype().sheet_sha256() != signed.sheet {
+                return Err(Error::SheetChanged);
+            }
+            entitlement.release(&verified.core, claims.acr, &claims.idp_iss)?;
             Ok((signed, held))
         };
         let (signed, held) = tokio::time::timeout(within, prepared)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 use unefois_core::commitment::{Field, Salt};
 use unefois_core::directory::Jwk;
-use unefois_core::{Outcome, Random};
+use unefois_core::{Outcome, Random, Sha256};
 use unefois_jose::SigningKey;
 use unefois_ledger::{Attempt, DurableReceipt, Release, ReleaseDraft};
 use unefois_mesh::{Edition, spans};
@@ -25,6 +25,8 @@ use crate::Error;
 pub(super) struct Signed {
     sd_jwt: String,
     minimised: Minimised,
+    /// What the answer was cut by.
+    pub(super) sheet: Sha256,
     /// Under what everybody is found whom it concerns.
     concerned: Keys,
     attempt: Attempt,
@@ -120,6 +122,7 @@ impl Inner {
                 minimised.named().iter().chain(&linked.adults),
             ),
             minimised,
+            sheet: *datatype.sheet_sha256(),
             attempt,
             quota_left,
         })
@@ -135,6 +138,7 @@ impl Inner {
         let Signed {
             sd_jwt,
             minimised,
+            sheet: _,
             concerned,
             attempt,
             quota_left,

@@ -6,6 +6,7 @@ use unefois_jose::{SigningKey, habilitation, sd_jwt};
 
 use crate::both_databases;
 use crate::database::TestDatabase;
+use crate::held_source::HeldSource;
 use crate::world::{Answer, World, case, consumer_id, producer_id};
 
 both_databases![
@@ -13,6 +14,7 @@ both_databases![
     i4_a_habilitation_that_the_producer_never_signed_opens_nothing,
     i4_a_habilitation_that_the_producer_says_has_ended_opens_nothing,
     i4_a_name_that_another_catalogue_widens_lets_nothing_leave,
+    i4_what_was_cut_by_a_sheet_that_has_given_way_does_not_leave,
 ];
 
 const DOCUMENT: &str = r#"{"data":{"montant":900,"taux":12.50,"nir":"2800475","membres":[{"nom":"EXEMPLE","nir":"x"}]},"meta":{"secret":1}}"#;
@@ -177,6 +179,41 @@ async fn i4_a_name_that_another_catalogue_widens_lets_nothing_leave(database: Te
     let answer = caller.fetch(world.request(&grant)).await.expect("a document");
     let montant = ("montant".to_owned(), r#"{"montant":900,"taux":12.50}"#.to_owned());
     assert_eq!(units(&world, &answer), [montant]);
+    node.stop().await;
+}
+
+/// The three sign a stricter sheet anew while the source answers: what it said is judged and cut by that, at the next attempt.
+async fn i4_what_was_cut_by_a_sheet_that_has_given_way_does_not_leave(database: TestDatabase) {
+    let world = World::new(&[]).await.unhurried();
+    let source = HeldSource::new().await;
+    let mut config = world.config(database.url());
+    source.serve(&mut config);
+    let node = world.node_with(config).await;
+    let caller = world.caller(&node, &world.consumer);
+    let grant = world.grant("EXEMPLE", &["montant"]);
+    let stricter = world.catalogue_with(r#""minimum":0"#, r#""minimum":1"#);
+    let change = async {
+        source.asked.notified().await;
+        let next = world.change_with(|d, signers| {
+            d.catalogue_hash = stricter.hash();
+            signers.sign_over(&stricter);
+            signers.sign(d);
+        });
+        world.publish_beside(&node, next, &stricter).await;
+        source.answer.notify_one();
+    };
+    let request = world.request(&grant);
+    let ((reason, _), ()) = tokio::join!(caller.refused(request.clone()), change);
+    assert_eq!(reason, Reason::DirectoryStale);
+    let entry = node.entries().await.pop().expect("an entry");
+    assert_eq!(
+        (entry.event, entry.reason),
+        (Event::Refused, Some(Reason::DirectoryStale))
+    );
+
+    // No claim was taken: the same request is answered by the sheet in use.
+    source.answer.notify_one();
+    caller.fetch(request).await.expect("a document");
     node.stop().await;
 }
 
