@@ -11,8 +11,9 @@ use unefois_core::{
 use unefois_mesh::status::chain;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::mandate::{
-    MandateRow, mandate_accept, mandate_ask, mandate_fill, mandate_find, mandate_insert, mandate_invited,
-    mandate_logged, mandate_unfilled, mandate_unlogged, mandates_given, mandates_held, mandates_living,
+    MandateRow, UnloggedPlace, mandate_accept, mandate_ask, mandate_fill, mandate_find, mandate_insert,
+    mandate_invited, mandate_logged, mandate_unfilled, mandate_unlogged, mandates_given, mandates_held,
+    mandates_living,
 };
 use unefois_store::authority::session::Holder;
 use zeroize::Zeroizing;
@@ -256,12 +257,23 @@ impl Authority {
 
     /// One that cannot be logged stands in no other's way: the next minute tries again.
     async fn log_mandates(&self, before: Micros, one: Option<&[u8; 16]>) -> Result<(), Error> {
-        for row in mandate_unlogged(&self.db, before, one).await? {
-            if let Err(error) = self.log_mandate(row).await {
-                tracing::warn!(error = chain(&error), "the entry of a mandate is not written yet");
+        let mut after = UnloggedPlace::START;
+        loop {
+            let page = mandate_unlogged(&self.db, before, one, &after).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = last.clone();
+            for (_, read) in page {
+                let logged = match read {
+                    Ok(row) => self.log_mandate(row).await,
+                    Err(unread) => Err(unread.into()),
+                };
+                if let Err(error) = logged {
+                    tracing::warn!(error = chain(&error), "the entry of a mandate is not written yet");
+                }
             }
         }
-        Ok(())
     }
 
     /// Each entry commits to the mandate's name, which leads to nobody outside this database.

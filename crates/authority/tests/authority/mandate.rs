@@ -4,14 +4,19 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use unefois_authority::portal::paris;
 use unefois_core::receipt::Representation;
-use unefois_core::{Capacity, Clock as _, Event, Random, Reason, SealedSubject};
+use unefois_core::{Capacity, Clock as _, Event, Micros, Random, Reason, SealedSubject, Sha256};
 use unefois_jose::jwe;
 use unefois_mesh::{SystemClock, SystemRandom};
+use unefois_store::authority::mandate::{MandateRow, mandate_accept, mandate_ask, mandate_insert};
+use unefois_store::authority::{PersonUid, person};
+use unefois_store::{Component, Db};
 
 use crate::both_databases;
 use crate::browser::Browser;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, COMMUNE, CROUS, Kit, Which, Write, entity_check, form, merge, set, subject_check};
+use crate::kit::{
+    Answer, COMMUNE, CROUS, Kit, Which, Write, entity_check, execute, form, merge, set, subject_check, until,
+};
 use crate::login::with_tax_income;
 use crate::provider::Says;
 
@@ -21,6 +26,7 @@ both_databases![
     a_helper_acts_within_the_perimeter_that_was_given,
     what_stands_ends_with_the_mandate_s_last_day,
     a_demarche_that_comes_into_a_perimeter_later_is_not_given,
+    mandates_that_do_not_open_keep_no_other_out_of_the_log,
 ];
 
 /// Where an invitation is taken up, once its link was opened.
@@ -510,5 +516,73 @@ async fn a_demarche_that_comes_into_a_perimeter_later_is_not_given(database: Tes
     not_mandated(&kit, &mut joel, &parameters).await;
     let answer = refreshed(&kit, &redeemed).await;
     assert_eq!(answer.json["unefois_reason"], "NOT_ENTITLED", "{}", answer.json);
+    kit.stop().await;
+}
+
+/// A hundred mandates in force that this authority's key does not open, before every other; the ledger holds the beginning
+/// of none of all that there are.
+async fn unopened(database: &TestDatabase) {
+    execute(database, "UPDATE mandate SET accepted_logged_at = NULL").await;
+    let db = Db::open(database.url(), Component::Authority).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let (giver, holder) = (PersonUid::from_bytes([1; 16]), PersonUid::from_bytes([2; 16]));
+    let at = Micros::new(1_795_512_305_000_000);
+    let until = at.plus_ms(30 * 24 * 3_600_000);
+    for uid in [&giver, &holder] {
+        person::person_insert(&mut tx, uid, at).await.unwrap();
+    }
+    for n in 1..=100 {
+        let row = MandateRow {
+            id: [n; 16],
+            mandator: *giver.as_bytes(),
+            principal: Some(giver),
+            holder: None,
+            sealed: vec![n],
+            issued_at: at,
+            invited_until: until,
+            asked_at: None,
+            accepted_at: None,
+            accepted_logged_at: None,
+            expires_at: until,
+            ended_at: None,
+        };
+        let hash = Sha256::of(&[n]);
+        mandate_insert(&mut tx, &row, &hash).await.unwrap();
+        let asked = mandate_ask(&mut tx, &hash, &holder, &row.sealed, (at, until)).await;
+        assert!(asked.unwrap());
+        assert!(mandate_accept(&mut tx, &row.id, &giver, at).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+async fn mandates_that_do_not_open_keep_no_other_out_of_the_log(database: TestDatabase) {
+    let kit = kit(database).await;
+    let mut angela = kit.browser();
+    angela.follow("/fc/connexion").await;
+    {
+        let mut says = kit.provider.says.lock().unwrap();
+        says.sub = "joel";
+        says.identity["family_name"] = "MERCIER".into();
+    }
+    let mut joel = kit.browser();
+    joel.follow("/fc/connexion").await;
+    mandated(&mut angela, &mut joel, "ecole", &today(&kit)).await;
+    let mandates = async |kit: &Kit| {
+        let events = kit.events().await;
+        events.iter().filter(|event| **event == Event::Mandated).count()
+    };
+    assert_eq!(mandates(&kit).await, 1);
+
+    // Whoever accepted it is not at it any more.
+    kit.clock.pass(11_000);
+    let write = |database: &TestDatabase| {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(unopened(database)));
+    };
+    let kit = kit.restart(|_, database| write(database)).await;
+    until(async || (mandates(&kit).await == 2).then_some(())).await;
+    let held = "SELECT 'held' FROM mandate WHERE accepted_logged_at IS NOT NULL";
+    until(async || (kit.texts(held).await.len() == 1).then_some(())).await;
     kit.stop().await;
 }

@@ -3,8 +3,8 @@
 use unefois_core::{Micros, Sha256};
 use unefois_store::Db;
 use unefois_store::authority::mandate::{
-    MandateRow, mandate_accept, mandate_ask, mandate_end, mandate_find, mandate_insert, mandate_logged,
-    mandate_sweep, mandate_unlogged, mandates_given,
+    MandateRow, UnloggedPlace, mandate_accept, mandate_ask, mandate_end, mandate_find, mandate_insert,
+    mandate_logged, mandate_sweep, mandate_unlogged, mandates_given,
 };
 use unefois_store::authority::{PersonUid, person};
 
@@ -15,6 +15,7 @@ both_databases![
     what_is_over_goes_after_its_time_and_what_may_hold_stays,
     what_is_not_logged_is_not_swept,
     what_is_over_hides_nothing_that_may_hold,
+    what_cannot_be_logged_hides_nothing_that_can,
 ];
 
 const GIVER: PersonUid = PersonUid::from_bytes([1; 16]);
@@ -127,13 +128,18 @@ async fn what_is_not_logged_is_not_swept(database: TestDatabase) {
     let epoch = take_epoch(&db).await.epoch;
     people(&db).await;
     let one = accepted(&db, 1).await;
-    let unlogged = async || mandate_unlogged(&db, at(1_000), None).await.unwrap().len();
+    let unlogged = async || {
+        let page = mandate_unlogged(&db, at(1_000), None, &UnloggedPlace::START).await;
+        page.unwrap().len()
+    };
     assert_eq!((unlogged().await, swept(&db, at(1_000), at(1_000)).await), (1, 0));
     logged(&db, &one, false).await;
     assert_eq!(unlogged().await, 0);
     ended(&db, epoch, &one, at(30)).await;
     assert_eq!((unlogged().await, swept(&db, at(1_000), at(1_000)).await), (1, 0));
-    let before = mandate_unlogged(&db, at(30), None).await.unwrap();
+    let before = mandate_unlogged(&db, at(30), None, &UnloggedPlace::START)
+        .await
+        .unwrap();
     assert!(before.is_empty(), "whoever ended it has its time to log that");
     logged(&db, &one, true).await;
     assert_eq!((unlogged().await, swept(&db, at(1_000), at(1_000)).await), (0, 1));
@@ -155,4 +161,26 @@ async fn what_is_over_hides_nothing_that_may_hold(database: TestDatabase) {
         listed.iter().all(|row| row.id != living),
         "its invitation is over"
     );
+}
+
+async fn what_cannot_be_logged_hides_nothing_that_can(database: TestDatabase) {
+    let db = open(&database).await;
+    people(&db).await;
+    // All begin at one instant, so that their names alone put them in order.
+    for n in 1..=101 {
+        accepted(&db, n).await;
+    }
+    let page = async |after: &UnloggedPlace| {
+        let page = mandate_unlogged(&db, at(1_000), None, after).await.unwrap();
+        let last = page.last().map(|(place, _)| place.clone());
+        let names: Vec<u8> = page.into_iter().map(|(_, row)| row.unwrap().id[0]).collect();
+        (names, last)
+    };
+    let (first, last) = page(&UnloggedPlace::START).await;
+    assert_eq!(first, (1..=100).collect::<Vec<u8>>());
+    let (second, last) = page(&last.unwrap()).await;
+    assert_eq!(second, [101]);
+    assert_eq!(page(&last.unwrap()).await, (vec![], None));
+    let only = mandate_unlogged(&db, at(1_000), Some(&[101; 16]), &UnloggedPlace::START).await;
+    assert_eq!(only.unwrap().len(), 1);
 }

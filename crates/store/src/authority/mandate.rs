@@ -239,25 +239,57 @@ pub struct Living {
     pub held: i64,
 }
 
-/// The mandates whose beginning or end before `before` the ledger does not hold yet, one or all, 100 at most.
+/// Where one mandate stands among those of [`mandate_unlogged`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnloggedPlace {
+    accepted_at: i64,
+    id: Vec<u8>,
+}
+
+impl UnloggedPlace {
+    /// Before all of them.
+    pub const START: Self = Self {
+        accepted_at: i64::MIN,
+        id: Vec::new(),
+    };
+}
+
+/// The mandates whose beginning or end before `before` the ledger does not hold yet, one or all, in the order of their
+/// beginnings, those after `after`, 100 at most. One that does not read is [`Error::Corrupt`] in its place.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Corrupt`].
+/// [`Error::Database`].
 pub async fn mandate_unlogged(
     db: &Db,
     before: Micros,
     one: Option<&[u8; 16]>,
-) -> Result<Vec<MandateRow>, Error> {
+    after: &UnloggedPlace,
+) -> Result<Vec<(UnloggedPlace, Result<MandateRow, Error>)>, Error> {
     const SQL: &str = select!(
         "WHERE accepted_at IS NOT NULL \
          AND (accepted_logged_at IS NULL OR (ended_at IS NOT NULL AND ended_logged_at IS NULL)) \
-         AND COALESCE(ended_at, accepted_at) < $1 AND ($2 IS NULL OR id = $2) ORDER BY accepted_at LIMIT 100"
+         AND COALESCE(ended_at, accepted_at) < $1 AND ($2 IS NULL OR id = $2) AND (accepted_at, id) > ($3, $4) \
+         ORDER BY accepted_at, id LIMIT 100"
     );
-    let one = one.map(|id| &id[..]);
+    let (one, before) = (one.map(|id| &id[..]), before.get());
     let rows = read!(db, pool => {
-        sqlx::query_as::<_, Row>(SQL).bind(before.get()).bind(one).fetch_all(pool).await?
+        sqlx::query_as::<_, Row>(SQL)
+            .bind(before)
+            .bind(one)
+            .bind(after.accepted_at)
+            .bind(&after.id)
+            .fetch_all(pool)
+            .await?
     });
-    rows.into_iter().map(Row::read).collect()
+    rows.into_iter()
+        .map(|row| {
+            let place = UnloggedPlace {
+                accepted_at: row.accepted_at.ok_or(Error::Corrupt("mandate.accepted_at"))?,
+                id: row.id.clone(),
+            };
+            Ok((place, row.read()))
+        })
+        .collect()
 }
 
 /// Notes that the ledger holds the entry of a mandate's beginning, or of its end.
