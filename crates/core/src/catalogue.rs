@@ -215,8 +215,10 @@ impl Catalogue {
             .collect();
         let mut built = BTreeMap::new();
         for entry in datatypes {
-            let operator = producers.get(&entry.value.operator).and_then(|p| p.participant);
-            match (Datatype::build(entry.value.clone()), operator) {
+            let operator = producers.get(&entry.value.operator);
+            let answers = operator.and_then(|p| p.answers.as_ref());
+            let operator = operator.and_then(|p| p.participant);
+            match (Datatype::build(entry.value.clone(), answers), operator) {
                 (Ok(datatype), Some(operator)) => {
                     problems.extend(check::samples(&entry, &datatype));
                     built.insert(entry.value.rev(), datatype.operated_by(operator));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::producer::Answers;
 use super::sheet::{Concerns, DatatypeSheet, Unit};
 use super::signed;
 use super::units::UnitSet;
@@ -54,7 +55,11 @@ pub enum UnitViolation {
 }
 
 impl Datatype<()> {
-    pub(super) fn build(mut sheet: DatatypeSheet) -> Result<Self, Vec<InvalidSchema>> {
+    /// `answers` is how the source of its operator lays its answers out.
+    pub(super) fn build(
+        mut sheet: DatatypeSheet,
+        answers: Option<&Answers>,
+    ) -> Result<Self, Vec<InvalidSchema>> {
         sheet.schema = canonical(&sheet.schema);
         let schema = Schema::compile(&sheet.schema)?;
         let cut = |unit: &Unit| {
@@ -80,7 +85,7 @@ impl Datatype<()> {
         let schema_hash = Sha256::of(sheet.schema.to_string().as_bytes());
         Ok(Self {
             rev: sheet.rev(),
-            sheet_sha256: signed::sheet(&sheet),
+            sheet_sha256: signed::sheet(&sheet, answers),
             sheet,
             operator: (),
             schema,

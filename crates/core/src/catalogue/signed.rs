@@ -1,18 +1,19 @@
 //! What the three signatures of a habilitation cover of the catalogue, by one digest of each sheet.
 //!
 //! Covered is whatever decides what leaves, about whom, to whom, on which assurance and on which ground: whoever changes
-//! it under the same name has a producer answer what it never signed. Not covered, so that nobody signs anew for it: words
+//! it under the same name has a producer answer what it never signed. That is the sheet, and where in what the operator's
+//! source says its payload and the codes are that certify an absence. Not covered, so that nobody signs anew for it: words
 //! for people (the page that shows them is the authority's, which could write others there all the same), when, how fast
 //! and how often a source answers, contacts, samples, and the end of a revision, since a habilitation has an end of its own.
 
 use serde_json::{Value, json};
 
 use super::datatype::canonical;
-use super::{DatatypeSheet, Demarche, Unit};
+use super::{Answers, DatatypeSheet, Demarche, Unit};
 use crate::Sha256;
 
-/// The digest of a datatype's sheet whose schema is canonical.
-pub(super) fn sheet(sheet: &DatatypeSheet) -> Sha256 {
+/// The digest of a datatype's sheet whose schema is canonical, with how the source of its operator lays its answers out.
+pub(super) fn sheet(sheet: &DatatypeSheet, answers: Option<&Answers>) -> Sha256 {
     // Every member has its place here, so that a new one does not compile before it is judged.
     let DatatypeSheet {
         id,
@@ -43,11 +44,12 @@ pub(super) fn sheet(sheet: &DatatypeSheet) -> Sha256 {
         sandbox: _,
         samples: _,
     } = sheet;
+    let answers = answers.map(|Answers { payload, codes }| json!({ "payload": payload, "codes": codes }));
     digest(&json!({
         "id": id, "revision": revision, "legal_type": legal_type, "operator": operator, "holders": holders,
         "holder_from": holder_from, "subjects": subjects, "pivot": pivot, "period": period, "assurance": assurance,
         "legal_bases": legal_bases, "secrecy": secrecy, "absence_when": absence_when,
-        "units": units.iter().map(unit).collect::<Vec<_>>(), "persons": persons, "schema": schema,
+        "units": units.iter().map(unit).collect::<Vec<_>>(), "persons": persons, "schema": schema, "answers": answers,
     }))
 }
 
@@ -96,6 +98,7 @@ fn digest(value: &Value) -> Sha256 {
 mod tests {
     use serde::de::DeserializeOwned;
 
+    use super::super::Producer;
     use super::*;
 
     const SHEET: &[(&str, &str)] = &[
@@ -149,6 +152,7 @@ mod tests {
         ("not_sent:", "sunset: '2090-01-01'\nnot_sent:"),
     ];
     const QF: &str = include_str!("../../../../catalogue/types/cnaf.quotient-familial@1.yaml");
+    const CNAF: &str = include_str!("../../../../catalogue/producers/cnaf.yaml");
     const CANTINE: &str = include_str!("../../../../catalogue/demarches/cantine.yaml");
 
     /// The digest of a file, as it is and once `from` is `to`.
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn what_decides_what_leaves_and_to_whom_is_in_the_digest() {
         for (from, to) in SHEET {
-            let [as_it_is, changed] = digests(sheet, QF, from, to);
+            let [as_it_is, changed] = digests(|of| sheet(of, None), QF, from, to);
             assert_ne!(as_it_is, changed, "{to}");
         }
         for (from, to) in DEMARCHE {
@@ -171,9 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn where_an_answer_and_the_proof_of_its_absence_are_read_is_in_the_digest_and_the_operator_s_words_are_not()
+     {
+        let of = |producer: &Producer| sheet(&serde_saphyr::from_str(QF).unwrap(), producer.answers.as_ref());
+        for (from, to) in [
+            ("payload: /data", "payload: /meta"),
+            ("codes: /errors/*/code", "codes: /data/*/code"),
+        ] {
+            let [as_it_is, changed] = digests(of, CNAF, from, to);
+            assert_ne!(as_it_is, changed, "{to}");
+        }
+        let [as_it_is, changed] = digests(of, CNAF, "Caisse nationale des", "Caisse des");
+        assert_eq!(as_it_is, changed);
+    }
+
+    #[test]
     fn words_for_people_and_the_source_s_hours_are_not() {
         for (from, to) in WORDS {
-            let [as_it_is, changed] = digests(sheet, QF, from, to);
+            let [as_it_is, changed] = digests(|of| sheet(of, None), QF, from, to);
             assert_eq!(as_it_is, changed, "{to}");
         }
         let [as_it_is, changed] = digests(demarche, CANTINE, "Tarif de la cantine", "Tarif");

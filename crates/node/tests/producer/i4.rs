@@ -153,6 +153,9 @@ async fn i4_a_name_that_another_catalogue_widens_lets_nothing_leave(database: Te
             r#""pointers":["/montant","/taux","/membres","/enfants"]"#,
         ),
         (r#""max_count":12"#, r#""max_count":24"#),
+        // Not of the sheet: where the operator's source says its payload, and what certifies an absence.
+        (r#""payload":"/data""#, r#""payload":"/meta""#),
+        (r#""codes":"/errors/*/code""#, r#""codes":"/data/*/code""#),
     ];
     for (from, to) in widened {
         let catalogue = world.catalogue_with(from, to);
