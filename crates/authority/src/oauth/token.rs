@@ -14,7 +14,7 @@ use unefois_store::authority::grant::{CodeUse, code_restore, code_use, refresh_f
 
 use super::automatic::AUTOMATIC;
 use super::client::Client;
-use super::mint::Wanted;
+use super::mint::{Minted, Wanted};
 use super::no_store;
 use crate::Error;
 use crate::form::Form;
@@ -59,20 +59,11 @@ async fn exchange(
     let minted = match grant_type.as_str() {
         "authorization_code" => {
             let (grant, code) = by_code(authority, client, &mut form).await?;
-            let minted = async {
-                let mut answer = authority
-                    .mint(edition, client, peer, &grant, &wanted, true)
-                    .await?;
-                answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
-                Ok(answer)
-            };
-            match minted.await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    not_used(authority, &code, &error).await;
-                    return Err(error);
-                }
+            let first = first_token(authority, edition, client, peer, &grant, &wanted).await;
+            if let Err(error) = &first {
+                not_used(authority, &code, error).await;
             }
+            first?
         }
         "refresh_token" => {
             let text = form.required("refresh_token", 128)?;
@@ -86,24 +77,34 @@ async fn exchange(
         }
         AUTOMATIC => {
             let grant = authority.grant_with_nobody(edition, client, &mut form).await?;
-            let minted = async {
-                let mut answer = authority
-                    .mint(edition, client, peer, &grant, &wanted, true)
-                    .await?;
-                answer.refresh_token = Some(refresh_token(authority, client, &grant, answer.ends_at).await?);
-                Ok(answer)
-            };
-            match minted.await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    give_back(authority, &grant).await;
-                    return Err(error);
-                }
+            let first = first_token(authority, edition, client, peer, &grant, &wanted).await;
+            if first.is_err() {
+                give_back(authority, &grant).await;
             }
+            first?
         }
         _ => return Err(Error::GrantType),
     };
     Ok(no_store(minted))
+}
+
+/// The first token of a grant, with all that was granted and the refresh token that gives the next ones.
+async fn first_token(
+    authority: &Authority,
+    edition: &Edition,
+    client: &Client,
+    peer: &Peer,
+    grant: &GrantId,
+    wanted: &Wanted,
+) -> Result<Minted, Error> {
+    let mut minted = authority.mint(edition, client, peer, grant, wanted, true).await?;
+    let text = draw_secret(&*authority.random);
+    let hash = Sha256::of(text.as_bytes());
+    let mut tx = authority.db.begin().await?;
+    refresh_insert(&mut tx, &hash, grant, &client.id, minted.ends_at).await?;
+    tx.commit().await?;
+    minted.refresh_token = Some(text);
+    Ok(minted)
 }
 
 /// Ends a grant of which its asker got nothing, as if it were given back: the request is used up, and the asker does not
@@ -171,19 +172,6 @@ async fn by_code(
             Err(Error::Grant)
         }
     }
-}
-
-async fn refresh_token(
-    authority: &Authority,
-    client: &Client,
-    grant: &GrantId,
-    ends_at: Micros,
-) -> Result<String, Error> {
-    let text = draw_secret(&*authority.random);
-    let mut tx = authority.db.begin().await?;
-    refresh_insert(&mut tx, &Sha256::of(text.as_bytes()), grant, &client.id, ends_at).await?;
-    tx.commit().await?;
-    Ok(text)
 }
 
 /// When a grant of these elements ends by itself: with its last element.
