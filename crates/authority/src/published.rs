@@ -10,7 +10,7 @@ use unefois_core::directory::{DirectoryError, Jwk, Succession};
 use unefois_core::{Clock, Directory, Micros};
 use unefois_jose::Thumbprint;
 use unefois_jose::directory::{self, DirectoryRefused};
-use unefois_mesh::{DirectoryConfig, Peer, PeerGate, admit};
+use unefois_mesh::{DirectoryConfig, Peer, PeerGate, admit, believed};
 
 use crate::Error;
 use crate::revocation::InForce;
@@ -61,6 +61,7 @@ impl Edition {
 /// The edition in use, and the news of each new one.
 pub struct Published {
     config: DirectoryConfig,
+    /// The keys that the configuration names: which of them are believed is the edition's to say.
     pins: Vec<Thumbprint>,
     current: ArcSwap<Edition>,
     version: watch::Sender<u64>,
@@ -82,13 +83,7 @@ impl Published {
     /// Reads the files again; `true` if a newer version was taken up. On an error the one in use stays.
     pub fn reload(&self) -> Result<bool, PublishError> {
         let held = self.current.load_full();
-        let followed = [Some(held.signer), directory::announced(&held.directory)];
-        let pins: Vec<Thumbprint> = self
-            .pins
-            .iter()
-            .copied()
-            .chain(followed.into_iter().flatten())
-            .collect();
+        let pins = believed(self.pins.clone(), held.signer, &held.directory);
         let edition = read(&self.config, &pins)?;
         match edition.directory.successor_of(&held.directory)? {
             Succession::Same => Ok(false),

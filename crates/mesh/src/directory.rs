@@ -341,7 +341,7 @@ fn announcements(file: &Path) -> Vec<String> {
 
 /// The keys that may sign what follows `directory`: its signer, those of the configuration that are to sign after it, and the
 /// one that it announces. Whichever came before the signer is believed no more: it may have been put away since, or lost.
-fn believed(configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
+pub fn believed(configured: Vec<Thumbprint>, signer: Thumbprint, directory: &Directory) -> Vec<Thumbprint> {
     let mut pins = match configured.iter().position(|pin| *pin == signer) {
         Some(place) => configured[place..].to_vec(),
         None => vec![signer],

@@ -42,7 +42,7 @@ pub mod web;
 pub use clock::SystemClock;
 pub use config::Limits;
 pub use connector::{ConnectError, Connector, Target};
-pub use directory::{DirectoryConfig, DirectoryFollower, Edition, FollowError, admit, target};
+pub use directory::{DirectoryConfig, DirectoryFollower, Edition, FollowError, admit, believed, target};
 pub use error::Error;
 pub use https::{HttpsClient, HttpsError, HttpsResponse};
 pub use identity::{Credential, Identity};

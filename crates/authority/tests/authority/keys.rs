@@ -4,13 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
 use serde_json::Value;
+use unefois_authority::{PublishError, Published};
 use unefois_core::directory::Jwk;
 use unefois_core::{Event, Reason};
+use unefois_jose::directory::DirectoryRefused;
 use unefois_jose::{SigningKey, jws};
+use unefois_mesh::DirectoryConfig;
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, Kit, form, until};
+use crate::kit::{Answer, Kit, form, ring, until};
 use crate::withdrawal::{Tell, Watch, open};
 
 both_databases![
@@ -18,6 +21,7 @@ both_databases![
     a_signing_key_that_was_withdrawn_signs_nothing_more,
     a_code_that_came_to_no_token_may_come_again,
     whoever_comes_once_a_withdrawal_key_is_dropped_is_told_under_the_next,
+    a_directory_key_that_gave_way_signs_nothing_more,
 ];
 
 fn jwk(key: &SigningKey) -> Jwk {
@@ -169,5 +173,55 @@ async fn a_code_that_came_to_no_token_may_come_again(database: TestDatabase) {
     answered(&kit, &refresh, StatusCode::OK).await;
     let answer = kit.redeem(&code).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    kit.stop().await;
+}
+
+/// Whether the configuration names the second key or not: the first has announced it, and may be lost since.
+async fn a_directory_key_that_gave_way_signs_nothing_more(database: TestDatabase) {
+    let mut kit = Kit::on(database).await;
+    let second = SigningKey::generate(&ring()).unwrap();
+    let announced = second.thumbprint().to_string();
+    let published = [None, Some(announced.clone())].map(|next_key| {
+        let config = DirectoryConfig {
+            file: kit.file("directory.jws"),
+            catalogue: kit.file("catalogue.json"),
+            key: kit.directory_key.thumbprint().to_string(),
+            next_key,
+        };
+        Published::load(config).unwrap()
+    });
+    let newer = async |kit: &Kit| {
+        for published in &published {
+            assert!(published.reload().unwrap());
+        }
+        kit.taken_up().await;
+    };
+    kit.publish(|document| document.next_directory_key = Some(announced));
+    newer(&kit).await;
+    // It is announced, and has signed nothing: the first still may.
+    kit.publish(|_| {});
+    newer(&kit).await;
+    let first = std::mem::replace(&mut kit.directory_key, second);
+    kit.publish(|document| document.next_directory_key = None);
+    newer(&kit).await;
+
+    let held = kit.document.clone();
+    let second = std::mem::replace(&mut kit.directory_key, first);
+    kit.publish(|_| {});
+    for published in &published {
+        let refused = published.reload().expect_err("the first key gave way");
+        assert!(
+            matches!(
+                refused,
+                PublishError::Refused(DirectoryRefused::Signature(unefois_jose::Error::UnknownKey))
+            ),
+            "{refused:?}"
+        );
+    }
+    // What the second signs in that one's place is taken up, which it would not be beside it.
+    kit.document = held;
+    kit.directory_key = second;
+    kit.publish(|document| document.lease_ms = 900);
+    newer(&kit).await;
     kit.stop().await;
 }
