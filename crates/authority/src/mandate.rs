@@ -87,6 +87,14 @@ pub(crate) enum Principal {
     },
 }
 
+/// A mandate of a list.
+pub(crate) enum Listed {
+    /// It opens.
+    Opened(Box<Mandate>),
+    /// It does not, so that nobody acts by it: what its row says is all there is.
+    Sealed(MandateRow),
+}
+
 /// A mandate, opened.
 #[derive(Clone)]
 pub(crate) struct Mandate {
@@ -276,16 +284,20 @@ impl Authority {
         }
     }
 
-    /// Each entry commits to the mandate's name, which leads to nobody outside this database.
+    /// Each entry commits to the mandate's name, which leads to nobody outside this database. One that does not open is
+    /// not put in force; that it ended is told all the same, without the capacity that it does not say.
     async fn log_mandate(&self, row: MandateRow) -> Result<(), Error> {
-        let Mandate { row, body } = self.open_mandate(row)?;
+        let body = self.body(&row);
+        if row.ended_at.is_none() {
+            body.as_ref().map_err(|_| Error::Stored)?;
+        }
         let fact = Fact {
             edition: &self.published.edition(),
             client: None,
             publisher: None,
             details: None,
             handle: None,
-            capacity: Some(match body.principal {
+            capacity: body.ok().map(|body| match body.principal {
                 Principal::Entity(_) => Capacity::Entity,
                 Principal::Person { .. } => Capacity::Helper,
             }),
@@ -317,15 +329,27 @@ impl Authority {
     }
 
     /// The mandates that were given for an account.
-    pub(crate) async fn given_mandates(&self, principal: &PersonUid) -> Result<Vec<Mandate>, Error> {
+    pub(crate) async fn given_mandates(&self, principal: &PersonUid) -> Result<Vec<Listed>, Error> {
         let rows = mandates_given(&self.db, principal, self.clock.now()).await?;
-        rows.into_iter().map(|row| self.open_mandate(row)).collect()
+        Ok(self.listed(rows))
     }
 
     /// The mandates that a person took up.
-    pub(crate) async fn held_mandates(&self, holder: &PersonUid) -> Result<Vec<Mandate>, Error> {
+    pub(crate) async fn held_mandates(&self, holder: &PersonUid) -> Result<Vec<Listed>, Error> {
         let rows = mandates_held(&self.db, holder, self.clock.now()).await?;
-        rows.into_iter().map(|row| self.open_mandate(row)).collect()
+        Ok(self.listed(rows))
+    }
+
+    /// One that does not open takes no other's place, nor the way of ending it.
+    fn listed(&self, rows: Vec<MandateRow>) -> Vec<Listed> {
+        let listed = rows.into_iter().map(|row| match self.body(&row) {
+            Ok(body) => Listed::Opened(Box::new(Mandate { row, body })),
+            Err(_) => Listed::Sealed(row),
+        });
+        let listed: Vec<Listed> = listed.collect();
+        let sealed = listed.iter().filter(|one| matches!(one, Listed::Sealed(_)));
+        unopened(sealed.count());
+        listed
     }
 
     /// Whether whoever gave a mandate still may: named by a provider that may still say so, and, for a company, certified
@@ -379,7 +403,7 @@ impl Authority {
     /// Fills in, of the mandates from before that was kept, for which account they are and which démarches they cover. One
     /// that does not open stays as it is, and nobody's to act by.
     pub(crate) async fn fill_mandates(&self) -> Result<(), Error> {
-        let (mut after, mut unread) = ([0; 16], 0_u32);
+        let (mut after, mut unread) = ([0; 16], 0);
         loop {
             let some = mandate_unfilled(&self.db, &after, FILLED_AT_ONCE).await?;
             let Some(last) = some.last() else { break };
@@ -402,12 +426,7 @@ impl Authority {
                 tx.commit().await?;
             }
         }
-        if unread > 0 {
-            tracing::error!(
-                mandates = unread,
-                "kept mandates do not open: nobody acts by them"
-            );
-        }
+        unopened(unread);
         Ok(())
     }
 
@@ -434,11 +453,19 @@ impl Authority {
     }
 
     fn open_mandate(&self, row: MandateRow) -> Result<Mandate, Error> {
-        let plain = self
-            .keys
-            .open(PURPOSE, &row.id, &row.sealed)
-            .ok_or(Error::Stored)?;
-        let body = serde_json::from_slice(&plain).map_err(|_| Error::Stored)?;
+        let body = self.body(&row)?;
         Ok(Mandate { row, body })
+    }
+
+    fn body(&self, row: &MandateRow) -> Result<MandateBody, Error> {
+        let plain = self.keys.open(PURPOSE, &row.id, &row.sealed);
+        serde_json::from_slice(&plain.ok_or(Error::Stored)?).map_err(|_| Error::Stored)
+    }
+}
+
+/// Tells whoever runs the authority that mandates do not open: of a lost storage key.
+fn unopened(mandates: usize) {
+    if mandates > 0 {
+        tracing::error!(mandates, "kept mandates do not open: nobody acts by them");
     }
 }

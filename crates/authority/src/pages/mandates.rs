@@ -7,17 +7,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
-use unefois_core::{Acr, DatatypeRev, DemarcheId, OfficerAssurance, Pivot, Sha256, Siren, SubjectKind};
+use unefois_core::{
+    Acr, DatatypeRev, DemarcheId, Micros, OfficerAssurance, Pivot, Sha256, Siren, SubjectKind,
+};
 use unefois_mesh::web;
 use unefois_store::authority::PersonUid;
 use unefois_store::authority::grant::{GrantRow, grant_list};
+use unefois_store::authority::mandate::MandateRow;
 use unefois_store::authority::session::Holder;
 
 use super::grants::{KEPT_MS, resting_on};
 use super::{standing, words};
 use crate::Error;
 use crate::form::Form;
-use crate::mandate::{LONGEST_MS, Mandate, MandateBody, NewMandate, Principal, Taker};
+use crate::mandate::{LONGEST_MS, Listed, MandateBody, NewMandate, Principal, Taker};
 use crate::oauth::{bytes_of, text_of};
 use crate::pages::{self, Reader};
 use crate::portal::{
@@ -369,36 +372,21 @@ impl Authority {
         &self,
         edition: &Edition,
         lang: Lang,
-        mandate: &Mandate,
+        listed: &Listed,
         side: Side,
         grants: &[GrantRow],
     ) -> Result<MandateCard, Error> {
-        let (row, body, now) = (&mandate.row, &mandate.body, self.clock.now());
-        let state = match (row.ended_at, row.accepted_at) {
-            (Some(at), _) => MandateState::Ended { at },
-            (None, _) if now >= row.expires_at => MandateState::Expired,
-            (None, None) if now >= row.invited_until => MandateState::Expired,
-            (None, None) => match row.holder {
-                None => MandateState::Waiting {
-                    until: row.invited_until,
-                },
-                Some(_) => MandateState::Asked {
-                    until: row.invited_until,
-                },
-            },
-            (None, Some(_)) if row.accepted_logged_at.is_none() => MandateState::Recording,
-            (None, Some(_)) => match self.mandate_is_supported(edition, mandate, now).await? {
-                true => MandateState::Current,
-                false => MandateState::Unsupported,
-            },
+        let now = self.clock.now();
+        let mandate = match listed {
+            Listed::Opened(mandate) => mandate,
+            Listed::Sealed(row) => return Ok(sealed_card(lang, row, grants, now)),
         };
-        let ends = match state {
-            MandateState::Waiting { .. }
-            | MandateState::Asked { .. }
-            | MandateState::Recording
-            | MandateState::Current
-            | MandateState::Unsupported => true,
-            MandateState::Ended { .. } | MandateState::Expired => false,
+        let (row, body) = (&mandate.row, &mandate.body);
+        let state = match state(row, now) {
+            MandateState::Current if !self.mandate_is_supported(edition, mandate, now).await? => {
+                MandateState::Unsupported
+            }
+            state => state,
         };
         let asks = matches!(state, MandateState::Asked { .. }) && side == Side::Given;
         let taker = body.taker.as_ref().filter(|_| asks).map(|taker| MandateTaker {
@@ -409,20 +397,8 @@ impl Authority {
         });
         // Whoever has the link alone knows neither for whom it is nor from whom.
         let known = side == Side::Given || row.accepted_at.is_some();
-        let resting: Vec<&GrantRow> = grants
-            .iter()
-            .filter(|grant| grant.mandate == Some(row.id))
-            .collect();
-        let current = resting
-            .iter()
-            .filter(|grant| standing::state(grant, now) == GrantState::Current);
-        let granted = (!resting.is_empty()).then(|| MandateGrants {
-            all: resting.len(),
-            current: current.count(),
-            href: resting_on(&row.id),
-        });
         Ok(MandateCard {
-            granted,
+            granted: granted(row, grants, now),
             by: known.then(|| body.by.clone()),
             to: body.to.clone(),
             principal: match known {
@@ -436,8 +412,82 @@ impl Authority {
                 .is_some()
                 .then(|| format!("/mandats/{}/accepter", text_of(&row.id))),
             taker,
-            end: ends.then(|| format!("/mandats/{}/fin", text_of(&row.id))),
+            end: end_address(row, state),
         })
+    }
+}
+
+/// Where a mandate stands, by its row: whoever gave it may be somebody who may not any more.
+fn state(row: &MandateRow, now: Micros) -> MandateState {
+    match (row.ended_at, row.accepted_at) {
+        (Some(at), _) => MandateState::Ended { at },
+        (None, _) if now >= row.expires_at => MandateState::Expired,
+        (None, None) if now >= row.invited_until => MandateState::Expired,
+        (None, None) => match row.holder {
+            None => MandateState::Waiting {
+                until: row.invited_until,
+            },
+            Some(_) => MandateState::Asked {
+                until: row.invited_until,
+            },
+        },
+        (None, Some(_)) if row.accepted_logged_at.is_none() => MandateState::Recording,
+        (None, Some(_)) => MandateState::Current,
+    }
+}
+
+/// Where either side ends a mandate, as long as it can be.
+fn end_address(row: &MandateRow, state: MandateState) -> Option<String> {
+    let ends = match state {
+        MandateState::Waiting { .. }
+        | MandateState::Asked { .. }
+        | MandateState::Recording
+        | MandateState::Current
+        | MandateState::Unsupported
+        | MandateState::Sealed { .. } => true,
+        MandateState::Ended { .. } | MandateState::Expired => false,
+    };
+    ends.then(|| format!("/mandats/{}/fin", text_of(&row.id)))
+}
+
+/// What was granted by a mandate.
+fn granted(row: &MandateRow, grants: &[GrantRow], now: Micros) -> Option<MandateGrants> {
+    let resting: Vec<&GrantRow> = grants
+        .iter()
+        .filter(|grant| grant.mandate == Some(row.id))
+        .collect();
+    let current = resting
+        .iter()
+        .filter(|grant| standing::state(grant, now) == GrantState::Current);
+    (!resting.is_empty()).then(|| MandateGrants {
+        all: resting.len(),
+        current: current.count(),
+        href: resting_on(&row.id),
+    })
+}
+
+/// A mandate that does not open: its number and its days, and either side ends it all the same.
+fn sealed_card(lang: Lang, row: &MandateRow, grants: &[GrantRow], now: Micros) -> MandateCard {
+    let state = match state(row, now) {
+        over @ (MandateState::Ended { .. } | MandateState::Expired) => over,
+        MandateState::Waiting { .. }
+        | MandateState::Asked { .. }
+        | MandateState::Recording
+        | MandateState::Current
+        | MandateState::Unsupported
+        | MandateState::Sealed { .. } => MandateState::Sealed { since: row.issued_at },
+    };
+    MandateCard {
+        by: None,
+        to: None,
+        taker: None,
+        accept: None,
+        principal: format!("{} {}", lang.t("mandat n°", "mandate no."), text_of(&row.id)),
+        perimeter: Vec::new(),
+        until: row.expires_at,
+        granted: granted(row, grants, now),
+        end: end_address(row, state),
+        state,
     }
 }
 

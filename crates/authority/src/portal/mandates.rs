@@ -140,6 +140,11 @@ pub enum MandateState {
     Expired,
     /// The officer who gave it is certified no more.
     Unsupported,
+    /// What it says cannot be read, so that nobody acts by it.
+    Sealed {
+        /// When it was given.
+        since: Micros,
+    },
 }
 
 impl MandateState {
@@ -166,6 +171,14 @@ impl MandateState {
                     "Suspended: whoever gave it is not recognised as the company’s officer any more.",
                 )
                 .to_owned(),
+            (Self::Sealed { since }, Lang::Fr) => format!(
+                "Donné le {}. Son contenu ne peut pas être lu pour l’instant : il ne permet rien. Vous pouvez l’arrêter.",
+                lang.day(&since)
+            ),
+            (Self::Sealed { since }, Lang::En) => format!(
+                "Given on {}. What it says cannot be read for now: it allows nothing. You can end it.",
+                lang.day(&since)
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use unefois_core::{Clock as _, Event, Random};
+use unefois_core::{Capacity, Clock as _, Event, Random};
 use unefois_mesh::{SystemClock, SystemRandom};
 
 use crate::both_databases;
@@ -18,7 +18,11 @@ both_databases![
     any_officer_who_runs_the_company_sees_and_ends_what_another_gave,
     of_an_answer_and_the_end_of_its_mandate_at_once_nothing_stands,
     of_two_who_end_a_mandate_at_once_both_are_told_so,
+    a_mandate_that_does_not_open_closes_nobody_s_page_and_is_ended_all_the_same,
 ];
+
+/// What is told of a mandate that does not open.
+const SEALED: &str = "Son contenu ne peut pas être lu pour l’instant";
 
 /// Angela's browser, and that of Joël, whom she lets act for school and canteen.
 async fn helped(kit: &Kit) -> (Browser, Browser) {
@@ -301,5 +305,71 @@ async fn of_two_who_end_a_mandate_at_once_both_are_told_so(database: TestDatabas
         .filter(|event| **event == Event::Withdrawn);
     assert_eq!(withdrawn.count(), 1, "what rested on it, once");
     assert!(angela.get("/mandats").await.body.contains("Arrêté le"));
+    kit.stop().await;
+}
+
+async fn a_mandate_that_does_not_open_closes_nobody_s_page_and_is_ended_all_the_same(database: TestDatabase) {
+    let kit = kit(database).await;
+    let (mut angela, mut joel) = helped(&kit).await;
+    let code = kit.grant(&mut joel, &for_angela(&kit), "").await;
+    let redeemed = kit.redeem(&code).await;
+    // As the content of a mandate reads whose storage key was lost.
+    kit.execute("UPDATE mandate SET sealed = id").await;
+    // Nobody acts by it, and no token is given under what rests on it.
+    not_mandated(&kit, &mut joel, &for_angela(&kit)).await;
+    assert_ne!(refreshed(&kit, &redeemed).await.status, StatusCode::OK);
+    let mut sealed_end = None;
+    for browser in [&mut angela, &mut joel] {
+        let list = browser.get("/mandats").await;
+        assert_eq!(list.status, StatusCode::OK, "{}", list.body);
+        for told in [
+            SEALED,
+            "Mandat n°",
+            "1 autorisation donnée ainsi, en cours",
+            "Fin le",
+        ] {
+            assert!(list.body.contains(told), "{told}: {}", list.body);
+        }
+        assert!(!list.body.contains("/accepter"), "{}", list.body);
+        sealed_end = Some(end(&list.body));
+    }
+    let sealed_end = sealed_end.unwrap();
+
+    // Others of the same two are given, shown and acted by beside it.
+    mandated(&mut angela, &mut joel, "ecole", &today(&kit)).await;
+    let list = angela.get("/mandats").await;
+    assert!(
+        list.body.contains(SEALED) && list.body.contains("Joël MERCIER"),
+        "{}",
+        list.body
+    );
+    kit.grant(&mut joel, &for_angela(&kit), "").await;
+
+    // Not by a stranger; by either side, with all that rests on it.
+    kit.provider.says.lock().unwrap().sub = "stranger";
+    kit.provider.says.lock().unwrap().identity["family_name"] = "AUTRE".into();
+    let mut stranger = kit.browser();
+    stranger.follow("/fc/connexion").await;
+    let csrf = stranger.get("/mandats").await.csrf();
+    let refused = stranger.post(&sealed_end, &format!("csrf={csrf}")).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    let before = kit.entries().await.len();
+    let ended = angela.post(&sealed_end, &format!("csrf={}", list.csrf())).await;
+    assert_eq!(ended.status, StatusCode::SEE_OTHER, "{}", ended.body);
+    let mut said = kit.entries().await.split_off(before);
+    said.retain(|entry| entry.event != Event::Effective);
+    let said: Vec<_> = said.iter().map(|entry| (entry.event, entry.capacity)).collect();
+    // What it was for is not known, and so not said.
+    let expected = [
+        (Event::Withdrawn, Some(Capacity::Helper)),
+        (Event::Mandated, None),
+    ];
+    assert_eq!(said, expected);
+    let answer = refreshed(&kit, &redeemed).await;
+    assert_eq!(answer.json["unefois_reason"], "GRANT_REVOKED", "{}", answer.json);
+    for browser in [&mut angela, &mut joel] {
+        let list = browser.get("/mandats").await.body;
+        assert!(list.contains("Arrêté le") && !list.contains(SEALED), "{list}");
+    }
     kit.stop().await;
 }

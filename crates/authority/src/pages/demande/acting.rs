@@ -7,7 +7,7 @@ use unefois_store::authority::session::Login;
 use super::Open;
 use super::subject::Refusal;
 use crate::Error;
-use crate::mandate::{Mandate, Principal};
+use crate::mandate::{Listed, Mandate, Principal};
 use crate::oauth::Binding;
 use crate::pages::Reader;
 use crate::portal::DemandeOutcome;
@@ -28,14 +28,17 @@ impl Authority {
             return Ok(None);
         };
         let (now, matter) = (self.clock.now(), (&first.demarche, open.request.level(edition)));
-        for mandate in self.held_mandates(&login.person).await? {
+        for listed in self.held_mandates(&login.person).await? {
+            let Listed::Opened(mandate) = listed else {
+                continue;
+            };
             let of_the_file = match (&mandate.body.principal, open.request.capacity) {
                 (Principal::Entity(siren), Capacity::Entity) => check.is_entity(siren),
                 (Principal::Person { person, .. }, Capacity::Helper) => check.is(person),
                 (Principal::Entity(_) | Principal::Person { .. }, _) => false,
             };
             if of_the_file && self.mandate_covers(edition, &mandate, matter, now).await? {
-                return Ok(Some(mandate));
+                return Ok(Some(*mandate));
             }
         }
         Ok(None)

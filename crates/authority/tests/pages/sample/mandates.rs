@@ -67,6 +67,24 @@ pub(crate) fn mandates(lang: Lang) -> Mandates {
                 )
             },
             card(lang, MandateState::Recording),
+            MandateCard {
+                by: None,
+                to: None,
+                principal: lang
+                    .t(
+                        "mandat n° AAAAAAAAAAAAAAAAAAAAAw",
+                        "mandate no. AAAAAAAAAAAAAAAAAAAAAw",
+                    )
+                    .to_owned(),
+                perimeter: Vec::new(),
+                end: Some("/mandats/AAAAAAAAAAAAAAAAAAAAAw/fin".to_owned()),
+                ..card(
+                    lang,
+                    MandateState::Sealed {
+                        since: at("2026-10-03T10:00:00Z"),
+                    },
+                )
+            },
             card(lang, MandateState::Current),
             card(
                 lang,
