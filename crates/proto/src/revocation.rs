@@ -20,6 +20,8 @@ pub struct OwnRecords {
     pub reached: RevocationView,
     /// The records, by strictly growing numbers between the two.
     pub records: Vec<OwnRecord>,
+    /// Records beyond `reached`, by strictly growing numbers: they come again once the place goes on.
+    pub ahead: Vec<OwnRecord>,
 }
 
 /// One of them.
@@ -41,6 +43,7 @@ impl From<&OwnRecords> for pb::ConsumerRecords {
                 chain: Vec::new(),
             }),
             records: own.records.iter().map(Into::into).collect(),
+            ahead: own.ahead.iter().map(Into::into).collect(),
         }
     }
 }
@@ -87,7 +90,7 @@ impl TryFrom<pb::ConsumerRecords> for OwnRecords {
         if reached < after {
             check.wrong("position.seq", "a place that is not before after_seq");
         }
-        if message.records.len() > MAX_CONSUMER_RECORDS {
+        if message.records.len() + message.ahead.len() > MAX_CONSUMER_RECORDS {
             check.wrong("records", format_args!("at most {MAX_CONSUMER_RECORDS} records"));
             return check.finish(None);
         }
@@ -101,7 +104,19 @@ impl TryFrom<pb::ConsumerRecords> for OwnRecords {
                 );
             }
             last = record.seq;
-            records.extend(own_record(&mut check, n, record));
+            records.extend(own_record(&mut check, &format!("records[{n}]"), record));
+        }
+        let mut last = reached;
+        let mut ahead = Vec::with_capacity(message.ahead.len());
+        for (n, record) in message.ahead.into_iter().enumerate() {
+            if record.seq <= last {
+                check.wrong(
+                    format!("ahead[{n}].seq"),
+                    "a place after the record before, beyond the message's place",
+                );
+            }
+            last = record.seq;
+            ahead.extend(own_record(&mut check, &format!("ahead[{n}]"), record));
         }
         check.finish(Some(Self {
             after,
@@ -110,12 +125,13 @@ impl TryFrom<pb::ConsumerRecords> for OwnRecords {
                 seq: reached,
             },
             records,
+            ahead,
         }))
     }
 }
 
-fn own_record(check: &mut Check, n: usize, message: pb::ConsumerRecord) -> Option<OwnRecord> {
-    let field = |member: &str| format!("records[{n}].{member}");
+fn own_record(check: &mut Check, which: &str, message: pb::ConsumerRecord) -> Option<OwnRecord> {
+    let field = |member: &str| format!("{which}.{member}");
     let mut by = None;
     let withdrawal = match message.withdrawn {
         Some(Withdrawn::Handle(withdrawn)) => {
@@ -196,6 +212,7 @@ mod tests {
                 own(9, Withdrawal::SigningKey("kid".to_owned())),
                 own(12, Withdrawal::AllBefore),
             ],
+            ahead: vec![own(14, Withdrawal::Grant(Handle::from_bytes([2; 16])))],
         }
     }
 
@@ -230,6 +247,12 @@ mod tests {
             ..pb::ConsumerRecords::from(&message())
         };
         assert_eq!(fields(back), ["position.seq"]);
+        let mut within = pb::ConsumerRecords::from(&message());
+        within.ahead[0].seq = 12;
+        assert_eq!(fields(within), ["ahead[0].seq"]);
+        let mut nothing = pb::ConsumerRecords::from(&message());
+        nothing.ahead[0].withdrawn = None;
+        assert_eq!(fields(nothing), ["ahead[0].withdrawn"]);
         let many = pb::ConsumerRecords {
             records: vec![pb::ConsumerRecord::default(); MAX_CONSUMER_RECORDS + 1],
             ..Default::default()

@@ -1,15 +1,18 @@
 //! What a process that only consumes is told: the records that concern its own clients, from wherever it stopped.
 //!
-//! It sees no handle of anybody else's. What it has missed, however long it was away, is read from the database; what is
-//! new is read once for all readers, and kept for those who come a little later.
+//! It sees no handle of anybody else's. A publisher whose body names it no more is not told of that body's grants, and its
+//! place stays before the first of these, so that it is told once it is named again.
+//!
+//! What it has missed, however long it was away, is read from the database; what is new is read once for all readers, and
+//! kept for those who come a little later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::sync::{Mutex, Semaphore};
 use tokio_stream::StreamExt as _;
 use tonic::{Status, Streaming};
 use unefois_core::revocation::Withdrawal;
-use unefois_core::{Directory, ParticipantId, RevocationView, WithdrawnBy};
+use unefois_core::{Directory, Micros, ParticipantId, RevocationView, WithdrawnBy};
 use unefois_proto::pb::revocation::v1 as pb;
 use unefois_proto::pb::revocation::v1::watch_request::Message as Ask;
 use unefois_proto::pb::revocation::v1::watch_response::Message as Tell;
@@ -117,32 +120,77 @@ impl Recent {
 }
 
 /// How far a reader has come.
-#[derive(Clone, Copy)]
 struct Place {
-    /// Up to where it was told all that concerns it.
+    /// Up to where it was told all that it may be told at present.
     told: RevocationView,
-    /// Up to where it knows that.
+    /// The place that it knows.
     known: u64,
+    /// What keeps that place back, for a reader that takes records ahead of it.
+    held: Option<Held>,
+    /// Whether it does.
+    takes_ahead: bool,
+}
+
+/// Withdrawals of grants that the reader obtained for bodies that do not name it as their publisher at present.
+struct Held {
+    /// The place before the first of them.
+    before: RevocationView,
+    /// Those bodies.
+    clients: BTreeSet<ParticipantId>,
+}
+
+impl Place {
+    /// Up to where the reader was told all that concerns it.
+    fn reached(&self) -> RevocationView {
+        self.held.as_ref().map_or(self.told, |held| held.before)
+    }
+
+    /// Goes back to what the reader may be told now that a body has named it again; whether there is such.
+    fn taken_back(&mut self, acts: impl Fn(&ParticipantId) -> bool) -> bool {
+        let held = self.held.take_if(|held| held.clients.iter().any(acts));
+        if let Some(held) = &held {
+            self.told = held.before;
+        }
+        held.is_some()
+    }
+
+    /// Keeps the place before record number `seq`, of a grant of this client's that may still matter to the reader.
+    fn hold(&mut self, (epoch, seq): (u64, u64), untold: &Untold, now: Micros) {
+        if !self.takes_ahead || untold.ends_at <= now {
+            return;
+        }
+        let before = RevocationView { epoch, seq: seq - 1 };
+        let clients = BTreeSet::new();
+        let held = self.held.get_or_insert(Held { before, clients });
+        held.clients.insert(untold.client);
+    }
 }
 
 impl Reader {
-    /// Tells a consumer of what concerns it, from number `after` on, until it leaves.
+    /// Tells a consumer of what concerns it, from number `after` on, until it leaves; ahead of its place where it takes that.
     pub(super) async fn feed(
         self,
         asked: &mut Streaming<pb::WatchRequest>,
-        after: u64,
+        (after, takes_ahead): (u64, bool),
     ) -> Result<(), Status> {
         let revocation = &self.service.revocation;
         let mut news = revocation.head.subscribe();
+        let mut versions = self.service.published.versions();
         let mut place = Place {
             told: RevocationView { epoch: 0, seq: after },
             known: after,
+            held: None,
+            takes_ahead,
         };
         self.own_records(&mut place, true).await?;
         loop {
             let message = tokio::select! {
                 () = revocation.stopped.cancelled() => return Err(stale()),
                 changed = news.changed() => {
+                    changed.map_err(|_| stale())?;
+                    None
+                }
+                changed = versions.changed() => {
                     changed.map_err(|_| stale())?;
                     None
                 }
@@ -172,29 +220,38 @@ impl Reader {
         let revocation = &self.service.revocation;
         loop {
             let head = revocation.view();
+            let edition = self.service.published.edition();
+            due |= place.taken_back(|client| edition.directory.acts_for(&self.participant, client));
             if place.told.seq >= head.seq && !due {
                 place.told = head;
                 return Ok(());
             }
             let next = self.service.feed.next(&revocation.db, place.told.seq, head).await;
             let (page, reached) = next.map_err(internal)?;
-            let edition = self.service.published.edition();
-            let own = page
-                .into_iter()
-                .filter_map(|record| own(&edition.directory, &self.participant, record));
-            let records: Vec<OwnRecord> = own.collect();
-            // The head's epoch is at least that of every record before it.
+            let now = revocation.clock.now();
+            let (mut records, mut ahead) = (Vec::new(), Vec::new());
+            for attributed in page {
+                let seq = attributed.record.place.seq;
+                match own(&edition.directory, &self.participant, attributed) {
+                    Concern::Own(record) if place.held.is_none() => records.push(record),
+                    Concern::Own(record) => ahead.push(record),
+                    // The head's epoch is at least that of every record before it.
+                    Concern::Untold(untold) => place.hold((head.epoch, seq), &untold, now),
+                    Concern::Another => {}
+                }
+            }
             place.told = RevocationView {
                 epoch: head.epoch,
                 seq: reached,
             };
-            if due || reached < head.seq || !records.is_empty() {
+            if due || reached < head.seq || !records.is_empty() || !ahead.is_empty() {
                 let own = OwnRecords {
                     after: place.known,
-                    reached: place.told,
+                    reached: place.reached(),
                     records,
+                    ahead,
                 };
-                place.known = reached;
+                place.known = own.reached.seq;
                 due = false;
                 self.tell(Tell::ConsumerRecords((&own).into())).await?;
             }
@@ -207,12 +264,13 @@ impl Reader {
         if !revocation.is_fresh() {
             return Ok(());
         }
-        place.known = place.told.seq;
+        let reached = place.reached();
+        place.known = reached.seq;
         self.tell(Tell::Pong(pb::Pong {
             nonce: ping.nonce,
             head: Some(pb::Position {
-                epoch: place.told.epoch,
-                seq: place.told.seq,
+                epoch: reached.epoch,
+                seq: reached.seq,
                 chain: Vec::new(),
             }),
             server_time_us: revocation.clock.now().get(),
@@ -223,25 +281,51 @@ impl Reader {
     }
 }
 
-/// A record as `reader` may be told of it; `None` where it is none of its business.
-fn own(directory: &Directory, reader: &ParticipantId, attributed: Attributed) -> Option<OwnRecord> {
+/// Whether a record is the reader's business.
+enum Concern {
+    /// It is, and is told so.
+    Own(OwnRecord),
+    /// It will be once a body names the reader as its publisher again.
+    Untold(Untold),
+    /// It is another's.
+    Another,
+}
+
+/// A withdrawal that a publisher may not be told of at present.
+struct Untold {
+    /// Whose grant it was.
+    client: ParticipantId,
+    /// When that would have ended by itself, and the withdrawal mattered no more.
+    ends_at: Micros,
+}
+
+/// What a record is to `reader`, by this directory.
+fn own(directory: &Directory, reader: &ParticipantId, attributed: Attributed) -> Concern {
     let Attributed { record, holder } = attributed;
     let acts = |client: &ParticipantId| directory.acts_for(reader, client);
     let by = match &record.withdrawal {
         Withdrawal::Grant(_) => {
-            let holder = holder?;
+            let Some(holder) = holder else {
+                return Concern::Another;
+            };
             // A tenant's grant is its publisher's to know of only where that publisher obtained it, and then its alone.
             let through = (holder.client != *reader).then_some(*reader);
-            if !acts(&holder.client) || holder.publisher != through {
-                return None;
+            if holder.publisher != through {
+                return Concern::Another;
+            }
+            if !acts(&holder.client) {
+                return Concern::Untold(Untold {
+                    client: holder.client,
+                    ends_at: holder.ends_at,
+                });
             }
             Some(holder.by.unwrap_or(WithdrawnBy::Person))
         }
         Withdrawal::Client(client) if acts(client) => None,
-        Withdrawal::Client(_) => return None,
+        Withdrawal::Client(_) => return Concern::Another,
         Withdrawal::ClientCert(_) | Withdrawal::SigningKey(_) | Withdrawal::AllBefore => None,
     };
-    Some(OwnRecord { record, by })
+    Concern::Own(OwnRecord { record, by })
 }
 
 #[cfg(test)]
@@ -262,6 +346,43 @@ mod tests {
         let mut bytes = [0xee; 16];
         bytes[..2].copy_from_slice(&n.to_be_bytes());
         Handle::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_place_is_kept_back_by_what_still_matters_for_whoever_takes_records_ahead() {
+        let now = Micros::new(10);
+        let told = RevocationView { epoch: 2, seq: 9 };
+        let untold = |client: &str, ends_at| Untold {
+            client: client.parse().unwrap(),
+            ends_at: Micros::new(ends_at),
+        };
+        let [one, two] = [
+            "urn:unefois:participant:13000495500014",
+            "urn:unefois:participant:18003506500010",
+        ];
+        let place = |takes_ahead| Place {
+            told,
+            known: 0,
+            held: None,
+            takes_ahead,
+        };
+        let mut older = place(false);
+        older.hold((2, 5), &untold(one, 11), now);
+        assert_eq!(older.reached(), told);
+        let mut newer = place(true);
+        newer.hold((2, 4), &untold(one, 10), now);
+        assert_eq!(newer.reached(), told, "it has ended");
+        newer.hold((2, 5), &untold(one, 11), now);
+        newer.hold((2, 7), &untold(two, 11), now);
+        assert_eq!(newer.reached(), RevocationView { epoch: 2, seq: 4 });
+        assert!(!newer.taken_back(|_| false));
+        assert!(newer.taken_back(|client| client.to_string() == two));
+        assert_eq!(
+            newer.told,
+            RevocationView { epoch: 2, seq: 4 },
+            "from there it is told again"
+        );
+        assert!(!newer.taken_back(|_| true), "once");
     }
 
     /// Withdraws `count` handles of another client.

@@ -161,7 +161,7 @@ impl Lease {
 
 impl Reader {
     async fn run(self, asked: &mut Streaming<pb::WatchRequest>) -> Result<(), Status> {
-        let (lease, after) = match asked.next().await.transpose()?.and_then(|first| first.message) {
+        let (lease, from) = match asked.next().await.transpose()?.and_then(|first| first.message) {
             // Who is stopped has nothing to learn: what goes on after it asks.
             Some(Ask::Open(_)) if self.service.revocation.stopped.is_cancelled() => return Err(stale()),
             Some(Ask::Open(open)) => {
@@ -175,14 +175,15 @@ impl Reader {
                     };
                 }
                 let after = open.position.as_ref().map_or(0, |position| position.seq);
-                (self.open(open)?, after)
+                let from = (after, open.takes_ahead);
+                (self.open(open)?, from)
             }
             Some(Ask::Ping(_) | Ask::Acknowledgement(_) | Ask::Held(_)) | None => {
                 return Err(invalid("message", "the first message opens the watch"));
             }
         };
         let Some(mut lease) = lease else {
-            return self.feed(asked, after).await;
+            return self.feed(asked, from).await;
         };
         let revocation = &self.service.revocation;
         revocation.opened(&lease.key).await.map_err(internal)?;

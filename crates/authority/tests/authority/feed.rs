@@ -18,12 +18,13 @@ use unefois_proto::pb::revocation::v1::{Acknowledgement, Open, Ping, Position, W
 
 use crate::both_databases;
 use crate::database::TestDatabase;
-use crate::kit::{Answer, CROUS, Kit, Publisher, form};
+use crate::kit::{Answer, COMMUNE, CROUS, Kit, Publisher, form, until};
 use crate::withdrawal::WAIT;
 
 both_databases![
     a_consumer_is_told_of_its_own_handles_alone,
     a_tenant_s_handles_are_told_to_whoever_obtained_them,
+    a_publisher_that_is_named_again_is_told_of_what_it_missed,
     a_consumer_goes_on_from_where_it_stopped
 ];
 
@@ -34,6 +35,15 @@ struct Feed {
 
 impl Feed {
     async fn open(channel: Channel, epoch: u64, seq: u64) -> Self {
+        Self::open_as(channel, (epoch, seq), false).await
+    }
+
+    /// One that is told of records ahead of its place.
+    async fn open_ahead(channel: Channel, epoch: u64, seq: u64) -> Self {
+        Self::open_as(channel, (epoch, seq), true).await
+    }
+
+    async fn open_as(channel: Channel, (epoch, seq): (u64, u64), takes_ahead: bool) -> Self {
         let (ask, asked) = mpsc::channel(8);
         let position = Position {
             epoch,
@@ -44,6 +54,7 @@ impl Feed {
             origin: String::new(),
             boot: 0,
             position: Some(position),
+            takes_ahead,
         };
         ask.send(message(Ask::Open(open))).await.unwrap();
         let mut client = RevocationServiceClient::new(channel);
@@ -230,6 +241,97 @@ async fn a_tenant_s_handles_are_told_to_whoever_obtained_them(database: TestData
         assert_eq!(told(&records), expected);
         assert_eq!(records.reached.seq, 2);
     }
+    kit.stop().await;
+}
+
+/// The numbers of the records of a message, and of those ahead of its place.
+fn numbers(records: &OwnRecords) -> (Vec<u64>, Vec<u64>) {
+    let of = |own: &[unefois_proto::OwnRecord]| own.iter().map(|own| own.record.place.seq).collect();
+    (of(&records.records), of(&records.ahead))
+}
+
+/// Neither told in the time between, nor passed over: what it may not be told keeps its place back, in whatever streams.
+async fn a_publisher_that_is_named_again_is_told_of_what_it_missed(database: TestDatabase) {
+    let mut kit = Kit::with(database, |directory, _| {
+        directory["participants"][1]["publishers"] = json!([CROUS]);
+    })
+    .await;
+    let named = |kit: &mut Kit, publishers: &[&str]| {
+        let publishers = publishers.iter().map(|id| id.parse().unwrap()).collect();
+        kit.publish(|document| {
+            let commune = document
+                .participants
+                .iter_mut()
+                .find(|row| row.id.to_string() == COMMUNE);
+            commune.unwrap().publishers = publishers;
+        });
+    };
+    let asks = async |kit: &Kit, status: StatusCode| {
+        let asked = form(&kit.parameters());
+        until(async || {
+            let answer = kit
+                .call_as_publisher(Publisher::Crous, Method::POST, "/as/par", &asked)
+                .await;
+            (answer.status == status).then_some(())
+        })
+        .await;
+    };
+    let code = kit.grant_through(Publisher::Crous, &mut kit.browser()).await;
+    let through = kit
+        .call_as_publisher(Publisher::Crous, Method::POST, "/as/token", &form(&code))
+        .await;
+    assert_eq!(through.status, StatusCode::OK, "{}", through.json);
+    let mut feed = Feed::open_ahead(kit.crous_channel(), 0, 0).await;
+    let mut older = Feed::open(kit.crous_channel(), 0, 0).await;
+    for feed in [&mut feed, &mut older] {
+        assert_eq!(feed.records().await.reached.seq, 0);
+    }
+
+    named(&mut kit, &[]);
+    asks(&kit, StatusCode::BAD_REQUEST).await;
+    let mut person = kit.browser();
+    person.follow("/fc/connexion").await;
+    let stop = format!(
+        "/autorisations/{}/arreter",
+        through.json["grant_id"].as_str().unwrap()
+    );
+    let question = person.get(&stop).await;
+    let posted = person.post(&stop, &format!("csrf={}", question.csrf())).await;
+    assert_eq!(posted.status, StatusCode::SEE_OTHER, "{}", posted.body);
+    let order = form(&[
+        ("kind", "client".to_owned()),
+        ("key", CROUS.to_owned()),
+        ("reason", "clé perdue".to_owned()),
+    ]);
+    let answer = kit
+        .call_as_operator(Method::POST, "/as/withdrawals", &order)
+        .await;
+    assert_eq!(answer.json["seq"], 2, "{}", answer.json);
+    // What is its own comes at once, the commune's grant not at all, and its place stays before that.
+    let epoch = answer.json["epoch"].as_u64().unwrap();
+    let mut another = Feed::open_ahead(kit.crous_channel(), epoch, 0).await;
+    for feed in [&mut feed, &mut another] {
+        let records = feed.records().await;
+        assert_eq!(numbers(&records), (vec![], vec![2]));
+        assert_eq!((records.after, records.reached.seq), (0, 0));
+        assert_eq!(feed.reached().await, 0);
+    }
+    let records = older.records().await;
+    assert_eq!((numbers(&records), records.reached.seq), ((vec![2], vec![]), 2));
+
+    named(&mut kit, &[CROUS]);
+    for feed in [&mut feed, &mut another] {
+        let records = feed.records().await;
+        assert_eq!(numbers(&records), (vec![1, 2], vec![]));
+        assert_eq!((records.after, records.reached.seq), (0, 2));
+        let own = &records.records[0];
+        assert_eq!(own.by, Some(WithdrawnBy::Person));
+        assert!(
+            matches!(&own.record.withdrawal, Withdrawal::Grant(gh) if gh.to_string() == handle(&through))
+        );
+        assert_eq!(feed.reached().await, 2);
+    }
+    assert_eq!(older.reached().await, 2, "it was told all that it takes");
     kit.stop().await;
 }
 

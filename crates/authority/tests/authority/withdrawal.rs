@@ -161,6 +161,7 @@ pub(crate) fn open() -> Open {
         origin: "cnaf.example/1".to_owned(),
         boot: 1,
         position: Some(Position::default()),
+        takes_ahead: false,
     }
 }
 

@@ -128,6 +128,7 @@ impl Inner {
                 seq: place.seq,
                 chain: Vec::new(),
             }),
+            takes_ahead: true,
         };
         send(&ask, Ask::Open(open)).await?;
         let mut answers = client.watch(ReceiverStream::new(asked)).await?.into_inner();
@@ -192,7 +193,8 @@ impl Inner {
         }
     }
 
-    /// Ends what the records withdraw, with the place that they lead to: both or neither.
+    /// Ends what the records withdraw, with the place that they lead to: both or neither. What is ahead of that place comes
+    /// again: whatever ended before stays as it is.
     async fn apply(
         &self,
         hosted: &[Consumer],
@@ -201,7 +203,8 @@ impl Inner {
     ) -> Result<(), Error> {
         let now = self.clock.boottime();
         let mut ended = Vec::new();
-        for own in &records.records {
+        let told = || records.records.iter().chain(&records.ahead);
+        for own in told() {
             self.tokens.forget_killed(&own.record);
             let Withdrawal::Grant(handle) = &own.record.withdrawal else {
                 tracing::warn!(withdrawal = ?own.record.withdrawal, "tokens of this node were withdrawn");
@@ -227,7 +230,7 @@ impl Inner {
             });
         }
         self.end(ended, Some((authority, records.reached))).await?;
-        for own in &records.records {
+        for own in told() {
             if let (Withdrawal::Grant(handle), Some(WithdrawnBy::Narrowed)) = (&own.record.withdrawal, own.by)
                 && let Err(error) = self.learn_follower_of(hosted, handle).await
             {

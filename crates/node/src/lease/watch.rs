@@ -121,6 +121,7 @@ impl Keeper {
             origin: self.ledger.origin().as_str().to_owned(),
             boot: head.epoch,
             position: Some(self.position(head.view)),
+            takes_ahead: false,
         };
         send(&ask, Ask::Open(open)).await?;
         let mut answers = client.watch(ReceiverStream::new(asked)).await?.into_inner();

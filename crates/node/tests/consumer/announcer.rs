@@ -101,6 +101,7 @@ impl Announcer {
                 seq: (all.len() as u64).max(seq),
             },
             records: all.into_iter().filter(|own| own.record.place.seq > seq).collect(),
+            ahead: Vec::new(),
         };
         let mut message = (&own).into();
         if let Some(change) = *self.0.change.lock().expect("a lock") {
@@ -127,7 +128,7 @@ impl RevocationService for Announcer {
         let Some(Ask::Open(open)) = first else {
             return Err(Status::invalid_argument("open first"));
         };
-        assert!(open.origin.is_empty(), "it holds no lease");
+        assert!(open.origin.is_empty() && open.takes_ahead, "it holds no lease");
         let mut seq = open.position.unwrap_or_default().seq;
         self.0.opened.send_modify(|opened| opened.push(seq));
         if seq > self.0.records.lock().expect("a lock").len() as u64 {

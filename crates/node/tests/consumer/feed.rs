@@ -25,6 +25,7 @@ use crate::world::{WAIT, World, authority_id, case, consumer_id};
 both_databases![
     a_withdrawal_ends_what_is_held_and_the_back_office_is_told_once,
     a_stream_that_breaks_goes_on_from_its_place,
+    what_is_told_ahead_of_the_place_ends_at_once_and_is_told_once,
     two_replicas_tell_of_each_change_once,
     a_grant_s_end_is_told_before_and_after
 ];
@@ -195,6 +196,43 @@ async fn a_stream_that_breaks_goes_on_from_its_place(database: TestDatabase) {
     house.announcer.cut();
     assert_eq!(house.announcer.opened(streams, 2).await, [4, 4]);
     assert_eq!(states(&house).await, [ElementState::Withdrawn; 4]);
+    house.stop().await;
+}
+
+/// A publisher may not be told of one body's grants for a while: its place stays before them, and the others' end all the
+/// same.
+async fn what_is_told_ahead_of_the_place_ends_at_once_and_is_told_once(database: TestDatabase) {
+    let house = house(database).await;
+    let grants = [house.granted().await, house.granted().await];
+    let [first, second] = grants.each_ref().map(|grant| grant.elements[0].handle);
+    let mut changes = watch_all(&house.consumer).await;
+    house.announcer.opened(0, 1).await;
+    house.announcer.change(Some(|message| {
+        message.ahead = std::mem::take(&mut message.records);
+        let position = message.position.as_mut().expect("a place");
+        position.seq = message.after_seq;
+    }));
+    house.announcer.end(first, WithdrawnBy::Person);
+    let change = next(&mut changes).await;
+    assert_eq!(
+        told(&change),
+        (first, NoticeKind::Withdrawn, ElementState::Withdrawn)
+    );
+    let place = feed_place(&house.db, &authority_id()).await.expect("reads");
+    assert_eq!(place.map_or(0, |place| place.seq), 0, "it has not come further");
+
+    // Another stream begins at that place, and tells it again.
+    house.announcer.change(None);
+    let known = house.announcer.streams();
+    house.announcer.cut();
+    assert_eq!(house.announcer.opened(known, 1).await, [0]);
+    noted(&house, 1).await;
+    house.announcer.end(second, WithdrawnBy::Person);
+    let change = next(&mut changes).await;
+    assert_eq!(
+        told(&change),
+        (second, NoticeKind::Withdrawn, ElementState::Withdrawn)
+    );
     house.stop().await;
 }
 

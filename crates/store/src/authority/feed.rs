@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::AssertSqlSafe;
 use unefois_core::revocation::{Record, Withdrawal};
-use unefois_core::{Handle, ParticipantId, WithdrawnBy};
+use unefois_core::{Handle, Micros, ParticipantId, WithdrawnBy};
 
 use super::revocation::{RecordRow, record_of};
 use super::word;
@@ -20,6 +20,8 @@ pub struct Holder {
     pub publisher: Option<ParticipantId>,
     /// Who ended it; `None` where the element does not say.
     pub by: Option<WithdrawnBy>,
+    /// When the grant would have ended by itself.
+    pub ends_at: Micros,
 }
 
 /// One record, with the holder of its handle.
@@ -67,8 +69,8 @@ pub async fn attributed(db: &Db, after: u64, last: u64, limit: u16) -> Result<Ve
 }
 
 async fn holders(db: &Db, handles: &[Handle]) -> Result<HashMap<Handle, Holder>, Error> {
-    type Row = (Vec<u8>, String, Option<String>, Option<String>);
-    const SQL: &str = "SELECT e.handle, g.client, g.act_client, e.withdrawn_by \
+    type Row = (Vec<u8>, String, Option<String>, Option<String>, i64);
+    const SQL: &str = "SELECT e.handle, g.client, g.act_client, e.withdrawn_by, g.ends_at \
          FROM grant_element e JOIN person_grant g ON g.id = e.grant_id WHERE e.handle IN";
     let mut holders = HashMap::with_capacity(handles.len());
     for chunk in chunks(handles) {
@@ -80,7 +82,7 @@ async fn holders(db: &Db, handles: &[Handle]) -> Result<HashMap<Handle, Holder>,
             let query = chunk.iter().fold(query, |query, handle| query.bind(handle.as_bytes().to_vec()));
             query.fetch_all(pool).await?
         });
-        for (handle, client, publisher, by) in rows {
+        for (handle, client, publisher, by, ends_at) in rows {
             let handle = Handle::from_bytes(to_array(handle, "grant_element.handle")?);
             let publisher = publisher.map(|id| word(&id, "person_grant.act_client"));
             let by = by.map(|by| word(&by, "grant_element.withdrawn_by"));
@@ -88,6 +90,7 @@ async fn holders(db: &Db, handles: &[Handle]) -> Result<HashMap<Handle, Holder>,
                 client: word(&client, "person_grant.client")?,
                 publisher: publisher.transpose()?,
                 by: by.transpose()?,
+                ends_at: Micros::new(ends_at),
             };
             holders.insert(handle, holder);
         }

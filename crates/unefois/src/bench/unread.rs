@@ -47,6 +47,7 @@ impl Unread {
             origin: ledger.origin().as_str().to_owned(),
             boot: head.epoch,
             position: None,
+            takes_ahead: false,
         };
         send(&asks, Ask::Open(open)).await?;
         let mut answers = client.watch(ReceiverStream::new(asked)).await?.into_inner();
